@@ -1,0 +1,105 @@
+"""ChannelOperator: the one door between symbols and what a receiver gets.
+
+May import: torch, channels.{types, units, checks}.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor
+
+from channels import checks, units
+from channels.types import ChannelUses, Draw, Received
+
+__all__ = ["ChannelOperator", "Precision"]
+
+Precision = Literal["single", "double"]
+
+
+class ChannelOperator(ABC):
+    r"""A differentiable channel y = h·x + w, cut into a random and a deterministic part.
+
+    ``__call__`` is ``check → snr_db_to_no → draw → propagate → observe`` and is never overridden. A plain
+    class, not an ``nn.Module``: it has no parameters, and Sionna blocks inside it must not enter a
+    network's ``state_dict``.
+
+    Rules for a new operator (held by ``tests/contracts/test_operator_contract.py``):
+
+    * ``draw`` holds all randomness, as a function of one seed per image, whatever the batch;
+    * E|h|² = 1 over fading, noise variance ``no`` per complex use, never scaled to a measured power;
+    * ``observe`` reads from the draw only what its kind of CSI allows: with estimated CSI, nothing.
+
+    Args:
+        device: where tensors live.
+        precision: "single" (complex64) or "double" (complex128, for tests).
+
+    """
+
+    def __init__(self, *, device: torch.device | str = "cpu", precision: Precision = "single") -> None:
+        checks.check_choice(f"{type(self).__name__}: precision", precision, ("single", "double"))
+        self.device = torch.device(device)
+        self.precision: Precision = precision
+        self.cdtype = torch.complex64 if precision == "single" else torch.complex128
+        self.dtype = torch.float32 if precision == "single" else torch.float64
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__call__" in cls.__dict__:
+            raise TypeError(
+                f"{cls.__name__}: __call__ is final; override draw, propagate and observe instead."
+            )
+
+    @abstractmethod
+    def uses(self, num_symbols: int) -> ChannelUses:
+        """Channel uses that ``num_symbols`` data symbols of one image occupy."""
+
+    @abstractmethod
+    def draw(self, num_symbols: int, seeds: Sequence[int]) -> Draw:
+        """All randomness of one call (fades and unit-variance noise), one seed per image, no gradient."""
+
+    @abstractmethod
+    def propagate(self, x: Tensor, draw: Draw, no: Tensor) -> Tensor:
+        """The deterministic, differentiable map from sent symbols [B, n] to the operator's raw output.
+
+        Args:
+            x: [B, n] complex, E|x|² = 1.
+            draw: from :meth:`draw`.
+            no: [B, 1] float, noise variance per complex use.
+
+        """
+
+    @abstractmethod
+    def observe(self, y_raw: Tensor, draw: Draw, no: Tensor) -> Received:
+        """The receiver's front end: pilots, CSI estimation, demapping to n scalar channels."""
+
+    @abstractmethod
+    def gain(self, draw: Draw) -> Tensor:
+        """True gain of every data symbol, [B, n] complex. For perfect transmitter CSI, bounds and tests."""
+
+    @final
+    def __call__(self, x: Tensor, snr_db: Tensor, seeds: Sequence[int], draw: Draw | None = None) -> Received:
+        """Send symbols over the channel.
+
+        Args:
+            x: [B, n] complex, mean |x|² of every image 1 (see :func:`channels.checks.check_symbols`).
+            snr_db: [B] float, Es/N0 per data use at the receiver, averaged over fading [dB].
+            seeds: one whole number per image; the result of an image depends on its own seed only.
+            draw: use this draw instead of a new one (perfect transmitter CSI).
+
+        Returns:
+            Received with y [B, n].
+
+        Raises:
+            TypeError, ValueError: arguments of wrong type, shape or power.
+
+        """
+        checks.check_symbols(type(self).__name__, x, snr_db, seeds)
+        x = x.to(device=self.device, dtype=self.cdtype)
+        no = units.snr_db_to_no(snr_db.to(device=self.device, dtype=self.dtype))[:, None]
+        if draw is None:
+            draw = self.draw(x.shape[1], seeds)
+        return self.observe(self.propagate(x, draw, no), draw, no)

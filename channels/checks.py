@@ -1,0 +1,103 @@
+"""Checks of arguments with one message grammar: field: what is wrong, got, expected, cure.
+
+May import: torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["check_at_least", "check_choice", "check_positive", "check_range", "check_symbols", "complaint"]
+
+POWER_TOLERANCE = 0.05
+
+
+def complaint(field: str, wrong: str, got: object, expected: object, cure: str = "") -> str:
+    """One error message: ``field: what is wrong, got X, expected Y. Cure.``
+
+    Example:
+        >>> complaint("snr_db", "out of range", "400 dB", "-60 to 100 dB", "Es/N0 is given in dB.")
+        'snr_db: out of range, got 400 dB, expected -60 to 100 dB. Es/N0 is given in dB.'
+
+    """
+    head = f"{field}: {wrong}, got {got}, expected {expected}."
+    return f"{head} {cure}" if cure else head
+
+
+def check_choice(field: str, value: object, allowed: Collection[object], cure: str = "") -> None:
+    """Raise ValueError unless ``value`` is one of ``allowed``."""
+    if value not in allowed:
+        names = ", ".join(repr(a) for a in allowed)
+        raise ValueError(complaint(field, "unknown choice", repr(value), f"one of {names}", cure))
+
+
+def check_positive(field: str, value: float, unit: str = "", cure: str = "") -> None:
+    """Raise ValueError unless ``value`` is finite and > 0."""
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(
+            complaint(field, "not positive", f"{value} {unit}".strip(), "a finite value > 0", cure)
+        )
+
+
+def check_at_least(field: str, value: int, minimum: int, cure: str = "") -> None:
+    """Raise ValueError unless the whole number ``value`` is at least ``minimum``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        expected = f"a whole number >= {minimum}"
+        raise ValueError(complaint(field, "out of range", repr(value), expected, cure))
+
+
+def check_range(field: str, value: float, low: float, high: float, unit: str = "", cure: str = "") -> None:
+    """Raise ValueError unless ``low <= value <= high``."""
+    if not (low <= value <= high):
+        expected = f"{low} to {high} {unit}".strip()
+        raise ValueError(complaint(field, "out of range", f"{value} {unit}".strip(), expected, cure))
+
+
+def check_symbols(owner: str, x: Tensor, snr_db: Tensor, seeds: Sequence[int]) -> None:
+    """Check the arguments of a channel call.
+
+    Args:
+        owner: class name of the operator, for the message.
+        x: [B, n] complex with mean |x|² = 1 for every image, within 0.05 or, for short frames, within
+            four standard deviations of the mean power of n random constellation points.
+        snr_db: [B] float, Es/N0 [dB].
+        seeds: B whole numbers, one per image.
+
+    Raises:
+        TypeError: x is not complex, snr_db not floating point.
+        ValueError: wrong shape, number of seeds, power, or values that are not finite.
+
+    """
+    if not (isinstance(x, Tensor) and x.is_complex()):
+        kind = getattr(x, "dtype", type(x).__name__)
+        raise TypeError(complaint(f"{owner}: x", "not complex", kind, "a complex tensor [B, n]"))
+    if x.dim() != 2 or x.shape[1] == 0:
+        raise ValueError(complaint(f"{owner}: x", "wrong shape", list(x.shape), "[B, n] with n >= 1"))
+    if not (isinstance(snr_db, Tensor) and snr_db.is_floating_point()):
+        kind = getattr(snr_db, "dtype", type(snr_db).__name__)
+        raise TypeError(complaint(f"{owner}: snr_db", "wrong type", kind, "a float tensor [B]"))
+    batch = x.shape[0]
+    if snr_db.shape != (batch,):
+        raise ValueError(complaint(f"{owner}: snr_db", "wrong shape", list(snr_db.shape), [batch]))
+    if len(seeds) != batch:
+        raise ValueError(complaint(f"{owner}: seeds", "wrong length", len(seeds), f"{batch}, one per image"))
+    if not bool(torch.isfinite(snr_db).all()):
+        raise ValueError(complaint(f"{owner}: snr_db", "not finite", snr_db.tolist(), "finite values in dB"))
+    _check_power(owner, x)
+
+
+def _check_power(owner: str, x: Tensor) -> None:
+    tolerance = max(POWER_TOLERANCE, 4 * 0.62 / math.sqrt(x.shape[1]))
+    with torch.no_grad():
+        power = torch.view_as_real(x.detach().resolve_conj()).square().sum(-1).mean(-1)
+        bad = ~((power - 1).abs() <= tolerance)
+    if bool(bad.any()):
+        i = int(bad.nonzero()[0])
+        raise ValueError(
+            f"{owner}: mean power of x is {float(power[i]):.3g} (image {i + 1} of {len(power)}), "
+            f"expected 1.00 +/- {tolerance:.2f}. Call SymbolLayout.normalize before the channel."
+        )

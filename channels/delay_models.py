@@ -1,0 +1,140 @@
+"""3GPP channel models from plain arguments: what varies with delay and time, without a waveform.
+
+May import: torch, sionna, channels.{checks, seeding}.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from channels import checks
+from channels.base import Precision
+from channels.seeding import sionna_device
+
+from sionna.phy.channel.tr38901 import TDL
+from sionna.phy.ofdm import tdl_freq_cov_mat, tdl_time_cov_mat
+
+__all__ = ["DelayModel", "TdlModel", "TdlProfile"]
+
+TdlProfile = Literal["A", "B", "C", "D", "E"]
+
+
+class DelayModel(Protocol):
+    """What :class:`channels.ofdm.OfdmChannel` needs of a channel model: Sionna's call and its covariances."""
+
+    @property
+    def max_delay_s(self) -> float:
+        """Excess delay of the last path [s]."""
+        ...
+
+    def __call__(
+        self, batch_size: int, num_time_steps: int, sampling_frequency: float
+    ) -> tuple[Tensor, Tensor]:
+        """Path gains [batch, 1, 1, 1, 1, paths, time] complex and delays [batch, 1, 1, paths] in seconds."""
+        ...
+
+    def frequency_covariance(self, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
+        """E[h h^H] over subcarriers, [F, F] complex."""
+        ...
+
+    def time_covariance(self, num_symbols: int, symbol_s: float) -> Tensor:
+        """E[h h^H] over OFDM symbols, [T, T] complex."""
+        ...
+
+
+class TdlModel:
+    """Tapped delay line of TR 38.901, one antenna at each end, unit mean power.
+
+    Args:
+        profile: "A" to "C" (no line of sight), "D", "E" (Rician first tap).
+        delay_spread_s: RMS delay spread [s].
+        carrier_hz: carrier frequency [Hz].
+        speed_mps: speed of the receiver [m/s]; the maximum Doppler shift is speed/c · carrier.
+        device, precision: see :class:`channels.base.ChannelOperator`.
+
+    Source: 3GPP TR 38.901 V19.2.0, sec. 7.7.2, tables 7.7.2-1 to 7.7.2-5 (values from Sionna 2.2).
+
+    Example:
+        >>> model = TdlModel("C", delay_spread_s=100e-9, carrier_hz=3.5e9)
+        >>> model(2, 14, 14e3)[0].shape
+        torch.Size([2, 1, 1, 1, 1, 24, 14])
+
+    """
+
+    def __init__(
+        self,
+        profile: TdlProfile,
+        *,
+        delay_spread_s: float,
+        carrier_hz: float,
+        speed_mps: float = 0.0,
+        device: torch.device | str = "cpu",
+        precision: Precision = "single",
+    ) -> None:
+        checks.check_choice("TdlModel: profile", profile, ("A", "B", "C", "D", "E"))
+        checks.check_range("TdlModel: delay_spread_s", delay_spread_s, 0.0, 1e-5, "s", "100 ns is 100e-9.")
+        checks.check_range("TdlModel: carrier_hz", carrier_hz, 1e8, 1e12, "Hz", "3.5 GHz is 3.5e9.")
+        checks.check_range("TdlModel: speed_mps", speed_mps, 0.0, 500.0, "m/s")
+        self.profile = profile
+        self.delay_spread_s = delay_spread_s
+        self.carrier_hz = carrier_hz
+        self.speed_mps = speed_mps
+        self.precision: Precision = precision
+        self.device = sionna_device(torch.device(device))
+        self._tdl = TDL(
+            model=profile,
+            delay_spread=delay_spread_s,
+            carrier_frequency=carrier_hz,
+            min_speed=speed_mps,
+            max_speed=speed_mps,
+            precision=precision,
+            device=self.device,
+        )
+
+    @property
+    def delays_s(self) -> Tensor:
+        """Path delays [paths] in seconds."""
+        return self._tdl.delays
+
+    @property
+    def mean_powers(self) -> Tensor:
+        """Mean power of each path [paths], linear, sum 1 (with the line of sight in the first)."""
+        return self._tdl.mean_powers
+
+    @property
+    def max_delay_s(self) -> float:
+        """Excess delay of the last path [s]."""
+        return float(self.delays_s.max())
+
+    def __call__(
+        self, batch_size: int, num_time_steps: int, sampling_frequency: float
+    ) -> tuple[Tensor, Tensor]:
+        """See :class:`DelayModel`."""
+        gains, delays = self._tdl(batch_size, num_time_steps, sampling_frequency)
+        return gains, delays
+
+    def frequency_covariance(self, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
+        """See :class:`DelayModel`."""
+        return tdl_freq_cov_mat(
+            self.profile,
+            subcarrier_spacing_hz,
+            num_subcarriers,
+            self.delay_spread_s,
+            precision=self.precision,
+            device=self.device,
+        )
+
+    def time_covariance(self, num_symbols: int, symbol_s: float) -> Tensor:
+        """See :class:`DelayModel`."""
+        return tdl_time_cov_mat(
+            self.profile,
+            self.speed_mps,
+            self.carrier_hz,
+            symbol_s,
+            num_symbols,
+            precision=self.precision,
+            device=self.device,
+        )

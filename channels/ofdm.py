@@ -1,0 +1,232 @@
+"""OFDM over any delay model: resource grid, pilots, mapping, CSI, as n parallel scalar channels.
+
+May import: torch, sionna, channels.{types, checks, seeding, base, estimation, delay_models (for its protocol)}.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from channels import checks, seeding
+from channels.base import ChannelOperator, Precision
+from channels.delay_models import DelayModel
+from channels.estimation import GridEstimator, Interpolation
+from channels.types import ChannelUses, Csi, Draw, Received
+
+from sionna.phy.channel import GenerateOFDMChannel
+from sionna.phy.ofdm import ResourceGrid, ResourceGridMapper
+
+__all__ = ["OfdmChannel", "OfdmCsi"]
+
+OfdmCsi = Literal["perfect", "ls", "lmmse"]
+
+# Normal cyclic prefix of NR: 144 of 2048 samples (TS 38.211, sec. 5.3.1), the longer one of every half subframe
+# left aside.
+NORMAL_PREFIX = 144 / 2048
+
+
+@dataclass(frozen=True)
+class _OfdmDraw(Draw):
+    h: Tensor  # [B, S, T, F] complex
+    noise: Tensor  # [B, S, T, F] complex, CN(0, 1)
+    num_symbols: int
+
+
+class OfdmChannel(ChannelOperator):
+    r"""OFDM in the frequency domain: y_tf = h_tf·x_tf + w_tf on every resource element.
+
+    An image takes S slots of T OFDM symbols by F subcarriers that follow each other in time over one fading
+    process. Whole OFDM symbols of every slot carry pilots (Sionna's Kronecker pattern, unit power); data fill the
+    other elements by time, then frequency. The impulse response is constant within an OFDM symbol and shorter than
+    the cyclic prefix: no inter-carrier and no inter-symbol interference.
+
+    Args:
+        model: delay model, e.g. :class:`channels.delay_models.TdlModel`, of the same device and precision.
+        num_subcarriers: F, the FFT size.
+        subcarrier_spacing_hz: spacing [Hz].
+        num_ofdm_symbols: T per slot.
+        pilot_symbols: OFDM symbols of a slot that carry pilots; may be empty for perfect CSI.
+        csi: "perfect" (true gain, err_var 0), "ls" or "lmmse" (from the pilots of the same slot).
+        interpolation: of LS estimates.
+        cyclic_prefix_length: samples; None = 7.03% of F, rounded up.
+        guard_subcarriers: unused subcarriers at the lower and upper edge.
+        dc_null: leave the middle subcarrier unused.
+
+    Raises:
+        ValueError: arguments out of range, pilots where there are no symbols, no pilots for estimated CSI.
+
+    Source: 3GPP TS 38.211 sec. 4 and 5.3.1 (numerology); Sionna 2.2 ``GenerateOFDMChannel``, ``ResourceGrid``.
+
+    Example:
+        >>> from channels.delay_models import TdlModel
+        >>> channel = OfdmChannel(TdlModel("C", delay_spread_s=100e-9, carrier_hz=3.5e9), csi="ls")
+        >>> received = channel(torch.ones(1, 768, dtype=torch.complex64), torch.tensor([10.0]), seeds=[1])
+        >>> received.uses
+        ChannelUses(data=768, pilot=128, guard=70)
+
+    """
+
+    def __init__(
+        self,
+        model: DelayModel,
+        *,
+        num_subcarriers: int = 64,
+        subcarrier_spacing_hz: float = 15e3,
+        num_ofdm_symbols: int = 14,
+        pilot_symbols: Sequence[int] = (2, 11),
+        csi: OfdmCsi = "ls",
+        interpolation: Interpolation = "linear",
+        cyclic_prefix_length: int | None = None,
+        guard_subcarriers: tuple[int, int] = (0, 0),
+        dc_null: bool = False,
+        device: torch.device | str = "cpu",
+        precision: Precision = "single",
+    ) -> None:
+        super().__init__(device=device, precision=precision)
+        checks.check_choice("OfdmChannel: csi", csi, ("perfect", "ls", "lmmse"))
+        checks.check_at_least("OfdmChannel: num_subcarriers", num_subcarriers, 2)
+        checks.check_positive("OfdmChannel: subcarrier_spacing_hz", subcarrier_spacing_hz, "Hz")
+        self._check_pilots(pilot_symbols, num_ofdm_symbols, csi)
+        if cyclic_prefix_length is None:
+            cyclic_prefix_length = math.ceil(NORMAL_PREFIX * num_subcarriers)
+        self.csi = csi
+        self._model = model
+        self._grid_arguments = {
+            "fft_size": num_subcarriers,
+            "subcarrier_spacing": subcarrier_spacing_hz,
+            "cyclic_prefix_length": cyclic_prefix_length,
+            "num_guard_carriers": guard_subcarriers,
+            "dc_null": dc_null,
+            "precision": precision,
+            "device": seeding.sionna_device(self.device),
+        }
+        self._grid = self._make_grid(num_ofdm_symbols, pilot_symbols)
+        self._mapper = ResourceGridMapper(self._grid, precision=precision, device=self._grid.device)
+        kinds = self._grid.build_type_grid().flatten()
+        self._data = (kinds == 0).nonzero().flatten().to(self.device)
+        mask = self._grid.pilot_pattern.mask.flatten()
+        self._data_used = (mask == 0).nonzero().flatten().to(self.device)
+        if len(self._data) == 0:
+            got = f"guard {guard_subcarriers}"
+            raise ValueError(
+                checks.complaint("OfdmChannel: resource grid", "no data element", got, "at least one")
+            )
+        self._estimator = None if csi == "perfect" else self._make_estimator(csi, interpolation)
+        self._warn_of_long_delays(cyclic_prefix_length / (num_subcarriers * subcarrier_spacing_hz))
+
+    @staticmethod
+    def _check_pilots(pilots: Sequence[int], num_ofdm_symbols: int, csi: str) -> None:
+        checks.check_at_least("OfdmChannel: num_ofdm_symbols", num_ofdm_symbols, 1)
+        if len(set(pilots)) != len(pilots) or any(not 0 <= p < num_ofdm_symbols for p in pilots):
+            expected = f"different indices from 0 to {num_ofdm_symbols - 1}"
+            raise ValueError(
+                checks.complaint("OfdmChannel: pilot_symbols", "out of range", list(pilots), expected)
+            )
+        if len(pilots) == num_ofdm_symbols or (csi != "perfect" and not pilots):
+            expected = f"1 to {num_ofdm_symbols - 1} OFDM symbols"
+            raise ValueError(
+                checks.complaint("OfdmChannel: pilot_symbols", "wrong number", len(pilots), expected)
+            )
+
+    def _make_grid(self, num_ofdm_symbols: int, pilot_symbols: Sequence[int] = ()) -> ResourceGrid:
+        return ResourceGrid(
+            num_ofdm_symbols=num_ofdm_symbols,
+            pilot_pattern="kronecker" if pilot_symbols else "empty",
+            pilot_ofdm_symbol_indices=list(pilot_symbols) or None,
+            **self._grid_arguments,
+        )
+
+    def _make_estimator(self, csi: Literal["ls", "lmmse"], interpolation: Interpolation) -> GridEstimator:
+        grid = self._grid
+        covariances = None
+        if csi == "lmmse":
+            covariances = (
+                self._model.time_covariance(grid.num_ofdm_symbols, grid.ofdm_symbol_duration),
+                self._model.frequency_covariance(grid.fft_size, grid.subcarrier_spacing),
+            )
+        return GridEstimator(
+            grid,
+            csi,
+            interpolation=interpolation,
+            covariances=covariances,
+            precision=self.precision,
+            device=self.device,
+        )
+
+    def _warn_of_long_delays(self, prefix_s: float) -> None:
+        if self._model.max_delay_s > prefix_s:
+            warnings.warn(
+                f"OfdmChannel: the longest path comes {self._model.max_delay_s * 1e6:.2f} us late, the cyclic prefix "
+                f"is {prefix_s * 1e6:.2f} us. This operator leaves out the interference that follows; use a smaller "
+                f"delay spread or subcarrier spacing.",
+                stacklevel=3,
+            )
+
+    def _num_slots(self, num_symbols: int) -> int:
+        return math.ceil(num_symbols / len(self._data))
+
+    def uses(self, num_symbols: int) -> ChannelUses:
+        """Guard counts unused subcarriers, unfilled elements of the last slot, and cyclic prefix samples."""
+        grid, slots = self._grid, self._num_slots(num_symbols)
+        total = slots * grid.num_ofdm_symbols * (grid.fft_size + grid.cyclic_prefix_length)
+        pilot = slots * int((grid.build_type_grid() == 1).sum())
+        return ChannelUses(data=num_symbols, pilot=pilot, guard=total - num_symbols - pilot)
+
+    def draw(self, num_symbols: int, seeds: Sequence[int]) -> _OfdmDraw:
+        grid, slots = self._grid, self._num_slots(num_symbols)
+        generate = GenerateOFDMChannel(
+            self._model,
+            self._make_grid(slots * grid.num_ofdm_symbols),
+            normalize_channel=False,
+            precision=self.precision,
+            device=grid.device,
+        )
+        shape = (slots, grid.num_ofdm_symbols, grid.fft_size)
+        gains, noises = [], []
+        for seed in seeds:
+            noises.append(seeding.complex_normal(shape, seeding.generator(seed), self.cdtype))
+            with torch.no_grad(), seeding.sionna_rng(seeding.derived_seed(seed, "fading"), self.device):
+                gains.append(generate(1).view(shape))
+        return _OfdmDraw(torch.stack(gains), torch.stack(noises).to(self.device), num_symbols)
+
+    def propagate(self, x: Tensor, draw: Draw, no: Tensor) -> Tensor:
+        """Received grid [B, S, T, F], pilots included."""
+        assert isinstance(draw, _OfdmDraw)
+        batch, slots = draw.h.shape[:2]
+        filled = torch.nn.functional.pad(x, (0, slots * len(self._data) - x.shape[1]))
+        grid = self._mapper(filled.view(batch * slots, 1, 1, -1)).view(draw.h.shape)
+        return draw.h * grid + no[:, :, None, None].sqrt() * draw.noise
+
+    def observe(self, y_raw: Tensor, draw: Draw, no: Tensor) -> Received:
+        assert isinstance(draw, _OfdmDraw)
+        num_symbols = draw.num_symbols
+        y = self._pick(y_raw, self._data, num_symbols)
+        if self._estimator is None:
+            csi = Csi(self._pick(draw.h, self._data, num_symbols), no, torch.zeros_like(no))
+        else:
+            batch, slots = y_raw.shape[:2]
+            per_slot = no.expand(batch, slots).reshape(-1)
+            h_hat, err_var = self._estimator(y_raw.flatten(0, 1), per_slot)
+            h_hat, err_var = (t.unflatten(0, (batch, slots)) for t in (h_hat, err_var))
+            csi = Csi(
+                self._pick(h_hat, self._data_used, num_symbols),
+                no,
+                self._pick(err_var, self._data_used, num_symbols),
+            )
+        return Received(y, csi, self.uses(num_symbols))
+
+    @staticmethod
+    def _pick(grid: Tensor, elements: Tensor, num_symbols: int) -> Tensor:
+        """[B, n] data elements of a grid [B, S, T, F]."""
+        return grid.flatten(2)[:, :, elements].flatten(1)[:, :num_symbols]
+
+    def gain(self, draw: Draw) -> Tensor:
+        assert isinstance(draw, _OfdmDraw)
+        return self._pick(draw.h, self._data, draw.num_symbols)

@@ -1,0 +1,104 @@
+"""Types that pass between transmitter, channel and receiver.
+
+Shape letters, used in every docstring of this project:
+
+======  ==========================================================
+``B``   images in a batch
+``n``   complex data symbols per image (channel uses that carry data)
+``H W`` pixel rows and columns of an image
+``c h w`` channels, rows and columns of a latent map
+``T``   OFDM symbols of one slot
+``F``   subcarriers of one OFDM symbol
+``S``   slots per image
+======  ==========================================================
+
+Lives here: the frozen containers. May import: torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["ChannelUses", "Csi", "Csit", "Draw", "Received"]
+
+
+@dataclass(frozen=True)
+class ChannelUses:
+    """Complex channel uses spent on one image.
+
+    Args:
+        data: uses that carry symbols of the scheme.
+        pilot: uses that carry known symbols for channel estimation.
+        guard: every other use that the waveform occupies and no one else can have: guard and DC
+            subcarriers, cyclic prefix samples, unfilled resource elements of the last slot.
+
+    """
+
+    data: int
+    pilot: int = 0
+    guard: int = 0
+
+    @property
+    def total(self) -> int:
+        """All uses: data + pilot + guard."""
+        return self.data + self.pilot + self.guard
+
+
+@dataclass(frozen=True)
+class Csi:
+    """Channel state as the receiver knows it.
+
+    Args:
+        h: [B, n] complex, gain of each data symbol (E|h|² = 1 over fading).
+        no: [B, 1] or [B, n] float, noise variance per complex use, linear power.
+        err_var: [B, 1] or [B, n] float, variance of the error of ``h``, linear power; 0 = perfect.
+
+    """
+
+    h: Tensor
+    no: Tensor
+    err_var: Tensor
+
+    @property
+    def gamma(self) -> Tensor:
+        """Instantaneous SNR |h|² / (no + err_var), [B, n] float, linear.
+
+        The one quantity that all receivers share. An estimated gain counts its error as noise.
+        """
+        return (self.h.real.square() + self.h.imag.square()) / (self.no + self.err_var)
+
+
+@dataclass(frozen=True)
+class Csit:
+    """Channel state as the transmitter knows it, reported by the receiver: the scenario says how much.
+
+    Args:
+        snr_db: [B] float, average SNR per data use [dB].
+        h: [B, n] complex, gain of each data symbol (perfect transmitter CSI), or None.
+
+    """
+
+    snr_db: Tensor
+    h: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Received:
+    """What the receiver gets, and all that it gets: n parallel scalar channels y = h·x + w.
+
+    Args:
+        y: [B, n] complex, received data symbols.
+        csi: channel state known to the receiver.
+        uses: channel uses spent per image.
+
+    """
+
+    y: Tensor
+    csi: Csi
+    uses: ChannelUses
+
+
+class Draw:
+    """All randomness of one channel call. Opaque to everything but the operator that made it."""

@@ -1,0 +1,90 @@
+r"""Conversions between decibel and linear power, and between SNR definitions.
+
+The only file with ``10 ** (x / 10)``. May import: torch.
+
+``snr_db`` everywhere in this project is Es/N0 per complex data channel use at the receiver, averaged
+over fading, with E|x|² = E|h|² = 1, so the noise variance is ``no = 10**(-snr_db / 10)``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import overload
+
+import torch
+from torch import Tensor
+
+__all__ = ["db_to_linear", "ebno_db_to_snr_db", "linear_to_db", "snr_db_to_ebno_db", "snr_db_to_no"]
+
+
+@overload
+def db_to_linear(x_db: float) -> float: ...
+@overload
+def db_to_linear(x_db: Tensor) -> Tensor: ...
+def db_to_linear(x_db: float | Tensor) -> float | Tensor:
+    """Power ratio of a value in dB: 10**(x_db / 10). Any shape.
+
+    Example:
+        >>> db_to_linear(20.0)
+        100.0
+
+    """
+    if isinstance(x_db, Tensor):
+        return torch.pow(10.0, x_db / 10.0)
+    return float(10.0 ** (x_db / 10.0))
+
+
+@overload
+def linear_to_db(x: float) -> float: ...
+@overload
+def linear_to_db(x: Tensor) -> Tensor: ...
+def linear_to_db(x: float | Tensor) -> float | Tensor:
+    """Value in dB of a power ratio: 10·log10(x). Any shape; 0 gives -inf.
+
+    Example:
+        >>> linear_to_db(100.0)
+        20.0
+
+    """
+    if isinstance(x, Tensor):
+        return 10.0 * torch.log10(x)
+    return 10.0 * math.log10(x) if x > 0 else -math.inf
+
+
+@overload
+def snr_db_to_no(snr_db: float) -> float: ...
+@overload
+def snr_db_to_no(snr_db: Tensor) -> Tensor: ...
+def snr_db_to_no(snr_db: float | Tensor) -> float | Tensor:
+    """Noise variance per complex use for unit symbol and unit mean channel power.
+
+    Args:
+        snr_db: Es/N0 per data use [dB]; any shape.
+
+    Returns:
+        no: same shape, linear power.
+
+    Example:
+        >>> snr_db_to_no(10.0)
+        0.1
+
+    """
+    return db_to_linear(-snr_db)
+
+
+def ebno_db_to_snr_db(ebno_db: float, bits_per_use: float) -> float:
+    """Es/N0 [dB] of an Eb/N0 [dB] at a spectral efficiency of ``bits_per_use`` information bits.
+
+    Source: Proakis & Salehi, "Digital Communications", 5th ed., sec. 4.2.
+
+    Example:
+        >>> ebno_db_to_snr_db(3.0, 1.0)
+        3.0
+
+    """
+    return ebno_db + linear_to_db(bits_per_use)
+
+
+def snr_db_to_ebno_db(snr_db: float, bits_per_use: float) -> float:
+    """Eb/N0 [dB] of an Es/N0 [dB]; inverse of :func:`ebno_db_to_snr_db`."""
+    return snr_db - linear_to_db(bits_per_use)

@@ -1,0 +1,131 @@
+"""Codec checkpoints: safetensors with the recipe in the header, read strictly.
+
+May import: torch, safetensors, channels.checks, linksim.scenario (codec specs).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from channels.checks import complaint
+from linksim.scenario import CodecSpec
+
+__all__ = ["Checkpoint", "CheckpointError", "file_digest", "load_into", "read_checkpoint", "save_checkpoint"]
+
+FORMAT = "linksim-codec-1"
+_CODEC: TypeAdapter[CodecSpec] = TypeAdapter(CodecSpec)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Args:
+        codec: sizes of the network.
+        tensors: weights by name.
+        recipe: how it was trained (scenario, hash, steps, seconds, data, validation).
+
+    """
+
+    codec: CodecSpec
+    tensors: dict[str, Tensor]
+    recipe: dict[str, object]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, 16 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def save_checkpoint(
+    path: Path, codec: CodecSpec, state: dict[str, Tensor], recipe: dict[str, object], dtype: torch.dtype
+) -> None:
+    """Write a checkpoint in one step: the file is whole or not there.
+
+    Args:
+        path: target.
+        codec: sizes of the network.
+        state: its state_dict.
+        recipe: anything JSON can hold.
+        dtype: floating-point weights are stored in it (float16 halves the file; they are read as float32).
+
+    """
+    tensors = {k: (v.to(dtype) if v.is_floating_point() else v).contiguous().cpu() for k, v in state.items()}
+    metadata = {
+        "format": FORMAT,
+        "codec": json.dumps(codec.model_dump(mode="json"), sort_keys=True),
+        "recipe": json.dumps(recipe, sort_keys=True),
+    }
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, str(partial), metadata=metadata)
+    partial.replace(path)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        CheckpointError: missing, truncated, or not a linksim checkpoint.
+
+    """
+    if not path.is_file():
+        cure = 'Give a file, or a model that "linksim list models" prints.'
+        raise CheckpointError(
+            complaint("checkpoint", "no such file", path.absolute(), "a .safetensors file", cure)
+        )
+    try:
+        with safe_open(str(path), "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as problem:
+        expected = "a complete safetensors file"
+        raise CheckpointError(complaint(f"checkpoint {path}", "cannot be read", problem, expected)) from None
+    if metadata.get("format") != FORMAT:
+        got = metadata.get("format", "no format")
+        raise CheckpointError(
+            complaint(
+                f"checkpoint {path}", "not a linksim codec", got, FORMAT, "Make one with linksim train."
+            )
+        )
+    try:
+        codec = _CODEC.validate_json(metadata["codec"])
+        recipe = json.loads(metadata.get("recipe", "{}"))
+    except (KeyError, ValidationError, json.JSONDecodeError) as problem:
+        raise CheckpointError(complaint(f"checkpoint {path}", "broken header", problem, "a codec")) from None
+    return Checkpoint(codec, tensors, recipe)
+
+
+def load_into(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
+    """Load weights strictly: every tensor named, none missing, all of the right shape.
+
+    Raises:
+        CheckpointError: lists what is missing, unknown or misshapen.
+
+    """
+    own = module.state_dict()
+    problems = [f"missing {k}" for k in own if k not in tensors]
+    problems += [f"unknown {k}" for k in tensors if k not in own]
+    problems += [
+        f"{k} of shape {tuple(v.shape)} instead of {tuple(own[k].shape)}"
+        for k, v in tensors.items()
+        if k in own and v.shape != own[k].shape
+    ]
+    if problems:
+        shown = ", ".join(problems[:5]) + (f" and {len(problems) - 5} more" if len(problems) > 5 else "")
+        expected = f"the {len(own)} tensors of {type(module).__name__}"
+        raise CheckpointError(complaint(f"checkpoint {where}", "tensors do not fit", shown, expected))
+    module.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()})

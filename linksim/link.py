@@ -1,0 +1,92 @@
+"""run_link: the one function that joins a scheme and a channel, for evaluation and training alike.
+
+May import: torch, linksim.schemes.base, channels.{base, types, units}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from channels.base import ChannelOperator
+from channels.checks import complaint
+from channels.types import ChannelUses, Csi, Csit, Draw
+from channels.units import snr_db_to_no
+from linksim.schemes.base import Bound, Reconstruction, Scheme
+
+__all__ = ["LinkOutput", "run_link"]
+
+
+@dataclass(frozen=True)
+class LinkOutput:
+    """One batch through the link.
+
+    Args:
+        reconstruction: what the receiver made of it.
+        uses: channel uses per image.
+        side_info_bits: bits per image beside the symbols.
+        sent_bits: [B, k] payload of digital schemes, to count bit errors.
+
+    """
+
+    reconstruction: Reconstruction
+    uses: ChannelUses
+    side_info_bits: int
+    sent_bits: Tensor | None
+
+
+def run_link(
+    scheme: Scheme | Bound,
+    channel: ChannelOperator,
+    image: Tensor,
+    snr_db: Tensor,
+    seeds: Sequence[int],
+    budget: int,
+) -> LinkOutput:
+    """Send images through a scheme and a channel.
+
+    The receiver half is called with the received symbols, the layout and its seeds: it cannot reach the
+    image, the sent bits or the true channel. A :class:`Bound` is no receiver; it is told the true channel.
+
+    Args:
+        scheme: scheme or bound.
+        channel: operator.
+        image: [B, 3, H, W] float in [0, 1].
+        snr_db: [B] float, average Es/N0 per data use [dB].
+        seeds: one whole number per image for the channel; receivers that sample derive theirs from it.
+        budget: data uses n per image.
+
+    Raises:
+        ValueError: the scheme made another number of symbols than ``budget``.
+
+    """
+    if isinstance(scheme, Bound):
+        return _reach(scheme, channel, image, snr_db, seeds, budget)
+    draw: Draw | None = None
+    csit: Csit | None = None
+    if scheme.csit == "perfect":
+        draw = channel.draw(budget, seeds)
+        csit = Csit(snr_db, channel.gain(draw))
+    elif scheme.csit == "average_snr":
+        csit = Csit(snr_db)
+    frame = scheme.transmit(image, budget, csit)
+    expected = (image.shape[0], budget)
+    if tuple(frame.symbols.shape) != expected:
+        raise ValueError(
+            complaint(f"{scheme.name}: symbols", "wrong shape", tuple(frame.symbols.shape), expected)
+        )
+    received = channel(frame.symbols, snr_db, seeds, draw)
+    reconstruction = scheme.receive(received, frame.layout, seeds)
+    return LinkOutput(reconstruction, received.uses, frame.side_info_bits, frame.sent_bits)
+
+
+def _reach(
+    bound: Bound, channel: ChannelOperator, image: Tensor, snr_db: Tensor, seeds: Sequence[int], budget: int
+) -> LinkOutput:
+    h = channel.gain(channel.draw(budget, seeds))
+    no = snr_db_to_no(snr_db.to(h.real))[:, None]
+    reconstruction = bound.reach(image, budget, Csi(h, no, torch.zeros_like(no)))
+    return LinkOutput(reconstruction, channel.uses(budget), 0, None)

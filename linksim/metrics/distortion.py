@@ -1,0 +1,131 @@
+"""PSNR, SSIM and MS-SSIM: pure functions, per image, differentiable. May import: torch, linksim.metrics.base."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from channels.checks import complaint
+from channels.units import linear_to_db
+from linksim.metrics.base import MetricInfo
+
+__all__ = ["MsSsim", "Psnr", "Ssim", "ms_ssim", "psnr", "ssim"]
+
+_WINDOW, _SIGMA = 11, 1.5
+_K1, _K2 = 0.01, 0.03
+_MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+
+
+def _check_pair(name: str, x_hat: Tensor, x: Tensor, min_side: int) -> None:
+    if x_hat.shape != x.shape or x.dim() != 4 or x.shape[1] != 3:
+        got = f"{list(x_hat.shape)} and {list(x.shape)}"
+        raise ValueError(complaint(name, "wrong shape", got, "two batches [B, 3, H, W] of one size"))
+    if min(x.shape[2:]) < min_side:
+        got = f"{x.shape[2]} x {x.shape[3]} pixels"
+        raise ValueError(complaint(name, "image too small", got, f"sides of at least {min_side}"))
+
+
+def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio over all colour values of an image, 10·log10(1 / MSE) [dB].
+
+    Args:
+        x_hat, x: [B, 3, H, W] in [0, 1].
+
+    Returns:
+        [B] float64; inf for identical images.
+
+    """
+    _check_pair("psnr", x_hat, x, 1)
+    mse = (x_hat.double() - x.double()).square().mean((1, 2, 3))
+    return -linear_to_db(mse)
+
+
+def _gaussian(x: Tensor) -> Tensor:
+    taps = torch.arange(_WINDOW, dtype=x.dtype, device=x.device) - _WINDOW // 2
+    kernel = torch.exp(-taps.square() / (2 * _SIGMA**2))
+    kernel = kernel / kernel.sum()
+    channels = x.shape[1]
+    x = F.conv2d(x, kernel.view(1, 1, -1, 1).repeat(channels, 1, 1, 1), groups=channels)
+    return F.conv2d(x, kernel.view(1, 1, 1, -1).repeat(channels, 1, 1, 1), groups=channels)
+
+
+def _ssim_maps(x_hat: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """SSIM and contrast-structure maps over windows that lie inside the image."""
+    c1, c2 = _K1**2, _K2**2
+    stacked = torch.cat([x_hat, x, x_hat * x_hat, x * x, x_hat * x], dim=1)
+    mu_a, mu_b, aa, bb, ab = _gaussian(stacked).chunk(5, dim=1)
+    contrast = (2 * (ab - mu_a * mu_b) + c2) / (aa - mu_a.square() + bb - mu_b.square() + c2)
+    luminance = (2 * mu_a * mu_b + c1) / (mu_a.square() + mu_b.square() + c1)
+    return luminance * contrast, contrast
+
+
+def ssim(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Structural similarity, mean over colour channels: Gaussian window 11 x 11, sigma 1.5, no padding.
+
+    Args:
+        x_hat, x: [B, 3, H, W] in [0, 1], sides of at least 11.
+
+    Returns:
+        [B] float64.
+
+    Source: Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004.
+
+    """
+    _check_pair("ssim", x_hat, x, _WINDOW)
+    return _ssim_maps(x_hat.double(), x.double())[0].mean((1, 2, 3))
+
+
+def ms_ssim(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Multi-scale structural similarity over five scales, mean over colour channels.
+
+    Args:
+        x_hat, x: [B, 3, H, W] in [0, 1], sides of at least 161 (the window must fit at 1/16 size).
+
+    Returns:
+        [B], dtype of the input promoted to at least float32.
+
+    Source: Wang, Simoncelli, Bovik, "Multi-Scale Structural Similarity for Image Quality Assessment", 2003.
+
+    """
+    _check_pair("ms_ssim", x_hat, x, MsSsim.info.min_side)
+    result = torch.ones(x.shape[0], x.shape[1], dtype=x.dtype, device=x.device)
+    for scale, weight in enumerate(_MS_WEIGHTS):
+        if scale:
+            x_hat, x = F.avg_pool2d(x_hat, 2), F.avg_pool2d(x, 2)
+        full, contrast = _ssim_maps(x_hat, x)
+        term = full if scale == len(_MS_WEIGHTS) - 1 else contrast
+        result = result * term.mean((2, 3)).clamp_min(1e-8) ** weight
+    return result.mean(1)
+
+
+@dataclass(frozen=True)
+class Psnr:
+    """:func:`psnr` as a metric."""
+
+    info = MetricInfo("psnr", "dB", True, "10 log10(255^2 / MSE) over RGB, per image")
+
+    def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        return psnr(x_hat, x)
+
+
+@dataclass(frozen=True)
+class Ssim:
+    """:func:`ssim` as a metric."""
+
+    info = MetricInfo("ssim", "1", True, "Wang et al. 2004, RGB, Gaussian window", _WINDOW)
+
+    def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        return ssim(x_hat, x)
+
+
+@dataclass(frozen=True)
+class MsSsim:
+    """:func:`ms_ssim` as a metric, in double precision."""
+
+    info = MetricInfo("ms_ssim", "1", True, "Wang et al. 2003, RGB, five scales", 16 * (_WINDOW - 1) + 1)
+
+    def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        return ms_ssim(x_hat.double(), x.double())

@@ -1,0 +1,39 @@
+"""Bit and block errors as counts. May import: torch, linksim.metrics.base."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from channels.checks import complaint
+from linksim.metrics.base import MetricInfo
+
+__all__ = ["Ber", "Bler"]
+
+
+@dataclass(frozen=True)
+class Ber:
+    """Errors of payload bits after decoding."""
+
+    info = MetricInfo("ber", "1", False, "wrong payload bits after the receiver / payload bits sent")
+
+    def __call__(self, hat: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+        """Errors and trials [B] int64 of bits [B, k]."""
+        if hat.shape != true.shape:
+            raise ValueError(complaint("ber", "wrong shape", list(hat.shape), list(true.shape)))
+        return (hat != true).sum(1), torch.full((hat.shape[0],), hat.shape[1], dtype=torch.int64)
+
+
+@dataclass(frozen=True)
+class Bler:
+    """Transport blocks (one per image) with at least one wrong bit."""
+
+    info = MetricInfo("bler", "1", False, "transport blocks with a wrong payload bit / transport blocks sent")
+
+    def __call__(self, hat: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+        """Errors and trials [B] int64 of bits [B, k]."""
+        if hat.shape != true.shape:
+            raise ValueError(complaint("bler", "wrong shape", list(hat.shape), list(true.shape)))
+        return (hat != true).any(1).long(), torch.ones(hat.shape[0], dtype=torch.int64)

@@ -1,0 +1,97 @@
+"""LPIPS of the ``lpips`` package, with weights found, fetched or plainly reported missing.
+
+May import: torch, torchvision, lpips, linksim.metrics.base, linksim.zoo.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from linksim.metrics.base import MetricInfo, MetricUnavailable
+from linksim.zoo import BACKBONES, BackboneFile, WeightsUnavailable, find_backbone
+
+if TYPE_CHECKING:
+    import lpips
+
+__all__ = ["Lpips", "LpipsNet", "load_lpips"]
+
+LpipsNet = Literal["alex", "vgg", "squeeze"]
+_MIN_SIDE = {"alex": 64, "vgg": 32, "squeeze": 32}
+
+
+def _features(file: Path) -> dict[str, Tensor]:
+    """Tensors of the feature layers, from a whole torchvision model or from its features alone."""
+    try:
+        state: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as problem:  # torch.load raises many types for a broken file
+        raise MetricUnavailable(
+            f"LPIPS weights {file}: cannot be read ({problem}). Replace the file."
+        ) from None
+    tensors = {k.removeprefix("features."): v for k, v in state.items() if not k.startswith("classifier.")}
+    return dict(tensors)
+
+
+def _fill(trunk: nn.Module, features: dict[str, Tensor], file: Path) -> None:
+    """Load torchvision features into the slices of lpips, which keep torchvision's layer numbers."""
+    own = {name.split(".", 1)[1]: name for name in trunk.state_dict()}
+    if set(own) - set(features):
+        missing = sorted(set(own) - set(features))[:3]
+        raise MetricUnavailable(f"LPIPS weights {file}: lacks {', '.join(missing)}. Replace the file.")
+    trunk.load_state_dict({name: features[short] for short, name in own.items()})
+
+
+def load_lpips(net: LpipsNet) -> tuple[lpips.LPIPS, BackboneFile]:
+    """The LPIPS network, v0.1 heads, in evaluation mode on the CPU.
+
+    Raises:
+        MetricUnavailable: no weights in $LINKSIM_WEIGHTS, the torch hub cache or by download.
+
+    """
+    import lpips
+
+    try:
+        found = find_backbone(net)
+    except WeightsUnavailable as problem:
+        raise MetricUnavailable(str(problem)) from None
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # lpips calls torchvision with arguments that it deprecated
+        model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+    _fill(model.net, _features(found.path), found.path)
+    return model.requires_grad_(False).eval(), found
+
+
+class Lpips:
+    """LPIPS distance, one value per image.
+
+    Args:
+        net: backbone, part of the metric's name.
+        device: where it runs.
+
+    Raises:
+        MetricUnavailable: weights cannot be had; the message says how to get them.
+
+    Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018.
+
+    """
+
+    def __init__(self, net: LpipsNet, device: torch.device | str = "cpu") -> None:
+        model, found = load_lpips(net)
+        self._model = model.to(device)
+        reference = f"lpips 0.1 heads, {BACKBONES[net].name} features, weights {found.digest}"
+        self.info = MetricInfo(f"lpips_{net}", "1", False, reference, _MIN_SIDE[net])
+
+    @torch.no_grad()
+    def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        """[B] float64 of images [B, 3, H, W] in [0, 1]."""
+        return self._model(x_hat, x, normalize=True).flatten().double()
+
+    def loss(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        """[B] float32, differentiable in ``x_hat``, for training."""
+        return self._model(x_hat, x, normalize=True).flatten()

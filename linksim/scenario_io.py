@@ -1,0 +1,480 @@
+"""YAML to Scenario and back: extends, --set, hash, JSON schema, and errors that say what to do.
+
+May import: pyyaml, pydantic, linksim.scenario.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from linksim.scenario import Scenario, TrainScenario
+
+__all__ = [
+    "ScenarioError",
+    "Variant",
+    "json_schema",
+    "load_any",
+    "load_scenario",
+    "load_train_scenario",
+    "parse_overrides",
+    "scenario_dir",
+    "scenario_hash",
+    "variants",
+]
+
+Path_ = tuple[str | int, ...]
+
+
+class ScenarioError(ValueError):
+    """A scenario file or an override that cannot be used; the message holds every problem, a line each."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML with plain exponents as numbers, no yes/no booleans, and no duplicate keys."""
+
+
+_FLOAT = re.compile(
+    r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
+)
+_INT = re.compile(r"^[-+]?[0-9]+$")
+_Loader.yaml_implicit_resolvers = {
+    key: [
+        (tag, pattern) for tag, pattern in resolvers if tag.rsplit(":", 1)[1] not in ("bool", "float", "int")
+    ]
+    for key, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+
+
+def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
+    return int(str(loader.construct_scalar(node)))
+
+
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    seen: set[str] = set()
+    for key_node, _ in node.value:
+        key = str(key_node.value)
+        if key in seen and key != "<<":
+            line = key_node.start_mark.line + 1
+            raise ScenarioError(
+                f"{key}: given twice (line {line}), got two values, expected one. Remove one of them."
+            )
+        seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+
+
+def _parse_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except ScenarioError as problem:
+        raise ScenarioError(f"{where}: {problem}") from None
+    except yaml.YAMLError as problem:
+        detail = " ".join(str(problem).split())
+        raise ScenarioError(
+            f"{where}: not valid YAML, got {detail}, expected a mapping of keys to values."
+        ) from None
+
+
+def scenario_dir() -> Path:
+    """Folder of the scenario files that come with linksim (installed, or in the repository)."""
+    package = Path(__file__).resolve().parent
+    installed = package / "scenarios"
+    return installed if installed.is_dir() else package.parent / "scenarios"
+
+
+def find_scenario(name: str) -> Path:
+    """The file of a path, or of the name of a scenario that comes with linksim ("quickstart").
+
+    Raises:
+        ScenarioError: no such file.
+
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    known = {str(p.relative_to(scenario_dir()).with_suffix("")): p for p in scenario_dir().rglob("*.yaml")}
+    stem = name.removesuffix(".yaml").removeprefix("scenarios/")
+    if stem in known and not path.exists():
+        return known[stem]
+    close = difflib.get_close_matches(stem, known, n=1)
+    cure = (
+        f" Did you mean {close[0]}?"
+        if close
+        else ' "linksim list scenarios" prints those that come with linksim.'
+    )
+    raise ScenarioError(
+        f"{name}: no such file, got {path.absolute()}, expected a scenario file or name.{cure}"
+    )
+
+
+def _read_mapping(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if path.resolve() in chain:
+        names = " -> ".join(p.name for p in (*chain, path))
+        raise ScenarioError(
+            f"{path}: extends: a circle, got {names}, expected files that do not extend each other."
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ScenarioError(
+            f"{path}: cannot be read, got {problem}, expected a readable UTF-8 file."
+        ) from None
+    data = _parse_yaml(text, str(path))
+    if not isinstance(data, dict):
+        raise ScenarioError(f"{path}: got {type(data).__name__}, expected a mapping of keys to values.")
+    parent = data.pop("extends", None)
+    if parent is None:
+        return data
+    if not isinstance(parent, str):
+        raise ScenarioError(f"{path}: extends: got {parent!r}, expected the name of one file.")
+    base = path.parent / parent
+    if not base.is_file():
+        raise ScenarioError(
+            f"{path}: extends: no such file, got {base}, expected a path relative to {path.parent}."
+        )
+    return _merge(_read_mapping(base, (*chain, path.resolve())), data)
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Keys of ``over`` win; mappings merge unless their ``kind`` differs; lists are replaced."""
+    result = dict(base)
+    if "channel" in over or "channels" in over:
+        for key in ("channel", "channels"):
+            if key not in over:
+                result.pop(key, None)
+    for key, value in over.items():
+        old = result.get(key)
+        same_kind = (
+            isinstance(old, dict)
+            and isinstance(value, dict)
+            and value.get("kind", old.get("kind")) == old.get("kind")
+        )
+        result[key] = _merge(old, value) if same_kind and isinstance(old, dict) else value
+    return result
+
+
+def parse_overrides(pairs: Sequence[str]) -> list[tuple[str, Any]]:
+    """``path=value`` of --set; the value is YAML (numbers, lists and mappings work).
+
+    Raises:
+        ScenarioError: no "=" in it.
+
+    """
+    result = []
+    for pair in pairs:
+        path, sign, text = pair.partition("=")
+        if not sign or not path.strip():
+            raise ScenarioError(f"--set {pair}: got no '=', expected path=value such as sweep.trials=1.")
+        result.append((path.strip(), _parse_yaml(text, f"--set {path}")))
+    return result
+
+
+def _set_path(data: dict[str, Any], path: str, value: Any) -> None:
+    """Set a dotted path; list items by index or by the ``name`` they carry."""
+    parts = path.split(".")
+    if parts[0] == "channel" and "channels" in data and "channel" not in data:
+        for item in data["channels"]:
+            _set_path({"channel": item}, path, value)
+        return
+    if parts[0] == "sweep" and len(parts) > 2:
+        parts = ["sweep", ".".join(parts[1:])]
+    node: Any = data
+    for depth, part in enumerate(parts):
+        last = depth == len(parts) - 1
+        if isinstance(node, list):
+            index = _list_index(node, part, path)
+            if last:
+                node[index] = value
+            node = node[index]
+        elif isinstance(node, dict):
+            if last:
+                node[part] = value
+            else:
+                node = node.setdefault(part, {})
+        else:
+            head = ".".join(parts[:depth])
+            raise ScenarioError(f"{path}: got a value at {head}, expected a block that has the key {part!r}.")
+
+
+def _list_index(items: list[Any], part: str, path: str) -> int:
+    if part.isdigit() and int(part) < len(items):
+        return int(part)
+    names = [item.get("name") if isinstance(item, dict) else None for item in items]
+    if part in names:
+        return names.index(part)
+    known = [n for n in names if n] or [f"0 to {len(items) - 1}"]
+    raise ScenarioError(f"{path}: got {part!r}, expected one of {', '.join(map(str, known))}.")
+
+
+# ------------------------------------------------------------------------------------------- validation
+
+
+def _validate(model: type[BaseModel], data: dict[str, Any], where: str) -> Any:
+    try:
+        return model.model_validate(data)
+    except ValidationError as problem:
+        lines = _explain(model, data, problem)
+        raise ScenarioError("\n".join(f"{where}: {line}" for line in lines)) from None
+
+
+def _explain(model: type[BaseModel], data: dict[str, Any], problem: ValidationError) -> list[str]:
+    errors = problem.errors(include_url=False)
+    specific = [e for e in errors if e["type"] not in ("too_short",)]
+    lines = []
+    for error in specific or errors:
+        path = _user_path(error["loc"], data)
+        lines.append(_line(model, error, path))
+    return list(dict.fromkeys(lines))
+
+
+def _user_path(loc: Path_, data: Any) -> str:
+    """Path as the user typed it: without union tags, with ``channel`` where that was written."""
+    parts: list[str] = []
+    node = data
+    steps = list(loc)
+    if steps[:1] == ["channels"] and isinstance(data, dict) and "channels" not in data:
+        steps[:2] = ["channel"]
+    if (
+        steps[:2] == ["train", "channels"]
+        and isinstance(data, dict)
+        and "channels" not in (data.get("train") or {})
+    ):
+        steps[1:4] = ["channel"]
+    for step in steps:
+        if isinstance(node, dict) and step in node:
+            node = node[step]
+        elif isinstance(node, list) and isinstance(step, int) and step < len(node):
+            node = node[step]
+            if isinstance(node, dict) and isinstance(node.get("name"), str):
+                parts.append(f"{step} ({node['name']})")
+                continue
+        elif (isinstance(node, dict) and step == node.get("kind")) or (
+            isinstance(step, str) and ("[" in step or step in ("float", "int", "str", "constrained-int"))
+        ):
+            continue
+        else:
+            node = None
+        parts.append(str(step))
+    return ".".join(parts)
+
+
+def _line(model: type[BaseModel], error: Any, path: str) -> str:
+    kind, got = error["type"], error.get("input")
+    prefix = f"{path}: " if path else ""
+    if kind == "extra_forbidden":
+        known = _fields_at(model, error["loc"][:-1])
+        name = str(error["loc"][-1])
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        cure = f" Did you mean {close[0]}?" if close else ""
+        return f"{prefix}unknown key, got {name!r}, expected one of {', '.join(sorted(known))}.{cure}"
+    if kind == "missing":
+        return f"{prefix}missing, got nothing, expected a value. Add it."
+    if kind == "union_tag_invalid":
+        tags = error["ctx"]["expected_tags"].replace("'", "")
+        close = difflib.get_close_matches(error["ctx"]["tag"], tags.split(", "), n=1)
+        cure = f" Did you mean {close[0]}?" if close else ""
+        return f"{prefix}kind: unknown, got {error['ctx']['tag']!r}, expected one of {tags}.{cure}"
+    if kind == "union_tag_not_found":
+        return f"{prefix}kind: missing, got nothing, expected a key 'kind' that says what this block is."
+    if kind == "value_error":
+        return f"{prefix}{error['ctx']['error']}"
+    if kind in ("float_type", "int_type") and isinstance(got, str):
+        cure = " Write the number without quotes or unit; the unit is in the name of the key."
+        return f"{prefix}not a number, got the text {got!r}, expected a number.{cure}"
+    if kind == "literal_error":
+        allowed = error["ctx"]["expected"].replace("'", "")
+        close = difflib.get_close_matches(str(got), re.split(r", | or ", allowed), n=1)
+        cure = f" Did you mean {close[0]}?" if close else ""
+        return f"{prefix}unknown choice, got {got!r}, expected {allowed}.{cure}"
+    message = error["msg"][0].lower() + error["msg"][1:]
+    return f"{prefix}{message}, got {got!r}, expected {_expected(error)}."
+
+
+def _expected(error: Any) -> str:
+    context = error.get("ctx") or {}
+    names = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    limits = [f"{names[k]} {v:g}" for k, v in context.items() if k in names]
+    if limits:
+        return "a value " + " and ".join(limits)
+    simple = {
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "float_type": "a number",
+        "string_type": "a text",
+        "bool_type": "true or false",
+        "model_type": "a block of keys and values",
+        "model_attributes_type": "a block of keys and values",
+        "dict_type": "a block of keys and values",
+        "tuple_type": "a list",
+        "too_short": "at least one item",
+        "string_pattern_mismatch": "letters, digits, spaces and . _ + -",
+        "multiple_of": f"a multiple of {context.get('multiple_of')}",
+        "finite_number": "a finite number",
+    }
+    return simple.get(error["type"], "another value")
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+        return
+    if get_origin(annotation) in (Union, UnionType) or get_args(annotation):
+        for part in get_args(annotation):
+            yield from _models_in(part)
+
+
+def _fields_at(model: type[BaseModel], loc: Path_) -> list[str]:
+    """Keys that the block at ``loc`` accepts."""
+    current: list[type[BaseModel]] = [model]
+    for step in loc:
+        nested = [
+            m
+            for c in current
+            if step in c.model_fields
+            for m in _models_in(c.model_fields[str(step)].annotation)
+        ]
+        tagged = [
+            c
+            for c in current
+            if "kind" in c.model_fields and step in get_args(c.model_fields["kind"].annotation)
+        ]
+        current = nested or tagged or current
+    names = [name for c in current for name in c.model_fields]
+    if model is Scenario and not loc:
+        names.append("channel")
+    return list(dict.fromkeys(names))
+
+
+# ---------------------------------------------------------------------------------------------- loading
+
+
+def _load_mapping(name: str, overrides: Sequence[tuple[str, Any]]) -> tuple[dict[str, Any], Path]:
+    path = find_scenario(name)
+    data = _read_mapping(path)
+    for key, value in overrides:
+        _set_path(data, key, value)
+    return data, path
+
+
+def load_any(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario | TrainScenario:
+    """Read a scenario of either kind: a file with the key ``train`` is a training.
+
+    Args:
+        name: file, or name of a scenario that comes with linksim.
+        overrides: from :func:`parse_overrides`.
+
+    Raises:
+        ScenarioError: every problem of the file, a line each.
+
+    """
+    data, path = _load_mapping(name, overrides)
+    model: type[BaseModel] = TrainScenario if "train" in data else Scenario
+    scenario = _validate(model, data, str(path))
+    if isinstance(scenario, Scenario):
+        list(variants(scenario, where=str(path)))
+    assert isinstance(scenario, Scenario | TrainScenario)
+    return scenario
+
+
+def load_scenario(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario:
+    """Read an evaluation scenario; see :func:`load_any`."""
+    scenario = load_any(name, overrides)
+    if not isinstance(scenario, Scenario):
+        raise ScenarioError(
+            f"{name}: train: got a training, expected an evaluation. Run it with linksim train."
+        )
+    return scenario
+
+
+def load_train_scenario(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> TrainScenario:
+    """Read a training scenario; see :func:`load_any`."""
+    scenario = load_any(name, overrides)
+    if not isinstance(scenario, TrainScenario):
+        raise ScenarioError(
+            f"{name}: train: missing, got an evaluation, expected a training. Run it with linksim simulate."
+        )
+    return scenario
+
+
+def scenario_hash(scenario: Scenario | TrainScenario) -> str:
+    """SHA-256 over everything that can change a number, 16 hex digits. ``question`` and ``panel`` cannot."""
+    data = scenario.model_dump(mode="json", exclude={"question", "panel", "statistics", "batch_size"})
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A scenario at one combination of swept fields.
+
+    Args:
+        values: (path, value) of each swept field beside snr_db, in file order.
+        scenario: with these values set and nothing left to sweep but snr_db.
+
+    """
+
+    values: tuple[tuple[str, float | int | str], ...]
+    scenario: Scenario
+
+
+def variants(scenario: Scenario, where: str = "sweep") -> Iterator[Variant]:
+    """Every combination of the swept fields.
+
+    Raises:
+        ScenarioError: a swept path that does not exist or a value that is not allowed there.
+
+    """
+    fields = scenario.sweep.fields
+    for combination in itertools.product(*fields.values()):
+        data = scenario.model_dump(mode="json")
+        data["sweep"]["fields"] = {}
+        values = tuple(zip(fields, combination, strict=True))
+        for path, value in values:
+            _set_path(data, path, value)
+        yield Variant(
+            values, _validate(Scenario, data, f"{where}: sweep {dict(values)}" if values else where)
+        )
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of evaluation and training scenarios, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "linksim scenario",
+        "description": "Add 'extends: FILE' to start from another file.",
+        "anyOf": [{"$ref": "#/$defs/Scenario"}, {"$ref": "#/$defs/TrainScenario"}],
+        "$defs": _definitions(),
+    }
+
+
+def _definitions() -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for model in (Scenario, TrainScenario):
+        schema = model.model_json_schema(ref_template="#/$defs/{model}")
+        merged.update(schema.pop("$defs", {}))
+        merged[model.__name__] = schema
+    evaluation = merged["Scenario"]
+    evaluation["properties"]["channel"] = evaluation["properties"]["channels"]["items"]
+    evaluation["required"] = [r for r in evaluation.get("required", []) if r not in ("channels", "images")]
+    for model in ("Scenario", "TrainScenario"):
+        merged[model]["properties"]["extends"] = {"type": "string", "description": "file to start from"}
+    return merged

@@ -1,0 +1,96 @@
+"""Scheme: how an image becomes symbols and what a receiver makes of what arrives.
+
+May import: torch, channels.types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from channels.types import Csi, Csit, Received
+
+__all__ = ["Bound", "CsitKind", "Frame", "Reconstruction", "Scheme", "State"]
+
+CsitKind = Literal["none", "average_snr", "perfect"]
+State = Literal["ok", "source_unfit", "crc_failed", "parse_failed"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a transmitter hands to the channel, and what both ends agree on beforehand.
+
+    Args:
+        symbols: [B, n] complex64, mean |x|² = 1 per image (analog) or per constellation (digital).
+        layout: how symbols go back to a latent map or code words: sizes, modulation and coding scheme, the SNR
+            that the receiver reported. Nothing in it depends on the picture.
+        side_info_bits: bits per image that the receiver needs beside the symbols; paid for in ``cbr_total``.
+        sent_bits: [B, k] uint8, payload of digital schemes, for BER only; the receiver never gets it.
+
+    """
+
+    symbols: Tensor
+    layout: Any
+    side_info_bits: int = 0
+    sent_bits: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What a receiver makes of one batch.
+
+    Args:
+        image: [B, 3, H, W] float in [0, 1].
+        states: one per image; anything but "ok" is a failure that stays in every mean.
+        bits_hat: [B, k] uint8 payload as decoded (digital schemes).
+        block_ok: [B] bool, transport block accepted (digital schemes).
+        stages: intermediate images by name, [B, 3, H, W].
+        info: per image, numbers worth a record (MCS, bytes, QP, ...).
+
+    """
+
+    image: Tensor
+    states: tuple[State, ...]
+    bits_hat: Tensor | None = None
+    block_ok: Tensor | None = None
+    stages: dict[str, Tensor] = field(default_factory=dict)
+    info: tuple[dict[str, float | int | str], ...] = ()
+
+
+@runtime_checkable
+class Scheme(Protocol):
+    """A transmitter and its receiver. ``receive`` gets the received symbols, CSI and layout, nothing else."""
+
+    name: str
+    csit: CsitKind
+
+    def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
+        """Frame of ``budget`` symbols for images [B, 3, H, W] in [0, 1].
+
+        ``csit`` is None, the average SNR, or average SNR and gain, as the scenario says.
+        """
+        ...
+
+    def receive(self, received: Received, layout: Any, seeds: Sequence[int]) -> Reconstruction:
+        """Images from what arrived; ``seeds`` are for receivers that sample."""
+        ...
+
+
+@runtime_checkable
+class Bound(Protocol):
+    """A limit, not a scheme: told the true channel, it says what no scheme of its kind can exceed."""
+
+    name: str
+
+    def reach(self, image: Tensor, budget: int, csi: Csi) -> Reconstruction:
+        """Best images for ``budget`` uses of the channel ``csi`` (true gains)."""
+        ...
+
+
+def mean_grey(batch: int, height: int, width: int, device: torch.device) -> Tensor:
+    """What a receiver shows when nothing was decoded: mid grey, [B, 3, H, W]."""
+    return torch.full((batch, 3, height, width), 128 / 255, device=device)

@@ -1,0 +1,94 @@
+"""JSCC as a scheme: any analog codec behind the channel.
+
+May import: torch, channels.types, linksim.schemes.base, linksim.jscc.layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from channels.checks import complaint
+from channels.types import Csit, Received
+from linksim.jscc.layout import SymbolLayout
+from linksim.schemes.base import CsitKind, Frame, Reconstruction
+
+__all__ = ["IMAGE_SIZE_BITS", "AnalogCodec", "JsccScheme"]
+
+# An analog receiver must be told the image size (two numbers of 16 bits); a BPG stream carries its own.
+IMAGE_SIZE_BITS = 32
+
+
+class AnalogCodec(Protocol):
+    """Encoder and decoder between images and symbols; networks and the linear code alike."""
+
+    @property
+    def block(self) -> int:
+        """Image sides must be multiples of this."""
+        ...
+
+    def layout(self, height: int, width: int, budget: int) -> SymbolLayout:
+        """Layout for an image of this size in ``budget`` symbols."""
+        ...
+
+    def encode(self, image: Tensor, layout: SymbolLayout, csit: Csit | None) -> Tensor:
+        """[B, n] complex symbols of unit mean power."""
+        ...
+
+    def decode(self, received: Received, layout: SymbolLayout, csit: Csit | None) -> Tensor:
+        """[B, 3, H, W] images."""
+        ...
+
+
+@dataclass(frozen=True)
+class JsccLayout:
+    """What both ends know before the frame: the symbol layout and the CSI that the receiver reported."""
+
+    symbols: SymbolLayout
+    csit: Csit | None
+
+
+class JsccScheme:
+    """An analog codec as a scheme.
+
+    Args:
+        name: label in results and figures.
+        codec: see :class:`AnalogCodec`.
+        csit: what the transmitter knows of the channel; the scenario says so.
+
+    """
+
+    def __init__(self, name: str, codec: AnalogCodec, csit: CsitKind = "average_snr") -> None:
+        self.name = name
+        self.codec = codec
+        self.csit: CsitKind = csit
+
+    def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
+        """Encode images [B, 3, H, W] into [B, budget] symbols.
+
+        Raises:
+            ValueError: image sides no multiple of the codec's block, or a budget that it cannot fill.
+
+        """
+        height, width = image.shape[2:]
+        if height % self.codec.block or width % self.codec.block:
+            raise ValueError(
+                complaint(
+                    f"{self.name}: image",
+                    "wrong size",
+                    f"{height} x {width}",
+                    f"sides that are multiples of {self.codec.block}",
+                    "Set images.crop or images.multiple_of in the scenario.",
+                )
+            )
+        layout = self.codec.layout(height, width, budget)
+        symbols = self.codec.encode(image, layout, csit)
+        return Frame(symbols, JsccLayout(layout, csit), side_info_bits=IMAGE_SIZE_BITS)
+
+    def receive(self, received: Received, layout: JsccLayout, seeds: Sequence[int]) -> Reconstruction:
+        """Decode; analog receivers never fail, they degrade."""
+        image = self.codec.decode(received, layout.symbols, layout.csit)
+        return Reconstruction(image, states=("ok",) * image.shape[0])

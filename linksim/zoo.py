@@ -1,0 +1,147 @@
+"""Names, digests and places of weights: bundled with the package, in a folder of the user, or fetched.
+
+May import: torch (hub cache location), standard library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = [
+    "BACKBONES",
+    "BUNDLED_CODECS",
+    "Backbone",
+    "BackboneFile",
+    "WeightsUnavailable",
+    "asset",
+    "codec_path",
+    "find_backbone",
+]
+
+WEIGHTS_VARIABLE = "LINKSIM_WEIGHTS"
+_TIMEOUT_S = 20
+
+
+class WeightsUnavailable(RuntimeError):
+    """Weights that are nowhere to be had, with the cure."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A feature network that LPIPS needs.
+
+    Args:
+        name: torchvision name.
+        url: where torchvision's file is; its name ends in the first digits of its SHA-256.
+
+    """
+
+    name: str
+    url: str
+
+    @property
+    def file(self) -> str:
+        """File name in the torch hub cache."""
+        return self.url.rsplit("/", 1)[1]
+
+    @property
+    def digest_prefix(self) -> str:
+        """First digits of the SHA-256 of the file."""
+        return self.file.rsplit("-", 1)[1].split(".")[0]
+
+
+BACKBONES: dict[str, Backbone] = {
+    "alex": Backbone("alexnet", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"),
+    "vgg": Backbone("vgg16", "https://download.pytorch.org/models/vgg16-397923af.pth"),
+    "squeeze": Backbone("squeezenet1_1", "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"),
+}
+
+BUNDLED_CODECS = {"lean-awgn-1-96": "lean-awgn-1-96.safetensors"}
+
+
+@dataclass(frozen=True)
+class BackboneFile:
+    """A weights file and the first 16 hex digits of its SHA-256."""
+
+    path: Path
+    digest: str
+
+
+def asset(name: str) -> Path:
+    """A file that is bundled with the package."""
+    return Path(__file__).parent / "assets" / name
+
+
+def codec_path(checkpoint: str) -> Path:
+    """File of a bundled model by its name, or the path itself."""
+    if checkpoint in BUNDLED_CODECS:
+        return asset(BUNDLED_CODECS[checkpoint])
+    return Path(checkpoint).expanduser()
+
+
+def _hub_cache() -> Path:
+    import torch
+
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _candidates(backbone: Backbone) -> Iterator[Path]:
+    """Files to look at: the user's folder (and one level below it), then the torch hub cache."""
+    names = (backbone.file, f"{backbone.name}_features.pth", f"{backbone.name}.pth")
+    root = os.environ.get(WEIGHTS_VARIABLE)
+    if root:
+        folder = Path(root).expanduser()
+        for place in (folder, *sorted(p for p in folder.glob("*") if p.is_dir())):
+            yield from (place / name for name in names)
+    yield _hub_cache() / backbone.file
+
+
+def find_backbone(net: str) -> BackboneFile:
+    """Weights of a backbone: from $LINKSIM_WEIGHTS, the torch hub cache, or a download, in this order.
+
+    Raises:
+        WeightsUnavailable: none of the three has them.
+
+    """
+    backbone = BACKBONES[net]
+    for path in _candidates(backbone):
+        if path.is_file():
+            return BackboneFile(path, _digest(path)[:16])
+    target = _hub_cache() / backbone.file
+    try:
+        _download(backbone, target)
+    except (OSError, ValueError) as problem:
+        raise WeightsUnavailable(
+            f"lpips_{net}: weights not found and not downloaded ({problem}). Put {backbone.file} "
+            f"(from {backbone.url}) into a folder and set {WEIGHTS_VARIABLE} to it, or into {target.parent}."
+        ) from None
+    return BackboneFile(target, _digest(target)[:16])
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _download(backbone: Backbone, target: Path) -> None:
+    """Fetch a file, check its digest, and move it into place whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    try:
+        request = urllib.request.urlopen(backbone.url, timeout=_TIMEOUT_S)  # noqa: S310 (a constant https address)
+        with request as response, partial.open("wb") as file:
+            while chunk := response.read(1 << 20):
+                file.write(chunk)
+        if not _digest(partial).startswith(backbone.digest_prefix):
+            raise ValueError(f"{backbone.url} arrived damaged")
+        partial.replace(target)
+    except (TimeoutError, urllib.error.URLError) as problem:
+        raise OSError(f"{backbone.url}: {problem}") from None
+    finally:
+        partial.unlink(missing_ok=True)
