@@ -31,7 +31,6 @@ class AwgnChannel(ChannelOperator):
         >>> received = AwgnChannel()(x, torch.tensor([0.0, 10.0]), seeds=[1, 2])
         >>> received.y.shape, received.uses.total
         (torch.Size([2, 96]), 96)
-
     """
 
     def uses(self, num_symbols: int) -> ChannelUses:

@@ -36,7 +36,6 @@ class ChannelOperator(ABC):
     Args:
         device: where tensors live.
         precision: "single" (complex64) or "double" (complex128, for tests).
-
     """
 
     def __init__(self, *, device: torch.device | str = "cpu", precision: Precision = "single") -> None:
@@ -69,7 +68,6 @@ class ChannelOperator(ABC):
             x: [B, n] complex, E|x|² = 1.
             draw: from :meth:`draw`.
             no: [B, 1] float, noise variance per complex use.
-
         """
 
     @abstractmethod
@@ -95,7 +93,6 @@ class ChannelOperator(ABC):
 
         Raises:
             TypeError, ValueError: arguments of wrong type, shape or power.
-
         """
         checks.check_symbols(type(self).__name__, x, snr_db, seeds)
         x = x.to(device=self.device, dtype=self.cdtype)

@@ -22,7 +22,6 @@ def complaint(field: str, wrong: str, got: object, expected: object, cure: str =
     Example:
         >>> complaint("snr_db", "out of range", "400 dB", "-60 to 100 dB", "Es/N0 is given in dB.")
         'snr_db: out of range, got 400 dB, expected -60 to 100 dB. Es/N0 is given in dB.'
-
     """
     head = f"{field}: {wrong}, got {got}, expected {expected}."
     return f"{head} {cure}" if cure else head
@@ -70,7 +69,6 @@ def check_symbols(owner: str, x: Tensor, snr_db: Tensor, seeds: Sequence[int]) -
     Raises:
         TypeError: x is not complex, snr_db not floating point.
         ValueError: wrong shape, number of seeds, power, or values that are not finite.
-
     """
     if not (isinstance(x, Tensor) and x.is_complex()):
         kind = getattr(x, "dtype", type(x).__name__)

@@ -61,7 +61,6 @@ class TdlModel:
         >>> model = TdlModel("C", delay_spread_s=100e-9, carrier_hz=3.5e9)
         >>> model(2, 14, 14e3)[0].shape
         torch.Size([2, 1, 1, 1, 1, 24, 14])
-
     """
 
     def __init__(

@@ -41,7 +41,6 @@ def equalize(received: Received, mode: Literal["lmmse", "zf", "none"]) -> tuple[
         >>> x_hat, no_eff = equalize(received, "zf")
         >>> x_hat.shape
         torch.Size([2, 768])
-
     """
     checks.check_choice("equalize: mode", mode, ("lmmse", "zf", "none"))
     y, h = received.y, received.csi.h

@@ -31,7 +31,6 @@ class GridEstimator:
         precision, device: as the operator's.
 
     Source: Sionna 2.2, ``LSChannelEstimator`` and ``LMMSEChannelEstimator`` (order frequency, time).
-
     """
 
     def __init__(
@@ -72,7 +71,6 @@ class GridEstimator:
         Returns:
             h_hat: [slots, T, F_used] complex.
             err_var: [slots, T, F_used] float, as the estimator reports it.
-
         """
         h_hat, err_var = self._estimate(y[:, None, None], no)
         return h_hat[:, 0, 0, 0, 0], err_var[:, 0, 0, 0, 0]

@@ -58,7 +58,6 @@ class FlatFadingChannel(ChannelOperator):
         >>> received = channel(torch.ones(1, 96, dtype=torch.complex64), torch.tensor([10.0]), seeds=[7])
         >>> received.uses
         ChannelUses(data=96, pilot=4, guard=0)
-
     """
 
     def __init__(

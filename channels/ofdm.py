@@ -70,7 +70,6 @@ class OfdmChannel(ChannelOperator):
         >>> received = channel(torch.ones(1, 768, dtype=torch.complex64), torch.tensor([10.0]), seeds=[1])
         >>> received.uses
         ChannelUses(data=768, pilot=128, guard=70)
-
     """
 
     def __init__(

@@ -39,7 +39,6 @@ def item_seed(run_seed: int, image_id: str, trial: int, purpose: str) -> int:
         True
         >>> item_seed(1, "kodim01", 0, "channel") == item_seed(1, "kodim01", 1, "channel")
         False
-
     """
     text = f"{run_seed}\x1f{image_id}\x1f{trial}\x1f{purpose}"
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
@@ -63,7 +62,6 @@ def complex_normal(shape: Sequence[int], gen: torch.Generator, dtype: torch.dtyp
         shape: shape of the result.
         gen: CPU generator to draw from.
         dtype: torch.complex64 or torch.complex128.
-
     """
     return torch.randn(tuple(shape), generator=gen, dtype=dtype)
 

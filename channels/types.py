@@ -33,7 +33,6 @@ class ChannelUses:
         pilot: uses that carry known symbols for channel estimation.
         guard: every other use that the waveform occupies and no one else can have: guard and DC
             subcarriers, cyclic prefix samples, unfilled resource elements of the last slot.
-
     """
 
     data: int
@@ -54,7 +53,6 @@ class Csi:
         h: [B, n] complex, gain of each data symbol (E|h|² = 1 over fading).
         no: [B, 1] or [B, n] float, noise variance per complex use, linear power.
         err_var: [B, 1] or [B, n] float, variance of the error of ``h``, linear power; 0 = perfect.
-
     """
 
     h: Tensor
@@ -77,7 +75,6 @@ class Csit:
     Args:
         snr_db: [B] float, average SNR per data use [dB].
         h: [B, n] complex, gain of each data symbol (perfect transmitter CSI), or None.
-
     """
 
     snr_db: Tensor
@@ -92,7 +89,6 @@ class Received:
         y: [B, n] complex, received data symbols.
         csi: channel state known to the receiver.
         uses: channel uses spent per image.
-
     """
 
     y: Tensor

@@ -27,7 +27,6 @@ def db_to_linear(x_db: float | Tensor) -> float | Tensor:
     Example:
         >>> db_to_linear(20.0)
         100.0
-
     """
     if isinstance(x_db, Tensor):
         return torch.pow(10.0, x_db / 10.0)
@@ -44,7 +43,6 @@ def linear_to_db(x: float | Tensor) -> float | Tensor:
     Example:
         >>> linear_to_db(100.0)
         20.0
-
     """
     if isinstance(x, Tensor):
         return 10.0 * torch.log10(x)
@@ -67,7 +65,6 @@ def snr_db_to_no(snr_db: float | Tensor) -> float | Tensor:
     Example:
         >>> snr_db_to_no(10.0)
         0.1
-
     """
     return db_to_linear(-snr_db)
 
@@ -80,7 +77,6 @@ def ebno_db_to_snr_db(ebno_db: float, bits_per_use: float) -> float:
     Example:
         >>> ebno_db_to_snr_db(3.0, 1.0)
         3.0
-
     """
     return ebno_db + linear_to_db(bits_per_use)
 

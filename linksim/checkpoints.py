@@ -37,7 +37,6 @@ class Checkpoint:
         codec: sizes of the network.
         tensors: weights by name.
         recipe: how it was trained (scenario, hash, steps, seconds, data, validation).
-
     """
 
     codec: CodecSpec
@@ -62,7 +61,6 @@ def save_checkpoint(
         state: its state_dict.
         recipe: anything JSON can hold.
         dtype: floating-point weights are stored in it (float16 halves the file; they are read as float32).
-
     """
     tensors = {k: (v.to(dtype) if v.is_floating_point() else v).contiguous().cpu() for k, v in state.items()}
     metadata = {
@@ -80,7 +78,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         CheckpointError: missing, truncated, or not a linksim checkpoint.
-
     """
     if not path.is_file():
         cure = 'Give a file, or a model that "linksim list models" prints.'
@@ -114,7 +111,6 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None
 
     Raises:
         CheckpointError: lists what is missing, unknown or misshapen.
-
     """
     own = module.state_dict()
     problems = [f"missing {k}" for k in own if k not in tensors]

@@ -57,7 +57,6 @@ def read_image(source: Path | bytes, name: str, convert: ConvertMode = "none") -
 
     Raises:
         ImageError: not a picture, truncated, not RGB, or smaller than 32 pixels.
-
     """
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
@@ -96,7 +95,6 @@ class Crop:
     Args:
         height, width: target size, or None for the whole side.
         multiple_of: sides are cut down to multiples of this.
-
     """
 
     height: int | None = None
@@ -108,7 +106,6 @@ class Crop:
 
         Raises:
             ImageError: the picture is smaller than the crop.
-
         """
         rows, cols = image.shape[1:]
         target = (self.height or rows, self.width or cols)
@@ -150,7 +147,6 @@ class FolderImages(ImageSet):
 
     Raises:
         ImageError: no such folder, or no picture in it.
-
     """
 
     def __init__(
@@ -177,7 +173,6 @@ class TarImages(ImageSet):
 
     Raises:
         ImageError: a tar file that is missing or broken, or no picture in them.
-
     """
 
     def __init__(
@@ -222,7 +217,6 @@ class SkimageImages(ImageSet):
 
     Raises:
         ImageError: a name that scikit-image does not ship.
-
     """
 
     FILES = {

@@ -15,7 +15,7 @@ from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.types import ChannelUses, Csi, Csit, Draw
 from channels.units import snr_db_to_no
-from linksim.schemes.base import Bound, Reconstruction, Scheme
+from linksim.schemes.base import Bound, Info, Reconstruction, Scheme
 
 __all__ = ["LinkOutput", "run_link"]
 
@@ -29,13 +29,14 @@ class LinkOutput:
         uses: channel uses per image.
         side_info_bits: bits per image beside the symbols.
         sent_bits: [B, k] payload of digital schemes, to count bit errors.
-
+        info: per image, facts worth a record.
     """
 
     reconstruction: Reconstruction
     uses: ChannelUses
     side_info_bits: int
     sent_bits: Tensor | None
+    info: tuple[Info, ...]
 
 
 def run_link(
@@ -61,7 +62,6 @@ def run_link(
 
     Raises:
         ValueError: the scheme made another number of symbols than ``budget``.
-
     """
     if isinstance(scheme, Bound):
         return _reach(scheme, channel, image, snr_db, seeds, budget)
@@ -80,7 +80,7 @@ def run_link(
         )
     received = channel(frame.symbols, snr_db, seeds, draw)
     reconstruction = scheme.receive(received, frame.layout, seeds)
-    return LinkOutput(reconstruction, received.uses, frame.side_info_bits, frame.sent_bits)
+    return LinkOutput(reconstruction, received.uses, frame.side_info_bits, frame.sent_bits, frame.info)
 
 
 def _reach(
@@ -89,4 +89,4 @@ def _reach(
     h = channel.gain(channel.draw(budget, seeds))
     no = snr_db_to_no(snr_db.to(h.real))[:, None]
     reconstruction = bound.reach(image, budget, Csi(h, no, torch.zeros_like(no)))
-    return LinkOutput(reconstruction, channel.uses(budget), 0, None)
+    return LinkOutput(reconstruction, channel.uses(budget), 0, None, reconstruction.info)

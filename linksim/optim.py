@@ -22,7 +22,6 @@ def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
         steps: iterations.
 
     Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
-
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
@@ -52,7 +51,6 @@ class Muon(Optimizer):
         weight_decay: decoupled, as in AdamW.
 
     Source: Jordan et al. 2024; scaling of Liu et al., "Muon is Scalable for LLM Training", arXiv 2502.16982.
-
     """
 
     def __init__(

@@ -107,7 +107,6 @@ def find_scenario(name: str) -> Path:
 
     Raises:
         ScenarioError: no such file.
-
     """
     path = Path(name).expanduser()
     if path.is_file():
@@ -178,7 +177,6 @@ def parse_overrides(pairs: Sequence[str]) -> list[tuple[str, Any]]:
 
     Raises:
         ScenarioError: no "=" in it.
-
     """
     result = []
     for pair in pairs:
@@ -385,7 +383,6 @@ def load_any(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario |
 
     Raises:
         ScenarioError: every problem of the file, a line each.
-
     """
     data, path = _load_mapping(name, overrides)
     model: type[BaseModel] = TrainScenario if "train" in data else Scenario
@@ -429,7 +426,6 @@ class Variant:
     Args:
         values: (path, value) of each swept field beside snr_db, in file order.
         scenario: with these values set and nothing left to sweep but snr_db.
-
     """
 
     values: tuple[tuple[str, float | int | str], ...]
@@ -441,7 +437,6 @@ def variants(scenario: Scenario, where: str = "sweep") -> Iterator[Variant]:
 
     Raises:
         ScenarioError: a swept path that does not exist or a value that is not allowed there.
-
     """
     fields = scenario.sweep.fields
     for combination in itertools.product(*fields.values()):

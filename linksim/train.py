@@ -54,7 +54,6 @@ class TrainSummary:
         steps: optimiser steps done.
         seconds: time spent, over all sittings.
         validation_psnr_db: PSNR on the held-out pictures by SNR [dB].
-
     """
 
     checkpoint: Path
@@ -311,7 +310,6 @@ class Trainer:
 
         Raises:
             ScenarioError: the folder belongs to another training, or its state is broken.
-
         """
         path = self.out / STATE_FILE
         if not path.is_file():
@@ -392,7 +390,6 @@ def train(
 
     Raises:
         ScenarioError, ImageError, CheckpointError: recipe, pictures or state that cannot be used.
-
     """
     from torch.utils.tensorboard import SummaryWriter
 

@@ -39,7 +39,6 @@ class Backbone:
     Args:
         name: torchvision name.
         url: where torchvision's file is; its name ends in the first digits of its SHA-256.
-
     """
 
     name: str
@@ -107,7 +106,6 @@ def find_backbone(net: str) -> BackboneFile:
 
     Raises:
         WeightsUnavailable: none of the three has them.
-
     """
     backbone = BACKBONES[net]
     for path in _candidates(backbone):

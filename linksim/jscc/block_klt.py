@@ -29,7 +29,6 @@ class BlockKlt:
         basis: [K, 3·size²] float, orthonormal rows by falling variance.
         variance: [K] float, variance of each coefficient over the training blocks.
         total_variance: sum over all 3·size² coefficients.
-
     """
 
     mean: Tensor
@@ -88,7 +87,6 @@ def fit_block_klt(images: Iterable[Tensor], num_coefficients: int, size: int = 1
         ValueError: fewer blocks than dimensions.
 
     Source: Jayant & Noll, "Digital Coding of Waveforms", 1984, sec. 12.2 (KLT).
-
     """
     dims = 3 * size * size
     count, total = 0, torch.zeros(dims, dtype=torch.float64)

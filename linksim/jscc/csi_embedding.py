@@ -38,7 +38,6 @@ def effective_snr_db(csi: Csi) -> Tensor:
 
     Source: mutual-information effective SNR mapping, e.g. 3GPP2 C.R1002, or Brueninghaus et al., "Link
     Performance Models for System Level Simulations of Broadband Radio Access Systems", PIMRC 2005.
-
     """
     capacity = torch.log2(1 + csi.gamma).mean(-1)
     return clip_snr_db(units.linear_to_db((torch.pow(2.0, capacity) - 1).clamp_min(1e-6)))
@@ -56,7 +55,6 @@ def csi_vector(csi: Csi, kind: CsiKind) -> Tensor:
 
     Raises:
         ValueError: "snr_h" for a channel with more than one gain per image.
-
     """
     if kind == "snr":
         return effective_snr_db(csi)[:, None]
@@ -80,7 +78,6 @@ class SnrEmbedding(nn.Module):
 
     Args:
         width: size of the embedding.
-
     """
 
     def __init__(self, width: int) -> None:

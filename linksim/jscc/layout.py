@@ -34,7 +34,6 @@ class SymbolLayout:
 
     Raises:
         ValueError: c odd, or more symbols than the map can fill.
-
     """
 
     channels: int
@@ -101,7 +100,6 @@ class SymbolLayout:
 
         Returns:
             [B, n] complex.
-
         """
         if tuple(z.shape[1:]) != (self.channels, self.rows, self.cols):
             expected = (self.channels, self.rows, self.cols)

@@ -39,7 +39,6 @@ class LeanConfig:
         encoder_blocks: residual blocks at (1/8, 1/16).
         decoder_blocks: residual blocks at (1/8, 1/16).
         embedding: width of the SNR embedding.
-
     """
 
     latent_channels: int = 16
@@ -135,7 +134,6 @@ class LeanCodec(nn.Module):
         >>> codec = LeanCodec(LeanConfig(latent_channels=4, width_8=8, width_16=8))
         >>> codec.encode(torch.rand(1, 3, 32, 48), codec.layout(32, 48, 12), None).shape
         torch.Size([1, 12])
-
     """
 
     block = BLOCK

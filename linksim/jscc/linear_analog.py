@@ -49,7 +49,6 @@ def waterfill(variance: Tensor, noise: float, power: float) -> Tensor:
     Example:
         >>> waterfill(torch.tensor([4.0, 1.0]), noise=1.0, power=1.0).sum()
         tensor(2., dtype=torch.float64)
-
     """
     root = variance.double().clamp_min(1e-12).sqrt()
     num = len(root)
@@ -75,7 +74,6 @@ class LinearAnalogCodec:
 
     Source: Lee & Petersen 1976 (linear coding); Jakubczak & Katabi, "A Cross-Layer Design for Scalable Mobile
     Video" (SoftCast), MobiCom 2011, for the idea applied to pictures.
-
     """
 
     def __init__(

@@ -20,7 +20,6 @@ class MetricInfo:
         higher_is_better: direction.
         reference: paper, package and version, digest of weights.
         min_side: smallest image side it is defined for [pixels].
-
     """
 
     name: str

@@ -36,7 +36,6 @@ def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
 
     Returns:
         [B] float64; inf for identical images.
-
     """
     _check_pair("psnr", x_hat, x, 1)
     mse = (x_hat.double() - x.double()).square().mean((1, 2, 3))
@@ -72,7 +71,6 @@ def ssim(x_hat: Tensor, x: Tensor) -> Tensor:
         [B] float64.
 
     Source: Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004.
-
     """
     _check_pair("ssim", x_hat, x, _WINDOW)
     return _ssim_maps(x_hat.double(), x.double())[0].mean((1, 2, 3))
@@ -88,7 +86,6 @@ def ms_ssim(x_hat: Tensor, x: Tensor) -> Tensor:
         [B], dtype of the input promoted to at least float32.
 
     Source: Wang, Simoncelli, Bovik, "Multi-Scale Structural Similarity for Image Quality Assessment", 2003.
-
     """
     _check_pair("ms_ssim", x_hat, x, MsSsim.info.min_side)
     result = torch.ones(x.shape[0], x.shape[1], dtype=x.dtype, device=x.device)

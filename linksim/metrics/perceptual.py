@@ -52,7 +52,6 @@ def load_lpips(net: LpipsNet) -> tuple[lpips.LPIPS, BackboneFile]:
 
     Raises:
         MetricUnavailable: no weights in $LINKSIM_WEIGHTS, the torch hub cache or by download.
-
     """
     import lpips
 
@@ -78,7 +77,6 @@ class Lpips:
         MetricUnavailable: weights cannot be had; the message says how to get them.
 
     Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018.
-
     """
 
     def __init__(self, net: LpipsNet, device: torch.device | str = "cpu") -> None:

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from channels.types import Csi, Csit, Received
 
-__all__ = ["Bound", "CsitKind", "Frame", "Reconstruction", "Scheme", "State"]
+__all__ = ["Bound", "CsitKind", "Frame", "Info", "Reconstruction", "Scheme", "State"]
 
 CsitKind = Literal["none", "average_snr", "perfect"]
+Info = dict[str, float | int | str]
 State = Literal["ok", "source_unfit", "crc_failed", "parse_failed"]
 
 
@@ -30,13 +31,14 @@ class Frame:
             that the receiver reported. Nothing in it depends on the picture.
         side_info_bits: bits per image that the receiver needs beside the symbols; paid for in ``cbr_total``.
         sent_bits: [B, k] uint8, payload of digital schemes, for BER only; the receiver never gets it.
-
+        info: per image, facts of the transmitter worth a record (MCS, QP, bytes); the receiver never gets them.
     """
 
     symbols: Tensor
     layout: Any
     side_info_bits: int = 0
     sent_bits: Tensor | None = None
+    info: tuple[Info, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,7 @@ class Reconstruction:
         bits_hat: [B, k] uint8 payload as decoded (digital schemes).
         block_ok: [B] bool, transport block accepted (digital schemes).
         stages: intermediate images by name, [B, 3, H, W].
-        info: per image, numbers worth a record (MCS, bytes, QP, ...).
-
+        info: per image, facts worth a record, of limits that have no transmitter.
     """
 
     image: Tensor
@@ -58,7 +59,7 @@ class Reconstruction:
     bits_hat: Tensor | None = None
     block_ok: Tensor | None = None
     stages: dict[str, Tensor] = field(default_factory=dict)
-    info: tuple[dict[str, float | int | str], ...] = ()
+    info: tuple[Info, ...] = ()
 
 
 @runtime_checkable

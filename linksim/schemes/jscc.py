@@ -58,7 +58,6 @@ class JsccScheme:
         name: label in results and figures.
         codec: see :class:`AnalogCodec`.
         csit: what the transmitter knows of the channel; the scenario says so.
-
     """
 
     def __init__(self, name: str, codec: AnalogCodec, csit: CsitKind = "average_snr") -> None:
@@ -71,7 +70,6 @@ class JsccScheme:
 
         Raises:
             ValueError: image sides no multiple of the codec's block, or a budget that it cannot fill.
-
         """
         height, width = image.shape[2:]
         if height % self.codec.block or width % self.codec.block:

@@ -1,0 +1,370 @@
+"""5G NR LDPC code: base graphs, encoder, rate matching, and a layered decoder for CPUs.
+
+The decoder is belief propagation with a layered schedule on the lifted base graph: the Z checks of a base row are
+Z lanes of one vector loop. The boxplus of a pair is exact up to its correction term log(1 + e^-x), which is
+replaced by max(0, ln 2 - x/4).
+
+May import: numpy, numba, standard library (the base graph tables are data files of the sionna package).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from channels.checks import complaint
+
+__all__ = ["LdpcCode", "Lifting", "base_graph", "select_base_graph", "select_lifting"]
+
+Bits = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+# TS 38.212 table 5.3.2-1: lifting sizes by set index.
+LIFTING_SETS = (
+    (2, 4, 8, 16, 32, 64, 128, 256),
+    (3, 6, 12, 24, 48, 96, 192, 384),
+    (5, 10, 20, 40, 80, 160, 320),
+    (7, 14, 28, 56, 112, 224),
+    (9, 18, 36, 72, 144, 288),
+    (11, 22, 44, 88, 176, 352),
+    (13, 26, 52, 104, 208),
+    (15, 30, 60, 120, 240),
+)
+MAX_BLOCK = {1: 8448, 2: 3840}  # sec. 5.2.2, K_cb
+_INFO_COLUMNS = {1: 22, 2: 10}
+_SHAPE = {1: (46, 68), 2: (42, 52)}
+# Table 5.4.2.1-2: numerators of the start of redundancy versions 0 to 3.
+_RV_START = {1: (0, 17, 33, 56), 2: (0, 13, 25, 43)}
+_KNOWN_ZERO = np.float32(1000.0)
+
+
+@dataclass(frozen=True)
+class Lifting:
+    """Lifting of a base graph: size Z and the index of its set."""
+
+    z: int
+    set_index: int
+
+
+def select_base_graph(info_bits: int, rate: float) -> int:
+    """Base graph 1 or 2 of a transport block of ``info_bits`` bits at target code rate ``rate``.
+
+    Source: 3GPP TS 38.212 V18, sec. 7.2.2.
+    """
+    small = info_bits <= 292 or (info_bits <= 3824 and rate <= 0.67) or rate <= 0.25
+    return 2 if small else 1
+
+
+def select_lifting(graph: int, total_bits: int, block_bits: int) -> Lifting:
+    """Smallest lifting size with K_b·Z >= K'.
+
+    Args:
+        graph: 1 or 2.
+        total_bits: B, transport block with its CRC (K_b of base graph 2 depends on it).
+        block_bits: K', bits of one code block with its CRC.
+
+    Source: 3GPP TS 38.212 V18, sec. 5.2.2.
+    """
+    columns = _INFO_COLUMNS[graph]
+    if graph == 2:
+        columns = 10 if total_bits > 640 else 9 if total_bits > 560 else 8 if total_bits > 192 else 6
+    fits = [(z, i) for i, sizes in enumerate(LIFTING_SETS) for z in sizes if columns * z >= block_bits]
+    if not fits:
+        limit = MAX_BLOCK[graph]
+        raise ValueError(complaint("ldpc: code block", "too long", f"{block_bits} bits", f"at most {limit}"))
+    return Lifting(*min(fits))
+
+
+@lru_cache(maxsize=16)
+def base_graph(graph: int, set_index: int) -> NDArray[np.int32]:
+    """Shifts V_ij of a base graph for one lifting set, -1 where there is no edge; [46, 68] or [42, 52].
+
+    Source: 3GPP TS 38.212 V18, tables 5.3.2-2 and 5.3.2-3, as the data files of the sionna package hold them.
+    """
+    spec = importlib.util.find_spec("sionna")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("ldpc: the package sionna is missing, expected version 2.2 or newer. pip install sionna")
+    path = Path(spec.submodule_search_locations[0]) / "phy/fec/ldpc/codes" / f"5G_bg{graph}.csv"
+    matrix = np.full(_SHAPE[graph], -1, np.int32)
+    row = -1
+    for line in path.read_text().splitlines()[2:]:
+        cells = line.split(";")
+        if cells[0].strip():
+            row = int(cells[0])
+        matrix[row, int(cells[1])] = int(cells[2 + set_index])
+    return matrix
+
+
+class LdpcCode:
+    """A lifted 5G LDPC code with its rate matching.
+
+    Order of a code word: K = 22·Z (or 10·Z) systematic bits, of which the last K - K' are fillers (known zeros,
+    never sent) and the first 2·Z are never sent, then the parity bits.
+
+    Args:
+        graph: base graph 1 or 2.
+        lifting: lifting size.
+        block_bits: K', information bits of a block with their CRC.
+
+    Source: 3GPP TS 38.212 V18, sec. 5.3.2 and 5.4.2.
+
+    Example:
+        >>> code = LdpcCode(2, select_lifting(2, 500, 500), 500)
+        >>> word = code.encode(np.zeros((1, 500), np.uint8))
+        >>> int(word.sum()), word.shape[1] == 52 * code.z
+        (0, True)
+    """
+
+    def __init__(self, graph: int, lifting: Lifting, block_bits: int) -> None:
+        self.graph, self.z, self.block_bits = graph, lifting.z, block_bits
+        table = base_graph(graph, lifting.set_index)
+        self.shifts = np.where(table < 0, -1, table % self.z).astype(np.int32)
+        self.info_columns = _INFO_COLUMNS[graph]
+        self.info_bits = self.info_columns * self.z
+        if block_bits > self.info_bits:
+            got = f"{block_bits} bits"
+            raise ValueError(complaint("ldpc: code block", "too long", got, f"at most {self.info_bits}"))
+        self.length = table.shape[1] * self.z
+        rows, columns = np.nonzero(self.shifts >= 0)
+        self._row_start = np.searchsorted(rows, np.arange(table.shape[0] + 1)).astype(np.int32)
+        self._column = columns.astype(np.int32)
+        self._shift = self.shifts[rows, columns].astype(np.int32)
+
+    # ----------------------------------------------------------------------------------- encoder
+
+    def encode(self, bits: Bits) -> Bits:
+        """Code words [B, N + 2Z] uint8 of blocks [B, K'] uint8, before rate matching."""
+        batch, z = bits.shape[0], self.z
+        words = np.zeros((batch, self.shifts.shape[1], z), np.uint8)
+        info = np.zeros((batch, self.info_bits), np.uint8)
+        info[:, : self.block_bits] = bits
+        words[:, : self.info_columns] = info.reshape(batch, self.info_columns, z)
+        self._encode_core(words)
+        for row in range(4, self.shifts.shape[0]):
+            words[:, self.info_columns + row] = self._row_sum(words, row, self.info_columns + 4)
+        return words.reshape(batch, -1)
+
+    def _row_sum(self, words: Bits, row: int, columns: int) -> Bits:
+        """Parity [B, Z] of a base row over the first ``columns`` columns."""
+        total = np.zeros((words.shape[0], self.z), np.uint8)
+        for column in np.nonzero(self.shifts[row, :columns] >= 0)[0]:
+            total ^= np.roll(words[:, column], -self.shifts[row, column], axis=1)
+        return total
+
+    def _encode_core(self, words: Bits) -> None:
+        """The four core parity columns: their sum gives the first, each row the next."""
+        k, z = self.info_columns, self.z
+        sums = [self._row_sum(words, row, k) for row in range(4)]
+        first = self.shifts[:4, k]
+        present, counts = np.unique(first[first >= 0], return_counts=True)
+        odd = present[counts % 2 == 1]
+        assert len(odd) == 1, "base graph with an unknown core"
+        total = sums[0] ^ sums[1] ^ sums[2] ^ sums[3]
+        words[:, k] = np.roll(total, odd[0], axis=1)
+        known = {0}
+        while len(known) < 4:
+            for row in range(4):
+                unknown = [j for j in range(4) if self.shifts[row, k + j] >= 0 and j not in known]
+                if len(unknown) == 1:
+                    parity = sums[row].copy()
+                    for j in known:
+                        if self.shifts[row, k + j] >= 0:
+                            parity ^= np.roll(words[:, k + j], -self.shifts[row, k + j], axis=1)
+                    words[:, k + unknown[0]] = np.roll(parity, self.shifts[row, k + unknown[0]], axis=1) % 2
+                    known.add(unknown[0])
+        assert z == words.shape[2]
+
+    # ------------------------------------------------------------------------------ rate matching
+
+    def selection(self, num_bits: int, rv: int = 0) -> NDArray[np.int64]:
+        """Positions within a code word of the ``num_bits`` bits that are sent, in order.
+
+        The circular buffer is read from the start of redundancy version ``rv``; fillers are skipped; with more
+        bits than the buffer has, it is read again (repetition).
+
+        Source: 3GPP TS 38.212 V18, sec. 5.4.2.1, without limited buffer.
+        """
+        z = self.z
+        start = _RV_START[self.graph][rv] * (self.length - 2 * z) // ((_SHAPE[self.graph][1] - 2) * z) * z
+        buffer = np.roll(np.arange(2 * z, self.length), -start)
+        sent = buffer[(buffer < self.block_bits) | (buffer >= self.info_bits)]
+        return np.resize(sent, num_bits)
+
+    def prior(self, llr: Floats, num_bits: int, rv: int = 0) -> Floats:
+        """LLRs [B, N + 2Z] of all code bits from LLRs [B, num_bits] of the sent ones; repetitions add up."""
+        full = np.zeros((llr.shape[0], self.length), np.float32)
+        positions = self.selection(num_bits, rv)
+        unique = len(np.unique(positions))
+        for begin in range(0, num_bits, unique):
+            part = positions[begin : begin + unique]
+            full[:, part] += llr[:, begin : begin + unique]
+        full[:, self.block_bits : self.info_bits] = _KNOWN_ZERO
+        return full
+
+    # ----------------------------------------------------------------------------------- decoder
+
+    def decode(
+        self, prior: NDArray[np.floating[Any]], max_iterations: int = 20, threads: int | None = None
+    ) -> tuple[Bits, NDArray[np.bool_], NDArray[np.int32]]:
+        """Layered belief propagation with early stop on the parity checks.
+
+        Args:
+            prior: [B, N + 2Z] LLRs log(P(0)/P(1)) as :meth:`prior` makes them.
+            max_iterations: layered iterations at most.
+            threads: worker threads; None = all cores.
+
+        Returns:
+            bits: [B, K'] uint8 hard decisions.
+            satisfied: [B] bool, all parity checks of the rows in use hold.
+            iterations: [B] int32 used.
+        """
+        words = np.ascontiguousarray(np.nan_to_num(prior, nan=0.0, posinf=1e3, neginf=-1e3), dtype=np.float32)
+        np.clip(words, -_KNOWN_ZERO, _KNOWN_ZERO, out=words)
+        rows = self._active_rows(words)
+        satisfied = np.zeros(len(words), np.bool_)
+        iterations = np.zeros(len(words), np.int32)
+        workers = min(threads or os.cpu_count() or 1, len(words)) or 1
+        bounds = np.linspace(0, len(words), workers + 1).astype(int)
+
+        def work(i: int) -> None:
+            part = slice(bounds[i], bounds[i + 1])
+            _decode_batch(
+                words[part],
+                self._row_start[: rows + 1],
+                self._column,
+                self._shift,
+                self.z,
+                max_iterations,
+                satisfied[part],
+                iterations[part],
+            )
+
+        if workers == 1:
+            work(0)
+        else:
+            with ThreadPoolExecutor(workers) as pool:
+                list(pool.map(work, range(workers)))
+        return (words[:, : self.block_bits] < 0).astype(np.uint8), satisfied, iterations
+
+    def _active_rows(self, words: Floats) -> int:
+        """Base rows up to the last whose own parity column was sent; the others carry no information."""
+        parity = np.abs(words[:, (self.info_columns + 4) * self.z :]).max(axis=0)
+        used = np.nonzero(parity.reshape(-1, self.z).max(axis=1) > 0)[0]
+        return 4 + (int(used[-1]) + 1 if len(used) else 0)
+
+
+_LN2 = np.float32(np.log(2.0))
+_HALF, _QUARTER, _ZERO = np.float32(0.5), np.float32(0.25), np.float32(0.0)
+_FASTMATH = {"nsz", "arcp", "contract", "reassoc"}
+
+
+@numba.njit(inline="always", fastmath=_FASTMATH)
+def _boxplus(a: float, b: float) -> float:
+    """Check-node combination of two LLRs; 0.5·(|a+b| - |a-b|) is sign(a)·sign(b)·min(|a|, |b|)."""
+    s = abs(a + b)
+    d = abs(a - b)
+    return _HALF * (s - d) + max(_ZERO, _LN2 - _QUARTER * s) - max(_ZERO, _LN2 - _QUARTER * d)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH, error_model="numpy")
+def _update_row(
+    word: Floats,
+    message: Floats,
+    columns: NDArray[np.int32],
+    shifts: NDArray[np.int32],
+    z: int,
+    value: Floats,
+    forward: Floats,
+) -> None:
+    """One layer: new messages of a base row and the LLRs that follow."""
+    degree = len(columns)
+    for e in range(degree):
+        base, split = columns[e] * z, z - shifts[e]
+        for lane in range(split):
+            value[e, lane] = word[base + shifts[e] + lane] - message[e, lane]
+        for lane in range(split, z):
+            value[e, lane] = word[base + lane - split] - message[e, lane]
+    for lane in range(z):
+        forward[0, lane] = value[0, lane]
+    for e in range(1, degree - 1):
+        for lane in range(z):
+            forward[e, lane] = _boxplus(forward[e - 1, lane], value[e, lane])
+    backward = forward[degree]
+    for lane in range(z):
+        message[degree - 1, lane] = forward[degree - 2, lane]
+        backward[lane] = value[degree - 1, lane]
+    for e in range(degree - 2, 0, -1):
+        for lane in range(z):
+            message[e, lane] = _boxplus(forward[e - 1, lane], backward[lane])
+            backward[lane] = _boxplus(backward[lane], value[e, lane])
+    for lane in range(z):
+        message[0, lane] = backward[lane]
+    for e in range(degree):
+        base, split = columns[e] * z, z - shifts[e]
+        for lane in range(split):
+            word[base + shifts[e] + lane] = value[e, lane] + message[e, lane]
+        for lane in range(split, z):
+            word[base + lane - split] = value[e, lane] + message[e, lane]
+
+
+@numba.njit(nogil=True, cache=True)
+def _parity_holds(
+    word: Floats,
+    row_start: NDArray[np.int32],
+    column: NDArray[np.int32],
+    shift: NDArray[np.int32],
+    z: int,
+    parity: NDArray[np.uint8],
+) -> bool:
+    for row in range(len(row_start) - 1):
+        parity[:z] = 0
+        for e in range(row_start[row], row_start[row + 1]):
+            base, split = column[e] * z, z - shift[e]
+            for lane in range(split):
+                parity[lane] ^= np.uint8(word[base + shift[e] + lane] < 0)
+            for lane in range(split, z):
+                parity[lane] ^= np.uint8(word[base + lane - split] < 0)
+        total = np.uint8(0)
+        for lane in range(z):
+            total |= parity[lane]
+        if total:
+            return False
+    return True
+
+
+@numba.njit(nogil=True, cache=True)
+def _decode_batch(
+    words: Floats,
+    row_start: NDArray[np.int32],
+    column: NDArray[np.int32],
+    shift: NDArray[np.int32],
+    z: int,
+    max_iterations: int,
+    satisfied: NDArray[np.bool_],
+    iterations: NDArray[np.int32],
+) -> None:
+    edges = row_start[-1]
+    message = np.empty((edges, z), np.float32)
+    value = np.empty((20, z), np.float32)
+    forward = np.empty((20, z), np.float32)
+    parity = np.empty(z, np.uint8)
+    for b in range(len(words)):
+        word = words[b]
+        message[:] = 0
+        for iteration in range(max_iterations):
+            for row in range(len(row_start) - 1):
+                begin, end = row_start[row], row_start[row + 1]
+                _update_row(word, message[begin:end], column[begin:end], shift[begin:end], z, value, forward)
+            iterations[b] = iteration + 1
+            if _parity_holds(word, row_start, column, shift, z, parity):
+                satisfied[b] = True
+                break

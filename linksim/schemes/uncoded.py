@@ -1,0 +1,79 @@
+"""Uncoded QAM of reduced pictures: what bit errors look like, and the check of BER against theory.
+
+May import: numpy, torch, channels.{types, equalization}, linksim.schemes.base, linksim.digital.transport,
+linksim.images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from channels.checks import complaint
+from channels.equalization import equalize
+from channels.types import Csit, Received
+from linksim.digital.transport import Qam, gold_sequence
+from linksim.images import round_to_uint8
+from linksim.schemes.base import CsitKind, Frame, Reconstruction
+
+__all__ = ["UncodedScheme"]
+
+
+@dataclass(frozen=True)
+class _ReducedLayout:
+    rows: int
+    cols: int
+    height: int
+    width: int
+
+
+class UncodedScheme:
+    """8-bit pixels of the picture, shrunk until they fit, scrambled, in Gray-mapped QAM without any code.
+
+    Args:
+        name: label.
+        bits_per_symbol: 2, 4, 6 or 8.
+        device: where it runs.
+    """
+
+    csit: CsitKind = "none"
+
+    def __init__(self, name: str, bits_per_symbol: int, device: torch.device | str = "cpu") -> None:
+        self.name = name
+        self._qam = Qam(bits_per_symbol, device)
+
+    def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
+        """See :class:`linksim.schemes.base.Scheme`."""
+        height, width = image.shape[2:]
+        num_bits = budget * self._qam.bits_per_symbol
+        scale = min(1.0, math.sqrt(num_bits / (24 * height * width)))
+        rows, cols = int(height * scale), int(width * scale)
+        if rows < 1 or cols < 1:
+            expected = "at least 24 bits"
+            raise ValueError(complaint(f"{self.name}: channel uses", "no pixel fits", f"{num_bits} bits", expected))
+        small = F.interpolate(image, (rows, cols), mode="bilinear", antialias=True, align_corners=False)
+        pixels = np.unpackbits(round_to_uint8(small).cpu().numpy().reshape(len(image), -1), axis=1)
+        bits = np.zeros((len(image), num_bits), np.uint8)
+        bits[:, : pixels.shape[1]] = pixels
+        bits ^= gold_sequence(num_bits)
+        sent = torch.from_numpy(bits)
+        symbols = self._qam.modulate(sent.to(image.device))
+        return Frame(symbols, _ReducedLayout(rows, cols, height, width), side_info_bits=32, sent_bits=sent)
+
+    def receive(self, received: Received, layout: _ReducedLayout, seeds: Sequence[int]) -> Reconstruction:
+        """See :class:`linksim.schemes.base.Scheme`."""
+        x_hat, no_eff = equalize(received, "zf")
+        hard = (self._qam.demodulate(x_hat, no_eff) < 0).to(torch.uint8).cpu()
+        bits = hard.numpy() ^ gold_sequence(hard.shape[1])
+        count = 24 * layout.rows * layout.cols
+        pixels = np.packbits(bits[:, :count], axis=1).reshape(-1, 3, layout.rows, layout.cols)
+        small = torch.from_numpy(pixels).to(received.y.device) / 255
+        size = (layout.height, layout.width)
+        image = F.interpolate(small, size, mode="bicubic", align_corners=False).clamp(0, 1)
+        return Reconstruction(image, ("ok",) * len(image), bits_hat=hard)
