@@ -5,22 +5,49 @@ May import everything below it: scenario, schemes, digital, jscc, metrics, image
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from channels.awgn import AwgnChannel
 from channels.base import ChannelOperator, Precision
+from channels.delay_models import TdlModel
 from channels.flat_fading import FlatFadingChannel
+from channels.ofdm import OfdmChannel
 from linksim import scenario as spec
 from linksim import zoo
 from linksim.checkpoints import load_into, read_checkpoint
+from linksim.digital.mcs import MCS_TABLE_1, Calibration, Mcs
+from linksim.digital.source_codec import QualitySearch, make_source_codec
 from linksim.images import Crop, FolderImages, ImageSet, SkimageImages, TarImages
+from linksim.jscc.block_klt import BlockKlt
+from linksim.jscc.cnn_yang2024 import CnnYang2024, CnnYang2024Config, load_authors_checkpoint
 from linksim.jscc.lean import LeanCodec, LeanConfig
-from linksim.schemes.jscc import AnalogCodec
+from linksim.jscc.linear_analog import LinearAnalogCodec
+from linksim.metrics.base import CountMetric, ImageMetric, MetricUnavailable
+from linksim.metrics.distortion import MsSsim, Psnr, Ssim
+from linksim.metrics.errors import Ber, Bler
+from linksim.metrics.perceptual import Lpips
+from linksim.schemes.base import Bound, Scheme
+from linksim.schemes.jscc import AnalogCodec, JsccScheme
+from linksim.schemes.separation import AdaptiveMcs, CapacityBound, SeparationScheme
+from linksim.schemes.uncoded import UncodedScheme
 
-__all__ = ["build_channel", "build_codec", "build_images", "load_codec"]
+__all__ = [
+    "Metrics",
+    "build_channel",
+    "build_codec",
+    "build_images",
+    "build_metrics",
+    "build_scheme",
+    "calibration_key",
+    "load_codec",
+    "make_search",
+]
 
 
 def build_images(images: spec.ImagesSpec) -> ImageSet:
@@ -34,25 +61,61 @@ def build_images(images: spec.ImagesSpec) -> ImageSet:
     return SkimageImages(images.names, crop)
 
 
+# --------------------------------------------------------------------------------------------- channels
+
+
 def build_channel(
     channel: spec.ChannelSpec, device: torch.device, precision: Precision = "single"
 ) -> ChannelOperator:
     """The channel operator of a specification."""
     if isinstance(channel, spec.AwgnSpec):
         return AwgnChannel(device=device, precision=precision)
-    if isinstance(channel, spec.RayleighSpec | spec.RicianSpec):
-        return FlatFadingChannel(
-            coherence_symbols=channel.coherence_symbols,
-            k_factor_db=channel.k_factor_db if isinstance(channel, spec.RicianSpec) else None,
-            csi=channel.csi.kind,
-            pilots_per_block=channel.csi.pilots_per_block,
-            device=device,
-            precision=precision,
-        )
-    raise NotImplementedError(channel)
+    if isinstance(channel, spec.OfdmSpec):
+        return _build_ofdm(channel, device, precision)
+    return FlatFadingChannel(
+        coherence_symbols=channel.coherence_symbols,
+        k_factor_db=channel.k_factor_db if isinstance(channel, spec.RicianSpec) else None,
+        csi=channel.csi.kind,
+        pilots_per_block=channel.csi.pilots_per_block,
+        device=device,
+        precision=precision,
+    )
 
 
-def build_codec(codec: spec.CodecSpec) -> AnalogCodec:
+def _build_ofdm(channel: spec.OfdmSpec, device: torch.device, precision: Precision) -> OfdmChannel:
+    model = TdlModel(
+        channel.model.profile,
+        delay_spread_s=channel.model.delay_spread_s,
+        carrier_hz=channel.carrier_hz,
+        speed_mps=channel.model.speed_mps,
+        device=device,
+        precision=precision,
+    )
+    return OfdmChannel(
+        model,
+        num_subcarriers=channel.num_subcarriers,
+        subcarrier_spacing_hz=channel.subcarrier_spacing_hz,
+        num_ofdm_symbols=channel.num_ofdm_symbols,
+        pilot_symbols=channel.csi.pilot_symbols,
+        csi=channel.csi.kind,
+        interpolation=channel.csi.interpolation,
+        cyclic_prefix_length=channel.cyclic_prefix_length,
+        guard_subcarriers=channel.guard_subcarriers,
+        dc_null=channel.dc_null,
+        device=device,
+        precision=precision,
+    )
+
+
+def calibration_key(channel: spec.ChannelBase) -> dict[str, object]:
+    """What a link-adaptation table calls a channel: its specification without the name."""
+    return channel.model_dump(mode="json", exclude={"name"})
+
+
+# ----------------------------------------------------------------------------------------------- codecs
+
+
+def build_codec(codec: spec.CodecSpec) -> LeanCodec | CnnYang2024:
     """An untrained network."""
     if isinstance(codec, spec.LeanCodecSpec):
         return LeanCodec(
@@ -65,14 +128,120 @@ def build_codec(codec: spec.CodecSpec) -> AnalogCodec:
                 codec.embedding,
             )
         )
-    raise NotImplementedError(codec)
+    return CnnYang2024(
+        CnnYang2024Config(
+            codec.latent_channels,
+            codec.width,
+            codec.max_width,
+            codec.max_decoder_width,
+            codec.blocks,
+            codec.decoder_blocks,
+            codec.csi,
+        )
+    )
 
 
 def load_codec(checkpoint: str) -> AnalogCodec:
-    """A trained network in evaluation mode, from a bundled model or a file."""
+    """A trained network in evaluation mode: a bundled model, a linksim checkpoint, or a DiffJSCC folder."""
     path = zoo.codec_path(checkpoint)
+    if path.is_dir():
+        return load_authors_checkpoint(path)
     stored = read_checkpoint(path)
     codec = build_codec(stored.codec)
-    assert isinstance(codec, nn.Module)
     load_into(codec, stored.tensors, str(path))
     return codec.eval().requires_grad_(False)
+
+
+# ---------------------------------------------------------------------------------------------- schemes
+
+
+@lru_cache(maxsize=8)
+def make_search(codec: str, chroma: Any) -> QualitySearch:
+    """A source codec with its quality search; one per process and codec, so that streams are shared."""
+    return QualitySearch(make_source_codec(codec, chroma))
+
+
+@lru_cache(maxsize=4)
+def _calibration(path: str | None) -> Calibration:
+    return Calibration.load(Path(path).expanduser() if path else zoo.asset("mcs-calibration.json"))
+
+
+def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase, num_uses: int) -> Mcs | AdaptiveMcs:
+    if scheme.mcs != "adaptive":
+        return MCS_TABLE_1[scheme.mcs]
+    table = _calibration(scheme.calibration)
+    quality = table.quality_of(f"{scheme.source.codec}-{scheme.source.chroma}")
+    return AdaptiveMcs(table.channel(calibration_key(channel), num_uses), quality)
+
+
+def build_scheme(
+    scheme: spec.SchemeSpec, channel: spec.ChannelBase, device: torch.device, num_uses: int
+) -> Scheme | Bound:
+    """The scheme of a specification.
+
+    Args:
+        scheme: specification.
+        channel: channel that it will run on (link adaptation is per channel).
+        device: where networks run.
+        num_uses: typical data uses of an image.
+    """
+    if isinstance(scheme, spec.JsccSpec):
+        codec = load_codec(scheme.checkpoint)
+        if isinstance(codec, nn.Module):
+            codec.to(device)
+        return JsccScheme(scheme.name, codec, scheme.csit)
+    if isinstance(scheme, spec.LinearAnalogSpec):
+        klt = BlockKlt.load(zoo.asset("block-klt-16.safetensors"))
+        linear = LinearAnalogCodec(klt, scale=scheme.scale, design_snr_db=scheme.design_snr_db)
+        return JsccScheme(scheme.name, linear, scheme.csit)
+    if isinstance(scheme, spec.SeparationSpec):
+        return SeparationScheme(
+            scheme.name,
+            make_search(scheme.source.codec, scheme.source.chroma),
+            _mcs(scheme, channel, num_uses),
+            decoder=scheme.decoder,
+            iterations=scheme.decoder_iterations,
+            device=device,
+        )
+    if isinstance(scheme, spec.CapacityBoundSpec):
+        return CapacityBound(scheme.name, make_search(scheme.source.codec, scheme.source.chroma))
+    return UncodedScheme(scheme.name, scheme.bits_per_symbol, device)
+
+
+# ---------------------------------------------------------------------------------------------- metrics
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Metrics of a run.
+
+    Args:
+        image: per image quality.
+        count: error counts.
+        unavailable: name to reason and cure.
+    """
+
+    image: tuple[ImageMetric, ...]
+    count: tuple[CountMetric, ...]
+    unavailable: dict[str, str]
+
+
+def build_metrics(names: tuple[str, ...], device: torch.device) -> Metrics:
+    """Metrics by name; "lpips" means "lpips_alex". What cannot be had is listed, not raised."""
+    image: list[ImageMetric] = []
+    count: list[CountMetric] = []
+    unavailable: dict[str, str] = {}
+    simple: dict[str, ImageMetric] = {"psnr": Psnr(), "ssim": Ssim(), "ms_ssim": MsSsim()}
+    counting: dict[str, CountMetric] = {"ber": Ber(), "bler": Bler()}
+    for name in names:
+        if name in simple:
+            image.append(simple[name])
+        elif name in counting:
+            count.append(counting[name])
+        else:
+            net: Any = name.removeprefix("lpips").removeprefix("_") or "alex"
+            try:
+                image.append(Lpips(net, "cpu"))
+            except MetricUnavailable as problem:
+                unavailable[f"lpips_{net}"] = str(problem)
+    return Metrics(tuple(image), tuple(count), unavailable)

@@ -69,6 +69,10 @@ class Scheme(Protocol):
     name: str
     csit: CsitKind
 
+    def check(self, height: int, width: int, budget: int) -> None:
+        """Raise ValueError if images of this size cannot be sent in ``budget`` uses."""
+        ...
+
     def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
         """Frame of ``budget`` symbols for images [B, 3, H, W] in [0, 1].
 
@@ -86,6 +90,10 @@ class Bound(Protocol):
     """A limit, not a scheme: told the true channel, it says what no scheme of its kind can exceed."""
 
     name: str
+
+    def check(self, height: int, width: int, budget: int) -> None:
+        """Raise ValueError if the limit is not defined for images of this size."""
+        ...
 
     def reach(self, image: Tensor, budget: int, csi: Csi) -> Reconstruction:
         """Best images for ``budget`` uses of the channel ``csi`` (true gains)."""

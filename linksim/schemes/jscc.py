@@ -65,13 +65,8 @@ class JsccScheme:
         self.codec = codec
         self.csit: CsitKind = csit
 
-    def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
-        """Encode images [B, 3, H, W] into [B, budget] symbols.
-
-        Raises:
-            ValueError: image sides no multiple of the codec's block, or a budget that it cannot fill.
-        """
-        height, width = image.shape[2:]
+    def check(self, height: int, width: int, budget: int) -> None:
+        """Raise ValueError for sides that are no multiple of the codec's block, or a budget it cannot fill."""
         if height % self.codec.block or width % self.codec.block:
             raise ValueError(
                 complaint(
@@ -82,6 +77,12 @@ class JsccScheme:
                     "Set images.crop or images.multiple_of in the scenario.",
                 )
             )
+        self.codec.layout(height, width, budget)
+
+    def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
+        """Encode images [B, 3, H, W] into [B, budget] symbols; see :meth:`check` for what raises ValueError."""
+        height, width = image.shape[2:]
+        self.check(height, width, budget)
         layout = self.codec.layout(height, width, budget)
         symbols = self.codec.encode(image, layout, csit)
         return Frame(symbols, JsccLayout(layout, csit), side_info_bits=IMAGE_SIZE_BITS)

@@ -28,6 +28,7 @@ from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction, State, m
 __all__ = ["AdaptiveMcs", "CapacityBound", "DigitalLayout", "SeparationScheme", "pack", "unpack"]
 
 MAX_LENGTH_BYTES = 3
+MIN_USES = 128  # below it the smallest transport block of 24 bits exceeds the lowest rate
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,12 @@ class SeparationScheme:
             lambda budget, mcs: TransportBlock(budget, mcs.bits_per_symbol, mcs.rate)
         )
 
+    def check(self, height: int, width: int, budget: int) -> None:
+        """Raise ValueError for a budget below the smallest transport block."""
+        if budget < MIN_USES:
+            cure = "Use larger images or a larger bandwidth.data_ratio."
+            raise ValueError(complaint("channel uses", "too few", budget, f"at least {MIN_USES}", cure))
+
     def _choose(self, csit: Csit | None, budget: int, pixels: int) -> Mcs:
         if isinstance(self._mcs, Mcs):
             return self._mcs
@@ -209,6 +216,9 @@ class CapacityBound:
     def __init__(self, name: str, search: QualitySearch) -> None:
         self.name = name
         self._search = search
+
+    def check(self, height: int, width: int, budget: int) -> None:
+        """Defined for every size."""
 
     def reach(self, image: Tensor, budget: int, csi: Csi) -> Reconstruction:
         """See :class:`linksim.schemes.base.Bound`."""

@@ -48,15 +48,21 @@ class UncodedScheme:
         self.name = name
         self._qam = Qam(bits_per_symbol, device)
 
+    def _size(self, height: int, width: int, budget: int) -> tuple[int, int]:
+        scale = min(1.0, math.sqrt(budget * self._qam.bits_per_symbol / (24 * height * width)))
+        return int(height * scale), int(width * scale)
+
+    def check(self, height: int, width: int, budget: int) -> None:
+        """Raise ValueError for a budget that not even one pixel fits."""
+        if min(self._size(height, width, budget)) < 1:
+            cure = "Use a larger bandwidth.data_ratio."
+            raise ValueError(complaint("channel uses", "no pixel fits", budget, "more", cure))
+
     def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
         """See :class:`linksim.schemes.base.Scheme`."""
         height, width = image.shape[2:]
         num_bits = budget * self._qam.bits_per_symbol
-        scale = min(1.0, math.sqrt(num_bits / (24 * height * width)))
-        rows, cols = int(height * scale), int(width * scale)
-        if rows < 1 or cols < 1:
-            expected = "at least 24 bits"
-            raise ValueError(complaint(f"{self.name}: channel uses", "no pixel fits", f"{num_bits} bits", expected))
+        rows, cols = self._size(height, width, budget)
         small = F.interpolate(image, (rows, cols), mode="bilinear", antialias=True, align_corners=False)
         pixels = np.unpackbits(round_to_uint8(small).cpu().numpy().reshape(len(image), -1), axis=1)
         bits = np.zeros((len(image), num_bits), np.uint8)

@@ -1,0 +1,195 @@
+"""Link adaptation, measured: block error rate of every MCS on a channel, and PSNR of a codec against its rate.
+
+The measurement has its own seeds and training pictures. Its result is a frozen file that scenarios read; nothing
+in a test run ever changes the choice of the MCS.
+
+May import: numpy, torch, linksim.{build, scenario, images, digital, metrics}, channels.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from channels.base import ChannelOperator
+from channels.equalization import equalize
+from channels.seeding import item_seed
+from channels.types import Draw
+from linksim.digital.mcs import MCS_TABLE_1, Calibration, ChannelCalibration, Mcs, McsCurve, QualityCurve
+from linksim.digital.source_codec import QualitySearch
+from linksim.digital.transport import Qam, TransportBlock
+from linksim.images import image_digest
+from linksim.metrics.distortion import psnr
+
+__all__ = ["FORMAT", "measure_channel", "measure_quality", "merge"]
+
+FORMAT = "linksim-mcs-1"
+SNR_GRID_DB = tuple(float(v) for v in np.arange(-12.0, 45.25, 0.5))
+BITS_PER_PIXEL = tuple(float(v) for v in np.geomspace(0.01, 3.0, 25).round(5))
+_CHUNK = 16
+Report = Callable[[str], None]
+
+
+class _Frames:
+    """Random payloads over one channel with draws that are the same at every SNR and for every MCS."""
+
+    def __init__(self, channel: ChannelOperator, num_uses: int, num_frames: int, seed: int) -> None:
+        self.channel, self.num_uses, self.seed = channel, num_uses, seed
+        self.seeds = [item_seed(seed, f"frame {i}", 0, "calibration") for i in range(num_frames)]
+        self._draws: dict[int, Draw] = {}
+
+    def _draw(self, chunk: int) -> Draw:
+        if chunk not in self._draws:
+            self._draws[chunk] = self.channel.draw(self.num_uses, self.seeds[chunk : chunk + _CHUNK])
+        return self._draws[chunk]
+
+    def succeed(self, block: TransportBlock, qam: Qam, snr_db: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether each frame is decoded at its own SNR [frames]; nan leaves a frame out (True)."""
+        result = np.ones(len(self.seeds), np.bool_)
+        for chunk in range(0, len(self.seeds), _CHUNK):
+            part = slice(chunk, chunk + _CHUNK)
+            wanted = np.isfinite(snr_db[part])
+            if wanted.any():
+                result[part] = self._chunk(block, qam, snr_db[part], wanted, chunk)
+        return result
+
+    def _chunk(
+        self,
+        block: TransportBlock,
+        qam: Qam,
+        snr_db: NDArray[np.float64],
+        wanted: NDArray[np.bool_],
+        chunk: int,
+    ) -> NDArray[np.bool_]:
+        seeds = self.seeds[chunk : chunk + _CHUNK]
+        payload = np.stack([np.random.default_rng(s).integers(0, 2, block.size, dtype=np.uint8) for s in seeds])
+        symbols = qam.modulate(torch.from_numpy(block.encode(payload)))
+        snr = torch.from_numpy(np.where(wanted, snr_db, 0.0)).float()
+        with torch.no_grad():
+            x_hat, no_eff = equalize(self.channel(symbols, snr, seeds, self._draw(chunk)), "zf")
+            keep = torch.from_numpy(wanted)
+            llr = qam.demodulate(x_hat[keep], no_eff[keep]).cpu().numpy()
+        decoded = block.decode(llr)
+        good = np.ones(len(seeds), np.bool_)
+        good[wanted] = decoded.ok & (decoded.bits == payload[wanted]).all(axis=1)
+        return good
+
+
+def measure_channel(
+    channel: ChannelOperator,
+    key: dict[str, object],
+    num_uses: int,
+    *,
+    num_frames: int = 200,
+    seed: int = 1,
+    table: Sequence[Mcs] = MCS_TABLE_1,
+    report: Report = lambda line: None,
+) -> ChannelCalibration:
+    """Lowest SNR on a grid of 0.5 dB at which each of ``num_frames`` frames decodes, for every MCS.
+
+    Fade and noise of a frame are the same at every SNR and for every MCS (scaled), so a frame decodes from its
+    threshold upwards and thresholds rise with the MCS; the search of one MCS starts where the last one ended. The
+    block error rate at an SNR is the share of frames with a higher threshold.
+
+    Args:
+        channel: operator.
+        key: its specification, see :func:`linksim.build.calibration_key`.
+        num_uses: uses of a transport block.
+        num_frames: frames.
+        seed: of payloads and draws.
+        table: MCS in rising efficiency.
+        report: called with a line per MCS.
+    """
+    frames = _Frames(channel, num_uses, num_frames, seed)
+    grid = np.array(SNR_GRID_DB)
+    start = np.zeros(num_frames, np.int64)
+    curves = []
+    for mcs in sorted(table, key=lambda m: m.efficiency):
+        block, qam = TransportBlock(num_uses, mcs.bits_per_symbol, mcs.rate), Qam(mcs.bits_per_symbol)
+        level = np.maximum(start - 1, 0)  # one step of slack: neighbours in efficiency may swap
+        open_ = np.ones(num_frames, np.bool_)
+        while open_.any():
+            snr_db = np.where(open_, grid[np.minimum(level, len(grid) - 1)], np.nan)
+            good = frames.succeed(block, qam, snr_db)
+            level[open_ & ~good] += 1
+            open_ &= ~good & (level < len(grid))
+        start = level
+        curves.append(_curve(mcs, level, grid))
+        report(f"MCS {mcs.index}: median threshold {grid[min(int(np.median(level)), len(grid) - 1)]:g} dB")
+    return ChannelCalibration(channel=key, num_uses=num_uses, seed=seed, curves=tuple(curves))
+
+
+def _curve(mcs: Mcs, level: NDArray[np.int64], grid: NDArray[np.float64]) -> McsCurve:
+    first = max(int(level.min()) - 1, 0)
+    last = min(int(level.max()) + 1, len(grid))
+    points = range(first, last)
+    return McsCurve(
+        mcs=mcs.index,
+        snr_db=tuple(float(grid[i]) for i in points),
+        errors=tuple(int((level > i).sum()) for i in points),
+        blocks=(len(level),) * len(points),
+    )
+
+
+def measure_quality(search: QualitySearch, pictures: Sequence[torch.Tensor], images: str) -> QualityCurve:
+    """Mean PSNR of the best stream within a rate, for a grid of rates; a picture that does not fit is grey.
+
+    Args:
+        search: codec.
+        pictures: [3, H, W] uint8 each.
+        images: what they are, for the record.
+    """
+    means, grey = [], []
+    originals = [p.float()[None] / 255 for p in pictures]
+    grey = [float(psnr(torch.full_like(x, 128 / 255), x)) for x in originals]
+    for rate in BITS_PER_PIXEL:
+        values = []
+        for picture, x, failed in zip(pictures, originals, grey, strict=True):
+            rgb = picture.permute(1, 2, 0).contiguous().numpy()
+            best = search.best(rgb, image_digest(picture), int(rate * rgb.shape[0] * rgb.shape[1] / 8))
+            if best is None:
+                values.append(failed)
+                continue
+            shown = torch.from_numpy(search.decode(best[0], (rgb.shape[0], rgb.shape[1])))
+            values.append(min(100.0, float(psnr(shown.permute(2, 0, 1).float()[None] / 255, x))))
+        means.append(round(float(np.mean(values)), 4))
+    return QualityCurve(
+        codec=search.codec.name,
+        images=images,
+        bits_per_pixel=BITS_PER_PIXEL,
+        psnr_db=tuple(means),
+        failure_psnr_db=round(float(np.mean(grey)), 4),
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("sionna", "torch", "av", "numba")}
+
+
+def merge(
+    old: Calibration | None,
+    channels: Sequence[ChannelCalibration],
+    quality: Sequence[QualityCurve],
+    made_with: str,
+) -> Calibration:
+    """A table with new measurements in place of old ones of the same channel and length, or codec."""
+
+    def fresh() -> Iterator[ChannelCalibration]:
+        new = {(repr(sorted(c.channel.items())), c.num_uses) for c in channels}
+        for c in old.channels if old else ():
+            if (repr(sorted(c.channel.items())), c.num_uses) not in new:
+                yield c
+
+    names = {q.codec for q in quality}
+    kept = [q for q in (old.quality if old else ()) if q.codec not in names]
+    return Calibration(
+        format=FORMAT,
+        made_with=made_with,
+        versions=_versions(),
+        channels=(*fresh(), *channels),
+        quality=(*kept, *quality),
+    )

@@ -1,0 +1,412 @@
+"""Command line. Nothing heavy is imported before a command needs it: ``linksim --help`` answers at once.
+
+Exit code 0 good, 1 the run failed, 2 bad scenario or arguments. Results on stdout, log and progress on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    import torch
+
+    from linksim.runner import Plan
+    from linksim.scenario import Scenario, TrainScenario
+
+__all__ = ["entry_point", "main"]
+
+LISTS = ("channels", "schemes", "metrics", "models", "scenarios")
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with the project's message grammar for unknown commands and options."""
+
+    def error(self, message: str) -> NoReturn:
+        words = [w.strip("'\",()") for w in message.split()]
+        choices = ("simulate", "check", "plot", "report", "list", "train", "calibrate", "schema", *LISTS)
+        close = [c for w in words for c in difflib.get_close_matches(w, choices, n=1) if w not in choices]
+        hint = f" Did you mean {close[0]}?" if close else ""
+        print(f"linksim: {message}.{hint} See linksim --help.", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="linksim",
+        description="Simulate image transmission over a wireless link: a scenario goes in, honest curves come out.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("--verbose", action="store_true", help="log more, and show tracebacks")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    def scenario_command(name: str, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("scenario", help="scenario file, or the name of one that comes with linksim (quickstart)")
+        sub.add_argument(
+            "--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
+            help="override a field, e.g. --set sweep.trials=1",
+        )  # fmt: skip
+        return sub
+
+    simulate = scenario_command("simulate", "run a scenario, or the rest of it; writes a run folder")
+    simulate.add_argument("--out", type=Path, help="run folder; default runs/NAME")
+    simulate.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    simulate.add_argument("--limit", type=int, help="use the first so many images only")
+    simulate.add_argument("--no-report", action="store_true", help="leave out figures and report.html")
+
+    scenario_command("check", "validate a scenario and print what it will cost")
+
+    plot = commands.add_parser("plot", help="draw a metric of one or more run folders")
+    plot.add_argument("run", nargs="+", type=Path, help="run folders")
+    plot.add_argument("--metric", required=True, help="column value of results.csv, e.g. psnr")
+    plot.add_argument("--x", help="snr_db, cbr_data, cbr_total, or a swept field; default: what was swept")
+    plot.add_argument("--out", type=Path, help="figure file (.png, .svg, .pdf); default in the first run folder")
+
+    report = commands.add_parser("report", help="write one self-contained report.html of a run folder")
+    report.add_argument("run", type=Path)
+
+    listing = commands.add_parser("list", help="print what there is")
+    listing.add_argument("what", choices=LISTS)
+
+    train = scenario_command("train", "train a codec, or go on with a training in the same folder")
+    train.add_argument("--out", type=Path, help="folder; default runs/NAME")
+    train.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    train.add_argument("--export", type=Path, metavar="FILE", help="also write the model in half precision to FILE")
+
+    calibrate = scenario_command("calibrate", "measure the link-adaptation table for the channels of a scenario")
+    calibrate.add_argument("--out", type=Path, required=True, help="table (JSON); an existing one is extended")
+    calibrate.add_argument("--frames", type=int, default=200, help="transport blocks per MCS")
+    calibrate.add_argument("--quality-images", type=Path, nargs="+", metavar="TAR",
+                           help="tar files of calibration pictures; without, the quality curves are kept")  # fmt: skip
+    calibrate.add_argument("--quality-limit", type=int, default=24, help="pictures to use of them")
+
+    commands.add_parser("schema", help="print the JSON schema of scenario files")
+    return parser
+
+
+# --------------------------------------------------------------------------------------------- helpers
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    from linksim.scenario_io import ScenarioError
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = name.split(":")[0]
+    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
+        expected = "auto, cpu" + (", cuda" if torch.cuda.is_available() else "; no CUDA device is there")
+        raise ScenarioError(f"--device: got {name!r}, expected {expected}.")
+    return torch.device("cuda:0" if name == "cuda" else name)
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    from linksim.checkpoints import CheckpointError
+    from linksim.digital.mcs import CalibrationError
+    from linksim.images import ImageError
+    from linksim.jscc.cnn_yang2024 import AuthorsFormatError
+    from linksim.scenario_io import ScenarioError
+
+    return (ScenarioError, ImageError, CheckpointError, CalibrationError, AuthorsFormatError)
+
+
+class _Progress:
+    """Units done and time left, on stderr: one line that is rewritten, or one line every ten seconds."""
+
+    def __init__(self) -> None:
+        self.tty = sys.stderr.isatty()
+        self.first: tuple[float, int] | None = None
+        self.last = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self.first is None:
+            self.first = (now, done)
+            if done:
+                print(f"resuming: {done} of {total} units are done", file=sys.stderr)
+        if done < total and now - self.last < (0.2 if self.tty else 10):
+            return
+        self.last = now
+        began, before = self.first
+        left = (now - began) / max(done - before, 1) * (total - done)
+        text = f"{done} of {total} units, {now - began:.0f} s, about {left:.0f} s left"
+        end = "\n" if done >= total or not self.tty else ""
+        print(("\r\x1b[K" if self.tty else "") + text, end=end, file=sys.stderr, flush=True)
+
+
+# -------------------------------------------------------------------------------------------- commands
+
+
+def _load(args: argparse.Namespace) -> Scenario | TrainScenario:
+    from linksim.scenario_io import load_any, parse_overrides
+
+    return load_any(args.scenario, parse_overrides(args.overrides))
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    from linksim.results import ResultStore
+    from linksim.runner import make_plan, run
+    from linksim.scenario_io import load_scenario, parse_overrides
+
+    scenario = load_scenario(args.scenario, parse_overrides(args.overrides))
+    folder = args.out or Path("runs") / scenario.name
+    device = _device(args.device)
+    summary = run(make_plan(scenario, limit=args.limit), folder, device, _Progress())
+    for reason in summary.unavailable.values():
+        print(f"not measured: {reason}", file=sys.stderr)
+    print(f"{summary.units_run} units in {summary.seconds:.0f} s, {summary.units_kept} kept from before")
+    print(f"results: {folder / 'results.csv'}")
+    if not args.no_report:
+        from linksim.report import write_report
+
+        print(f"report:  {write_report(ResultStore(folder))}")
+        print(f"figures: {folder / 'figures'}")
+        print(f"images:  {folder / 'images'}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    import torch
+
+    from linksim.build import build_images
+    from linksim.runner import make_plan, preflight
+    from linksim.scenario import Scenario
+    from linksim.scenario_io import scenario_hash
+
+    scenario = _load(args)
+    print(f"{scenario.name}: valid, hash {scenario_hash(scenario)}")
+    if not isinstance(scenario, Scenario):
+        images = build_images(scenario.images)
+        print(f"training: {len(images)} images, {scenario.train.steps} steps of {scenario.train.batch_size} crops")
+        return 0
+    plan = make_plan(scenario)
+    preflight(plan, torch.device("cpu"))
+    _print_cost(plan)
+    return 0
+
+
+def _print_cost(plan: Plan) -> None:
+    import torch
+
+    from linksim.build import build_channel
+    from linksim.scenario import channel_name
+
+    scenario = plan.scenario
+    print(f"units: {plan.num_units} = {len(plan.variants)} swept points x {len(scenario.channels)} channels x "
+          f"{len(scenario.schemes)} schemes x {len(scenario.sweep.snr_db)} SNRs x {len(plan.images)} images x "
+          f"{scenario.sweep.trials} trials")  # fmt: skip
+    print(f"SNR (Es/N0 per data use): {', '.join(f'{v:g}' for v in scenario.sweep.snr_db)} dB")
+    for variant in plan.variants:
+        for name, value in variant.values:
+            print(f"at {name} = {value}:")
+        for spec in variant.scenario.channels:
+            channel = build_channel(spec, torch.device("cpu"))
+            sizes = {tuple(i.shape[1:]): name for name, i in plan.images.items()}
+            for (height, width), name in sizes.items():
+                uses = channel.uses(plan.budget(variant, name))
+                values = 3 * height * width
+                print(f"  {channel_name(spec)}, {height} x {width} pixels: {uses.data} data + {uses.pilot} pilot + "
+                      f"{uses.guard} guard uses, CBR {uses.data / values:.6f} data, "
+                      f"{uses.total / values:.6f} in all")  # fmt: skip
+
+
+def _plot(args: argparse.Namespace) -> int:
+    from linksim import figures
+    from linksim.results import ResultStore
+
+    rows, bounds = [], []
+    for folder in args.run:
+        store = ResultStore(folder)
+        own = figures.load_rows(store)
+        own_bounds = figures.bound_names(store.header())
+        if len(args.run) > 1:
+            own = figures.rename(own, folder.name)
+            own_bounds = [f"{folder.name} {b}" for b in own_bounds]
+        rows += own
+        bounds += own_bounds
+    header = ResultStore(args.run[0]).header()
+    x = args.x or figures.default_x(header)
+    metric = "lpips_alex" if args.metric == "lpips" else args.metric
+    figure = figures.plot_metric(rows, metric, x=x, bounds=bounds, title=header["name"])
+    out = args.out or args.run[0] / "figures" / f"{metric}_vs_{x.split('.')[-1]}.png"
+    figures.save_figure(figure, out)
+    print(out)
+    return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    from linksim.report import write_report
+    from linksim.results import ResultStore
+
+    print(write_report(ResultStore(args.run)))
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    from linksim import scenario, zoo
+    from linksim.scenario_io import load_any, scenario_dir
+
+    if args.what == "scenarios":
+        for path in sorted(scenario_dir().rglob("*.yaml")):
+            if path.parent.name != "base":
+                name = path.relative_to(scenario_dir()).with_suffix("")
+                print(f"{str(name):28} {load_any(str(path)).question}")
+    elif args.what == "models":
+        for name, file in zoo.BUNDLED_CODECS.items():
+            state = "bundled" if zoo.asset(file).is_file() else "missing from this installation"
+            print(f"{name:28} {state}")
+    elif args.what == "metrics":
+        for name in scenario.MetricName.__args__:  # type: ignore[attr-defined]
+            print(name)
+    else:
+        kinds = scenario.CHANNEL_KINDS if args.what == "channels" else scenario.SCHEME_KINDS
+        for spec in kinds:
+            kind = spec.model_fields["kind"].annotation.__args__[0]  # type: ignore[union-attr]
+            print(f"{kind:16} {(spec.__doc__ or '').splitlines()[0]}")
+    return 0
+
+
+def _train(args: argparse.Namespace) -> int:
+    import torch
+
+    from linksim.checkpoints import read_checkpoint, save_checkpoint
+    from linksim.scenario_io import load_train_scenario, parse_overrides
+    from linksim.train import train
+
+    scenario = load_train_scenario(args.scenario, parse_overrides(args.overrides))
+    folder = args.out or Path("runs") / scenario.name
+    summary = train(scenario, folder, _device(args.device), lambda line: print(line, file=sys.stderr, flush=True))
+    print(f"{summary.steps} steps in {summary.seconds / 60:.1f} min, validation PSNR {summary.validation_psnr_db}")
+    print(f"model: {summary.checkpoint}")
+    if args.export:
+        stored = read_checkpoint(summary.checkpoint)
+        save_checkpoint(args.export, stored.codec, stored.tensors, stored.recipe, torch.float16)
+        print(f"half precision: {args.export}")
+    return 0
+
+
+def _calibrate(args: argparse.Namespace) -> int:
+    import torch
+
+    from linksim import calibrate, zoo
+    from linksim.build import build_channel, calibration_key, make_search
+    from linksim.digital.mcs import Calibration
+    from linksim.images import TarImages
+    from linksim.runner import make_plan
+    from linksim.scenario import SeparationSpec, channel_name
+    from linksim.scenario_io import load_scenario, parse_overrides
+
+    scenario = load_scenario(args.scenario, parse_overrides(args.overrides))
+    start = args.out if args.out.is_file() else zoo.asset("mcs-calibration.json")
+    old = Calibration.load(start) if start.is_file() else None
+    plan = make_plan(scenario)
+    tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+    quality = []
+    if args.quality_images:
+        images = TarImages(args.quality_images)
+        names = images.names[:: max(1, len(images) // args.quality_limit)][: args.quality_limit]
+        text = f"{len(names)} of {', '.join(p.name for p in args.quality_images)}"
+        for source in {s.source for s in scenario.schemes if isinstance(s, SeparationSpec)}:
+            tell(f"quality of {source.codec}-{source.chroma} over {text}")
+            search = make_search(source.codec, source.chroma)
+            quality.append(calibrate.measure_quality(search, [images[n] for n in names], text))
+    made_with = f"linksim calibrate --frames {args.frames}, linksim {_version()}"
+    seen: set[str] = set()
+    for variant in plan.variants:
+        budgets = sorted(plan.budget(variant, name) for name in plan.images)
+        num_uses = budgets[len(budgets) // 2]
+        for spec in variant.scenario.channels:
+            key = calibration_key(spec)
+            if (text := json.dumps([key, num_uses], sort_keys=True)) in seen:
+                continue
+            seen.add(text)
+            tell(f"{channel_name(spec)} {dict(variant.values)}: {num_uses} uses, {args.frames} frames")
+            channel = build_channel(spec, torch.device("cpu"))
+            measured = calibrate.measure_channel(channel, key, num_uses, num_frames=args.frames, report=tell)
+            old = calibrate.merge(old, [measured], quality, made_with)
+            old.save(args.out)
+    print(args.out)
+    return 0
+
+
+def _schema(args: argparse.Namespace) -> int:
+    from linksim.scenario_io import json_schema
+
+    print(json.dumps(json_schema(), indent=1))
+    return 0
+
+
+def _version() -> str:
+    from linksim import __version__
+
+    return __version__
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "simulate": _simulate,
+    "check": _check,
+    "plot": _plot,
+    "report": _report,
+    "list": _list,
+    "train": _train,
+    "calibrate": _calibrate,
+    "schema": _schema,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    try:
+        args = _parser().parse_args(argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    if args.version:
+        print(_version())
+        return 0
+    if args.command is None:
+        _parser().print_help()
+        return 0
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    return _guarded(_COMMANDS[args.command], args)
+
+
+def _guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    try:
+        return command(args)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as problem:
+        if args.verbose:
+            logging.getLogger("linksim").exception("failed")
+        if isinstance(problem, _user_errors()):
+            print(problem, file=sys.stderr)
+            return 2
+        from linksim.runner import RunError
+
+        if isinstance(problem, RunError):
+            print(f"{problem} (--verbose shows where; the same command resumes)", file=sys.stderr)
+            return 1
+        raise
+
+
+def entry_point() -> None:
+    """Console script."""
+    raise SystemExit(main())

@@ -1,0 +1,100 @@
+"""A run folder as one self-contained HTML page. May import: linksim.{figures, results, statistics}."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from linksim.figures import LABELS, load_rows, plot_run
+from linksim.results import ResultStore
+from linksim.statistics import Row
+
+__all__ = ["write_report"]
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; font-size: 13px; margin: 1rem 0; }
+th, td { border-bottom: 1px solid #ddd; padding: .2rem .6rem; text-align: right; }
+th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
+img { max-width: 100%; height: auto; }
+.note { background: #fff4d6; padding: .5rem 1rem; }
+pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: 12px; }
+"""
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.4g}"
+
+
+def _table(rows: list[Row], metric: str) -> str:
+    head = "".join(
+        f"<th>{h}</th>"
+        for h in ("channel", "scheme", "SNR [dB]", "swept", "mean", "interval", "images × trials", "failures", "CBR")
+    )
+    lines = []
+    for r in rows:
+        if r.metric != metric:
+            continue
+        swept = ", ".join(f"{k} = {v}" for k, v in r.point)
+        interval = f"{_number(r.ci_low)} to {_number(r.ci_high)}" if not math.isnan(r.ci_low) else "–"
+        cells = (
+            r.channel,
+            r.scheme,
+            f"{r.snr_db:g}",
+            swept,
+            _number(r.mean),
+            interval,
+            f"{r.num_images} × {r.num_trials}",
+            str(r.num_failures),
+            f"{r.cbr_data:.5f} data, {r.cbr_total:.5f} in all",
+        )
+        lines.append("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>")
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _figure(path: Path) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<figure><img alt="{html.escape(path.stem)}" src="data:image/png;base64,{data}"></figure>'
+
+
+def _facts(header: dict[str, Any]) -> str:
+    metrics = "".join(
+        f"<li>{html.escape(name)}: {html.escape(info['reference'])}</li>" for name, info in header["metrics"].items()
+    )
+    missing = "".join(f'<p class="note">{html.escape(text)}</p>' for text in header["unavailable"].values())
+    versions = ", ".join(f"{k} {v}" for k, v in header["versions"].items())
+    return (
+        f"{missing}<h2>Definitions</h2><p>SNR is Es/N0 per complex data channel use at the receiver, averaged over "
+        "fading. CBR is complex channel uses over 3·H·W; the total adds pilots, guard and side information. Pictures "
+        "are rounded to 8 bits before measuring. A failed frame is a grey picture that stays in every mean. "
+        f"Intervals are bootstrap intervals clustered by image.</p><ul>{metrics}</ul>"
+        f"<h2>How it was made</h2><p>{html.escape(versions)}; commit {header['commit'] or 'unknown'}; "
+        f"{html.escape(header['machine'])}.</p><pre>{html.escape(json.dumps(header['scenario'], indent=1))}</pre>"
+    )
+
+
+def write_report(store: ResultStore) -> Path:
+    """Draw all figures of a run and write report.html; returns its path.
+
+    Raises:
+        RunFolderError: no run in the folder, or no records yet.
+    """
+    header = store.header()
+    rows = load_rows(store)
+    figures = plot_run(store)
+    name, question = html.escape(header["name"]), html.escape(header["scenario"]["question"])
+    body = [f"<h1>{name}</h1><p>{question}</p>", *(_figure(path) for path in figures)]
+    for metric in dict.fromkeys(r.metric for r in rows):
+        body.append(f"<h2>{html.escape(LABELS.get(metric, metric))}</h2>{_table(rows, metric)}")
+    body.append(_facts(header))
+    page = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}</title>'
+        f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
+    )
+    path = store.folder / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path

@@ -1,0 +1,380 @@
+"""Running a scenario: units in a fixed order, batches that do not depend on what is already done, resume.
+
+May import: torch, numpy, PIL, linksim.{build, link, scenario, scenario_io, results, statistics, images, metrics}.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from channels.base import ChannelOperator
+from channels.checks import complaint
+from channels.seeding import item_seed
+from linksim import __version__
+from linksim.build import Metrics, build_channel, build_images, build_metrics, build_scheme
+from linksim.images import ImageError, ImageSet, image_digest, round_to_uint8
+from linksim.link import LinkOutput, run_link
+from linksim.results import Point, Record, ResultStore, UnitKey, original_file, panel_file
+from linksim.scenario import ChannelBase, Scenario, channel_name
+from linksim.scenario_io import ScenarioError, Variant, scenario_hash, variants
+from linksim.schemes.base import Bound, Scheme
+from linksim.statistics import summarise, to_csv
+
+__all__ = ["Plan", "RunError", "RunSummary", "make_plan", "run", "write_csv"]
+
+log = logging.getLogger("linksim.runner")
+_PACKAGES = ("torch", "torchvision", "sionna", "numpy", "scipy", "numba", "av", "pillow", "lpips", "scikit-image")
+
+
+class RunError(RuntimeError):
+    """A unit failed; the run can be resumed after the cause is removed."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Units that go through the link in one call: one channel, scheme, point and image size."""
+
+    channel: str
+    scheme: str
+    point: Point
+    snr_db: float
+    members: tuple[tuple[str, int], ...]  # (image, trial)
+
+    def keys(self) -> list[UnitKey]:
+        """Keys of the units, in order."""
+        return [UnitKey(self.channel, self.scheme, self.point, self.snr_db, i, t) for i, t in self.members]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run will do.
+
+    Args:
+        scenario: what was asked for.
+        variants: combinations of swept fields.
+        images: pictures by name, [3, H, W] uint8.
+    """
+
+    scenario: Scenario
+    variants: tuple[Variant, ...]
+    images: dict[str, Tensor]
+
+    def budget(self, variant: Variant, image: str) -> int:
+        """Data uses of an image."""
+        height, width = self.images[image].shape[1:]
+        return int(variant.scenario.bandwidth.data_ratio * 3 * height * width)
+
+    def batches(self, variant: Variant) -> Iterator[Batch]:
+        """Batches of a variant in their fixed order. They do not depend on what is already done."""
+        sweep = variant.scenario.sweep
+        by_size: dict[tuple[int, ...], list[tuple[str, int]]] = {}
+        for name, image in self.images.items():
+            by_size.setdefault(tuple(image.shape), []).extend((name, t) for t in range(sweep.trials))
+        size = variant.scenario.batch_size
+        for channel in variant.scenario.channels:
+            for scheme in variant.scenario.schemes:
+                for snr_db in sweep.snr_db:
+                    for group in by_size.values():
+                        for i in range(0, len(group), size):
+                            part = tuple(group[i : i + size])
+                            yield Batch(channel_name(channel), scheme.name, variant.values, snr_db, part)
+
+    @property
+    def num_units(self) -> int:
+        """Units of the whole run."""
+        s = self.scenario
+        per_variant = len(s.channels) * len(s.schemes) * len(s.sweep.snr_db) * s.sweep.trials * len(self.images)
+        return per_variant * len(self.variants)
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did.
+
+    Args:
+        folder: run folder.
+        units_run: units computed now.
+        units_kept: units found from before.
+        unavailable: metrics that could not be computed, with the reason.
+        seconds: wall time.
+    """
+
+    folder: Path
+    units_run: int
+    units_kept: int
+    unavailable: dict[str, str]
+    seconds: float
+
+
+def make_plan(scenario: Scenario, *, limit: int | None = None) -> Plan:
+    """Read the images and check that every ratio gives a whole number of uses.
+
+    Raises:
+        ImageError: images that cannot be used.
+        ScenarioError: a ratio that does not fit an image.
+    """
+    images: ImageSet = build_images(scenario.images)
+    names = images.names[:limit]
+    plan = Plan(scenario, tuple(variants(scenario)), {name: images[name] for name in names})
+    for variant in plan.variants:
+        ratio = variant.scenario.bandwidth.data_ratio
+        for name, image in plan.images.items():
+            height, width = image.shape[1:]
+            if (ratio * 3 * height * width).denominator != 1:
+                got = f"{ratio} of 3 x {height} x {width} = {float(ratio * 3 * height * width):g} uses ({name})"
+                cure = "Crop the images (images.crop, images.multiple_of) or change the ratio."
+                expected = "a whole number of channel uses"
+                raise ScenarioError(complaint("bandwidth.data_ratio", "does not divide", got, expected, cure))
+    return plan
+
+
+# ----------------------------------------------------------------------------------------------- header
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"linksim": __version__, "python": platform.python_version(), **found}
+
+
+def _commit() -> str | None:
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _header(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, Any]:
+    scenario = plan.scenario
+    return {
+        "format": "linksim-run-1",
+        "name": scenario.name,
+        "scenario_hash": scenario_hash(scenario),
+        "scenario": scenario.model_dump(mode="json"),
+        "images": {name: [*image.shape[1:], image_digest(image)] for name, image in plan.images.items()},
+        "metrics": {m.info.name: vars(m.info) for m in (*metrics.image, *metrics.count)},
+        "unavailable": metrics.unavailable,
+        "device": str(device),
+        "machine": f"{platform.machine()} {platform.system()}, {torch.get_num_threads()} threads",
+        "commit": _commit(),
+        "versions": _versions(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+# ---------------------------------------------------------------------------------------------- running
+
+
+class _Machine:
+    """Built objects of one variant."""
+
+    def __init__(self, plan: Plan, variant: Variant, device: torch.device) -> None:
+        scenario = variant.scenario
+        self.variant = variant
+        self.channels: dict[str, ChannelOperator] = {}
+        self.schemes: dict[tuple[str, str], Scheme | Bound] = {}
+        for spec in scenario.channels:
+            name = channel_name(spec)
+            self.channels[name] = build_channel(spec, device)
+            for scheme in scenario.schemes:
+                self.schemes[name, scheme.name] = self._build(plan, scheme, spec, device)
+
+    def _build(self, plan: Plan, scheme: Any, channel: ChannelBase, device: torch.device) -> Scheme | Bound:
+        budgets = [plan.budget(self.variant, name) for name in plan.images]
+        built = build_scheme(scheme, channel, device, num_uses=max(budgets))
+        for name, image in plan.images.items():
+            try:
+                built.check(image.shape[1], image.shape[2], plan.budget(self.variant, name))
+            except ValueError as problem:
+                raise ScenarioError(f"schemes.{scheme.name} with image {name}: {problem}") from None
+        return built
+
+
+def preflight(plan: Plan, device: torch.device) -> None:
+    """Build every scheme and channel and check it against every image.
+
+    Raises:
+        ScenarioError, CheckpointError, CalibrationError, ...: what would stop the run.
+    """
+    for variant in plan.variants:
+        _Machine(plan, variant, device)
+
+
+def run(
+    plan: Plan,
+    folder: Path,
+    device: torch.device,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> RunSummary:
+    """Run a plan, or the rest of it, and write results.csv.
+
+    Args:
+        plan: from :func:`make_plan`.
+        folder: run folder; an existing one of the same scenario is resumed.
+        device: where networks and channels run.
+        progress: called with (units done, units in all).
+
+    Raises:
+        ScenarioError and its like: bad input, before anything is written.
+        RunError: a unit failed.
+    """
+    started = time.monotonic()
+    metrics = build_metrics(plan.scenario.metrics, device)
+    _check_sizes(plan, metrics)
+    machines = [_Machine(plan, variant, device) for variant in plan.variants]
+    store = ResultStore(folder)
+    store.open(_header(plan, device, metrics))
+    try:
+        done = store.done()
+        kept = len(done)
+        progress(kept, plan.num_units)
+        for machine in machines:
+            for batch in plan.batches(machine.variant):
+                if not done.issuperset(batch.keys()):
+                    records = _run_batch(plan, machine, batch, metrics, store, device)
+                    store.append([r for r in records if r.key not in done])
+                    done.update(r.key for r in records)
+                    progress(len(done), plan.num_units)
+    finally:
+        store.close()
+    _save_originals(plan, store)
+    write_csv(store, plan.scenario)
+    return RunSummary(folder, len(done) - kept, kept, metrics.unavailable, time.monotonic() - started)
+
+
+def write_csv(store: ResultStore, scenario: Scenario) -> None:
+    """Write results.csv of a run folder in one step."""
+    statistics = scenario.statistics
+    text = to_csv(summarise(store.records(), statistics.confidence, statistics.resamples))
+    partial = store.csv_path.with_suffix(".partial")
+    partial.write_text(text)
+    partial.replace(store.csv_path)
+
+
+def _check_sizes(plan: Plan, metrics: Metrics) -> None:
+    for metric in metrics.image:
+        for name, image in plan.images.items():
+            side = min(image.shape[1:])
+            if side < metric.info.min_side:
+                expected = f"sides of at least {metric.info.min_side} for {metric.info.name}"
+                cure = f"Take {metric.info.name} out of metrics, or use larger images."
+                raise ImageError(complaint(f"image {name}", "too small for a metric", f"{side}", expected, cure))
+
+
+def _run_batch(
+    plan: Plan, machine: _Machine, batch: Batch, metrics: Metrics, store: ResultStore, device: torch.device
+) -> list[Record]:
+    scenario = machine.variant.scenario
+    original = torch.stack([plan.images[name] for name, _ in batch.members])
+    seeds = [item_seed(scenario.seed, name, trial, "link") for name, trial in batch.members]
+    budget = plan.budget(machine.variant, batch.members[0][0])
+    snr_db = torch.full((len(seeds),), batch.snr_db, device=device)
+    began = time.monotonic()
+    try:
+        with torch.no_grad():
+            out = run_link(
+                machine.schemes[batch.channel, batch.scheme],
+                machine.channels[batch.channel],
+                original.to(device).float() / 255,
+                snr_db,
+                seeds,
+                budget,
+            )
+    except Exception as problem:
+        name, trial = batch.members[0]
+        where = f"{batch.channel}, {batch.scheme}, {batch.snr_db:g} dB, image {name}, trial {trial}"
+        raise RunError(f"unit ({where}, and {len(seeds) - 1} more of its batch) failed: {problem}") from problem
+    seconds = (time.monotonic() - began) / len(seeds)
+    shown = round_to_uint8(out.reconstruction.image).cpu()
+    _save_panel(scenario, batch, list(plan.images), shown, store)
+    return _records(batch, seeds, original, shown, out, metrics, seconds)
+
+
+def _records(
+    batch: Batch,
+    seeds: Sequence[int],
+    original: Tensor,
+    shown: Tensor,
+    out: LinkOutput,
+    metrics: Metrics,
+    seconds: float,
+) -> list[Record]:
+    x_hat, x = shown.float() / 255, original.float() / 255
+    values = {m.info.name: m(x_hat, x).tolist() for m in metrics.image}
+    counts: dict[str, list[tuple[int, int]]] = {}
+    sent, hat = out.sent_bits, out.reconstruction.bits_hat
+    if sent is not None and hat is not None:
+        for metric in metrics.count:
+            errors, trials = metric(hat, sent)
+            counts[metric.info.name] = list(zip(errors.tolist(), trials.tolist(), strict=True))
+    return [
+        Record(
+            key=key,
+            seed=seeds[i],
+            state=out.reconstruction.states[i],
+            values={name: column[i] for name, column in values.items()},
+            counts={name: column[i] for name, column in counts.items()},
+            data_uses=out.uses.data,
+            pilot_uses=out.uses.pilot,
+            guard_uses=out.uses.guard,
+            side_info_bits=out.side_info_bits,
+            source_values=3 * x.shape[2] * x.shape[3],
+            seconds=round(seconds, 4),
+            info=dict(out.info[i]) if out.info else {},
+        )
+        for i, key in enumerate(batch.keys())
+    ]
+
+
+# --------------------------------------------------------------------------------------- pictures saved
+
+
+def panel_snr_db(scenario: Scenario) -> tuple[float, ...]:
+    """SNRs that the image panel shows."""
+    if scenario.panel.snr_db is not None:
+        return scenario.panel.snr_db
+    return tuple(dict.fromkeys((min(scenario.sweep.snr_db), max(scenario.sweep.snr_db))))
+
+
+def _save_png(path: Path, image: Tensor) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(path)
+
+
+def _save_panel(
+    scenario: Scenario, batch: Batch, names: Sequence[str], shown: Tensor, store: ResultStore
+) -> None:
+    wanted = set(names[: scenario.panel.images])
+    if batch.snr_db not in panel_snr_db(scenario):
+        return
+    for key, image in zip(batch.keys(), shown, strict=True):
+        if key.trial == 0 and key.image in wanted:
+            _save_png(panel_file(store, key), image)
+
+
+def _save_originals(plan: Plan, store: ResultStore) -> None:
+    for name in list(plan.images)[: plan.scenario.panel.images]:
+        _save_png(original_file(store, name), plan.images[name])
+

@@ -1,0 +1,212 @@
+"""Means and confidence intervals clustered by image; error rates with bounds.
+
+May import: numpy, scipy, linksim.results.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+from linksim.results import Point, Record
+
+__all__ = ["Row", "bootstrap_interval", "error_interval", "summarise", "to_csv"]
+
+Interval = tuple[float, float]
+_NONE = (math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of results.csv.
+
+    Args:
+        channel, scheme, metric: names.
+        snr_db: SNR [dB].
+        point: other swept values.
+        mean: mean over images of the mean over trials; for error rates errors over trials.
+        ci_low, ci_high: confidence limits; nan with a single unit.
+        num_images: images.
+        num_trials: repetitions per image.
+        num_failures: units whose receiver showed a failure (grey picture); they are in the mean.
+        mean_ok: mean over the units that did not fail; nan if none.
+        cbr_data, cbr_total: mean channel bandwidth ratios.
+    """
+
+    channel: str
+    scheme: str
+    snr_db: float
+    metric: str
+    point: Point
+    mean: float
+    ci_low: float
+    ci_high: float
+    num_images: int
+    num_trials: int
+    num_failures: int
+    mean_ok: float
+    cbr_data: float
+    cbr_total: float
+
+
+def bootstrap_interval(
+    groups: Sequence[NDArray[np.float64]], confidence: float, resamples: int, seed: int
+) -> Interval:
+    """Percentile bootstrap of the mean of group means; groups (images) are resampled.
+
+    With one group its values (trials) are resampled; with one value there is no interval.
+
+    Args:
+        groups: values of each image.
+        confidence: e.g. 0.95.
+        resamples: bootstrap samples.
+        seed: of the resampling.
+
+    Returns:
+        (low, high), nan without an interval.
+
+    Source: Davison & Hinkley, "Bootstrap Methods and their Application", 1997, sec. 3.8 (hierarchical data).
+    """
+    means = np.array([g.mean() for g in groups]) if len(groups) > 1 else np.asarray(groups[0])
+    if len(means) < 2:
+        return _NONE
+    draws = np.random.default_rng(seed).integers(0, len(means), (resamples, len(means)))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means[draws].mean(axis=1), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def error_interval(errors: int, trials: int, confidence: float) -> Interval:
+    """Interval of an error probability from independent trials: Clopper and Pearson.
+
+    Zero errors give (0, 1 - (1 - confidence)^(1/N)), the exact form of the rule of three; all errors its mirror.
+
+    Example:
+        >>> low, high = error_interval(0, 300, 0.95)
+        >>> low, round(high * 300, 1)
+        (0.0, 3.0)
+    """
+    one_sided = 1 - (1 - confidence) ** (1 / trials)
+    if errors == 0:
+        return 0.0, one_sided
+    if errors == trials:
+        return 1 - one_sided, 1.0
+    tail = (1 - confidence) / 2
+    low = beta.ppf(tail, errors, trials - errors + 1)
+    high = beta.ppf(1 - tail, errors + 1, trials - errors)
+    return float(low), float(high)
+
+
+def _ratio_interval(
+    per_image: Sequence[tuple[int, int]], confidence: float, resamples: int, seed: int
+) -> Interval:
+    """Interval of errors over trials when trials within an image depend on each other."""
+    errors, trials = (np.array(column, np.float64) for column in zip(*per_image, strict=True))
+    total, count = errors.sum(), trials.sum()
+    if total == 0 or total == count:
+        return error_interval(int(total), int(count), confidence)
+    if len(per_image) < 2:
+        return _NONE
+    draws = np.random.default_rng(seed).integers(0, len(errors), (resamples, len(errors)))
+    ratios = errors[draws].sum(axis=1) / trials[draws].sum(axis=1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(ratios, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _seed(*parts: object) -> int:
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=4).digest(), "big")
+
+
+def summarise(records: Iterable[Record], confidence: float = 0.95, resamples: int = 2000) -> list[Row]:
+    """Rows of results.csv, in order of channel, scheme, swept point and metric as they first occur.
+
+    The order of the records does not matter: units are sorted before anything is computed.
+    """
+    units = sorted({r.key: r for r in records}.values(), key=lambda r: r.key)
+    groups: dict[tuple[str, str, Point, float], list[Record]] = defaultdict(list)
+    for record in units:
+        key = record.key
+        groups[key.channel, key.scheme, key.point, key.snr_db].append(record)
+    rows = []
+    for members in groups.values():
+        names = sorted({name for r in members for name in (*r.values, *r.counts)})
+        rows += [_row(members, name, confidence, resamples) for name in names]
+    return rows
+
+
+def _row(members: list[Record], metric: str, confidence: float, resamples: int) -> Row:
+    key = members[0].key
+    having = [r for r in members if metric in r.values or metric in r.counts]
+    images = sorted({r.key.image for r in having})
+    seed = _seed(key.channel, key.scheme, key.point, key.snr_db, metric)
+    if metric in having[0].counts:
+        mean, low, high = _error_rate(having, images, metric, confidence, resamples, seed)
+        mean_ok = math.nan
+    else:
+        by_image = [np.array([r.values[metric] for r in having if r.key.image == i]) for i in images]
+        mean = float(np.mean([g.mean() for g in by_image]))
+        low, high = bootstrap_interval(by_image, confidence, resamples, seed)
+        good = [r.values[metric] for r in having if r.state == "ok"]
+        mean_ok = float(np.mean(good)) if good else math.nan
+    return Row(
+        key.channel,
+        key.scheme,
+        key.snr_db,
+        metric,
+        key.point,
+        mean,
+        low,
+        high,
+        num_images=len(images),
+        num_trials=len({r.key.trial for r in having}),
+        num_failures=sum(r.state != "ok" for r in having),
+        mean_ok=mean_ok,
+        cbr_data=float(np.mean([r.cbr_data for r in having])),
+        cbr_total=float(np.mean([r.cbr_total for r in having])),
+    )
+
+
+def _error_rate(
+    members: list[Record], images: list[str], metric: str, confidence: float, resamples: int, seed: int
+) -> tuple[float, float, float]:
+    counts = [r.counts[metric] for r in members]
+    errors, trials = sum(e for e, _ in counts), sum(t for _, t in counts)
+    if all(t == 1 for _, t in counts):  # blocks are independent; bits within a block are not
+        return errors / trials, *error_interval(errors, trials, confidence)
+    per_image = []
+    for image in images:
+        own = [r.counts[metric] for r in members if r.key.image == image]
+        per_image.append((sum(e for e, _ in own), sum(t for _, t in own)))
+    return errors / trials, *_ratio_interval(per_image, confidence, resamples, seed)
+
+
+def _text(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """results.csv with one more column per further swept field; numbers with six significant digits."""
+    fields = list(dict.fromkeys(name for row in rows for name, _ in row.point))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    head = "channel,scheme,snr_db,metric,mean,ci_low,ci_high,num_images,num_trials,num_failures,cbr_data,cbr_total"
+    writer.writerow([*head.split(","), *fields, "mean_ok"])
+    for r in rows:
+        swept = dict(r.point)
+        numbers = [_text(v) for v in (r.mean, r.ci_low, r.ci_high)]
+        counts = [r.num_images, r.num_trials, r.num_failures]
+        ratios = [_text(r.cbr_data), _text(r.cbr_total)]
+        extra = [swept.get(name, "") for name in fields]
+        line = [r.channel, r.scheme, f"{r.snr_db:g}", r.metric, *numbers, *counts, *ratios, *extra, _text(r.mean_ok)]
+        writer.writerow(line)
+    return out.getvalue()
