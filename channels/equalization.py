@@ -37,7 +37,8 @@ def equalize(received: Received, mode: Literal["lmmse", "zf", "none"]) -> tuple[
 
     Example:
         >>> from channels.awgn import AwgnChannel
-        >>> received = AwgnChannel()(torch.ones(2, 768, dtype=torch.complex64), torch.tensor([5.0, 9.0]), [1, 2])
+        >>> received = AwgnChannel()(torch.ones(2, 768, dtype=torch.complex64), torch.tensor([5.0, 9.0]),
+        [1, 2])
         >>> x_hat, no_eff = equalize(received, "zf")
         >>> x_hat.shape
         torch.Size([2, 768])

@@ -1,4 +1,5 @@
-"""Channel estimation on a resource grid: least squares and LMMSE, by Sionna, with the error variance they report.
+"""Channel estimation on a resource grid: least squares and LMMSE, by Sionna, with the error variance they
+report.
 
 May import: torch, sionna, channels.{checks, seeding}.
 """

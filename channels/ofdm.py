@@ -1,6 +1,6 @@
 """OFDM over any delay model: resource grid, pilots, mapping, CSI, as n parallel scalar channels.
 
-May import: torch, sionna, channels.{types, checks, seeding, base, estimation, delay_models (for its protocol)}.
+May import: torch, sionna, channels.{types, checks, seeding, base, estimation, delay_models (protocol)}.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ __all__ = ["OfdmChannel", "OfdmCsi"]
 
 OfdmCsi = Literal["perfect", "ls", "lmmse"]
 
-# Normal cyclic prefix of NR: 144 of 2048 samples (TS 38.211, sec. 5.3.1), the longer one of every half subframe
-# left aside.
+# Normal cyclic prefix of NR: 144 of 2048 samples (TS 38.211, sec. 5.3.1), the longer one of every half
+# subframe left aside.
 NORMAL_PREFIX = 144 / 2048
 
 
@@ -43,8 +43,10 @@ class OfdmChannel(ChannelOperator):
     r"""OFDM in the frequency domain: y_tf = h_tf·x_tf + w_tf on every resource element.
 
     An image takes S slots of T OFDM symbols by F subcarriers that follow each other in time over one fading
-    process. Whole OFDM symbols of every slot carry pilots (Sionna's Kronecker pattern, unit power); data fill the
-    other elements by time, then frequency. The impulse response is constant within an OFDM symbol and shorter than
+    process. Whole OFDM symbols of every slot carry pilots (Sionna's Kronecker pattern, unit power); data
+    fill the
+    other elements by time, then frequency. The impulse response is constant within an OFDM symbol and
+    shorter than
     the cyclic prefix: no inter-carrier and no inter-symbol interference.
 
     Args:
@@ -62,7 +64,8 @@ class OfdmChannel(ChannelOperator):
     Raises:
         ValueError: arguments out of range, pilots where there are no symbols, no pilots for estimated CSI.
 
-    Source: 3GPP TS 38.211 sec. 4 and 5.3.1 (numerology); Sionna 2.2 ``GenerateOFDMChannel``, ``ResourceGrid``.
+    Source: 3GPP TS 38.211 sec. 4 and 5.3.1 (numerology); Sionna 2.2 ``GenerateOFDMChannel``,
+        ``ResourceGrid``.
 
     Example:
         >>> from channels.delay_models import TdlModel
@@ -162,9 +165,9 @@ class OfdmChannel(ChannelOperator):
     def _warn_of_long_delays(self, prefix_s: float) -> None:
         if self._model.max_delay_s > prefix_s:
             warnings.warn(
-                f"OfdmChannel: the longest path comes {self._model.max_delay_s * 1e6:.2f} us late, the cyclic prefix "
-                f"is {prefix_s * 1e6:.2f} us. This operator leaves out the interference that follows; use a smaller "
-                f"delay spread or subcarrier spacing.",
+                f"OfdmChannel: the longest path comes {self._model.max_delay_s * 1e6:.2f} us late, the "
+                f"cyclic prefix is {prefix_s * 1e6:.2f} us. This operator leaves out the interference that "
+                f"follows; use a smaller delay spread or subcarrier spacing.",
                 stacklevel=3,
             )
 

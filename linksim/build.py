@@ -28,7 +28,7 @@ from linksim.jscc.block_klt import BlockKlt
 from linksim.jscc.cnn_yang2024 import CnnYang2024, CnnYang2024Config, load_authors_checkpoint
 from linksim.jscc.lean import LeanCodec, LeanConfig
 from linksim.jscc.linear_analog import LinearAnalogCodec
-from linksim.metrics.base import CountMetric, ImageMetric, MetricUnavailable
+from linksim.metrics.base import CountMetric, ImageMetric, MetricInfo, MetricUnavailable
 from linksim.metrics.distortion import MsSsim, Psnr, Ssim
 from linksim.metrics.errors import Ber, Bler
 from linksim.metrics.perceptual import Lpips
@@ -224,6 +224,10 @@ class Metrics:
     image: tuple[ImageMetric, ...]
     count: tuple[CountMetric, ...]
     unavailable: dict[str, str]
+
+    def infos(self) -> list[MetricInfo]:
+        """Facts of all metrics."""
+        return [*(m.info for m in self.image), *(m.info for m in self.count)]
 
 
 def build_metrics(names: tuple[str, ...], device: torch.device) -> Metrics:

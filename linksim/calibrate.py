@@ -1,7 +1,8 @@
-"""Link adaptation, measured: block error rate of every MCS on a channel, and PSNR of a codec against its rate.
+"""Link adaptation, measured: block error rate of every MCS on a channel, and PSNR of a codec against its
+rate.
 
-The measurement has its own seeds and training pictures. Its result is a frozen file that scenarios read; nothing
-in a test run ever changes the choice of the MCS.
+The measurement has its own seeds and training pictures. Its result is a frozen file that scenarios read;
+nothing in a test run ever changes the choice of the MCS.
 
 May import: numpy, torch, linksim.{build, scenario, images, digital, metrics}, channels.
 """
@@ -66,7 +67,9 @@ class _Frames:
         chunk: int,
     ) -> NDArray[np.bool_]:
         seeds = self.seeds[chunk : chunk + _CHUNK]
-        payload = np.stack([np.random.default_rng(s).integers(0, 2, block.size, dtype=np.uint8) for s in seeds])
+        payload = np.stack(
+            [np.random.default_rng(s).integers(0, 2, block.size, dtype=np.uint8) for s in seeds]
+        )
         symbols = qam.modulate(torch.from_numpy(block.encode(payload)))
         snr = torch.from_numpy(np.where(wanted, snr_db, 0.0)).float()
         with torch.no_grad():
@@ -91,9 +94,9 @@ def measure_channel(
 ) -> ChannelCalibration:
     """Lowest SNR on a grid of 0.5 dB at which each of ``num_frames`` frames decodes, for every MCS.
 
-    Fade and noise of a frame are the same at every SNR and for every MCS (scaled), so a frame decodes from its
-    threshold upwards and thresholds rise with the MCS; the search of one MCS starts where the last one ended. The
-    block error rate at an SNR is the share of frames with a higher threshold.
+    Fade and noise of a frame are the same at every SNR and for every MCS (scaled), so a frame decodes from
+    its threshold upwards and thresholds rise with the MCS; the search of one MCS starts where the last one
+    ended. The block error rate at an SNR is the share of frames with a higher threshold.
 
     Args:
         channel: operator.

@@ -1,6 +1,7 @@
 """Command line. Nothing heavy is imported before a command needs it: ``linksim --help`` answers at once.
 
-Exit code 0 good, 1 the run failed, 2 bad scenario or arguments. Results on stdout, log and progress on stderr.
+Exit code 0 good, 1 the run failed, 2 bad scenario or arguments. Results on stdout, log and progress on
+stderr.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, get_args
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> _Parser:
     parser = _Parser(
         prog="linksim",
-        description="Simulate image transmission over a wireless link: a scenario goes in, honest curves come out.",
+        description="Simulate image transmission over a wireless link.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.add_argument("--verbose", action="store_true", help="log more, and show tracebacks")
@@ -50,7 +51,9 @@ def _parser() -> _Parser:
 
     def scenario_command(name: str, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
-        sub.add_argument("scenario", help="scenario file, or the name of one that comes with linksim (quickstart)")
+        sub.add_argument(
+            "scenario", help="scenario file, or the name of one that comes with linksim (quickstart)"
+        )
         sub.add_argument(
             "--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
             help="override a field, e.g. --set sweep.trials=1",
@@ -69,7 +72,9 @@ def _parser() -> _Parser:
     plot.add_argument("run", nargs="+", type=Path, help="run folders")
     plot.add_argument("--metric", required=True, help="column value of results.csv, e.g. psnr")
     plot.add_argument("--x", help="snr_db, cbr_data, cbr_total, or a swept field; default: what was swept")
-    plot.add_argument("--out", type=Path, help="figure file (.png, .svg, .pdf); default in the first run folder")
+    plot.add_argument(
+        "--out", type=Path, help="figure file (.png, .svg, .pdf); default in the first run folder"
+    )
 
     report = commands.add_parser("report", help="write one self-contained report.html of a run folder")
     report.add_argument("run", type=Path)
@@ -80,13 +85,21 @@ def _parser() -> _Parser:
     train = scenario_command("train", "train a codec, or go on with a training in the same folder")
     train.add_argument("--out", type=Path, help="folder; default runs/NAME")
     train.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    train.add_argument("--export", type=Path, metavar="FILE", help="also write the model in half precision to FILE")
+    train.add_argument(
+        "--export", type=Path, metavar="FILE", help="also write the model in half precision to FILE"
+    )
 
-    calibrate = scenario_command("calibrate", "measure the link-adaptation table for the channels of a scenario")
-    calibrate.add_argument("--out", type=Path, required=True, help="table (JSON); an existing one is extended")
+    calibrate = scenario_command(
+        "calibrate", "measure the link-adaptation table for the channels of a scenario"
+    )
+    calibrate.add_argument(
+        "--out", type=Path, required=True, help="table (JSON); an existing one is extended"
+    )
     calibrate.add_argument("--frames", type=int, default=200, help="transport blocks per MCS")
-    calibrate.add_argument("--quality-images", type=Path, nargs="+", metavar="TAR",
-                           help="tar files of calibration pictures; without, the quality curves are kept")  # fmt: skip
+    calibrate.add_argument(
+        "--quality-images", type=Path, nargs="+", metavar="TAR",
+        help="tar files of calibration pictures; without, quality curves are kept",
+    )  # fmt: skip
     calibrate.add_argument("--quality-limit", type=int, default=24, help="pictures to use of them")
 
     commands.add_parser("schema", help="print the JSON schema of scenario files")
@@ -187,7 +200,10 @@ def _check(args: argparse.Namespace) -> int:
     print(f"{scenario.name}: valid, hash {scenario_hash(scenario)}")
     if not isinstance(scenario, Scenario):
         images = build_images(scenario.images)
-        print(f"training: {len(images)} images, {scenario.train.steps} steps of {scenario.train.batch_size} crops")
+        print(
+            f"training: {len(images)} images, {scenario.train.steps} steps of "
+            f"{scenario.train.batch_size} crops"
+        )
         return 0
     plan = make_plan(scenario)
     preflight(plan, torch.device("cpu"))
@@ -202,9 +218,15 @@ def _print_cost(plan: Plan) -> None:
     from linksim.scenario import channel_name
 
     scenario = plan.scenario
-    print(f"units: {plan.num_units} = {len(plan.variants)} swept points x {len(scenario.channels)} channels x "
-          f"{len(scenario.schemes)} schemes x {len(scenario.sweep.snr_db)} SNRs x {len(plan.images)} images x "
-          f"{scenario.sweep.trials} trials")  # fmt: skip
+    parts = {
+        "swept points": len(plan.variants),
+        "channels": len(scenario.channels),
+        "schemes": len(scenario.schemes),
+        "SNRs": len(scenario.sweep.snr_db),
+        "images": len(plan.images),
+        "trials": scenario.sweep.trials,
+    }
+    print(f"units: {plan.num_units} = " + " x ".join(f"{count} {what}" for what, count in parts.items()))
     print(f"SNR (Es/N0 per data use): {', '.join(f'{v:g}' for v in scenario.sweep.snr_db)} dB")
     for variant in plan.variants:
         for name, value in variant.values:
@@ -215,9 +237,11 @@ def _print_cost(plan: Plan) -> None:
             for (height, width), name in sizes.items():
                 uses = channel.uses(plan.budget(variant, name))
                 values = 3 * height * width
-                print(f"  {channel_name(spec)}, {height} x {width} pixels: {uses.data} data + {uses.pilot} pilot + "
-                      f"{uses.guard} guard uses, CBR {uses.data / values:.6f} data, "
-                      f"{uses.total / values:.6f} in all")  # fmt: skip
+                print(
+                    f"  {channel_name(spec)}, {height} x {width} pixels: "
+                    f"{uses.data} data + {uses.pilot} pilot + {uses.guard} guard uses, "
+                    f"CBR {uses.data / values:.6f} data, {uses.total / values:.6f} in all"
+                )
 
 
 def _plot(args: argparse.Namespace) -> int:
@@ -260,18 +284,18 @@ def _list(args: argparse.Namespace) -> int:
         for path in sorted(scenario_dir().rglob("*.yaml")):
             if path.parent.name != "base":
                 name = path.relative_to(scenario_dir()).with_suffix("")
-                print(f"{str(name):28} {load_any(str(path)).question}")
+                print(f"{name!s:28} {load_any(str(path)).question}")
     elif args.what == "models":
-        for name, file in zoo.BUNDLED_CODECS.items():
+        for model, file in zoo.BUNDLED_CODECS.items():
             state = "bundled" if zoo.asset(file).is_file() else "missing from this installation"
-            print(f"{name:28} {state}")
+            print(f"{model:28} {state}")
     elif args.what == "metrics":
-        for name in scenario.MetricName.__args__:  # type: ignore[attr-defined]
-            print(name)
+        for metric in get_args(scenario.MetricName):
+            print(metric)
     else:
         kinds = scenario.CHANNEL_KINDS if args.what == "channels" else scenario.SCHEME_KINDS
         for spec in kinds:
-            kind = spec.model_fields["kind"].annotation.__args__[0]  # type: ignore[union-attr]
+            kind = get_args(spec.model_fields["kind"].annotation)[0]
             print(f"{kind:16} {(spec.__doc__ or '').splitlines()[0]}")
     return 0
 
@@ -285,8 +309,13 @@ def _train(args: argparse.Namespace) -> int:
 
     scenario = load_train_scenario(args.scenario, parse_overrides(args.overrides))
     folder = args.out or Path("runs") / scenario.name
-    summary = train(scenario, folder, _device(args.device), lambda line: print(line, file=sys.stderr, flush=True))
-    print(f"{summary.steps} steps in {summary.seconds / 60:.1f} min, validation PSNR {summary.validation_psnr_db}")
+    summary = train(
+        scenario, folder, _device(args.device), lambda line: print(line, file=sys.stderr, flush=True)
+    )
+    print(
+        f"{summary.steps} steps in {summary.seconds / 60:.1f} min, "
+        f"validation PSNR {summary.validation_psnr_db}"
+    )
     print(f"model: {summary.checkpoint}")
     if args.export:
         stored = read_checkpoint(summary.checkpoint)

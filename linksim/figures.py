@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from linksim.results import Record, ResultStore, RunFolderError, original_file, panel_file
-from linksim.statistics import Row, summarise
+from linksim.statistics import Row, in_scenario_order, summarise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,6 +72,7 @@ def load_rows(store: ResultStore) -> list[Row]:
     """
     statistics = store.header()["scenario"]["statistics"]
     rows = summarise(store.records(), statistics["confidence"], statistics["resamples"])
+    rows = in_scenario_order(rows, store.header()["scenario"])
     if not rows:
         got = f"{store.folder}: records: got none, expected a run with results. Run linksim simulate first."
         raise RunFolderError(got)
@@ -79,8 +80,8 @@ def load_rows(store: ResultStore) -> list[Row]:
 
 
 def _ratio(value: float) -> str:
-    fraction = Fraction(value).limit_denominator(2000)
-    return f"{fraction.numerator}/{fraction.denominator}" if fraction.numerator else f"{value:.3g}"
+    """A bandwidth ratio as people write it: 1/96, 1/72.9."""
+    return f"1/{1 / value:.3g}"
 
 
 def _x_of(row: Row, x: str) -> float:
@@ -105,7 +106,9 @@ def curves(rows: Sequence[Row], metric: str, x: str, bounds: Iterable[str] = ())
         raise RunFolderError(f"--metric {metric}: got no such metric in the run, expected one of {known}.")
     groups: dict[tuple[str, str, Any], list[Row]] = {}
     for row in chosen:
-        other = tuple(p for p in row.point if p[0] != x and not (x.startswith("cbr") and "data_ratio" in p[0]))
+        other = tuple(
+            p for p in row.point if p[0] != x and not (x.startswith("cbr") and "data_ratio" in p[0])
+        )
         if x != "snr_db":
             other = (*other, ("snr_db", row.snr_db))
         groups.setdefault((row.channel, row.scheme, other), []).append(row)
@@ -119,9 +122,13 @@ def curves(rows: Sequence[Row], metric: str, x: str, bounds: Iterable[str] = ())
             shown = [s for s in shown if not s.startswith("SNR")]
         label = ", ".join([scheme, *shown])
         if not x.startswith("cbr"):
-            data, total = (_ratio(np.mean([getattr(r, c) for r in members])) for c in ("cbr_data", "cbr_total"))
+            data, total = (
+                _ratio(np.mean([getattr(r, c) for r in members])) for c in ("cbr_data", "cbr_total")
+            )
             label += f" (CBR {data}" + (f", {total} in all)" if total != data else ")")
-        column = {name: np.array([getattr(r, name) for r in members]) for name in ("mean", "ci_low", "ci_high")}
+        column = {
+            name: np.array([getattr(r, name) for r in members]) for name in ("mean", "ci_low", "ci_high")
+        }
         zero = (column["mean"] == 0) & (metric in ("ber", "bler"))
         result.append(
             Curve(
@@ -159,7 +166,9 @@ def _draw(axes: Axes, lines: Sequence[Curve], styles: dict[str, int], metric: st
         axes.plot(line.x[seen], line.mean[seen], label=textwrap.fill(line.label, 44), **style)
         has = seen & np.isfinite(line.low) & np.isfinite(line.high)
         if has.any() and not line.is_bound:
-            axes.fill_between(line.x[has], line.low[has], line.high[has], color=colour, alpha=0.15, linewidth=0)
+            axes.fill_between(
+                line.x[has], line.low[has], line.high[has], color=colour, alpha=0.15, linewidth=0
+            )
         if line.upper_bound.any():
             top = line.high[line.upper_bound]
             axes.plot(line.x[line.upper_bound], top, color=colour, marker=7, linestyle="none", markersize=7)
@@ -184,7 +193,9 @@ def plot_metric(
 
     lines = curves(rows, metric, x, bounds)
     channels = list(dict.fromkeys(line.channel for line in lines))
-    styles = {name: i for i, name in enumerate(dict.fromkeys(line.scheme for line in lines if not line.is_bound))}
+    styles = {
+        name: i for i, name in enumerate(dict.fromkeys(line.scheme for line in lines if not line.is_bound))
+    }
     styles |= {line.scheme: 0 for line in lines if line.is_bound}
     columns = min(len(channels), 3)
     shape = (math.ceil(len(channels) / columns), columns)
@@ -252,7 +263,9 @@ def plot_panel(store: ResultStore, image: str, channel: str) -> Figure:
     schemes = list(dict.fromkeys(r.key.scheme for r in records))
     original = original_file(store, image)
     if not records or not original.exists():
-        raise RunFolderError(f"{store.images}: got no pictures of {image} on {channel}, expected those of the panel.")
+        raise RunFolderError(
+            f"{store.images}: got no pictures of {image} on {channel}, expected those of the panel."
+        )
     picture = np.asarray(Image.open(original))
     aspect = picture.shape[0] / picture.shape[1]
     columns, rows = 1 + len(schemes), len(points)

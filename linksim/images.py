@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -219,7 +219,7 @@ class SkimageImages(ImageSet):
         ImageError: a name that scikit-image does not ship.
     """
 
-    FILES = {
+    FILES: ClassVar[dict[str, str]] = {
         "astronaut": "astronaut.png",
         "coffee": "coffee.png",
         "chelsea": "chelsea.png",

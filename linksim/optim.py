@@ -41,8 +41,8 @@ def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
 class Muon(Optimizer):
     """Muon for convolution and matrix weights, flattened to [out, in·kh·kw].
 
-    ``torch.optim.Muon`` takes two-dimensional parameters only; here most weights are convolutions. The step has
-    root mean square 0.2·lr per weight, so learning rates of AdamW carry over.
+    ``torch.optim.Muon`` takes two-dimensional parameters only; here most weights are convolutions. The step
+    has root mean square 0.2·lr per weight, so learning rates of AdamW carry over.
 
     Args:
         params: weights with at least two dimensions.
@@ -80,7 +80,8 @@ class Muon(Optimizer):
 
 def split_parameters(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """Weights for Muon (hidden convolutions) and the rest (biases, embeddings, linear paths) for AdamW."""
-    hidden, rest = [], []
+    hidden: list[Tensor] = []
+    rest: list[Tensor] = []
     for name, param in module.named_parameters():
         is_hidden = param.ndim == 4 and "linear" not in name.split(".")
         (hidden if is_hidden else rest).append(param)

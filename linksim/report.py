@@ -16,14 +16,20 @@ from linksim.statistics import Row
 __all__ = ["write_report"]
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; font-size: 13px; margin: 1rem 0; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color:
+#222; } table { border-collapse: collapse; font-size: 13px; margin: 1rem 0; }
 th, td { border-bottom: 1px solid #ddd; padding: .2rem .6rem; text-align: right; }
 th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
 img { max-width: 100%; height: auto; }
 .note { background: #fff4d6; padding: .5rem 1rem; }
 pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: 12px; }
 """
+_DEFINITIONS = (
+    "SNR is Es/N0 per complex data channel use at the receiver, averaged over fading. CBR is complex "
+    "channel uses over 3·H·W; the total adds pilots, guard and side information. Pictures are rounded "
+    "to 8 bits before measuring. A failed frame is a grey picture that stays in every mean. Intervals "
+    "are bootstrap intervals clustered by image."
+)
 
 
 def _number(value: float) -> str:
@@ -33,7 +39,17 @@ def _number(value: float) -> str:
 def _table(rows: list[Row], metric: str) -> str:
     head = "".join(
         f"<th>{h}</th>"
-        for h in ("channel", "scheme", "SNR [dB]", "swept", "mean", "interval", "images × trials", "failures", "CBR")
+        for h in (
+            "channel",
+            "scheme",
+            "SNR [dB]",
+            "swept",
+            "mean",
+            "interval",
+            "images × trials",
+            "failures",
+            "CBR",
+        )
     )
     lines = []
     for r in rows:
@@ -63,17 +79,16 @@ def _figure(path: Path) -> str:
 
 def _facts(header: dict[str, Any]) -> str:
     metrics = "".join(
-        f"<li>{html.escape(name)}: {html.escape(info['reference'])}</li>" for name, info in header["metrics"].items()
+        f"<li>{html.escape(name)}: {html.escape(info['reference'])}</li>"
+        for name, info in header["metrics"].items()
     )
     missing = "".join(f'<p class="note">{html.escape(text)}</p>' for text in header["unavailable"].values())
     versions = ", ".join(f"{k} {v}" for k, v in header["versions"].items())
+    made = f"{versions}; commit {header['commit'] or 'unknown'}; {header['machine']}."
+    scenario = html.escape(json.dumps(header["scenario"], indent=1))
     return (
-        f"{missing}<h2>Definitions</h2><p>SNR is Es/N0 per complex data channel use at the receiver, averaged over "
-        "fading. CBR is complex channel uses over 3·H·W; the total adds pilots, guard and side information. Pictures "
-        "are rounded to 8 bits before measuring. A failed frame is a grey picture that stays in every mean. "
-        f"Intervals are bootstrap intervals clustered by image.</p><ul>{metrics}</ul>"
-        f"<h2>How it was made</h2><p>{html.escape(versions)}; commit {header['commit'] or 'unknown'}; "
-        f"{html.escape(header['machine'])}.</p><pre>{html.escape(json.dumps(header['scenario'], indent=1))}</pre>"
+        f"{missing}<h2>Definitions</h2><p>{_DEFINITIONS}</p><ul>{metrics}</ul>"
+        f"<h2>How it was made</h2><p>{html.escape(made)}</p><pre>{scenario}</pre>"
     )
 
 

@@ -16,7 +16,15 @@ from typing import IO, Any
 from channels.checks import complaint
 from linksim.scenario_io import ScenarioError
 
-__all__ = ["Record", "ResultStore", "RunFolderError", "UnitKey", "original_file", "panel_file", "side_info_uses"]
+__all__ = [
+    "Record",
+    "ResultStore",
+    "RunFolderError",
+    "UnitKey",
+    "original_file",
+    "panel_file",
+    "side_info_uses",
+]
 
 Point = tuple[tuple[str, float | int | str], ...]
 
@@ -137,8 +145,8 @@ class ResultStore:
         """Create the folder, or open it to resume.
 
         Raises:
-            RunFolderError: the folder belongs to another scenario or other images, holds other files, or is in
-                use by another process.
+            RunFolderError: the folder belongs to another scenario or other images, holds other files, or is
+                in use by another process.
         """
         if self.header_path.exists():
             self._compare(self.header(), header)
@@ -155,16 +163,23 @@ class ResultStore:
         except OSError:
             cure = "Wait for it, or use another --out."
             got = "a lock on records.jsonl"
-            raise RunFolderError(complaint(str(self.folder), "in use", got, "no other process", cure)) from None
+            raise RunFolderError(
+                complaint(str(self.folder), "in use", got, "no other process", cure)
+            ) from None
 
     def _refuse_strangers(self) -> None:
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             cure = "Use another --out; nothing was written."
             expected = "a new or empty folder, or a run folder"
-            raise RunFolderError(complaint(str(self.folder), "not a run folder", "other files", expected, cure))
+            raise RunFolderError(
+                complaint(str(self.folder), "not a run folder", "other files", expected, cure)
+            )
 
     def _compare(self, old: dict[str, Any], new: dict[str, Any]) -> None:
-        for key, what in (("scenario_hash", "folder of another scenario"), ("images", "made with other images")):
+        for key, what in (
+            ("scenario_hash", "folder of another scenario"),
+            ("images", "made with other images"),
+        ):
             if old.get(key) != new.get(key):
                 got = old.get("name") if key == "scenario_hash" else "other pixels"
                 cure = "Use another --out; nothing was overwritten."
@@ -205,9 +220,13 @@ class ResultStore:
         except OSError:
             got = self.folder.absolute()
             cure = "Make one with linksim simulate."
-            raise RunFolderError(complaint("run folder", "no run.json", got, "a folder of a run", cure)) from None
+            raise RunFolderError(
+                complaint("run folder", "no run.json", got, "a folder of a run", cure)
+            ) from None
         except (json.JSONDecodeError, UnicodeDecodeError) as problem:
-            raise RunFolderError(complaint(str(self.header_path), "broken", problem, "the JSON of a run")) from None
+            raise RunFolderError(
+                complaint(str(self.header_path), "broken", problem, "the JSON of a run")
+            ) from None
         return header
 
     def records(self) -> Iterator[Record]:

@@ -1,6 +1,7 @@
 """Running a scenario: units in a fixed order, batches that do not depend on what is already done, resume.
 
-May import: torch, numpy, PIL, linksim.{build, link, scenario, scenario_io, results, statistics, images, metrics}.
+May import: torch, numpy, PIL, linksim.{build, link, scenario, scenario_io, results, statistics, images,
+    metrics}.
 """
 
 from __future__ import annotations
@@ -30,12 +31,23 @@ from linksim.results import Point, Record, ResultStore, UnitKey, original_file, 
 from linksim.scenario import ChannelBase, Scenario, channel_name
 from linksim.scenario_io import ScenarioError, Variant, scenario_hash, variants
 from linksim.schemes.base import Bound, Scheme
-from linksim.statistics import summarise, to_csv
+from linksim.statistics import in_scenario_order, summarise, to_csv
 
 __all__ = ["Plan", "RunError", "RunSummary", "make_plan", "run", "write_csv"]
 
 log = logging.getLogger("linksim.runner")
-_PACKAGES = ("torch", "torchvision", "sionna", "numpy", "scipy", "numba", "av", "pillow", "lpips", "scikit-image")
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "sionna",
+    "numpy",
+    "scipy",
+    "numba",
+    "av",
+    "pillow",
+    "lpips",
+    "scikit-image",
+)
 
 
 class RunError(RuntimeError):
@@ -95,7 +107,9 @@ class Plan:
     def num_units(self) -> int:
         """Units of the whole run."""
         s = self.scenario
-        per_variant = len(s.channels) * len(s.schemes) * len(s.sweep.snr_db) * s.sweep.trials * len(self.images)
+        per_variant = (
+            len(s.channels) * len(s.schemes) * len(s.sweep.snr_db) * s.sweep.trials * len(self.images)
+        )
         return per_variant * len(self.variants)
 
 
@@ -133,7 +147,9 @@ def make_plan(scenario: Scenario, *, limit: int | None = None) -> Plan:
         for name, image in plan.images.items():
             height, width = image.shape[1:]
             if (ratio * 3 * height * width).denominator != 1:
-                got = f"{ratio} of 3 x {height} x {width} = {float(ratio * 3 * height * width):g} uses ({name})"
+                got = (
+                    f"{ratio} of 3 x {height} x {width} = {float(ratio * 3 * height * width):g} uses ({name})"
+                )
                 cure = "Crop the images (images.crop, images.multiple_of) or change the ratio."
                 expected = "a whole number of channel uses"
                 raise ScenarioError(complaint("bandwidth.data_ratio", "does not divide", got, expected, cure))
@@ -159,7 +175,11 @@ def _commit() -> str | None:
         return None
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -174,7 +194,7 @@ def _header(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, Any
         "scenario_hash": scenario_hash(scenario),
         "scenario": scenario.model_dump(mode="json"),
         "images": {name: [*image.shape[1:], image_digest(image)] for name, image in plan.images.items()},
-        "metrics": {m.info.name: vars(m.info) for m in (*metrics.image, *metrics.count)},
+        "metrics": {info.name: vars(info) for info in metrics.infos()},
         "unavailable": metrics.unavailable,
         "device": str(device),
         "machine": f"{platform.machine()} {platform.system()}, {torch.get_num_threads()} threads",
@@ -267,7 +287,8 @@ def run(
 def write_csv(store: ResultStore, scenario: Scenario) -> None:
     """Write results.csv of a run folder in one step."""
     statistics = scenario.statistics
-    text = to_csv(summarise(store.records(), statistics.confidence, statistics.resamples))
+    rows = summarise(store.records(), statistics.confidence, statistics.resamples)
+    text = to_csv(in_scenario_order(rows, scenario.model_dump(mode="json")))
     partial = store.csv_path.with_suffix(".partial")
     partial.write_text(text)
     partial.replace(store.csv_path)
@@ -280,7 +301,9 @@ def _check_sizes(plan: Plan, metrics: Metrics) -> None:
             if side < metric.info.min_side:
                 expected = f"sides of at least {metric.info.min_side} for {metric.info.name}"
                 cure = f"Take {metric.info.name} out of metrics, or use larger images."
-                raise ImageError(complaint(f"image {name}", "too small for a metric", f"{side}", expected, cure))
+                raise ImageError(
+                    complaint(f"image {name}", "too small for a metric", f"{side}", expected, cure)
+                )
 
 
 def _run_batch(
@@ -305,7 +328,9 @@ def _run_batch(
     except Exception as problem:
         name, trial = batch.members[0]
         where = f"{batch.channel}, {batch.scheme}, {batch.snr_db:g} dB, image {name}, trial {trial}"
-        raise RunError(f"unit ({where}, and {len(seeds) - 1} more of its batch) failed: {problem}") from problem
+        raise RunError(
+            f"unit ({where}, and {len(seeds) - 1} more of its batch) failed: {problem}"
+        ) from problem
     seconds = (time.monotonic() - began) / len(seeds)
     shown = round_to_uint8(out.reconstruction.image).cpu()
     _save_panel(scenario, batch, list(plan.images), shown, store)
@@ -377,4 +402,3 @@ def _save_panel(
 def _save_originals(plan: Plan, store: ResultStore) -> None:
     for name in list(plan.images)[: plan.scenario.panel.images]:
         _save_png(original_file(store, name), plan.images[name])
-

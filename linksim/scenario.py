@@ -62,17 +62,13 @@ def _quantity(
     return check
 
 
-def _quantity_type(*args: Any, **kwargs: Any) -> Any:
-    return Annotated[Real, AfterValidator(_quantity(*args, **kwargs))]
-
-
-SnrDb = _quantity_type("dB", -60, 100)
-GainDb = _quantity_type("dB", -60, 60)
-DelaySpread = _quantity_type("s", 0, 1e-5, rescale=((1e-9, "ns"), (1e-6, "us")))
-Speed = _quantity_type("m/s", 0, 500, rescale=((1 / 3.6, "km/h"),))
-Carrier = _quantity_type("Hz", 1e8, 1e12, rescale=((1e9, "GHz"), (1e6, "MHz")))
-Spacing = _quantity_type("Hz", 1e3, 1e6, rescale=((1e3, "kHz"),))
-Seconds = _quantity_type("s", 0, 1e7, open_low=True)
+SnrDb = Annotated[Real, AfterValidator(_quantity("dB", -60, 100))]
+GainDb = Annotated[Real, AfterValidator(_quantity("dB", -60, 60))]
+DelaySpread = Annotated[Real, AfterValidator(_quantity("s", 0, 1e-5, rescale=((1e-9, "ns"), (1e-6, "us"))))]
+Speed = Annotated[Real, AfterValidator(_quantity("m/s", 0, 500, rescale=((1 / 3.6, "km/h"),)))]
+Carrier = Annotated[Real, AfterValidator(_quantity("Hz", 1e8, 1e12, rescale=((1e9, "GHz"), (1e6, "MHz"))))]
+Spacing = Annotated[Real, AfterValidator(_quantity("Hz", 1e3, 1e6, rescale=((1e3, "kHz"),)))]
+Seconds = Annotated[Real, AfterValidator(_quantity("s", 0, 1e7, open_low=True))]
 Positive = Annotated[Real, Field(gt=0)]
 Share = Annotated[Real, Field(ge=0, le=1)]
 PositiveInt = Annotated[Int, Field(ge=1)]
@@ -169,6 +165,7 @@ class BandwidthSpec(Spec):
 
 
 class ChannelBase(Spec):
+    kind: str
     name: Name | None = Field(None, description="label in results; needed to tell channels of one kind apart")
 
 
@@ -356,7 +353,9 @@ MetricName = Literal[
 
 
 class SweepSpec(Spec):
-    """Swept points. Beside ``snr_db``, any numeric field by its path: ``channel.model.speed_mps: [1, 10]``."""
+    """Swept points. Beside ``snr_db``, any numeric field by its path: ``channel.model.speed_mps: [1,
+    10]``.
+    """
 
     snr_db: Annotated[tuple[SnrDb, ...], Field(min_length=1)]
     trials: PositiveInt = Field(1, description="noise and fading realisations per image")

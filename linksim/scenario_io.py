@@ -470,6 +470,6 @@ def _definitions() -> dict[str, Any]:
     evaluation = merged["Scenario"]
     evaluation["properties"]["channel"] = evaluation["properties"]["channels"]["items"]
     evaluation["required"] = [r for r in evaluation.get("required", []) if r not in ("channels", "images")]
-    for model in ("Scenario", "TrainScenario"):
-        merged[model]["properties"]["extends"] = {"type": "string", "description": "file to start from"}
+    for name in ("Scenario", "TrainScenario"):
+        merged[name]["properties"]["extends"] = {"type": "string", "description": "file to start from"}
     return merged

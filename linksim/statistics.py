@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,13 @@ from scipy.stats import beta
 
 from linksim.results import Point, Record
 
-__all__ = ["Row", "bootstrap_interval", "error_interval", "summarise", "to_csv"]
+__all__ = ["Row", "bootstrap_interval", "error_interval", "in_scenario_order", "summarise", "to_csv"]
 
 Interval = tuple[float, float]
+CSV_COLUMNS = (
+    *("channel", "scheme", "snr_db", "metric", "mean", "ci_low", "ci_high"),
+    *("num_images", "num_trials", "num_failures", "cbr_data", "cbr_total"),
+)
 _NONE = (math.nan, math.nan)
 
 
@@ -88,7 +93,8 @@ def bootstrap_interval(
 def error_interval(errors: int, trials: int, confidence: float) -> Interval:
     """Interval of an error probability from independent trials: Clopper and Pearson.
 
-    Zero errors give (0, 1 - (1 - confidence)^(1/N)), the exact form of the rule of three; all errors its mirror.
+    Zero errors give (0, 1 - (1 - confidence)^(1/N)), the exact form of the rule of three; all errors its
+    mirror.
 
     Example:
         >>> low, high = error_interval(0, 300, 0.95)
@@ -112,7 +118,7 @@ def _ratio_interval(
     """Interval of errors over trials when trials within an image depend on each other."""
     errors, trials = (np.array(column, np.float64) for column in zip(*per_image, strict=True))
     total, count = errors.sum(), trials.sum()
-    if total == 0 or total == count:
+    if total in (0, count):
         return error_interval(int(total), int(count), confidence)
     if len(per_image) < 2:
         return _NONE
@@ -128,7 +134,7 @@ def _seed(*parts: object) -> int:
 
 
 def summarise(records: Iterable[Record], confidence: float = 0.95, resamples: int = 2000) -> list[Row]:
-    """Rows of results.csv, in order of channel, scheme, swept point and metric as they first occur.
+    """Rows of results.csv, sorted by channel, scheme, swept point, SNR and metric.
 
     The order of the records does not matter: units are sorted before anything is computed.
     """
@@ -190,6 +196,16 @@ def _error_rate(
     return errors / trials, *_ratio_interval(per_image, confidence, resamples, seed)
 
 
+def in_scenario_order(rows: Sequence[Row], scenario: dict[str, Any]) -> list[Row]:
+    """Rows with channels and schemes in the order of the scenario (as run.json holds it)."""
+    schemes = [s["name"] for s in scenario["schemes"]]
+    channels = list(dict.fromkeys(r.channel for r in rows))
+    named = [c["name"] for c in scenario["channels"]]
+    if set(channels) <= set(named):
+        channels = named
+    return sorted(rows, key=lambda r: (channels.index(r.channel), schemes.index(r.scheme)))
+
+
 def _text(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.6g}"
 
@@ -199,14 +215,23 @@ def to_csv(rows: Sequence[Row]) -> str:
     fields = list(dict.fromkeys(name for row in rows for name, _ in row.point))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    head = "channel,scheme,snr_db,metric,mean,ci_low,ci_high,num_images,num_trials,num_failures,cbr_data,cbr_total"
-    writer.writerow([*head.split(","), *fields, "mean_ok"])
+    writer.writerow([*CSV_COLUMNS, *fields, "mean_ok"])
     for r in rows:
         swept = dict(r.point)
         numbers = [_text(v) for v in (r.mean, r.ci_low, r.ci_high)]
         counts = [r.num_images, r.num_trials, r.num_failures]
         ratios = [_text(r.cbr_data), _text(r.cbr_total)]
         extra = [swept.get(name, "") for name in fields]
-        line = [r.channel, r.scheme, f"{r.snr_db:g}", r.metric, *numbers, *counts, *ratios, *extra, _text(r.mean_ok)]
+        line = [
+            r.channel,
+            r.scheme,
+            f"{r.snr_db:g}",
+            r.metric,
+            *numbers,
+            *counts,
+            *ratios,
+            *extra,
+            _text(r.mean_ok),
+        ]
         writer.writerow(line)
     return out.getvalue()

@@ -1,7 +1,7 @@
 """Training of JSCC codecs through the same run_link that evaluates them, over any mixture of channels.
 
-Every random choice of a step (pictures, crops, SNR, channel, noise) is a function of the seed and the step, so a
-training that was killed and resumed is the training that was not.
+Every random choice of a step (pictures, crops, SNR, channel, noise) is a function of the seed and the step,
+so a training that was killed and resumed is the training that was not.
 
 May import: torch, accelerate, linksim.{build, link, scenario, images, checkpoints, optim, metrics, schemes}.
 """
@@ -139,7 +139,9 @@ class _Losses:
 
 
 class _LinkModule(nn.Module):
-    """run_link as a module, so that data parallelism and mixed precision wrap encoder and decoder together."""
+    """run_link as a module, so that data parallelism and mixed precision wrap encoder and decoder
+    together.
+    """
 
     def __init__(self, codec: Any) -> None:
         super().__init__()
@@ -188,7 +190,7 @@ class Trainer:
         self.device = self.accelerator.device
         self.photographs = Photographs(scenario)
         codec = self._start()
-        self.module = _LinkModule(codec).to(self.device, memory_format=torch.channels_last)
+        self.module = _LinkModule(codec).to(self.device).to(memory_format=torch.channels_last)
         self.codec = codec
         self.optimizers = _optimizers(self.spec.optimizer, self.module)
         self.base_rates = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
@@ -204,7 +206,8 @@ class Trainer:
         if self.spec.initial is not None:
             codec: Any = load_codec(self.spec.initial)
             codec.train().requires_grad_(True)
-            return codec  # type: ignore[no-any-return]
+            assert isinstance(codec, nn.Module)
+            return codec
         torch.manual_seed(item_seed(self.scenario.seed, "weights", 0, "train") % 2**31)
         codec = build_codec(self.spec.codec)
         if isinstance(codec, LeanCodec) and getattr(self.spec.codec, "klt_start", False):

@@ -175,7 +175,14 @@ class _Sps:
         w.bits(1, 1)
         for _ in range(3):
             w.ue(0)
-        for value in (self.min_cb, self.diff_cb, self.min_tb, self.diff_tb, self.depth_intra, self.depth_intra):
+        for value in (
+            self.min_cb,
+            self.diff_cb,
+            self.min_tb,
+            self.diff_tb,
+            self.depth_intra,
+            self.depth_intra,
+        ):
             w.ue(value)
         w.bits(0, 1)  # no scaling lists
         w.bits(1, 1)  # asymmetric partitions
@@ -218,11 +225,11 @@ def _video_parameter_set() -> bytes:
 
 def _read_reduced(data: bytes) -> _Sps:
     r = _BitReader(data)
-    sizes = [r.ue() for _ in range(5)]
+    min_cb, diff_cb, min_tb, diff_tb, intra = (r.ue() for _ in range(5))
     sao = r.bits(1)
     pcm = _read_pcm(r)
     strong = r.bits(1)
-    sps = _Sps(*sizes, sao, pcm, strong, _read_extension(r))
+    sps = _Sps(min_cb, diff_cb, min_tb, diff_tb, intra, sao, pcm, strong, _read_extension(r))
     if sps.min_cb > 3 or sps.min_cb + sps.diff_cb > 3 or sps.min_tb + sps.diff_tb > 3 or sps.depth_intra > 4:
         raise CodecError("bpg: block sizes out of range")
     return sps
@@ -343,11 +350,14 @@ def decode_bpg(data: bytes, expected: tuple[int, int] | None = None) -> np.ndarr
         [H, W, 3] uint8, the RGB that the reference decoder writes.
 
     Raises:
-        CodecError: broken or unsupported. A damaged stream may also decode to a wrong picture: only a CRC tells.
+        CodecError: broken or unsupported. A damaged stream may also decode to a wrong picture: only a CRC
+            tells.
     """
     header = read_header(data)
     if expected is not None and (header.height, header.width) != expected:
-        raise CodecError(f"bpg: size {header.height} x {header.width}, expected {expected[0]} x {expected[1]}")
+        raise CodecError(
+            f"bpg: size {header.height} x {header.width}, expected {expected[0]} x {expected[1]}"
+        )
     length, at = _read_ue7(data, header.data_at)
     if at + length >= len(data):
         raise CodecError("bpg: stream ends early")
@@ -488,10 +498,9 @@ def _to_ycc(rgb: np.ndarray, chroma: Chroma) -> Picture:
         planes[1:] = [_decimate(plane) for plane in planes[1:]]
     factor = 2 if chroma == "420" else 1
     height, width = (-(-side // 8) * 8 for side in rgb.shape[:2])
-    padded = [planes[0]] + planes[1:]
     sizes = [(height, width)] + [(height // factor, width // factor)] * 2
     out = []
-    for plane, (rows_, cols_) in zip(padded, sizes, strict=True):
+    for plane, (rows_, cols_) in zip(planes, sizes, strict=True):
         pad = ((0, rows_ - plane.shape[0]), (0, cols_ - plane.shape[1]))
         out.append(np.pad(plane, pad, mode="edge").astype(np.uint8))
     return Picture(tuple(out), chroma, 8)

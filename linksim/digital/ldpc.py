@@ -1,6 +1,7 @@
 """5G NR LDPC code: base graphs, encoder, rate matching, and a layered decoder for CPUs.
 
-The decoder is belief propagation with a layered schedule on the lifted base graph: the Z checks of a base row are
+The decoder is belief propagation with a layered schedule on the lifted base graph: the Z checks of a base
+    row are
 Z lanes of one vector loop. The boxplus of a pair is exact up to its correction term log(1 + e^-x), which is
 replaced by max(0, ln 2 - x/4).
 
@@ -92,7 +93,9 @@ def base_graph(graph: int, set_index: int) -> NDArray[np.int32]:
     """
     spec = importlib.util.find_spec("sionna")
     if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError("ldpc: the package sionna is missing, expected version 2.2 or newer. pip install sionna")
+        raise RuntimeError(
+            "ldpc: the package sionna is missing, expected version 2.2 or newer. pip install sionna"
+        )
     path = Path(spec.submodule_search_locations[0]) / "phy/fec/ldpc/codes" / f"5G_bg{graph}.csv"
     matrix = np.full(_SHAPE[graph], -1, np.int32)
     row = -1
@@ -107,8 +110,8 @@ def base_graph(graph: int, set_index: int) -> NDArray[np.int32]:
 class LdpcCode:
     """A lifted 5G LDPC code with its rate matching.
 
-    Order of a code word: K = 22·Z (or 10·Z) systematic bits, of which the last K - K' are fillers (known zeros,
-    never sent) and the first 2·Z are never sent, then the parity bits.
+    Order of a code word: K = 22·Z (or 10·Z) systematic bits, of which the last K - K' are fillers (known
+    zeros, never sent) and the first 2·Z are never sent, then the parity bits.
 
     Args:
         graph: base graph 1 or 2.
@@ -188,8 +191,8 @@ class LdpcCode:
     def selection(self, num_bits: int, rv: int = 0) -> NDArray[np.int64]:
         """Positions within a code word of the ``num_bits`` bits that are sent, in order.
 
-        The circular buffer is read from the start of redundancy version ``rv``; fillers are skipped; with more
-        bits than the buffer has, it is read again (repetition).
+        The circular buffer is read from the start of redundancy version ``rv``; fillers are skipped; with
+        more bits than the buffer has, it is read again (repetition).
 
         Source: 3GPP TS 38.212 V18, sec. 5.4.2.1, without limited buffer.
         """
@@ -268,7 +271,7 @@ _FASTMATH = {"nsz", "arcp", "contract", "reassoc"}
 
 
 @numba.njit(inline="always", fastmath=_FASTMATH)
-def _boxplus(a: float, b: float) -> float:
+def _boxplus(a: np.float32, b: np.float32) -> np.float32:
     """Check-node combination of two LLRs; 0.5·(|a+b| - |a-b|) is sign(a)·sign(b)·min(|a|, |b|)."""
     s = abs(a + b)
     d = abs(a - b)
@@ -276,7 +279,7 @@ def _boxplus(a: float, b: float) -> float:
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FASTMATH, error_model="numpy")
-def _update_row(
+def _update_row(  # noqa: C901 (one pass per step of the algorithm)
     word: Floats,
     message: Floats,
     columns: NDArray[np.int32],

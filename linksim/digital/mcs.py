@@ -15,7 +15,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from channels.checks import complaint
 
-__all__ = ["MCS_TABLE_1", "Calibration", "CalibrationError", "ChannelCalibration", "Mcs", "McsCurve", "QualityCurve"]
+__all__ = [
+    "MCS_TABLE_1",
+    "Calibration",
+    "CalibrationError",
+    "ChannelCalibration",
+    "Mcs",
+    "McsCurve",
+    "QualityCurve",
+]
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,9 @@ class Calibration(_Frozen):
         """
         if not path.is_file():
             cure = "Make one with linksim calibrate."
-            raise CalibrationError(complaint("calibration", "no such file", path.absolute(), "a JSON file", cure))
+            raise CalibrationError(
+                complaint("calibration", "no such file", path.absolute(), "a JSON file", cure)
+            )
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except (ValidationError, UnicodeDecodeError) as problem:
@@ -155,7 +165,7 @@ class Calibration(_Frozen):
                     "adaptive needs a link-adaptation table for the channel",
                     json.dumps(channel, sort_keys=True),
                     "one of the channels in the table",
-                    "Run: linksim calibrate SCENARIO --out table.json, and set schemes.NAME.calibration: table.json.",
+                    "Run: linksim calibrate SCENARIO --out table.json; then set schemes.NAME.calibration.",
                 )
             )
         return min(found, key=lambda c: abs(math.log(c.num_uses / num_uses)))
@@ -171,11 +181,17 @@ class Calibration(_Frozen):
                 return curve
         known = [c.codec for c in self.quality]
         cure = "Run linksim calibrate with this codec."
-        raise CalibrationError(complaint("schemes.source", "no quality curve in the table", codec, known, cure))
+        raise CalibrationError(
+            complaint("schemes.source", "no quality curve in the table", codec, known, cure)
+        )
 
 
 def best_mcs(
-    channel: ChannelCalibration, quality: QualityCurve, snr_db: float, uses_per_pixel: float, overhead_bits: float
+    channel: ChannelCalibration,
+    quality: QualityCurve,
+    snr_db: float,
+    uses_per_pixel: float,
+    overhead_bits: float,
 ) -> Mcs:
     """The MCS with the highest expected PSNR at an SNR: (1 - p)·Q(rate) + p·Q(failure).
 
@@ -186,6 +202,7 @@ def best_mcs(
         uses_per_pixel: channel uses per pixel.
         overhead_bits: bits per pixel for CRCs and length field.
     """
+
     def expected(curve: McsCurve) -> float:
         p = curve.bler(snr_db)
         rate = MCS_TABLE_1[curve.mcs].efficiency * uses_per_pixel - overhead_bits

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError, features
+import PIL
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError, features
 
 from channels.checks import check_choice, complaint
 from linksim.digital.bpg import decode_bpg, encode_bpg
@@ -115,7 +116,9 @@ class PillowCodec:
             raise ValueError(complaint("source.chroma", "WebP has none but 4:2:0", self.chroma, "420"))
         if self.codec != "jpeg" and not features.check(self.codec):
             cure = "Install a newer Pillow: pip install -U pillow"
-            raise ValueError(complaint("source.codec", "this Pillow lacks it", self.codec, "a Pillow with it", cure))
+            raise ValueError(
+                complaint("source.codec", "this Pillow lacks it", self.codec, "a Pillow with it", cure)
+            )
 
     @property
     def name(self) -> str:
@@ -126,7 +129,7 @@ class PillowCodec:
     def version(self) -> str:
         """See :class:`SourceCodec`."""
         library = features.version("jpg" if self.codec == "jpeg" else self.codec)
-        return f"Pillow {Image.__version__}, {self.codec} {library}, {self._options(0)}"
+        return f"Pillow {PIL.__version__}, {self.codec} {library}, {self._options(0)}"
 
     @property
     def qualities(self) -> tuple[int, ...]:
@@ -153,7 +156,9 @@ class PillowCodec:
         try:
             with Image.open(io.BytesIO(data), formats=(self.codec.upper(),)) as picture:
                 if (picture.height, picture.width) != expected:
-                    raise CodecError(f"{self.codec}: size {picture.height} x {picture.width}, expected {expected}")
+                    raise CodecError(
+                        f"{self.codec}: size {picture.height} x {picture.width}, expected {expected}"
+                    )
                 return np.asarray(picture.convert("RGB")).copy()
         except CodecError:
             raise
@@ -250,7 +255,10 @@ class QualitySearch:
             budget_bytes: largest stream allowed.
         """
         qualities = self.codec.qualities
-        size = lambda i: len(self.stream(rgb, digest, qualities[i]))  # noqa: E731
+
+        def size(index: int) -> int:
+            return len(self.stream(rgb, digest, qualities[index]))
+
         low, high = -1, len(qualities) - 1  # everything at or above ``high`` fits, ``low`` does not
         if size(high) > budget_bytes:
             return None
@@ -270,7 +278,11 @@ class QualitySearch:
     def _guess(self, rgb: Rgb, digest: str, budget_bytes: int) -> int:
         """Where to start: what is known of this picture, else two thirds down the list."""
         qualities = self.codec.qualities
-        known = [(i, len(self._streams[digest, q])) for i, q in enumerate(qualities) if (digest, q) in self._streams]
+        known = [
+            (i, len(self._streams[digest, q]))
+            for i, q in enumerate(qualities)
+            if (digest, q) in self._streams
+        ]
         fitting = [i for i, length in known if length <= budget_bytes and i < len(qualities) - 1]
         return min(fitting) if fitting else 2 * len(qualities) // 3
 

@@ -24,7 +24,16 @@ from sionna.phy.fec.ldpc import LDPC5GDecoder, LDPC5GEncoder
 from sionna.phy.mapping import Constellation, Demapper, Mapper
 from sionna.phy.nr.utils import generate_prng_seq
 
-__all__ = ["CRC_POLYNOMIALS", "Decoded", "Qam", "TransportBlock", "append_crc", "crc_holds", "gold_sequence", "transport_block_size"]
+__all__ = [
+    "CRC_POLYNOMIALS",
+    "Decoded",
+    "Qam",
+    "TransportBlock",
+    "append_crc",
+    "crc_holds",
+    "gold_sequence",
+    "transport_block_size",
+]
 
 Bits = NDArray[np.uint8]
 LdpcDecoder = Literal["auto", "layered", "sionna"]
@@ -122,8 +131,8 @@ def transport_block_size(num_uses: int, bits_per_symbol: int, rate: float) -> in
 class Qam:
     """Gray-mapped QAM of TS 38.211 sec. 5.1 with exact LLRs, by Sionna.
 
-    A square QAM is two Gray-mapped PAMs, even bits on the real and odd bits on the imaginary part, so the exact
-    LLRs come from 2·sqrt(M) distances instead of M.
+    A square QAM is two Gray-mapped PAMs, even bits on the real and odd bits on the imaginary part, so the
+    exact LLRs come from 2·sqrt(M) distances instead of M.
 
     Args:
         bits_per_symbol: 2, 4, 6 or 8.
@@ -228,13 +237,17 @@ class TransportBlock:
         extra = 24 * self.num_code_blocks if self.num_code_blocks > 1 else 0
         whole, rest = divmod(self.total_bits + extra, self.num_code_blocks)
         if rest:
-            raise ValueError(complaint("transport block", "does not split evenly", self.size, "a size of TS 38.214"))
+            raise ValueError(
+                complaint("transport block", "does not split evenly", self.size, "a size of TS 38.214")
+            )
         return whole
 
     @cached_property
     def code(self) -> LdpcCode:
         """The LDPC code of every code block."""
-        return LdpcCode(self.graph, select_lifting(self.graph, self.total_bits, self.block_bits), self.block_bits)
+        return LdpcCode(
+            self.graph, select_lifting(self.graph, self.total_bits, self.block_bits), self.block_bits
+        )
 
     @cached_property
     def sent_bits(self) -> tuple[int, ...]:
@@ -273,7 +286,9 @@ class TransportBlock:
 
     # ------------------------------------------------------------------------------------ backwards
 
-    def decode(self, llr: NDArray[np.float32], *, decoder: LdpcDecoder = "auto", iterations: int = 20) -> Decoded:
+    def decode(
+        self, llr: NDArray[np.float32], *, decoder: LdpcDecoder = "auto", iterations: int = 20
+    ) -> Decoded:
         """Decode LLRs [B, n·Q_m], log(P(0)/P(1)).
 
         Args:
@@ -316,7 +331,9 @@ class TransportBlock:
                     "Use decoder: layered.",
                 )
             )
-        encoder = LDPC5GEncoder(self.block_bits, length, bg=f"bg{self.graph}", precision="single", device="cpu")
+        encoder = LDPC5GEncoder(
+            self.block_bits, length, bg=f"bg{self.graph}", precision="single", device="cpu"
+        )
         decode = LDPC5GDecoder(encoder, num_iter=iterations, precision="single", device="cpu")
         with torch.no_grad():
             return decode(torch.from_numpy(-llr)).numpy().astype(np.uint8)

@@ -39,7 +39,7 @@ class BlockKlt:
     @property
     def size(self) -> int:
         """Block edge in pixels."""
-        return int(round((self.mean.numel() / 3) ** 0.5))
+        return round((self.mean.numel() / 3) ** 0.5)
 
     def analyse(self, image: Tensor, num_coefficients: int) -> Tensor:
         """Coefficients [B, K', H/size, W/size] of images [B, 3, H, W]; H and W multiples of ``size``."""

@@ -1,7 +1,7 @@
 """The CNN of DiffJSCC as a JSCC codec, loadable from the authors' weights.
 
-Source: Yang et al., "Diffusion-Aided Joint Source Channel Coding For High Realism Wireless Image Transmission",
-arXiv 2404.17736, 2024 (architecture of the authors' ``DeepJSCC`` class).
+Source: Yang et al., "Diffusion-Aided Joint Source Channel Coding For High Realism Wireless Image
+Transmission", arXiv 2404.17736, 2024 (architecture of the authors' ``DeepJSCC`` class).
 
 May import: torch, pyyaml, channels.{checks, types, equalization}, linksim.jscc.{layout, csi_embedding}.
 """
@@ -9,8 +9,9 @@ May import: torch, pyyaml, channels.{checks, types, equalization}, linksim.jscc.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -25,6 +26,7 @@ from linksim.jscc.layout import SymbolLayout
 
 __all__ = ["AuthorsFormatError", "CnnYang2024", "CnnYang2024Config", "load_authors_checkpoint"]
 
+Padding = Literal["zeros", "reflect"]
 NUM_DOWN = 4
 UNKNOWN_SNR_DB = 7.0  # told to the encoder when the transmitter knows nothing: middle of the training range
 
@@ -62,7 +64,7 @@ class CnnYang2024Config:
 class _ResidualBlock(nn.Module):
     """x + BN(conv(relu(BN(conv(x))))), zero padding in the encoder, reflection in the decoder."""
 
-    def __init__(self, width: int, padding_mode: str) -> None:
+    def __init__(self, width: int, padding_mode: Padding) -> None:
         super().__init__()
         self.conv_a = nn.Conv2d(width, width, 3, padding=1, padding_mode=padding_mode, bias=False)
         self.norm_a = nn.BatchNorm2d(width)
@@ -89,7 +91,7 @@ class _Modulation(nn.Module):
 
 
 class _Body(nn.Module):
-    def __init__(self, width: int, blocks: int, csi_size: int, padding_mode: str) -> None:
+    def __init__(self, width: int, blocks: int, csi_size: int, padding_mode: Padding) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(_ResidualBlock(width, padding_mode) for _ in range(blocks))
         self.modulations = nn.ModuleList(_Modulation(width, csi_size) for _ in range(blocks))
@@ -105,9 +107,7 @@ class _Encoder(nn.Module):
         super().__init__()
         widths = [min(config.width * 2**i, config.max_width) for i in range(NUM_DOWN + 1)]
         first = nn.Conv2d(3, widths[0], 7, padding=3, padding_mode="reflect", bias=False)
-        downs = [
-            nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False) for a, b in zip(widths, widths[1:], strict=False)
-        ]
+        downs = [nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False) for a, b in pairwise(widths)]
         self.convs = nn.ModuleList([first, *downs])
         self.norms = nn.ModuleList(nn.BatchNorm2d(w) for w in widths)
         self.body = _Body(widths[-1], config.blocks, config.csi_size, "zeros")
@@ -128,7 +128,7 @@ class _Decoder(nn.Module):
         self.body = _Body(widths[0], config.decoder_blocks, config.csi_size, "reflect")
         self.ups = nn.ModuleList(
             nn.ConvTranspose2d(a, b, 3, stride=2, padding=1, output_padding=1, bias=False)
-            for a, b in zip(widths, widths[1:], strict=False)
+            for a, b in pairwise(widths)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(w) for w in widths[1:])
         self.last = nn.Conv2d(widths[-1], 3, 5, padding=2, padding_mode="reflect")
@@ -143,14 +143,15 @@ class _Decoder(nn.Module):
 class CnnYang2024(nn.Module):
     """Encoder and decoder of DiffJSCC's CNN.
 
-    On block Rayleigh fading (``csi="snr_h"``) the encoder is given the gain: run it with perfect transmitter CSI
-    (``csit: perfect``), as the authors do without saying so.
+    On block Rayleigh fading (``csi="snr_h"``) the encoder is given the gain: run it with perfect transmitter
+    CSI (``csit: perfect``), as the authors do without saying so.
 
     Args:
         config: sizes.
 
     Example:
-        >>> codec = CnnYang2024(CnnYang2024Config(latent_channels=4, width=4, max_width=8, max_decoder_width=8))
+        >>> codec = CnnYang2024(CnnYang2024Config(latent_channels=4, width=4, max_width=8,
+        max_decoder_width=8))
         >>> codec.encode(torch.rand(1, 3, 32, 48), codec.layout(32, 48, 12), None).shape
         torch.Size([1, 12])
     """
@@ -207,7 +208,9 @@ class CnnYang2024(nn.Module):
         return layout.to_symbols(self.latent(image, csit).float())
 
     def decode(self, received: Received, layout: SymbolLayout, csit: Csit | None) -> Tensor:
-        """Images [B, 3, H, W] in [0, 1] of zero-forced symbols and the receiver's CSI (``csit`` is not used)."""
+        """Images [B, 3, H, W] in [0, 1] of zero-forced symbols and the receiver's CSI (``csit`` is not
+        used).
+        """
         x_hat, _ = equalize(received, "zf")
         latent = layout.to_map(x_hat)
         return self.decoder(latent, csi_vector(received.csi, self.config.csi).to(latent))
@@ -218,7 +221,9 @@ class CnnYang2024(nn.Module):
 _PREFIX = "preprocess_model."
 
 
-def _rename_conv_norm(table: dict[str, str], ours: str, theirs_conv: str, norm: str, theirs_norm: str) -> None:
+def _rename_conv_norm(
+    table: dict[str, str], ours: str, theirs_conv: str, norm: str, theirs_norm: str
+) -> None:
     table[f"{ours}.weight"] = f"{theirs_conv}.weight"
     for part in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
         table[f"{norm}.{part}"] = f"{theirs_norm}.{part}"
@@ -266,7 +271,9 @@ def _read_config(path: Path) -> CnnYang2024Config:
     wrong = {k: p.get(k) for k, v in wanted.items() if p.get(k) != v}
     if target != "model.deepjscc_cnn.DeepJSCC" or wrong:
         got = {"target": target, **wrong}
-        raise AuthorsFormatError(complaint(str(path), "another JSCC network", got, {"target": "the CNN", **wanted}))
+        raise AuthorsFormatError(
+            complaint(str(path), "another JSCC network", got, {"target": "the CNN", **wanted})
+        )
     return CnnYang2024Config(
         latent_channels=p["C_channel"],
         width=p["ngf"],
@@ -292,7 +299,9 @@ def load_authors_checkpoint(folder: Path) -> CnnYang2024:
         stored: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as problem:  # torch.load raises many types for a broken file
         first = str(problem).splitlines()[0] if str(problem) else repr(problem)
-        raise AuthorsFormatError(complaint(str(path), "cannot be read", first, "a checkpoint of weights")) from None
+        raise AuthorsFormatError(
+            complaint(str(path), "cannot be read", first, "a checkpoint of weights")
+        ) from None
     tensors = stored.get("state_dict", stored) if isinstance(stored, dict) else {}
     codec = CnnYang2024(config)
     own = codec.state_dict()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from channels import units
@@ -82,12 +83,15 @@ class SnrEmbedding(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(2, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.first = nn.Linear(2, width)
+        self.second = nn.Linear(width, width)
 
     def forward(self, snr_db: Tensor | None, batch: int) -> Tensor:
         """[B, width] of ``snr_db`` [B] (dB), or of "unknown" (None)."""
-        weight = self.net[0].weight
+        weight = self.first.weight
         if snr_db is None:
-            return self.net(torch.zeros(batch, 2, dtype=weight.dtype, device=weight.device))
-        value = clip_snr_db(snr_db.to(weight)) / 10
-        return self.net(torch.stack([value, torch.ones_like(value)], dim=1))
+            told = torch.zeros(batch, 2, dtype=weight.dtype, device=weight.device)
+        else:
+            value = clip_snr_db(snr_db.to(weight)) / 10
+            told = torch.stack([value, torch.ones_like(value)], dim=1)
+        return F.silu(self.second(F.silu(self.first(told))))

@@ -1,4 +1,5 @@
-"""The lean network: a linear code plus learned residuals, adapting to SNR and to fading, small enough for a CPU.
+"""The lean network: a linear code plus learned residuals, adapting to SNR and to fading, small enough for a
+CPU.
 
 Encoder and decoder each have a linear path (block KLT, the warm start) and a convolutional path at 1/8 and
 1/16 resolution. The decoder sees LMMSE-equalised symbols, a map of their reliability gamma / (1 + gamma) and
@@ -49,6 +50,13 @@ class LeanConfig:
     embedding: int = 64
 
 
+def _start_at_zero(*layers: nn.Conv2d | nn.Linear) -> None:
+    for layer in layers:
+        nn.init.zeros_(layer.weight)
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)
+
+
 class _ResidualBlock(nn.Module):
     """x + conv(relu(scale·conv(x) + shift)), scale and shift from the embedding; starts as the identity."""
 
@@ -57,9 +65,7 @@ class _ResidualBlock(nn.Module):
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
         self.modulation = nn.Linear(embedding, 2 * width)
-        for layer in (self.second, self.modulation):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        _start_at_zero(self.second, self.modulation)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
@@ -87,8 +93,7 @@ class _Encoder(nn.Module):
         self.down = nn.Conv2d(4 * w8, w16, 1)
         self.coarse = _Stage(config.encoder_blocks[1], w16, e)
         self.tail = nn.Conv2d(w16, c, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)
+        _start_at_zero(self.tail)
 
     def forward(self, image: Tensor, snr_db: Tensor | None) -> Tensor:
         embedding = self.snr(snr_db, image.shape[0])
@@ -111,9 +116,7 @@ class _Decoder(nn.Module):
         self.up = nn.Conv2d(w16, 4 * w8, 1)
         self.fine = _Stage(config.decoder_blocks[0], w8, e)
         self.tail = nn.Conv2d(w8, 3 * 64, 3, padding=1)
-        for layer in (self.pooled, self.tail):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        _start_at_zero(self.pooled, self.tail)
 
     def forward(self, latent: Tensor, reliability: Tensor, snr_db: Tensor) -> Tensor:
         embedding = self.snr(snr_db, latent.shape[0])
@@ -154,12 +157,15 @@ class LeanCodec(nn.Module):
         basis, variance = klt.basis[:c], klt.variance[:c]
         gain = variance.pow(-0.25)
         kernel = basis.view(c, 3, BLOCK, BLOCK)
-        self.encoder.linear.weight.copy_(kernel * gain[:, None, None, None])
-        self.encoder.linear.bias.copy_(-(basis @ klt.mean) * gain)
+        forward, inverse = self.encoder.linear, self.decoder.linear
+        assert forward.bias is not None
+        assert inverse.bias is not None
+        forward.weight.copy_(kernel * gain[:, None, None, None])
+        forward.bias.copy_(-(basis @ klt.mean) * gain)
         # The normalised symbols are the coefficients times gain / rms; take the mean rms of the training set.
         rms = (gain.square() * variance).mean().sqrt() * 2**0.5
-        self.decoder.linear.weight.copy_(kernel * (rms / gain)[:, None, None, None])
-        self.decoder.linear.bias.copy_(klt.mean.view(3, -1).mean(1))
+        inverse.weight.copy_(kernel * (rms / gain)[:, None, None, None])
+        inverse.bias.copy_(klt.mean.view(3, -1).mean(1))
 
     def num_symbols(self, height: int, width: int) -> int:
         """Symbols of an image: C/2 per 16 x 16 pixels."""

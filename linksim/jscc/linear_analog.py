@@ -27,7 +27,8 @@ __all__ = ["LinearAnalogCodec", "waterfill"]
 SCALE_BITS = 6
 SCALE_STEP_DB = 0.25
 SCALE_REPEATS = 16
-# The blind mode shifts the last coefficient by a constant known to the receiver that takes this share of power.
+# The blind mode shifts the last coefficient by a constant known to the receiver that takes this share of
+# power.
 OFFSET_SHARE = 0.01
 
 

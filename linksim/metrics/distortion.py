@@ -1,4 +1,6 @@
-"""PSNR, SSIM and MS-SSIM: pure functions, per image, differentiable. May import: torch, linksim.metrics.base."""
+"""PSNR, SSIM and MS-SSIM: pure functions, per image, differentiable. May import: torch,
+linksim.metrics.base.
+"""
 
 from __future__ import annotations
 
@@ -100,12 +102,12 @@ def ms_ssim(x_hat: Tensor, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Psnr:
-    """:func:`psnr` as a metric."""
+    """:func:`psnr` as a metric; identical images count as 100 dB, so that means stay finite."""
 
-    info = MetricInfo("psnr", "dB", True, "10 log10(255^2 / MSE) over RGB, per image")
+    info = MetricInfo("psnr", "dB", True, "10 log10(255^2 / MSE) over RGB, per image, at most 100 dB")
 
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        return psnr(x_hat, x)
+        return psnr(x_hat, x).clamp_max(100.0)
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,12 @@ class Frame:
 
     Args:
         symbols: [B, n] complex64, mean |x|² = 1 per image (analog) or per constellation (digital).
-        layout: how symbols go back to a latent map or code words: sizes, modulation and coding scheme, the SNR
-            that the receiver reported. Nothing in it depends on the picture.
+        layout: how symbols go back to a latent map or code words: sizes, modulation and coding scheme, the
+            SNR that the receiver reported. Nothing in it depends on the picture.
         side_info_bits: bits per image that the receiver needs beside the symbols; paid for in ``cbr_total``.
         sent_bits: [B, k] uint8, payload of digital schemes, for BER only; the receiver never gets it.
-        info: per image, facts of the transmitter worth a record (MCS, QP, bytes); the receiver never gets them.
+        info: per image, facts of the transmitter worth a record (MCS, QP, bytes); the receiver never gets
+            them.
     """
 
     symbols: Tensor
@@ -98,6 +99,12 @@ class Bound(Protocol):
     def reach(self, image: Tensor, budget: int, csi: Csi) -> Reconstruction:
         """Best images for ``budget`` uses of the channel ``csi`` (true gains)."""
         ...
+
+
+def all_ok(batch: int) -> tuple[State, ...]:
+    """States of receivers that never fail."""
+    state: State = "ok"
+    return (state,) * batch
 
 
 def mean_grey(batch: int, height: int, width: int, device: torch.device) -> Tensor:

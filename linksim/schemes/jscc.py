@@ -14,7 +14,7 @@ from torch import Tensor
 from channels.checks import complaint
 from channels.types import Csit, Received
 from linksim.jscc.layout import SymbolLayout
-from linksim.schemes.base import CsitKind, Frame, Reconstruction
+from linksim.schemes.base import CsitKind, Frame, Reconstruction, all_ok
 
 __all__ = ["IMAGE_SIZE_BITS", "AnalogCodec", "JsccScheme"]
 
@@ -66,7 +66,9 @@ class JsccScheme:
         self.csit: CsitKind = csit
 
     def check(self, height: int, width: int, budget: int) -> None:
-        """Raise ValueError for sides that are no multiple of the codec's block, or a budget it cannot fill."""
+        """Raise ValueError for sides that are no multiple of the codec's block, or a budget it cannot
+        fill.
+        """
         if height % self.codec.block or width % self.codec.block:
             raise ValueError(
                 complaint(
@@ -80,7 +82,9 @@ class JsccScheme:
         self.codec.layout(height, width, budget)
 
     def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
-        """Encode images [B, 3, H, W] into [B, budget] symbols; see :meth:`check` for what raises ValueError."""
+        """Encode images [B, 3, H, W] into [B, budget] symbols; see :meth:`check` for what raises
+        ValueError.
+        """
         height, width = image.shape[2:]
         self.check(height, width, budget)
         layout = self.codec.layout(height, width, budget)
@@ -90,4 +94,4 @@ class JsccScheme:
     def receive(self, received: Received, layout: JsccLayout, seeds: Sequence[int]) -> Reconstruction:
         """Decode; analog receivers never fail, they degrade."""
         image = self.codec.decode(received, layout.symbols, layout.csit)
-        return Reconstruction(image, states=("ok",) * image.shape[0])
+        return Reconstruction(image, states=all_ok(image.shape[0]))

@@ -1,6 +1,7 @@
 """Separation coding: picture codec, transport block, QAM, and the way back.
 
-May import: numpy, torch, channels.{types, equalization}, linksim.schemes.base, linksim.digital, linksim.images.
+May import: numpy, torch, channels.{types, equalization}, linksim.schemes.base, linksim.digital,
+    linksim.images.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class DigitalLayout:
 
     Args:
         block: transport block (channel uses and MCS).
-        height, width: canvas on which a failed picture is shown grey, and the only size a stream may have. The
-            stream itself carries its size.
+        height, width: canvas on which a failed picture is shown grey, and the only size a stream may have.
+            The stream itself carries its size.
     """
 
     block: TransportBlock
@@ -55,7 +56,8 @@ class AdaptiveMcs:
 
 
 def pack(stream: bytes, size_bytes: int) -> NDArray[np.uint8]:
-    """Payload bits [8·size_bytes] of a stream: its length (7 bits a byte, high bits first), the stream, zeros.
+    """Payload bits [8·size_bytes] of a stream: its length (7 bits a byte, high bits first), the stream,
+    zeros.
 
     An empty stream says that no picture fitted.
     """
@@ -66,7 +68,9 @@ def pack(stream: bytes, size_bytes: int) -> NDArray[np.uint8]:
         rest >>= 7
     data = bytes(reversed(groups)) + stream
     if len(data) > size_bytes:
-        raise ValueError(complaint("payload", "stream too long", f"{len(data)} bytes", f"at most {size_bytes}"))
+        raise ValueError(
+            complaint("payload", "stream too long", f"{len(data)} bytes", f"at most {size_bytes}")
+        )
     return np.unpackbits(np.frombuffer(data.ljust(size_bytes, b"\0"), np.uint8))
 
 
@@ -104,8 +108,10 @@ def _pixels(image: Tensor) -> tuple[NDArray[np.uint8], str]:
 class SeparationScheme:
     """Source codec + CRC + 5G LDPC + QAM.
 
-    Nothing is free: the length field, the codec's header with the picture size, CRCs and padding are inside the
-    payload. A frame whose CRC fails, or whose stream does not parse, is a grey picture that stays in every mean.
+    Nothing is free: the length field, the codec's header with the picture size, CRCs and padding are inside
+        the
+    payload. A frame whose CRC fails, or whose stream does not parse, is a grey picture that stays in every
+    mean.
 
     Args:
         name: label.
@@ -151,7 +157,9 @@ class SeparationScheme:
         values = set(csit.snr_db.tolist())
         if len(values) != 1:
             expected = "one SNR for all images of a call"
-            raise ValueError(complaint(f"{self.name}: snr_db", "differs within the batch", sorted(values), expected))
+            raise ValueError(
+                complaint(f"{self.name}: snr_db", "differs within the batch", sorted(values), expected)
+            )
         overhead = (24 + 16) / pixels
         return best_mcs(self._mcs.channel, self._mcs.quality, values.pop(), budget / pixels, overhead)
 
@@ -160,15 +168,20 @@ class SeparationScheme:
         height, width = image.shape[2:]
         mcs = self._choose(csit, budget, height * width)
         block = self._block(budget, mcs)
-        payloads, info = [], []
+        payloads: list[NDArray[np.uint8]] = []
+        info: list[Info] = []
         for picture in image:
             rgb, digest = _pixels(picture)
             best = self._search.best(rgb, digest, stream_budget(block.size // 8))
             stream, quality = best or (b"", -1)
             payloads.append(pack(stream, block.size // 8))
-            info.append({"mcs": mcs.index, "quality": quality, "bytes": len(stream), "payload_bits": block.size})
+            info.append(
+                {"mcs": mcs.index, "quality": quality, "bytes": len(stream), "payload_bits": block.size}
+            )
         payload = np.stack(payloads)
-        symbols = self._qam(mcs.bits_per_symbol).modulate(torch.from_numpy(block.encode(payload)).to(self._device))
+        symbols = self._qam(mcs.bits_per_symbol).modulate(
+            torch.from_numpy(block.encode(payload)).to(self._device)
+        )
         return Frame(
             symbols,
             DigitalLayout(block, height, width),
@@ -222,7 +235,7 @@ class CapacityBound:
 
     def reach(self, image: Tensor, budget: int, csi: Csi) -> Reconstruction:
         """See :class:`linksim.schemes.base.Bound`."""
-        result = mean_grey(image.shape[0], *image.shape[2:], image.device)
+        result = mean_grey(image.shape[0], image.shape[2], image.shape[3], image.device)
         states: list[State] = []
         info: list[Info] = []
         for i, bits in enumerate(capacity_bits(csi).tolist()):

@@ -20,7 +20,7 @@ from channels.equalization import equalize
 from channels.types import Csit, Received
 from linksim.digital.transport import Qam, gold_sequence
 from linksim.images import round_to_uint8
-from linksim.schemes.base import CsitKind, Frame, Reconstruction
+from linksim.schemes.base import CsitKind, Frame, Reconstruction, all_ok
 
 __all__ = ["UncodedScheme"]
 
@@ -82,4 +82,4 @@ class UncodedScheme:
         small = torch.from_numpy(pixels).to(received.y.device) / 255
         size = (layout.height, layout.width)
         image = F.interpolate(small, size, mode="bicubic", align_corners=False).clamp(0, 1)
-        return Reconstruction(image, ("ok",) * len(image), bits_hat=hard)
+        return Reconstruction(image, all_ok(len(image)), bits_hat=hard)
