@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from channels import seeding
+from channels.arithmetic import scale
 from channels.base import ChannelOperator
 from channels.types import ChannelUses, Csi, Draw, Received
 
@@ -37,17 +38,18 @@ class AwgnChannel(ChannelOperator):
         return ChannelUses(data=num_symbols)
 
     def draw(self, num_symbols: int, seeds: Sequence[int]) -> _NoiseDraw:
-        noise = [seeding.complex_normal((num_symbols,), seeding.generator(s), self.cdtype) for s in seeds]
-        return _NoiseDraw(torch.stack(noise).to(self.device))
+        noise = torch.empty(len(seeds), num_symbols, dtype=self.cdtype)
+        seeding.fill_normal(noise, seeds)
+        return _NoiseDraw(noise.to(self.device))
 
     def propagate(self, x: Tensor, draw: Draw, no: Tensor) -> Tensor:
         assert isinstance(draw, _NoiseDraw)
-        return x + no.sqrt() * draw.noise
+        return scale(draw.noise, no.sqrt()).add_(x)  # one new tensor, not two
 
     def observe(self, y_raw: Tensor, draw: Draw, no: Tensor) -> Received:
-        h = torch.ones_like(y_raw, requires_grad=False)
+        h = torch.ones((), dtype=self.cdtype, device=self.device).expand(y_raw.shape)
         return Received(y_raw, Csi(h, no, torch.zeros_like(no)), self.uses(y_raw.shape[1]))
 
     def gain(self, draw: Draw) -> Tensor:
         assert isinstance(draw, _NoiseDraw)
-        return torch.ones_like(draw.noise)
+        return torch.ones((), dtype=self.cdtype, device=self.device).expand(draw.noise.shape)

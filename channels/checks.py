@@ -91,7 +91,8 @@ def check_symbols(owner: str, x: Tensor, snr_db: Tensor, seeds: Sequence[int]) -
 def _check_power(owner: str, x: Tensor) -> None:
     tolerance = max(POWER_TOLERANCE, 4 * 0.62 / math.sqrt(x.shape[1]))
     with torch.no_grad():
-        power = torch.view_as_real(x.detach().resolve_conj()).square().sum(-1).mean(-1)
+        parts = torch.view_as_real(x.detach().resolve_conj()).flatten(1)
+        power = torch.linalg.vector_norm(parts, dim=1).square() / x.shape[1]
         bad = ~((power - 1).abs() <= tolerance)
     if bool(bad.any()):
         i = int(bad.nonzero()[0])

@@ -7,6 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from channels import checks
+from channels.arithmetic import multiply_conj
 from channels.types import Received
 
 __all__ = ["equalize"]
@@ -53,6 +54,6 @@ def equalize(received: Received, mode: Literal["lmmse", "zf", "none"]) -> tuple[
     power = h.real.square() + h.imag.square()
     if mode == "lmmse":
         denominator = power + noise
-        return y * h.conj() / denominator, noise / denominator
+        return multiply_conj(y, h) / denominator, noise / denominator
     power = power.clamp_min(_TINY_GAIN)
-    return y * h.conj() / power, noise / power
+    return multiply_conj(y, h) / power, noise / power

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from channels import checks, seeding, units
+from channels.arithmetic import multiply, scale
 from channels.base import ChannelOperator, Precision
 from channels.types import ChannelUses, Csi, Draw, Received
 
@@ -121,8 +122,8 @@ class FlatFadingChannel(ChannelOperator):
     def propagate(self, x: Tensor, draw: Draw, no: Tensor) -> Tensor:
         """Raw output [B, n + blocks·P]: data symbols, then the pilots of every block."""
         assert isinstance(draw, _FlatDraw)
-        data = self._spread(draw.h, x.shape[1]) * x + no.sqrt() * draw.noise
-        pilots = draw.h[:, :, None] + no[:, :, None].sqrt() * draw.pilot_noise
+        data = multiply(self._spread(draw.h, x.shape[1]), x) + scale(draw.noise, no.sqrt())
+        pilots = draw.h[:, :, None] + scale(draw.pilot_noise, no.sqrt()[:, :, None])
         return torch.cat([data, pilots.flatten(1)], dim=1)
 
     def observe(self, y_raw: Tensor, draw: Draw, no: Tensor) -> Received:

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from channels import checks, seeding
+from channels.arithmetic import multiply, scale
 from channels.base import ChannelOperator, Precision
 from channels.delay_models import DelayModel
-from channels.estimation import GridEstimator, Interpolation
+from channels.estimation import Interpolation, LmmseEstimator, LsEstimator
 from channels.types import ChannelUses, Csi, Draw, Received
 
 from sionna.phy.channel import GenerateOFDMChannel
@@ -100,6 +101,7 @@ class OfdmChannel(ChannelOperator):
             cyclic_prefix_length = math.ceil(NORMAL_PREFIX * num_subcarriers)
         self.csi = csi
         self._model = model
+        self._generators: dict[int, GenerateOFDMChannel] = {}
         self._grid_arguments = {
             "fft_size": num_subcarriers,
             "subcarrier_spacing": subcarrier_spacing_hz,
@@ -120,7 +122,11 @@ class OfdmChannel(ChannelOperator):
             raise ValueError(
                 checks.complaint("OfdmChannel: resource grid", "no data element", got, "at least one")
             )
-        self._estimator = None if csi == "perfect" else self._make_estimator(csi, interpolation)
+        self._ls = self._lmmse = None
+        if csi == "ls":
+            self._ls = LsEstimator(self._grid, interpolation, precision=precision, device=self.device)
+        elif csi == "lmmse":
+            self._lmmse = self._make_lmmse()
         self._warn_of_long_delays(cyclic_prefix_length / (num_subcarriers * subcarrier_spacing_hz))
 
     @staticmethod
@@ -145,19 +151,12 @@ class OfdmChannel(ChannelOperator):
             **self._grid_arguments,
         )
 
-    def _make_estimator(self, csi: Literal["ls", "lmmse"], interpolation: Interpolation) -> GridEstimator:
+    def _make_lmmse(self) -> LmmseEstimator:
         grid = self._grid
-        covariances = None
-        if csi == "lmmse":
-            covariances = (
-                self._model.time_covariance(grid.num_ofdm_symbols, grid.ofdm_symbol_duration),
-                self._model.frequency_covariance(grid.fft_size, grid.subcarrier_spacing),
-            )
-        return GridEstimator(
+        return LmmseEstimator(
             grid,
-            csi,
-            interpolation=interpolation,
-            covariances=covariances,
+            self._model.time_covariance(grid.num_ofdm_symbols, grid.ofdm_symbol_duration),
+            self._model.frequency_covariance(grid.fft_size, grid.subcarrier_spacing),
             precision=self.precision,
             device=self.device,
         )
@@ -181,22 +180,29 @@ class OfdmChannel(ChannelOperator):
         pilot = slots * int((grid.build_type_grid() == 1).sum())
         return ChannelUses(data=num_symbols, pilot=pilot, guard=total - num_symbols - pilot)
 
+    def _generator(self, slots: int) -> GenerateOFDMChannel:
+        if slots not in self._generators:
+            self._generators[slots] = GenerateOFDMChannel(
+                self._model,
+                self._make_grid(slots * self._grid.num_ofdm_symbols),
+                normalize_channel=False,
+                precision=self.precision,
+                device=self._grid.device,
+            )
+        return self._generators[slots]
+
     def draw(self, num_symbols: int, seeds: Sequence[int]) -> _OfdmDraw:
-        grid, slots = self._grid, self._num_slots(num_symbols)
-        generate = GenerateOFDMChannel(
-            self._model,
-            self._make_grid(slots * grid.num_ofdm_symbols),
-            normalize_channel=False,
-            precision=self.precision,
-            device=grid.device,
-        )
-        shape = (slots, grid.num_ofdm_symbols, grid.fft_size)
-        gains, noises = [], []
-        for seed in seeds:
-            noises.append(seeding.complex_normal(shape, seeding.generator(seed), self.cdtype))
-            with torch.no_grad(), seeding.sionna_rng(seeding.derived_seed(seed, "fading"), self.device):
-                gains.append(generate(1).view(shape))
-        return _OfdmDraw(torch.stack(gains), torch.stack(noises).to(self.device), num_symbols)
+        slots = self._num_slots(num_symbols)
+        generate = self._generator(slots)
+        shape = (len(seeds), slots, self._grid.num_ofdm_symbols, self._grid.fft_size)
+        noise = torch.empty(shape, dtype=self.cdtype)
+        h = torch.empty(shape, dtype=self.cdtype, device=self.device)
+        seeding.fill_normal(noise, seeds)
+        with torch.no_grad():
+            for i, seed in enumerate(seeds):
+                with seeding.sionna_rng(seeding.derived_seed(seed, "fading"), self.device):
+                    h[i] = generate(1).view(shape[1:])
+        return _OfdmDraw(h, noise.to(self.device), num_symbols)
 
     def propagate(self, x: Tensor, draw: Draw, no: Tensor) -> Tensor:
         """Received grid [B, S, T, F], pilots included."""
@@ -204,25 +210,32 @@ class OfdmChannel(ChannelOperator):
         batch, slots = draw.h.shape[:2]
         filled = torch.nn.functional.pad(x, (0, slots * len(self._data) - x.shape[1]))
         grid = self._mapper(filled.view(batch * slots, 1, 1, -1)).view(draw.h.shape)
-        return draw.h * grid + no[:, :, None, None].sqrt() * draw.noise
+        return multiply(draw.h, grid) + scale(draw.noise, no.sqrt()[:, :, None, None])
 
     def observe(self, y_raw: Tensor, draw: Draw, no: Tensor) -> Received:
         assert isinstance(draw, _OfdmDraw)
         num_symbols = draw.num_symbols
-        y = self._pick(y_raw, self._data, num_symbols)
-        if self._estimator is None:
+        data = self._pick(y_raw, self._data, num_symbols)
+        if self.csi == "perfect":
             csi = Csi(self._pick(draw.h, self._data, num_symbols), no, torch.zeros_like(no))
         else:
-            batch, slots = y_raw.shape[:2]
-            per_slot = no.expand(batch, slots).reshape(-1)
-            h_hat, err_var = self._estimator(y_raw.flatten(0, 1), per_slot)
-            h_hat, err_var = (t.unflatten(0, (batch, slots)) for t in (h_hat, err_var))
+            h_hat, err_var = self._estimate(y_raw, no)
             csi = Csi(
                 self._pick(h_hat, self._data_used, num_symbols),
                 no,
                 self._pick(err_var, self._data_used, num_symbols),
             )
-        return Received(y, csi, self.uses(num_symbols))
+        return Received(data, csi, self.uses(num_symbols))
+
+    def _estimate(self, y_raw: Tensor, no: Tensor) -> tuple[Tensor, Tensor]:
+        """Gain and error variance [B, S, T, F_used] from the pilots of each slot."""
+        batch, slots = y_raw.shape[:2]
+        if self._ls is not None:
+            h_hat, err_var = self._ls(y_raw.flatten(0, 1), no.expand(batch, slots).reshape(-1))
+            return h_hat.view(batch, slots, *h_hat.shape[1:]), err_var.view(batch, slots, *err_var.shape[1:])
+        assert self._lmmse is not None
+        estimates = [self._lmmse(y, n.expand(slots)) for y, n in zip(y_raw, no, strict=True)]
+        return torch.stack([h for h, _ in estimates]), torch.stack([e for _, e in estimates])
 
     @staticmethod
     def _pick(grid: Tensor, elements: Tensor, num_symbols: int) -> Tensor:

@@ -7,6 +7,7 @@ global generators saved and restored, because the first import of Sionna reseeds
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -16,7 +17,15 @@ from torch import Tensor
 with torch.random.fork_rng():
     import sionna.phy
 
-__all__ = ["complex_normal", "derived_seed", "generator", "item_seed", "sionna_device", "sionna_rng"]
+__all__ = [
+    "complex_normal",
+    "derived_seed",
+    "fill_normal",
+    "generator",
+    "item_seed",
+    "sionna_device",
+    "sionna_rng",
+]
 
 
 def item_seed(run_seed: int, image_id: str, trial: int, purpose: str) -> int:
@@ -64,6 +73,13 @@ def complex_normal(shape: Sequence[int], gen: torch.Generator, dtype: torch.dtyp
         dtype: torch.complex64 or torch.complex128.
     """
     return torch.randn(tuple(shape), generator=gen, dtype=dtype)
+
+
+def fill_normal(out: Tensor, seeds: Sequence[int]) -> None:
+    """Overwrite every row of a complex tensor [B, ...] with CN(0, 1) samples, each from its own seed."""
+    gen = torch.Generator(device="cpu")
+    for row, seed in zip(torch.view_as_real(out).unbind(), seeds, strict=True):
+        row.normal_(0.0, math.sqrt(0.5), generator=gen.manual_seed(seed))
 
 
 @contextmanager

@@ -1,0 +1,183 @@
+"""The contract of a channel operator, one assertion function per clause, so that broken operators can be
+tried too."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+
+import numpy as np
+import torch
+
+from channels.base import ChannelOperator
+from channels.equalization import equalize
+from linksim.jscc.layout import SymbolLayout
+
+SEEDS = [11, 2**62 - 5, 17, 3, 99, 1234567, 8, 42]
+N = 300
+
+
+def symbols(batch: int, n: int, dtype: torch.dtype, seed: int = 0) -> torch.Tensor:
+    gen = torch.Generator().manual_seed(seed)
+    return SymbolLayout.normalize(torch.randn(batch, n, generator=gen, dtype=dtype))
+
+
+def snrs(batch: int, operator: ChannelOperator) -> torch.Tensor:
+    return torch.linspace(0.0, 20.0, batch, dtype=operator.dtype)
+
+
+def tensors(received) -> list[torch.Tensor]:
+    return [received.y, received.csi.h, received.csi.no, received.csi.err_var]
+
+
+def check_shapes(operator: ChannelOperator) -> None:
+    received = operator(symbols(3, N, operator.cdtype), snrs(3, operator), SEEDS[:3])
+    assert received.y.shape == received.csi.h.shape == (3, N)
+    assert received.y.dtype == received.csi.h.dtype == operator.cdtype
+    for value in (received.csi.no, received.csi.err_var):
+        assert value.dtype == operator.dtype
+        assert tuple(value.shape) in ((3, 1), (3, N))
+    assert received.csi.gamma.shape == (3, N)
+
+
+def check_same_seed_same_bits(operator: ChannelOperator) -> None:
+    x, snr_db = symbols(2, N, operator.cdtype), snrs(2, operator)
+    first, second = operator(x, snr_db, [5, 6]), operator(x, snr_db, [5, 6])
+    other = operator(x, snr_db, [5, 7])
+    assert all(torch.equal(a, b) for a, b in zip(tensors(first), tensors(second), strict=True))
+    assert torch.equal(first.y[0], other.y[0])
+    assert not torch.equal(first.y[1], other.y[1])
+
+
+def check_batch_split(operator: ChannelOperator, parts: tuple[int, ...]) -> None:
+    x, snr_db = symbols(8, N, operator.cdtype), snrs(8, operator)
+    whole = tensors(operator(x, snr_db, SEEDS))
+    begin = 0
+    for size in parts:
+        part = slice(begin, begin + size)
+        piece = tensors(operator(x[part], snr_db[part], SEEDS[part]))
+        for a, b in zip(whole, piece, strict=True):
+            assert torch.equal(a[part], b), "an image depends on its batch mates"
+        begin += size
+
+
+def check_global_rng_untouched(make) -> None:
+    before = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())
+    operator = make("single")
+    x = symbols(2, N, operator.cdtype)
+    operator(x, snrs(2, operator), SEEDS[:2])
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert np.array_equal(before[1], np.random.get_state()[1])
+    assert before[2] == random.getstate()
+    state = torch.get_rng_state()
+    operator(x, snrs(2, operator), SEEDS[:2])
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def check_unit_mean_gain(operator: ChannelOperator, num_draws: int) -> None:
+    """First symbol of each draw: independent fades. Var |h|² <= 1 (Rayleigh), so 4 sigma = 4 / sqrt(N)."""
+    power = []
+    for begin in range(0, num_draws, 50):
+        seeds = [1000 + i for i in range(begin, begin + 50)]
+        power.append(operator.gain(operator.draw(8, seeds))[:, 0].abs().square())
+    mean = float(torch.cat(power).mean())
+    assert abs(mean - 1) < 4 / num_draws**0.5, mean
+
+
+def check_noise_variance(operator: ChannelOperator) -> None:
+    """|y - h x|² / no over N = 8 x 300 independent samples; |w|² has standard deviation no, so 5 /
+    sqrt(N)."""
+    x, snr_db = symbols(8, N, operator.cdtype), snrs(8, operator)
+    h = operator.gain(operator.draw(N, SEEDS))
+    received = operator(x, snr_db, SEEDS)
+    no = 10 ** (-snr_db / 10)
+    ratio = float(((received.y - h * x).abs().square() / no[:, None]).mean())
+    assert abs(ratio - 1) < 5 / (8 * N) ** 0.5, ratio
+
+
+def check_noise_is_circular(operator: ChannelOperator) -> None:
+    """E[w²] = 0: |mean w²/no| < 4 sigma with sigma = sqrt(2/N), N = 8 x 300."""
+    x, snr_db = symbols(8, N, operator.cdtype), snrs(8, operator)
+    h = operator.gain(operator.draw(N, SEEDS))
+    w = (operator(x, snr_db, SEEDS).y - h * x) / (10 ** (-snr_db / 20))[:, None]
+    assert float(w.square().mean().abs()) < 4 * (2 / (8 * N)) ** 0.5
+
+
+def _difference(operator: ChannelOperator, x: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+    """Linear part of x -> y: the noise and pilots of two inputs cancel."""
+    draw = operator.draw(x.shape[1], SEEDS[: len(x)])
+    no = torch.full((len(x), 1), 0.1, dtype=operator.dtype)
+
+    def y(value: torch.Tensor) -> torch.Tensor:
+        return operator.observe(operator.propagate(value, draw, no), draw, no).y
+
+    return y(x) - y(base)
+
+
+def check_linear(operator: ChannelOperator) -> None:
+    a, b, base = (symbols(2, 60, operator.cdtype, seed) for seed in (1, 2, 3))
+    left = _difference(operator, 2 * a - 1j * b + base, base)
+    right = 2 * _difference(operator, a + base, base) - 1j * _difference(operator, b + base, base)
+    h = operator.gain(operator.draw(60, SEEDS[:2]))
+    assert torch.allclose(left, right, rtol=1e-10, atol=1e-12)
+    assert torch.allclose(_difference(operator, a + base, base), h * a, rtol=1e-10, atol=1e-12)
+
+
+def check_adjoint(operator: ChannelOperator) -> None:
+    base, v = symbols(2, 60, operator.cdtype, 3), symbols(2, 60, operator.cdtype, 4)
+    x = symbols(2, 60, operator.cdtype, 5).requires_grad_()
+    ax = _difference(operator, x + base, base)
+    (adjoint,) = torch.autograd.grad(ax, x, grad_outputs=v)
+    left, right = (
+        torch.vdot(v.flatten(), ax.detach().flatten()),
+        torch.vdot(adjoint.flatten(), x.detach().flatten()),
+    )
+    assert abs(left - right) < 1e-10 * abs(left)
+    assert adjoint.abs().max() > 1e-3
+
+
+def check_gradient(operator: ChannelOperator) -> None:
+    x = symbols(2, 6, operator.cdtype, 6).requires_grad_()
+    snr_db = torch.tensor([3.0, 9.0], dtype=operator.dtype)
+
+    def received(value: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        out = operator(value, snr_db, SEEDS[:2])
+        return out.y, equalize(out, "lmmse")[0]
+
+    assert torch.autograd.gradcheck(received, (x,))
+
+
+def check_csi(operator: ChannelOperator, *, estimated: bool) -> None:
+    x, snr_db = symbols(4, N, operator.cdtype), snrs(4, operator)
+    draw = operator.draw(N, SEEDS[:4])
+    csi = operator(x, snr_db, SEEDS[:4]).csi
+    h = operator.gain(draw)
+    if estimated:
+        assert bool((csi.err_var > 0).all())
+        assert float((csi.h - h).abs().square().mean()) > 1e-6
+    else:
+        assert torch.equal(csi.h, h)
+        assert bool((csi.err_var == 0).all())
+
+
+def check_no_peeking(operator: ChannelOperator) -> None:
+    """With estimated CSI the front end must not read the true gain: NaN in its place changes nothing."""
+    x = symbols(2, N, operator.cdtype)
+    no = torch.full((2, 1), 0.1, dtype=operator.dtype)
+    draw = operator.draw(N, SEEDS[:2])
+    y_raw = operator.propagate(x, draw, no)
+    blind = dataclasses.replace(draw, h=torch.full_like(draw.h, float("nan")))
+    for a, b in zip(
+        tensors(operator.observe(y_raw, draw, no)), tensors(operator.observe(y_raw, blind, no)), strict=True
+    ):
+        assert torch.equal(a, b)
+
+
+def check_uses(operator: ChannelOperator) -> None:
+    for n in (1, 60, N, 1000):
+        uses = operator.uses(n)
+        assert uses.data == n
+        assert min(uses.pilot, uses.guard) >= 0
+        assert uses.total == uses.data + uses.pilot + uses.guard
+    x = symbols(1, N, operator.cdtype)
+    assert operator(x, snrs(1, operator), SEEDS[:1]).uses == operator.uses(N)
