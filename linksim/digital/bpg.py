@@ -11,7 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from linksim.digital.hevc import Chroma, CodecError, Picture, decode_hevc, encode_hevc, join_nals, split_nals
+from linksim.digital.hevc import (
+    Chroma,
+    CodecError,
+    Picture,
+    coding_block,
+    decode_hevc,
+    encode_hevc,
+    join_nals,
+    split_nals,
+)
 
 __all__ = ["BpgHeader", "decode_bpg", "encode_bpg", "read_header"]
 
@@ -383,7 +392,7 @@ def encode_bpg(rgb: np.ndarray, qp: int, chroma: Chroma = "420") -> bytes:
         CodecError: the encoder fails.
     """
     height, width = rgb.shape[:2]
-    stream = encode_hevc(_to_ycc(rgb, chroma), qp)
+    stream = encode_hevc(_to_ycc(rgb, chroma), qp, coding_block(height, width))
     nals = split_nals(stream)
     kinds = [nal[0] >> 1 & 63 for nal in nals]
     sps = _read_full(nals[kinds.index(33)])
@@ -481,7 +490,7 @@ def _matrix(
 
 
 def _to_ycc(rgb: np.ndarray, chroma: Chroma) -> Picture:
-    """8-bit BT.601 full range in integers, chroma decimated, edges replicated to multiples of 8."""
+    """8-bit BT.601 full range in integers, chroma decimated, edges replicated to whole coding blocks."""
     shift = 31 - 8
     k_r, k_b = _LUMA_WEIGHTS[_BT601]
     k_g = 1 - k_r - k_b
@@ -497,7 +506,8 @@ def _to_ycc(rgb: np.ndarray, chroma: Chroma) -> Picture:
     if chroma == "420":
         planes[1:] = [_decimate(plane) for plane in planes[1:]]
     factor = 2 if chroma == "420" else 1
-    height, width = (-(-side // 8) * 8 for side in rgb.shape[:2])
+    block = coding_block(rgb.shape[0], rgb.shape[1])
+    height, width = (-(-side // block) * block for side in rgb.shape[:2])
     sizes = [(height, width)] + [(height // factor, width // factor)] * 2
     out = []
     for plane, (rows_, cols_) in zip(planes, sizes, strict=True):

@@ -10,7 +10,16 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["Chroma", "CodecError", "Picture", "decode_hevc", "encode_hevc", "encoder_version", "split_nals"]
+__all__ = [
+    "Chroma",
+    "CodecError",
+    "Picture",
+    "coding_block",
+    "decode_hevc",
+    "encode_hevc",
+    "encoder_version",
+    "split_nals",
+]
 
 Chroma = Literal["400", "420", "444"]
 _PIXEL_FORMATS = {
@@ -24,6 +33,7 @@ _PIXEL_FORMATS = {
     ("444", 10): "yuv444p10le",
     ("444", 12): "yuv444p12le",
 }
+_MIN_CODED_SIDE = 32
 _START = b"\x00\x00\x00\x01"
 # FFmpeg's bit reader looks past the end of a damaged stream; a defined tail makes its result repeatable.
 _TAIL = b"\x00\x00\x03" * 64
@@ -56,7 +66,15 @@ def encoder_version() -> str:
     return f"libx265 through PyAV {av.__version__} (libavcodec {library})"
 
 
-def _x265_options(qp: int, small: bool) -> dict[str, str]:
+def coding_block(height: int, width: int) -> int:
+    """Smallest coding block for a picture; its sides must be padded to multiples of it before coding.
+
+    It is 8, but libx265 takes no picture with a side below 32, so small ones are coded in blocks of 32.
+    """
+    return 8 if min(height, width) > _MIN_CODED_SIDE - 8 else _MIN_CODED_SIDE
+
+
+def _x265_options(qp: int, block: int) -> dict[str, str]:
     """One clean intra picture, deterministic over runs and threads; ipratio=1 makes the QP exact."""
     params = {
         "keyint": "1",
@@ -71,18 +89,19 @@ def _x265_options(qp: int, small: bool) -> dict[str, str]:
         "frame-threads": "1",
         "no-wpp": "1",
     }
-    if small:
-        params |= {"min-cu-size": "16", "ctu": "16"}
+    if block != 8:
+        params |= {"min-cu-size": str(block), "ctu": str(block)}
     joined = ":".join(f"{key}={value}" for key, value in params.items())
     return {"preset": "veryslow", "tune": "ssim", "x265-params": joined}
 
 
-def encode_hevc(picture: Picture, qp: int) -> bytes:
+def encode_hevc(picture: Picture, qp: int, block: int = 8) -> bytes:
     """Code a picture as an Annex B stream (parameter sets and one IDR slice).
 
     Args:
-        picture: sides must be multiples of 8.
+        picture: padded to multiples of ``block``.
         qp: quantisation parameter, 0 to 51.
+        block: from :func:`coding_block`.
 
     Raises:
         CodecError: libx265 refuses the picture.
@@ -101,7 +120,7 @@ def encode_hevc(picture: Picture, qp: int) -> bytes:
         context = av.CodecContext.create("libx265", "w")
         context.width, context.height = width, height
         context.pix_fmt = frame.format.name
-        context.options = _x265_options(qp, small=min(width, height) < 16)
+        context.options = _x265_options(qp, block)
         packets = [*context.encode(frame), *context.encode(None)]
     except (av.FFmpegError, ValueError) as problem:
         raise CodecError(f"hevc: libx265 failed for {width} x {height} at QP {qp} ({problem})") from None

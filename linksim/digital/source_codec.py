@@ -90,6 +90,7 @@ class BpgCodec:
 _DAMAGE = (
     OSError,
     ValueError,
+    RuntimeError,
     SyntaxError,
     TypeError,
     KeyError,
@@ -114,11 +115,16 @@ class PillowCodec:
         check_choice("source.codec", self.codec, ("jpeg", "webp", "avif"))
         if self.codec == "webp" and self.chroma != "420":
             raise ValueError(complaint("source.chroma", "WebP has none but 4:2:0", self.chroma, "420"))
-        if self.codec != "jpeg" and not features.check(self.codec):
+        if not self.available(self.codec):
             cure = "Install a newer Pillow: pip install -U pillow"
             raise ValueError(
                 complaint("source.codec", "this Pillow lacks it", self.codec, "a Pillow with it", cure)
             )
+
+    @staticmethod
+    def available(codec: str) -> bool:
+        """Whether this Pillow has the codec."""
+        return bool(features.check("jpg" if codec == "jpeg" else codec))
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ linksim.digital.ldpc.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Literal
 
@@ -314,7 +314,10 @@ class TransportBlock:
             members = [r for r, e in enumerate(self.sent_bits) if e == length]
             stacked = np.stack([groups[r] for r in members], axis=1).reshape(-1, length)
             words[:, members] = decode(stacked, iterations).reshape(batch, len(members), -1)
-        return self._check(words)
+        # Without any information the decoder returns the all-zero word, whose CRC is zero, too.
+        informed = (np.nan_to_num(llr) != 0).any(axis=1)
+        decoded = self._check(words)
+        return replace(decoded, ok=decoded.ok & informed)
 
     def _decode_layered(self, llr: NDArray[np.float32], iterations: int) -> Bits:
         return self.code.decode(self.code.prior(llr, llr.shape[1]), iterations)[0]

@@ -1,0 +1,87 @@
+"""Every scheme, in small: tiny random weights, 64 x 64 pictures, no download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from linksim import zoo
+from linksim.digital.mcs import MCS_TABLE_1
+from linksim.digital.source_codec import PillowCodec, QualitySearch, StreamCache, make_source_codec
+from linksim.jscc.block_klt import BlockKlt
+from linksim.jscc.cnn_yang2024 import CnnYang2024, CnnYang2024Config
+from linksim.jscc.lean import LeanCodec, LeanConfig
+from linksim.jscc.linear_analog import LinearAnalogCodec
+from linksim.schemes.base import Scheme
+from linksim.schemes.jscc import JsccScheme
+from linksim.schemes.separation import SeparationScheme
+from linksim.schemes.uncoded import UncodedScheme
+
+SIDE = 64
+BUDGET = 64 * 64 * 3 // 12  # CBR 1/12, so that a digital scheme fits a picture of this size
+
+
+class NoCache(StreamCache):
+    """Nothing is kept between tests."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nonexistent"))
+
+    def get(self, key: str) -> None:
+        return None
+
+    def put(self, key: str, stream: bytes) -> None:
+        return None
+
+
+def _lean() -> Scheme:
+    torch.manual_seed(1)
+    codec = LeanCodec(LeanConfig(latent_channels=128, width_8=16, width_16=16))
+    codec.start_from_klt(BlockKlt.load(zoo.asset("block-klt-16.safetensors")))
+    return JsccScheme("lean", codec.eval().requires_grad_(False))
+
+
+def _cnn(csi: str) -> Scheme:
+    torch.manual_seed(2)
+    config = CnnYang2024Config(latent_channels=128, width=4, max_width=16, max_decoder_width=16, csi=csi)
+    codec = CnnYang2024(config).eval().requires_grad_(False)
+    return JsccScheme(f"cnn-{csi}", codec, "average_snr" if csi == "snr" else "perfect")
+
+
+def _linear(scale: str) -> Scheme:
+    codec = LinearAnalogCodec(BlockKlt.load(zoo.asset("block-klt-16.safetensors")), scale=scale)
+    return JsccScheme(f"linear-{scale}", codec)
+
+
+def _separation(codec: str, mcs: int, decoder: str = "auto") -> Scheme:
+    search = QualitySearch(make_source_codec(codec, "420"), NoCache())
+    return SeparationScheme(f"{codec}-mcs{mcs}", search, MCS_TABLE_1[mcs], decoder=decoder)
+
+
+ANALOG: dict[str, Callable[[], Scheme]] = {
+    "lean": _lean,
+    "cnn-snr": lambda: _cnn("snr"),
+    "cnn-snr_h": lambda: _cnn("snr_h"),
+    "linear-sent": lambda: _linear("sent"),
+    "linear-blind": lambda: _linear("blind"),
+}
+DIGITAL: dict[str, Callable[[], Scheme]] = {
+    "bpg-qpsk": lambda: _separation("bpg", 5),
+    "bpg-64qam": lambda: _separation("bpg", 20),
+    "bpg-sionna-decoder": lambda: _separation("bpg", 12, "sionna"),
+    "jpeg-16qam": lambda: _separation("jpeg", 14),
+    "webp-16qam": lambda: _separation("webp", 14),
+    **({"avif-64qam": lambda: _separation("avif", 22)} if PillowCodec.available("avif") else {}),
+}
+UNCODED: dict[str, Callable[[], Scheme]] = {"uncoded-16qam": lambda: UncodedScheme("uncoded", 4)}
+SCHEMES = {**ANALOG, **DIGITAL, **UNCODED}
+
+
+def receive_elsewhere(name: str, received, layout, seeds) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """Run the receiver half in another process, which has never seen the picture or the bits."""
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        result = SCHEMES[name]().receive(received, layout, seeds)
+    return result.image, result.states

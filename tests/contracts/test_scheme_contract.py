@@ -1,0 +1,133 @@
+"""The contract, over every scheme."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+
+import pytest
+import torch
+
+from channels.awgn import AwgnChannel
+from channels.flat_fading import FlatFadingChannel
+from channels.types import Csit
+from linksim.digital.source_codec import QualitySearch, make_source_codec
+from linksim.images import SkimageImages
+from linksim.link import run_link
+from linksim.metrics.distortion import psnr
+from linksim.schemes.separation import CapacityBound
+from tests.contracts.schemes import ANALOG, BUDGET, DIGITAL, SCHEMES, SIDE, NoCache, receive_elsewhere
+
+SEEDS = [5, 6, 7]
+
+
+@pytest.fixture(scope="module")
+def pictures() -> torch.Tensor:
+    images = SkimageImages(["astronaut", "coffee", "chelsea"])
+    crops = [images[name][:, 60 : 60 + SIDE, 200 : 200 + SIDE] for name in images.names]
+    return torch.stack(crops).float() / 255
+
+
+def link(name, pictures, snr_db, channel=None, seeds=SEEDS):
+    with torch.no_grad():
+        snr = torch.full((len(pictures),), float(snr_db))
+        return run_link(SCHEMES[name](), channel or AwgnChannel(), pictures, snr, seeds, BUDGET)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_frame_has_n_symbols_of_unit_power(name, pictures):
+    scheme = SCHEMES[name]()
+    snr_db = torch.full((3,), 10.0)
+    h = torch.ones(3, BUDGET, dtype=torch.complex64)
+    with torch.no_grad():
+        frame = scheme.transmit(pictures, BUDGET, Csit(snr_db, h))
+    assert frame.symbols.shape == (3, BUDGET)
+    power = frame.symbols.abs().square().mean(1)
+    limit = 1e-5 if name in ANALOG else 4 * 0.62 / math.sqrt(BUDGET)
+    assert bool(((power - 1).abs() < limit).all()), power
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_picture_comes_back_in_its_size(name, pictures):
+    out = link(name, pictures, 12.0)
+    assert out.reconstruction.image.shape == pictures.shape
+    assert len(out.reconstruction.states) == 3
+    assert bool(torch.isfinite(out.reconstruction.image).all())
+    assert out.uses.data == BUDGET
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_result_of_an_image_does_not_depend_on_its_batch(name, pictures):
+    whole = link(name, pictures, 8.0)
+    alone = link(name, pictures[1:2], 8.0, seeds=SEEDS[1:2])
+    assert torch.allclose(whole.reconstruction.image[1:2], alone.reconstruction.image, atol=1e-5)
+    assert whole.reconstruction.states[1] == alone.reconstruction.states[0]
+    if whole.reconstruction.bits_hat is not None:
+        assert torch.equal(whole.reconstruction.bits_hat[1], alone.reconstruction.bits_hat[0])
+
+
+@pytest.fixture(scope="module")
+def other_process():
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_receiver_needs_nothing_but_received_layout_and_seeds(name, pictures, other_process):
+    """The receiver half runs in a process that has only these three, and gives the same picture."""
+    scheme = SCHEMES[name]()
+    channel = FlatFadingChannel() if scheme.csit == "perfect" else AwgnChannel()
+    snr_db = torch.full((3,), 14.0)
+    draw = channel.draw(BUDGET, SEEDS)
+    with torch.no_grad():
+        frame = scheme.transmit(pictures, BUDGET, Csit(snr_db, channel.gain(draw)))
+        received = channel(frame.symbols, snr_db, SEEDS, draw)
+        here = scheme.receive(received, frame.layout, SEEDS)
+    image, states = other_process.apply(receive_elsewhere, (name, received, frame.layout, SEEDS))
+    assert states == here.states
+    assert torch.allclose(image, here.image, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", DIGITAL)
+def test_no_block_error_at_60_db(name, pictures):
+    out = link(name, pictures, 60.0)
+    assert torch.equal(out.reconstruction.bits_hat, out.sent_bits)
+    assert bool(out.reconstruction.block_ok.all())
+    # The header of a JPEG file alone can exceed the budget of so small a picture; BPG always fits.
+    assert set(out.reconstruction.states) <= ({"ok", "source_unfit"} if name.startswith("jpeg") else {"ok"})
+
+
+@pytest.mark.parametrize("name", DIGITAL)
+def test_below_threshold_the_picture_is_grey_and_counted(name, pictures):
+    out = link(name, pictures, -12.0)
+    assert out.reconstruction.states == ("crc_failed",) * 3
+    assert bool((out.reconstruction.image == 128 / 255).all())
+
+
+@pytest.mark.parametrize("name", ANALOG)
+def test_analog_quality_falls_gracefully(name, pictures):
+    channel = FlatFadingChannel(coherence_symbols=None) if name == "cnn-snr_h" else None
+    values = [
+        float(psnr(link(name, pictures, s, channel).reconstruction.image, pictures).mean()) for s in (0, 30)
+    ]
+    if name.startswith("linear"):
+        assert values[1] > values[0] + 5
+    else:
+        assert math.isfinite(values[0])  # random weights: no quality to speak of
+
+
+@pytest.mark.parametrize("name", DIGITAL)
+@pytest.mark.parametrize("channel", [AwgnChannel(), FlatFadingChannel()], ids=["awgn", "rayleigh"])
+def test_separation_never_beats_the_capacity_bound_of_its_codec(name, channel, pictures):
+    codec = name.split("-")[0]
+    bound = CapacityBound("bound", QualitySearch(make_source_codec(codec, "420"), NoCache()))
+    for snr_db in (6.0, 14.0, 22.0):
+        snr = torch.full((3,), snr_db)
+        with torch.no_grad():
+            limit = run_link(bound, channel, pictures, snr, SEEDS, BUDGET).reconstruction
+            reached = run_link(SCHEMES[name](), channel, pictures, snr, SEEDS, BUDGET).reconstruction
+        for i, state in enumerate(reached.states):
+            if state == "ok":
+                assert limit.states[i] == "ok"
+                best = psnr(limit.image[i : i + 1], pictures[i : i + 1])
+                assert psnr(reached.image[i : i + 1], pictures[i : i + 1]) <= best + 0.05  # sizes: no order

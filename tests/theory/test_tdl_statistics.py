@@ -1,0 +1,124 @@
+"""TDL channels against the tables of TR 38.901 and against Rayleigh fading."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import j0
+from scipy.stats import kstest
+
+from channels.delay_models import TdlModel
+from channels.seeding import sionna_rng
+
+NUM_DRAWS = 3000
+DELAY_SPREAD_S = 100e-9
+
+# TR 38.901, tables 7.7.2-1 to 7.7.2-3: normalised delay and power [dB] of every tap.
+TABLES = {
+    "A": (
+        "0 -13.4 0.3819 0 0.4025 -2.2 0.5868 -4 0.4610 -6 0.5375 -8.2 0.6708 -9.9 "
+        "0.5750 -10.5 0.7618 -7.5 1.5375 -15.9 1.8978 -6.6 2.2242 -16.7 2.1718 -12.4 2.4942 -15.2 "
+        "2.5119 -10.8 3.0582 -11.3 4.0810 -12.7 4.4579 -16.2 4.5695 -18.3 4.7966 -18.9 5.0066 -16.6 "
+        "5.3043 -19.9 9.6586 -29.7"
+    ),
+    "B": (
+        "0 0 0.1072 -2.2 0.2155 -4 0.2095 -3.2 0.2870 -9.8 0.2986 -1.2 0.3752 -3.4 "
+        "0.5055 -5.2 0.3681 -7.6 0.3697 -3 0.5700 -8.9 0.5283 -9 1.1021 -4.8 1.2756 -5.7 "
+        "1.5474 -7.5 1.7842 -1.9 2.0169 -7.6 2.8294 -12.2 3.0219 -9.8 3.6187 -11.4 4.1067 -14.9 "
+        "4.2790 -9.2 4.7834 -11.3"
+    ),
+    "C": (
+        "0 -4.4 0.2099 -1.2 0.2219 -3.5 0.2329 -5.2 0.2176 -2.5 0.6366 0 0.6448 -2.2 "
+        "0.6560 -3.9 0.6584 -7.4 0.7935 -7.1 0.8213 -10.7 0.9336 -11.1 1.2285 -5.1 1.3083 -6.8 "
+        "2.1704 -8.7 2.7105 -13.2 4.2589 -13.9 4.6003 -13.9 5.4902 -15.8 5.6077 -17.1 6.3065 -16 "
+        "6.6374 -15.7 7.0427 -21.6 8.6523 -22.8"
+    ),
+}
+
+
+def table(profile: str) -> tuple[np.ndarray, np.ndarray]:
+    """Delays [s] and powers (linear, sum 1) by rising delay."""
+    values = np.array(TABLES[profile].split(), float).reshape(-1, 2)
+    values = values[np.argsort(values[:, 0], kind="stable")]
+    powers = 10 ** (values[:, 1] / 10)
+    return values[:, 0] * DELAY_SPREAD_S, powers / powers.sum()
+
+
+def draws(profile: str, time_steps: int = 1, speed: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Gains [draws, taps, time] and delays [taps], by rising delay."""
+    model = TdlModel(profile, delay_spread_s=DELAY_SPREAD_S, carrier_hz=3.5e9, speed_mps=speed)
+    with sionna_rng(2024, torch.device("cpu")):
+        gains, delays = model(NUM_DRAWS, time_steps, 14e3)
+    delays = delays[0, 0, 0].numpy()
+    order = np.argsort(delays, kind="stable")
+    return gains[:, 0, 0, 0, 0].numpy()[:, order], delays[order]
+
+
+def check_powers(gains: np.ndarray, powers: np.ndarray) -> None:
+    """Var |a|² <= P² for a sum of sinusoids, so 4.5 sigma (about 70 taps are tested) is 4.5·P /
+    sqrt(draws)."""
+    measured = (np.abs(gains[:, :, 0]) ** 2).mean(axis=0)
+    assert np.all(np.abs(measured - powers) < 4.5 * powers / math.sqrt(len(gains)))
+
+
+def check_rayleigh(gains: np.ndarray, powers: np.ndarray) -> None:
+    """Kolmogorov-Smirnov distance of every tap's power from the exponential law.
+
+    At N draws the distance exceeds sqrt(-ln(α/2) / (2N)) with probability α; α = 1e-6 covers all taps. Twenty
+    sinusoids are not quite Gaussian: their law is within 0.01 of it.
+    """
+    limit = math.sqrt(-math.log(0.5e-6) / (2 * len(gains))) + 0.01
+    for tap, power in enumerate(powers):
+        distance = kstest(np.abs(gains[:, tap, 0]) ** 2 / power, "expon").statistic
+        assert distance < limit, f"tap {tap}: {distance}"
+
+
+def check_phase(gains: np.ndarray) -> None:
+    """Uniform phase, same test."""
+    limit = math.sqrt(-math.log(0.5e-6) / (2 * len(gains)))
+    for tap in range(gains.shape[1]):
+        phase = np.angle(gains[:, tap, 0]) / (2 * math.pi) + 0.5
+        assert kstest(phase, "uniform").statistic < limit
+
+
+@pytest.mark.parametrize("profile", ["A", "B", "C"])
+def test_tap_delays_and_powers_equal_the_table(profile):
+    gains, delays = draws(profile)
+    expected_delays, powers = table(profile)
+    np.testing.assert_allclose(delays, expected_delays, rtol=1e-4, atol=1e-14)
+    check_powers(gains, powers)
+
+
+@pytest.mark.parametrize("profile", ["A", "B", "C"])
+def test_taps_are_rayleigh_with_uniform_phase(profile):
+    gains, _ = draws(profile)
+    check_rayleigh(gains, table(profile)[1])
+    check_phase(gains)
+
+
+def test_doppler_autocorrelation_is_bessel():
+    """E[a(0)* a(t)] / P = J0(2π f_d t) over all taps: N = 3000 x 23 independent pairs, 5 sigma."""
+    gains, _ = draws("A", time_steps=40, speed=30.0)
+    powers = table("A")[1]
+    time_s = np.arange(40) / 14e3
+    correlation = (gains[:, :, :1].conj() * gains / powers[None, :, None]).mean(axis=(0, 1)).real
+    doppler_hz = 30.0 / 299792458.0 * 3.5e9
+    assert np.abs(correlation - j0(2 * math.pi * doppler_hz * time_s)).max() < 5 / math.sqrt(NUM_DRAWS * 23)
+
+
+def test_checks_fail_when_the_effect_is_removed():
+    gains, _ = draws("C")
+    powers = table("C")[1]
+    with pytest.raises(AssertionError):
+        check_powers(1.2**0.5 * gains, powers)
+    with pytest.raises(AssertionError):
+        check_powers(gains, np.roll(powers, 1))
+    constant = gains / np.abs(gains) * np.sqrt(powers)[None, :, None]
+    check_powers(constant, powers)
+    with pytest.raises(AssertionError):
+        check_rayleigh(constant, powers)
+    with pytest.raises(AssertionError):
+        check_phase(np.abs(gains))
