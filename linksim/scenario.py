@@ -254,8 +254,12 @@ class OfdmSpec(ChannelBase):
             raise ValueError(
                 f"csi.pilot_symbols: got {len(pilots)}, expected 1 to {self.num_ofdm_symbols - 1} symbols."
             )
-        if sum(self.guard_subcarriers) + int(self.dc_null) >= self.num_subcarriers:
-            raise ValueError("guard_subcarriers: nothing is left for data.")
+        unused = sum(self.guard_subcarriers) + int(self.dc_null)
+        if unused >= self.num_subcarriers:
+            limit = self.num_subcarriers - 1
+            raise ValueError(
+                f"guard_subcarriers: nothing left for data, got {unused} unused, expected <= {limit}."
+            )
         return self
 
 

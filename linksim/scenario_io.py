@@ -295,7 +295,9 @@ def _line(model: type[BaseModel], error: Any, path: str) -> str:
     if kind == "union_tag_not_found":
         return f"{prefix}kind: missing, got nothing, expected a key 'kind' that says what this block is."
     if kind == "value_error":
-        return f"{prefix}{error['ctx']['error']}"
+        message = str(error["ctx"]["error"])
+        names_a_field = re.match(r"[a-z_.]+: ", message) is not None
+        return f"{path}.{message}" if path and names_a_field else f"{prefix}{message}"
     if kind in ("float_type", "int_type") and isinstance(got, str):
         cure = " Write the number without quotes or unit; the unit is in the name of the key."
         return f"{prefix}not a number, got the text {got!r}, expected a number.{cure}"

@@ -212,7 +212,11 @@ class Trainer:
         codec = build_codec(self.spec.codec)
         if isinstance(codec, LeanCodec) and getattr(self.spec.codec, "klt_start", False):
             log.info("fitting the block KLT of %d pictures", len(self.photographs.training))
-            klt = fit_block_klt(self.photographs.training, self.spec.codec.latent_channels)
+            try:
+                klt = fit_block_klt(self.photographs.training, self.spec.codec.latent_channels)
+            except ValueError as problem:
+                cure = "Use more pictures, or set train.codec.klt_start: false."
+                raise ImageError(f"images: {problem} {cure}") from None
             codec.start_from_klt(klt)
         assert isinstance(codec, nn.Module)
         return codec.train()

@@ -27,8 +27,7 @@ __all__ = ["LinearAnalogCodec", "waterfill"]
 SCALE_BITS = 6
 SCALE_STEP_DB = 0.25
 SCALE_REPEATS = 16
-# The blind mode shifts the last coefficient by a constant known to the receiver that takes this share of
-# power.
+# The blind mode adds a checkerboard that the receiver knows to the weakest coefficient: its share of power.
 OFFSET_SHARE = 0.01
 
 
@@ -60,13 +59,24 @@ def waterfill(variance: Tensor, noise: float, power: float) -> Tensor:
     return (level[k] * root - noise).clamp_min(0.0)
 
 
+def _checkerboard(layout: SymbolLayout) -> Tensor:
+    """[h, w] of +1 and -1."""
+    rows, cols = torch.arange(layout.rows)[:, None], torch.arange(layout.cols)
+    return (1 - 2 * ((rows + cols) % 2)).float()
+
+
 class LinearAnalogCodec:
     """Block KLT coefficients sent as analog symbols.
 
     The symbols of an image are scaled to unit mean power, so the receiver needs one scale per image:
 
     * ``scale="sent"``: 6 bits in 96 of the n symbols, BPSK with 16 repetitions, over the same channel;
-    * ``scale="blind"``: estimated from a known offset of the last coefficient, which takes 1% of the power.
+    * ``scale="blind"``: estimated from a known checkerboard on the weakest coefficient, 1% of the power.
+    Blocks
+      that are neighbours resemble each other, so next to nothing of the picture looks like a checkerboard.
+
+    Coefficient 2i shares its complex symbols with coefficient 2i + 1, so what a short frame leaves out is
+    weakest.
 
     Args:
         klt: transform fitted on a training set.
@@ -108,8 +118,8 @@ class LinearAnalogCodec:
             )
         return SymbolLayout(channels, rows, cols, num_symbols=budget, num_header=header)
 
-    def _gains(self, channels: int, snr_db: Tensor) -> tuple[Tensor, Tensor]:
-        """Amplitude gains [B, c, 1, 1] and the constant offset [B] added to the last coefficient."""
+    def _gains(self, channels: int, snr_db: Tensor) -> tuple[Tensor, float]:
+        """Amplitude gains [B, c, 1, 1] and the amplitude of the checkerboard on the last coefficient."""
         variance = self.klt.variance[:channels]
         share = 1.0 - (OFFSET_SHARE if self.scale == "blind" else 0.0)
         rows = []
@@ -118,7 +128,7 @@ class LinearAnalogCodec:
             rows.append((power / variance.double()).sqrt())
         gains = torch.stack(rows).to(variance)
         offset = math.sqrt(OFFSET_SHARE * 0.5 * channels) if self.scale == "blind" else 0.0
-        return gains[:, :, None, None], torch.full((len(rows),), offset)
+        return gains[:, :, None, None], offset
 
     def _snr(self, csit: Csit | None, batch: int) -> Tensor:
         return torch.full((batch,), self.design_snr_db) if csit is None else csit.snr_db.detach().cpu()
@@ -127,7 +137,8 @@ class LinearAnalogCodec:
         """Symbols [B, n] complex of images [B, 3, H, W] in [0, 1]; ``csit`` as reported, or None."""
         gains, offset = self._gains(layout.channels, self._snr(csit, image.shape[0]))
         z = self.klt.analyse(image, layout.channels) * gains.to(image)
-        z[:, -1] += offset.to(image)[:, None, None]
+        z[:, -1] += offset * _checkerboard(layout).to(image)
+        z = torch.cat([z[:, 0::2], z[:, 1::2]], dim=1)  # the layout pairs channel i with i + c/2
         if self.scale == "blind":
             return layout.to_symbols(z)
         return layout.to_symbols(z, self._header(z, layout))
@@ -158,18 +169,18 @@ class LinearAnalogCodec:
         """
         x_hat, no_eff = equalize(received, "zf")
         gains, offset = self._gains(layout.channels, self._snr(csit, x_hat.shape[0]))
-        gains, offset = gains.to(no_eff), offset.to(no_eff)
-        pair_noise = layout.to_pair_map(no_eff, fill=float("inf"))
-        noise = torch.cat([pair_noise, pair_noise], dim=1) / 2
-        latent = layout.to_map(x_hat)
+        gains = gains.to(no_eff)
+        noise = layout.to_pair_map(no_eff, fill=float("inf")).repeat_interleave(2, dim=1) / 2
+        latent = torch.stack(layout.to_map(x_hat).chunk(2, dim=1), dim=2).flatten(1, 2)
+        board = _checkerboard(layout).to(no_eff)
         if self.scale == "sent":
             scale = self._read_scale(received, layout)
         else:
             weight = 1 / noise[:, -1]
-            mean = (weight * latent[:, -1]).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1e-12)
-            scale = offset / mean.clamp_min(0.05 * float(offset[0]))
+            mean = (weight * board * latent[:, -1]).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1e-12)
+            scale = offset / mean.clamp_min(0.05 * offset)
         gains = gains / scale[:, None, None, None]
-        latent[:, -1] -= (offset / scale)[:, None, None]
+        latent[:, -1] -= (offset / scale)[:, None, None] * board
         variance = self.klt.variance[: layout.channels].to(no_eff)[:, None, None]
         weight = gains * variance / (gains.square() * variance + noise)
         coefficients = torch.where(torch.isfinite(noise), weight * latent, torch.zeros_like(latent))

@@ -1,0 +1,27 @@
+"""Fixtures for all tests: no user cache, no downloads."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _private_cache(tmp_path_factory):
+    """Streams, weights and hub files of the user are neither read nor written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LINKSIM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+        patch.delenv("LINKSIM_WEIGHTS", raising=False)
+        yield
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Any attempt to reach the network fails at once."""
+    import socket
+
+    def refuse(*arguments, **keywords):
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)

@@ -1,0 +1,222 @@
+"""Layouts, CSI embedding, the linear code, the lean network, and DiffJSCC's CNN against its reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from channels.awgn import AwgnChannel
+from channels.flat_fading import FlatFadingChannel
+from channels.types import ChannelUses, Csi, Csit, Received
+from linksim import zoo
+from linksim.build import load_codec
+from linksim.images import SkimageImages
+from linksim.jscc.block_klt import BlockKlt, fit_block_klt
+from linksim.jscc.cnn_yang2024 import load_authors_checkpoint
+from linksim.jscc.csi_embedding import csi_vector, effective_snr_db
+from linksim.jscc.layout import SymbolLayout
+from linksim.jscc.linear_analog import LinearAnalogCodec, waterfill
+from linksim.link import run_link
+from linksim.metrics.distortion import psnr
+from linksim.schemes.jscc import JsccScheme
+
+REFERENCE = Path(__file__).parent.parent / "data" / "diffjscc_tiny"
+
+
+@pytest.fixture(scope="module")
+def photographs() -> torch.Tensor:
+    images = SkimageImages(["astronaut", "coffee"])
+    return torch.stack([images[n][:, :256, 128:384] for n in images.names]).float() / 255
+
+
+# ------------------------------------------------------------------------------------------ DiffJSCC
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, torch.Tensor]:
+    return load_file(str(REFERENCE / "expected.safetensors"))
+
+
+def as_complex(t: torch.Tensor) -> torch.Tensor:
+    return torch.view_as_complex(t.contiguous()).flatten(1)
+
+
+def test_cnn_yang2024_equals_the_authors_activations(expected):
+    """Latent, symbols and initial reconstruction within 1e-5, from the authors' own file format."""
+    codec = load_authors_checkpoint(REFERENCE)
+    told = Csit(expected["snr_db"][:, 0])
+    layout = codec.layout(64, 128, 64)
+    torch.testing.assert_close(
+        codec.latent(expected["image"], told), expected["jscc_latent"], atol=1e-5, rtol=0
+    )
+    symbols = codec.encode(expected["image"], layout, told)
+    torch.testing.assert_close(symbols, as_complex(expected["tx_symbols_re_im"]), atol=1e-5, rtol=0)
+    y = symbols + as_complex(expected["noise_re_im"])
+    torch.testing.assert_close(y, as_complex(expected["equalized_re_im"]), atol=1e-5, rtol=0)
+    no = 10 ** (-expected["snr_db"] / 10)
+    received = Received(y, Csi(torch.ones_like(y), no, torch.zeros_like(no)), ChannelUses(64))
+    image = codec.decode(received, layout, None)
+    torch.testing.assert_close(image, expected["initial_reconstruction"], atol=1e-5, rtol=0)
+
+
+def test_authors_folder_is_a_checkpoint_like_any_other():
+    assert load_codec(str(REFERENCE)).config.latent_channels == 4
+
+
+def test_snr_h_codec_needs_perfect_transmitter_csi_and_one_gain(photographs):
+    from tests.contracts.schemes import SCHEMES
+
+    scheme = SCHEMES["cnn-snr_h"]()
+    scheme.csit = "average_snr"
+    snr_db = torch.full((2,), 10.0)
+    with pytest.raises(ValueError, match="csit: perfect"):
+        run_link(scheme, FlatFadingChannel(), photographs, snr_db, [1, 2], 64 * 256)
+    scheme.csit = "perfect"
+    with pytest.raises(ValueError, match="varies within an image"):
+        run_link(scheme, FlatFadingChannel(coherence_symbols=64), photographs, snr_db, [1, 2], 64 * 256)
+
+
+# ------------------------------------------------------------------------------------ layout and CSI
+
+
+def test_layout_pairs_channel_i_with_i_plus_half():
+    z = torch.arange(4 * 2 * 3, dtype=torch.float32).view(1, 4, 2, 3)
+    layout = SymbolLayout(4, 2, 3)
+    symbols = layout.to_symbols(z)
+    scale = (symbols.abs().square().mean()).item()
+    assert scale == pytest.approx(1)
+    ratio = symbols / torch.complex(z[:, :2], z[:, 2:]).flatten(1)
+    torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))
+    back = layout.to_map(symbols)
+    torch.testing.assert_close(back / back[0, 3, 1, 2], z / z[0, 3, 1, 2])
+
+
+@pytest.mark.parametrize(("total", "header"), [(24, 0), (20, 0), (30, 6), (10, 3)])
+def test_layout_round_trip_with_header_and_tail(total, header):
+    layout = SymbolLayout(4, 3, 4, num_symbols=total, num_header=header)
+    z = torch.randn(2, 4, 3, 4, generator=torch.Generator().manual_seed(1))
+    bits = torch.full((2, header), 1 + 0j) if header else None
+    symbols = layout.to_symbols(z, bits)
+    assert symbols.shape == (2, total)
+    if header:
+        torch.testing.assert_close(layout.header(symbols), bits)
+    sent = layout.to_pair_map(torch.ones(2, total)).flatten(1) > 0
+    assert int(sent.sum()) == 2 * min(total - header, 24)
+    back = layout.to_map(symbols)
+    mask = layout.to_pair_map(torch.ones(2, total)).repeat(1, 2, 1, 1)
+    assert bool((back[mask == 0] == 0).all())
+    scale = (back * mask).norm() / (z * mask).norm()
+    for i in range(2):
+        one = (back[i] * mask[i]).norm() / (z[i] * mask[i]).norm()
+        torch.testing.assert_close(back[i] * mask[i], one * z[i] * mask[i])
+    assert scale > 0
+
+
+def test_layout_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match="not even"):
+        SymbolLayout(3, 2, 2)
+    with pytest.raises(ValueError, match="more than the latent map fills"):
+        SymbolLayout(4, 2, 2, num_symbols=9)
+    with pytest.raises(ValueError, match="latent map: wrong shape"):
+        SymbolLayout(4, 2, 2).to_symbols(torch.zeros(1, 4, 2, 3))
+
+
+def test_effective_snr_is_the_snr_on_awgn_and_below_the_mean_on_fading():
+    x = torch.ones(1, 4000, dtype=torch.complex64)
+    on_awgn = AwgnChannel()(x, torch.tensor([7.0]), [1]).csi
+    assert effective_snr_db(on_awgn).item() == pytest.approx(7.0, abs=1e-4)
+    faded = FlatFadingChannel(coherence_symbols=1)(x, torch.tensor([7.0]), [1]).csi
+    assert 4.5 < effective_snr_db(faded).item() < 6.5
+    assert csi_vector(on_awgn, "snr_h").tolist() == [[pytest.approx(7.0, abs=1e-4), 1.0, 0.0]]
+
+
+# ------------------------------------------------------------------------------------- linear code
+
+
+def test_waterfilling_is_optimal_against_random_allocations():
+    variance = torch.tensor([8.0, 3.0, 1.0, 0.3, 0.05])
+    power = waterfill(variance, noise=0.5, power=0.5)
+    assert power.mean().item() == pytest.approx(0.5)
+    assert power[-1] == 0
+
+    def distortion(p: torch.Tensor) -> float:
+        return float((variance.double() / (1 + p / 0.5)).sum())
+
+    rng = torch.Generator().manual_seed(1)
+    for _ in range(300):
+        other = torch.rand(5, generator=rng, dtype=torch.float64)
+        assert distortion(power) <= distortion(other / other.mean() * 0.5) + 1e-12
+
+
+def test_klt_is_orthonormal_and_finds_the_main_axis():
+    gen = torch.Generator().manual_seed(2)
+    direction = torch.nn.functional.normalize(torch.randn(48, generator=gen), dim=0)
+    blocks = (
+        0.5
+        + 0.2 * torch.randn(4000, 1, generator=gen) * direction
+        + 0.01 * torch.randn(4000, 48, generator=gen)
+    )
+    image = blocks.clamp(0, 1).view(50, 80, 3, 4, 4).permute(2, 0, 3, 1, 4).reshape(3, 200, 320)
+    klt = fit_block_klt([(image * 255).round().to(torch.uint8)], 48, size=4)
+    torch.testing.assert_close(klt.basis @ klt.basis.T, torch.eye(48), atol=1e-4, rtol=0)
+    assert abs(float(klt.basis[0] @ direction)) > 0.99
+    picture = image[None]
+    torch.testing.assert_close(klt.synthesise(klt.analyse(picture, 48)), picture, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("scale", ["sent", "blind"])
+def test_linear_code_reaches_the_distortion_that_theory_predicts(scale, photographs):
+    """Noise-free, all coefficients sent: what is left is the energy outside of the basis and scale errors."""
+    klt = BlockKlt.load(zoo.asset("block-klt-16.safetensors"))
+    scheme = JsccScheme("linear", LinearAnalogCodec(klt, scale=scale))
+    with torch.no_grad():
+        snr = torch.full((2,), 60.0)
+        image = run_link(scheme, AwgnChannel(), photographs, snr, [1, 2], 8 * 256).reconstruction.image
+    kept = klt.synthesise(klt.analyse(photographs, 16)).clamp(0, 1)
+    loss = psnr(kept, photographs) - psnr(image, photographs)
+    assert bool((loss < 0.4).all()), loss
+
+
+def test_sent_scale_survives_noise_and_blind_scale_is_close(photographs):
+    klt = BlockKlt.load(zoo.asset("block-klt-16.safetensors"))
+    values = {}
+    for scale in ("sent", "blind"):
+        scheme = JsccScheme("linear", LinearAnalogCodec(klt, scale=scale))
+        with torch.no_grad():
+            snr = torch.full((2,), 0.0)
+            image = run_link(scheme, AwgnChannel(), photographs, snr, [1, 2], 8 * 256).reconstruction.image
+        values[scale] = float(psnr(image, photographs).mean())
+    assert min(values.values()) > 15
+    assert abs(values["sent"] - values["blind"]) < 1
+
+
+# ------------------------------------------------------------------------------------- lean network
+
+
+def test_bundled_network_beats_the_linear_code_it_started_from(photographs):
+    klt = BlockKlt.load(zoo.asset("block-klt-16.safetensors"))
+    lean = JsccScheme("lean", load_codec("lean-awgn-1-96"))
+    linear = JsccScheme("linear", LinearAnalogCodec(klt))
+    for snr_db, margin in ((1.0, 2.0), (10.0, 1.0)):
+        with torch.no_grad():
+            snr = torch.full((2,), snr_db)
+            values = [
+                float(psnr(run_link(s, AwgnChannel(), photographs, snr, [1, 2], 8 * 256).reconstruction.image,
+                           photographs).mean())
+                for s in (lean, linear)
+            ]  # fmt: skip
+        assert values[0] > values[1] + margin
+
+
+def test_lean_network_works_without_transmitter_knowledge(photographs):
+    codec = load_codec("lean-awgn-1-96")
+    values = []
+    for csit in ("average_snr", "none"):
+        with torch.no_grad():
+            snr = torch.full((2,), 4.0)
+            out = run_link(JsccScheme("l", codec, csit), AwgnChannel(), photographs, snr, [1, 2], 8 * 256)
+        values.append(float(psnr(out.reconstruction.image, photographs).mean()))
+    assert values[0] - 1.0 < values[1]

@@ -1,0 +1,159 @@
+"""Metrics against independent references."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+from linksim.images import SkimageImages, round_to_uint8
+from linksim.metrics.base import MetricUnavailable
+from linksim.metrics.distortion import MsSsim, Psnr, ms_ssim, psnr, ssim
+from linksim.metrics.errors import Ber, Bler
+from linksim.metrics.perceptual import Lpips, load_lpips
+from linksim.zoo import BACKBONES
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    image = SkimageImages(["coffee"])["coffee"][None, :, :256, :320].float() / 255
+    x = torch.cat([image, image.flip(3)])
+    noise = (
+        torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+        * torch.tensor([0.02, 0.2])[:, None, None, None]
+    )
+    return round_to_uint8(x + noise).float() / 255, x
+
+
+def numpy(image: torch.Tensor):
+    return image.permute(1, 2, 0).double().numpy()
+
+
+def test_psnr_equals_skimage_per_image(pair):
+    expected = [
+        peak_signal_noise_ratio(numpy(b), numpy(a), data_range=1.0) for a, b in zip(*pair, strict=True)
+    ]
+    torch.testing.assert_close(psnr(*pair), torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=0)
+
+
+def test_ssim_equals_skimage(pair):
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
+    expected = [
+        structural_similarity(numpy(b), numpy(a), channel_axis=2, **options)
+        for a, b in zip(*pair, strict=True)
+    ]
+    torch.testing.assert_close(ssim(*pair), torch.tensor(expected, dtype=torch.float64), rtol=1e-6, atol=0)
+
+
+def test_ms_ssim_equals_torchmetrics(pair):
+    for a, b in zip(*pair, strict=True):
+        expected = multiscale_structural_similarity_index_measure(
+            a[None].double(),
+            b[None].double(),
+            data_range=1.0,
+            gaussian_kernel=True,
+            sigma=1.5,
+            kernel_size=11,
+        )
+        ours = ms_ssim(a[None].double(), b[None].double())
+        torch.testing.assert_close(ours, expected.double()[None], rtol=5e-3, atol=0)
+
+
+def test_metrics_are_per_image_and_differentiable(pair):
+    x_hat, x = pair
+    for metric in (psnr, ssim, ms_ssim):
+        whole = metric(x_hat, x)
+        assert whole.shape == (2,)
+        torch.testing.assert_close(whole[1:], metric(x_hat[1:], x[1:]))
+        leaf = x_hat.clone().requires_grad_()
+        metric(leaf, x).sum().backward()
+        assert leaf.grad.abs().sum() > 0
+
+
+def test_identical_images(pair):
+    x = pair[1]
+    assert bool((Psnr()(x, x) == 100).all())
+    torch.testing.assert_close(ssim(x, x), torch.ones(2, dtype=torch.float64))
+    torch.testing.assert_close(MsSsim()(x, x), torch.ones(2, dtype=torch.float64))
+
+
+def test_shapes_do_not_broadcast(pair):
+    x_hat, x = pair
+    with pytest.raises(ValueError, match="wrong shape"):
+        psnr(x_hat[:, :1], x)
+    with pytest.raises(ValueError, match="image too small"):
+        ms_ssim(x_hat[:, :, :100], x[:, :, :100])
+
+
+def test_rounding_clips_and_rounds_half_to_even():
+    values = torch.tensor([-0.2, 0.0, 0.5 / 255, 1.5 / 255, 0.999, 1.7])
+    assert round_to_uint8(values).tolist() == [0, 0, 0, 2, 255, 255]
+
+
+def test_error_counts():
+    true = torch.tensor([[0, 1, 1, 0], [1, 1, 1, 1]], dtype=torch.uint8)
+    hat = torch.tensor([[0, 1, 0, 1], [1, 1, 1, 1]], dtype=torch.uint8)
+    errors, trials = Ber()(hat, true)
+    assert (errors.tolist(), trials.tolist()) == ([2, 0], [4, 4])
+    errors, trials = Bler()(hat, true)
+    assert (errors.tolist(), trials.tolist()) == ([1, 0], [1, 1])
+    with pytest.raises(ValueError, match="ber: wrong shape"):
+        Ber()(hat[:, :3], true)
+
+
+@pytest.fixture
+def random_squeeze(tmp_path, monkeypatch):
+    """Random feature weights in the user's folder: the loading path without the real file."""
+    import torchvision
+
+    torch.manual_seed(3)
+    model = torchvision.models.squeezenet1_1(weights=None)
+    folder = tmp_path / "weights" / "sub"
+    folder.mkdir(parents=True)
+    torch.save(model.state_dict(), folder / BACKBONES["squeeze"].file)
+    monkeypatch.setenv("LINKSIM_WEIGHTS", str(tmp_path / "weights"))
+    return model, folder / BACKBONES["squeeze"].file
+
+
+def test_lpips_loads_torchvision_features_into_its_slices(random_squeeze, pair):
+    model, path = random_squeeze
+    metric = Lpips("squeeze")
+    loaded, _ = load_lpips("squeeze")
+    torch.testing.assert_close(loaded.net.slice1[0].weight, model.features[0].weight)
+    last = dict(loaded.net.slice7.named_parameters())["12.expand3x3.weight"]
+    torch.testing.assert_close(last, model.features[12].expand3x3.weight)
+    x_hat, x = pair
+    values = metric(x_hat, x)
+    assert values.shape == (2,)
+    assert bool((metric(x, x) == 0).all())
+    assert values[1] > values[0] > 0
+    assert metric.info.name == "lpips_squeeze"
+    leaf = x_hat.clone().requires_grad_()
+    metric.loss(leaf, x).sum().backward()
+    assert leaf.grad.abs().sum() > 0
+    assert path.name.startswith("squeezenet1_1-")
+
+
+def test_lpips_with_broken_or_missing_weights_says_the_cure(random_squeeze, no_network):
+    _, path = random_squeeze
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(MetricUnavailable, match="cannot be read"):
+        Lpips("squeeze")
+    torch.save({"0.weight": torch.zeros(3)}, path)
+    with pytest.raises(MetricUnavailable, match="lacks"):
+        Lpips("squeeze")
+    path.unlink()
+    with pytest.raises(MetricUnavailable, match="LINKSIM_WEIGHTS"):
+        Lpips("squeeze")
+
+
+@pytest.mark.skipif(
+    "LINKSIM_REAL_WEIGHTS" not in os.environ, reason="set LINKSIM_REAL_WEIGHTS to a weights folder"
+)
+def test_lpips_squeeze_with_real_weights(monkeypatch, pair):
+    monkeypatch.setenv("LINKSIM_WEIGHTS", os.environ["LINKSIM_REAL_WEIGHTS"])
+    values = Lpips("squeeze")(*pair)
+    assert 0 < values[0] < values[1] < 1.5

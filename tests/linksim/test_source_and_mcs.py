@@ -1,0 +1,172 @@
+"""Quality search under a byte budget, the stream cache, the payload, and the link-adaptation table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from channels.awgn import AwgnChannel
+from linksim.calibrate import measure_channel, measure_quality, merge
+from linksim.digital.hevc import CodecError
+from linksim.digital.mcs import MCS_TABLE_1, Calibration, CalibrationError, McsCurve, best_mcs
+from linksim.digital.source_codec import PillowCodec, QualitySearch, StreamCache, make_source_codec
+from linksim.images import SkimageImages, image_digest
+from linksim.schemes.separation import pack, stream_budget, unpack
+
+
+@pytest.fixture(scope="module")
+def picture() -> tuple[np.ndarray, str]:
+    image = SkimageImages(["chelsea"])["chelsea"][:, 50:146, 100:228]
+    return image.permute(1, 2, 0).contiguous().numpy(), image_digest(image)
+
+
+class Counting:
+    """A codec that counts what it encodes."""
+
+    def __init__(self, codec) -> None:
+        self._codec, self.encoded = codec, []
+
+    def __getattr__(self, name):
+        return getattr(self._codec, name)
+
+    def encode(self, rgb, quality):
+        self.encoded.append(quality)
+        return self._codec.encode(rgb, quality)
+
+
+@pytest.mark.parametrize("codec", ["bpg", *(c for c in ("jpeg", "webp", "avif") if PillowCodec.available(c))])
+def test_best_quality_fits_and_is_the_best_of_its_neighbourhood(codec, picture, tmp_path):
+    rgb, digest = picture
+    search = QualitySearch(make_source_codec(codec, "420"), StreamCache(tmp_path))
+    for budget in (700, 1500, 4000):
+        best = search.best(rgb, digest, budget)
+        if best is None:
+            worst = search.codec.qualities[-1]
+            assert len(search.stream(rgb, digest, worst)) > budget
+            continue
+        stream, quality = best
+        assert len(stream) <= budget
+        at = search.codec.qualities.index(quality)
+        for better in search.codec.qualities[max(at - 2, 0) : at]:
+            assert len(search.stream(rgb, digest, better)) > budget
+        assert search.decode(stream, rgb.shape[:2]).shape == rgb.shape
+
+
+def test_nothing_fits_an_impossible_budget(picture, tmp_path):
+    search = QualitySearch(make_source_codec("bpg", "420"), StreamCache(tmp_path))
+    assert search.best(*picture, 20) is None
+
+
+def test_second_search_reads_the_disk_and_a_damaged_entry_is_coded_again(picture, tmp_path):
+    first = QualitySearch(make_source_codec("bpg", "420"), StreamCache(tmp_path))
+    expected = first.best(*picture, 1500)
+    counting = Counting(make_source_codec("bpg", "420"))
+    assert QualitySearch(counting, StreamCache(tmp_path)).best(*picture, 1500) == expected
+    assert counting.encoded == []
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            path.write_bytes(data[: len(data) // 2])
+    assert QualitySearch(counting, StreamCache(tmp_path)).best(*picture, 1500) == expected
+    assert counting.encoded
+
+
+def test_cache_that_cannot_be_written_is_done_without(picture):
+    search = QualitySearch(
+        make_source_codec("jpeg", "420"), StreamCache(__import__("pathlib").Path("/proc/nowhere"))
+    )
+    assert search.best(*picture, 4000) is not None
+
+
+def test_webp_444_is_refused():
+    with pytest.raises(ValueError, match="WebP has none but 4:2:0"):
+        make_source_codec("webp", "444")
+
+
+@pytest.mark.parametrize("length", [0, 1, 127, 128, 5000, 16383, 16384, 60000])
+def test_payload_round_trip(length):
+    stream = bytes(range(256)) * 300
+    for size in (length + 3, length + 50):
+        bits = pack(stream[:length], size)
+        assert bits.shape == (8 * size,)
+        assert unpack(bits) == stream[:length]
+
+
+def test_stream_budget_leaves_room_for_the_length_field():
+    for size in (1, 2, 128, 129, 130, 16385, 16387, 40000):
+        budget = stream_budget(size)
+        pack(b"x" * budget, size)
+        with pytest.raises(ValueError, match="stream too long"):
+            pack(b"x" * (budget + 1), size)
+
+
+def test_impossible_length_is_a_codec_error():
+    for data in (b"\xff\xff\xff", b"\x7f" + bytes(20), b""):
+        with pytest.raises(CodecError, match="length field"):
+            unpack(np.unpackbits(np.frombuffer(data, np.uint8)))
+
+
+# -------------------------------------------------------------------------------- link adaptation
+
+
+def test_bler_is_interpolated_between_points_and_certain_below():
+    curve = McsCurve(mcs=3, snr_db=(0.0, 1.0, 2.0), errors=(100, 50, 0), blocks=(100, 100, 100))
+    assert curve.bler(-5) == 1
+    assert curve.bler(1.0) == pytest.approx(0.5, abs=0.01)
+    assert curve.bler(0.5) > curve.bler(1.0) > curve.bler(1.5) > curve.bler(2.0)
+    assert curve.bler(30) == pytest.approx(0.5 / 101)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> Calibration:
+    """A real calibration, small: four MCS, 24 frames of 600 uses, two pictures."""
+    images = SkimageImages(["coffee", "rocket"])
+    pictures = [images[n][:, :96, :128] for n in images.names]
+    search = QualitySearch(make_source_codec("bpg", "420"), StreamCache(tmp_path_factory.mktemp("streams")))
+    subset = [MCS_TABLE_1[i] for i in (2, 6, 12, 20)]
+    channel = measure_channel(AwgnChannel(), {"kind": "awgn"}, 600, num_frames=24, table=subset)
+    return merge(None, [channel], [measure_quality(search, pictures, "two photographs")], "a test")
+
+
+def test_measured_thresholds_rise_with_the_mcs_and_lie_above_capacity(table):
+    midpoints = []
+    for curve in table.channels[0].curves:
+        share = np.array(curve.errors) / np.array(curve.blocks)
+        assert np.all(np.diff(share) <= 0), "block error rate must fall with the SNR"
+        midpoint = float(np.interp(0.5, share[::-1], curve.snr_db[::-1]))
+        capacity_db = 10 * np.log10(2 ** MCS_TABLE_1[curve.mcs].efficiency - 1)
+        assert capacity_db < midpoint < capacity_db + 4
+        midpoints.append(midpoint)
+    assert midpoints == sorted(midpoints)
+
+
+def test_choice_follows_the_snr_and_is_robust_at_the_threshold(table):
+    channel, quality = table.channels[0], table.quality[0]
+    assert quality.psnr_db == tuple(sorted(quality.psnr_db))
+    chosen = [best_mcs(channel, quality, float(s), 0.3, 0.001).index for s in range(-6, 20)]
+    assert chosen == sorted(chosen)
+    assert set(chosen) == {2, 6, 12, 20}
+    for snr_db, index in zip(range(-6, 20), chosen, strict=True):
+        curve = next(c for c in channel.curves if c.mcs == index)
+        if snr_db > 0:
+            assert curve.bler(float(snr_db)) < 0.2, "a grey picture costs more than a lower rate"
+
+
+def test_table_round_trip_merge_and_unknown_channel(table, tmp_path):
+    path = tmp_path / "table.json"
+    table.save(path)
+    assert Calibration.load(path) == table
+    again = merge(table, table.channels, table.quality, "again")
+    assert len(again.channels) == len(again.quality) == 1
+    with pytest.raises(CalibrationError, match="linksim calibrate"):
+        table.channel({"kind": "rayleigh"}, 600)
+    with pytest.raises(CalibrationError, match="no quality curve"):
+        table.quality_of("jpeg-420")
+
+
+def test_draws_are_the_same_at_every_snr(table):
+    """A frame that decodes at an SNR decodes above it, because its fade and noise are the same."""
+    again = measure_channel(AwgnChannel(), {"kind": "awgn"}, 600, num_frames=24, table=[MCS_TABLE_1[6]])
+    assert again.curves[0] == next(c for c in table.channels[0].curves if c.mcs == 6)
+    torch.testing.assert_close(torch.tensor(again.curves[0].blocks).float().std(), torch.tensor(0.0))

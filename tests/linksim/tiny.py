@@ -1,0 +1,31 @@
+"""A scenario that runs in a second or two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+TINY = """
+schema_version: 1
+name: tiny
+seed: 7
+images: {kind: skimage, names: [astronaut, coffee], crop: 64}
+bandwidth: {data_ratio: 1/12}
+channels:
+  - {kind: awgn}
+  - {kind: rayleigh, coherence_symbols: 128, csi: {kind: lmmse, pilots_per_block: 2}}
+sweep: {snr_db: [2, 14], trials: 2}
+schemes:
+  - {kind: linear_analog, name: linear}
+  - {kind: separation, name: bpg, mcs: 6}
+  - {kind: uncoded, name: qpsk, bits_per_symbol: 2}
+  - {kind: capacity_bound, name: bound}
+metrics: [psnr, ssim, ber, bler]
+batch_size: 3
+"""
+
+
+def write(folder: Path, text: str = TINY, name: str = "tiny.yaml") -> str:
+    """Write a scenario file; returns its path."""
+    path = folder / name
+    path.write_text(text)
+    return str(path)

@@ -1,0 +1,201 @@
+"""The architecture, enforced: allowed imports, files that own a thing, no utility drawers, sizes."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# module (or package prefix ending in a dot) -> project modules it may import. Order: leaves first.
+CHANNEL_LEAVES = {
+    "channels.types",
+    "channels.units",
+    "channels.checks",
+    "channels.seeding",
+    "channels.arithmetic",
+}
+ALLOWED: dict[str, set[str]] = {
+    "channels.types": set(),
+    "channels.units": set(),
+    "channels.checks": set(),
+    "channels.arithmetic": set(),
+    "channels.seeding": set(),
+    "channels.base": CHANNEL_LEAVES,
+    "channels.awgn": CHANNEL_LEAVES | {"channels.base"},
+    "channels.flat_fading": CHANNEL_LEAVES | {"channels.base"},
+    "channels.delay_models": CHANNEL_LEAVES | {"channels.base"},
+    "channels.estimation": CHANNEL_LEAVES | {"channels.base"},
+    "channels.equalization": CHANNEL_LEAVES,
+    "channels.ofdm": CHANNEL_LEAVES | {"channels.base", "channels.estimation", "channels.delay_models"},
+    # linksim, from left to right of the pipeline
+    "linksim": set(),
+    "linksim.scenario": set(),
+    "linksim.scenario_io": {"linksim.scenario"},
+    "linksim.zoo": set(),
+    "linksim.optim": set(),
+    "linksim.images": {"channels.checks"},
+    "linksim.checkpoints": {"channels.checks", "linksim.scenario"},
+    "linksim.metrics.": {"channels.checks", "channels.units", "linksim.metrics.", "linksim.zoo"},
+    "linksim.digital.": {"channels.types", "channels.units", "channels.checks", "channels.seeding", "linksim.digital."},
+    "linksim.jscc.": {"channels.types", "channels.units", "channels.checks", "channels.equalization", "linksim.jscc."},
+    "linksim.schemes.": {
+        "channels.types", "channels.checks", "channels.equalization", "linksim.schemes.base", "linksim.digital.",
+        "linksim.jscc.", "linksim.images",
+    },
+    "linksim.link": {"channels.base", "channels.types", "channels.units", "channels.checks", "linksim.schemes.base"},
+    "linksim.build": {
+        "channels.", "linksim", "linksim.scenario", "linksim.zoo", "linksim.checkpoints", "linksim.images",
+        "linksim.metrics.", "linksim.digital.", "linksim.jscc.", "linksim.schemes.",
+    },
+    "linksim.results": {"channels.checks", "linksim.scenario_io"},
+    "linksim.statistics": {"linksim.results"},
+    "linksim.runner": {
+        "channels.base", "channels.checks", "channels.seeding", "linksim", "linksim.build", "linksim.images",
+        "linksim.link", "linksim.results", "linksim.scenario", "linksim.scenario_io", "linksim.schemes.base",
+        "linksim.statistics",
+    },
+    "linksim.train": {
+        "channels.base", "channels.checks", "channels.seeding", "linksim.build", "linksim.checkpoints",
+        "linksim.images", "linksim.jscc.", "linksim.link", "linksim.metrics.", "linksim.optim", "linksim.scenario",
+        "linksim.scenario_io", "linksim.schemes.jscc",
+    },
+    "linksim.calibrate": {
+        "channels.base", "channels.equalization", "channels.seeding", "channels.types", "linksim.digital.",
+        "linksim.images", "linksim.metrics.",
+    },
+    "linksim.figures": {"linksim.results", "linksim.statistics"},
+    "linksim.report": {"linksim.figures", "linksim.results", "linksim.statistics"},
+    "linksim.cli": {"linksim", "linksim."},
+    "linksim.__main__": {"linksim.cli"},
+}  # fmt: skip
+
+# a name that only these modules may use
+OWNERS = {
+    "torch.randn": {"channels.seeding"},
+    "torch.rand": {"channels.flat_fading"},
+    "torch.manual_seed": {"linksim.train"},
+    "torch.fft": set(),
+    "sys.exit": set(),
+    "SystemExit": {"linksim.cli"},
+    "print": {"linksim.cli"},
+}
+
+
+def files() -> list[Path]:
+    return sorted([*ROOT.glob("channels/**/*.py"), *ROOT.glob("linksim/**/*.py")])
+
+
+def module_name(path: Path) -> str:
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in files()}
+
+
+def project_imports(tree: ast.AST) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in MODULES else node.module)
+    return {name for name in found if name.split(".")[0] in ("channels", "linksim")}
+
+
+def allowed(module: str) -> set[str]:
+    if module in ALLOWED:
+        return ALLOWED[module]
+    prefix = next((p for p in ALLOWED if p.endswith(".") and module.startswith(p)), None)
+    assert prefix is not None, f"{module} has no place in tests/test_layers.py"
+    return ALLOWED[prefix]
+
+
+def is_allowed(imported: str, rules: set[str]) -> bool:
+    return imported in rules or any(r.endswith(".") and imported.startswith(r) for r in rules)
+
+
+def forbidden_edges(module: str, source: str) -> list[str]:
+    rules = allowed(module)
+    return sorted(
+        f"{module} -> {name}" for name in project_imports(ast.parse(source)) if not is_allowed(name, rules)
+    )
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.count(".") or m == "linksim"])
+def test_imports_follow_the_design(module):
+    if MODULES[module].name == "__init__.py" and module != "linksim":
+        assert not project_imports(ast.parse(MODULES[module].read_text())), "package files import nothing"
+        return
+    assert forbidden_edges(module, MODULES[module].read_text()) == []
+
+
+def test_the_check_sees_a_forbidden_import():
+    assert forbidden_edges("channels.awgn", "from linksim import link") == ["channels.awgn -> linksim.link"]
+    assert forbidden_edges("linksim.jscc.lean", "from linksim.digital.ldpc import LdpcCode")
+    assert forbidden_edges("linksim.link", "import linksim.runner")
+    assert not forbidden_edges("linksim.schemes.jscc", "from linksim.jscc.layout import SymbolLayout")
+
+
+def _dotted(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{_dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_owned_names_stay_with_their_owner(module):
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Call):
+            name = _dotted(node.func)
+            if name in OWNERS:
+                assert module in OWNERS[name], f"{module}:{node.lineno} calls {name}"
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "channels.units"])
+def test_decibels_are_converted_in_one_file(module):
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if (
+            isinstance(node, ast.BinOp)
+            and isinstance(node.op, ast.Pow)
+            and isinstance(node.left, ast.Constant)
+        ):
+            assert node.left.value not in (10, 10.0), f"{module}:{node.lineno} converts decibels"
+
+
+def test_no_drawer_for_everything():
+    names = {path.stem for path in files()}
+    assert not names & {"utils", "helpers", "common", "misc", "util"}
+
+
+def test_heavy_packages_are_not_imported_by_the_command_line():
+    """``linksim --help`` must answer at once: the command line imports the standard library only."""
+    tree = ast.parse(MODULES["linksim.cli"].read_text())
+    top = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
+    names = {(n.module if isinstance(n, ast.ImportFrom) else n.names[0].name).split(".")[0] for n in top}
+    assert names <= {"__future__", "argparse", "collections", "difflib", "json", "logging", "os", "pathlib", "sys",
+                     "time", "typing"}  # fmt: skip
+
+
+def test_sionna_is_imported_behind_the_fence():
+    """Every module that imports Sionna imports channels.seeding first: the first import reseeds PyTorch."""
+    for module, path in MODULES.items():
+        names = [
+            node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        first = next((i for i, name in enumerate(names) if name and name.split(".")[0] == "sionna"), None)
+        if first is not None and module != "channels.seeding":
+            before = set(names[:first]) | {
+                f"{n.module}.{a.name}"
+                for n in ast.parse(path.read_text()).body
+                if isinstance(n, ast.ImportFrom)
+                for a in n.names
+            }
+            assert "channels.seeding" in before, module
