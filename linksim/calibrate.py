@@ -4,7 +4,7 @@ rate.
 The measurement has its own seeds and training pictures. Its result is a frozen file that scenarios read;
 nothing in a test run ever changes the choice of the MCS.
 
-May import: numpy, torch, linksim.{build, scenario, images, digital, metrics}, channels.
+May import: numpy, torch, linksim.{build, runner, scenario, images, digital, metrics}, channels.
 """
 
 from __future__ import annotations
@@ -20,13 +20,17 @@ from channels.base import ChannelOperator
 from channels.equalization import equalize
 from channels.seeding import item_seed
 from channels.types import Draw
+from linksim import __version__
+from linksim.build import build_channel, calibration_key, make_search
 from linksim.digital.mcs import MCS_TABLE_1, Calibration, ChannelCalibration, Mcs, McsCurve, QualityCurve
 from linksim.digital.source_codec import QualitySearch
 from linksim.digital.transport import Qam, TransportBlock
-from linksim.images import image_digest
+from linksim.images import ImageSet, image_digest
 from linksim.metrics.distortion import psnr
+from linksim.runner import Plan
+from linksim.scenario import SchemeSpec, SeparationSpec, channel_name
 
-__all__ = ["FORMAT", "measure_channel", "measure_quality", "merge"]
+__all__ = ["FORMAT", "calibrate", "measure_channel", "measure_quality", "merge"]
 
 FORMAT = "linksim-mcs-1"
 SNR_GRID_DB = tuple(float(v) for v in np.arange(-12.0, 45.25, 0.5))
@@ -196,3 +200,59 @@ def merge(
         channels=(*fresh(), *channels),
         quality=(*kept, *quality),
     )
+
+
+def calibrate(
+    plan: Plan,
+    table: Calibration | None,
+    *,
+    num_frames: int,
+    pictures: ImageSet | None,
+    num_pictures: int,
+    report: Report = lambda line: None,
+) -> Iterator[Calibration]:
+    """Measure every channel of a scenario and, with calibration pictures, every source codec of it.
+
+    Channels that the table already holds at the same block length with as many frames are kept.
+
+    Args:
+        plan: scenario with its images, whose median number of uses is the block length.
+        table: to extend, or None.
+        num_frames: transport blocks per MCS.
+        pictures: calibration pictures for the quality curves; None keeps those of the table.
+        num_pictures: how many of them, evenly spaced.
+        report: called with lines of progress.
+
+    Yields:
+        The table after each measurement, to be saved at once.
+    """
+    made_with = f"linksim calibrate --frames {num_frames}, linksim {__version__}"
+    if pictures is not None:
+        names = pictures.names[:: max(1, len(pictures) // num_pictures)][:num_pictures]
+        chosen = [pictures[name] for name in names]
+        for source in sorted({x for x in map(source_of, plan.scenario.schemes) if x is not None}):
+            report(f"quality of {source[0]}-{source[1]} over {len(names)} pictures")
+            curve = measure_quality(make_search(*source), chosen, f"{len(names)} training pictures")
+            table = merge(table, [], [curve], made_with)
+            yield table
+    for variant in plan.variants:
+        budgets = sorted(plan.budget(variant, name) for name in plan.images)
+        num_uses = budgets[len(budgets) // 2]
+        for spec in variant.scenario.channels:
+            key = calibration_key(spec)
+            what = f"{channel_name(spec)} {dict(variant.values)}: {num_uses} uses, {num_frames} frames"
+            if table is not None and table.has(key, num_uses, num_frames):
+                report(f"{what}: already in the table")
+                continue
+            report(what)
+            channel = build_channel(spec, torch.device("cpu"))
+            measured = measure_channel(channel, key, num_uses, num_frames=num_frames, report=report)
+            table = merge(table, [measured], [], made_with)
+            yield table
+
+
+def source_of(scheme: SchemeSpec) -> tuple[str, str] | None:
+    """(codec, chroma) of a scheme with a source codec whose MCS is adaptive."""
+    if isinstance(scheme, SeparationSpec) and scheme.mcs == "adaptive":
+        return scheme.source.codec, scheme.source.chroma
+    return None

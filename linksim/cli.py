@@ -95,7 +95,9 @@ def _parser() -> _Parser:
     calibrate.add_argument(
         "--out", type=Path, required=True, help="table (JSON); an existing one is extended"
     )
-    calibrate.add_argument("--frames", type=int, default=200, help="transport blocks per MCS")
+    calibrate.add_argument(
+        "--frames", type=int, default=200, help="transport blocks per MCS (known ones are kept)"
+    )
     calibrate.add_argument(
         "--quality-images", type=Path, nargs="+", metavar="TAR",
         help="tar files of calibration pictures; without, quality curves are kept",
@@ -325,45 +327,26 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _calibrate(args: argparse.Namespace) -> int:
-    import torch
-
-    from linksim import calibrate, zoo
-    from linksim.build import build_channel, calibration_key, make_search
+    from linksim import zoo
+    from linksim.calibrate import calibrate
     from linksim.digital.mcs import Calibration
     from linksim.images import TarImages
     from linksim.runner import make_plan
-    from linksim.scenario import SeparationSpec, channel_name
     from linksim.scenario_io import load_scenario, parse_overrides
 
     scenario = load_scenario(args.scenario, parse_overrides(args.overrides))
     start = args.out if args.out.is_file() else zoo.asset("mcs-calibration.json")
-    old = Calibration.load(start) if start.is_file() else None
-    plan = make_plan(scenario)
-    tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
-    quality = []
-    if args.quality_images:
-        images = TarImages(args.quality_images)
-        names = images.names[:: max(1, len(images) // args.quality_limit)][: args.quality_limit]
-        text = f"{len(names)} of {', '.join(p.name for p in args.quality_images)}"
-        for source in {s.source for s in scenario.schemes if isinstance(s, SeparationSpec)}:
-            tell(f"quality of {source.codec}-{source.chroma} over {text}")
-            search = make_search(source.codec, source.chroma)
-            quality.append(calibrate.measure_quality(search, [images[n] for n in names], text))
-    made_with = f"linksim calibrate --frames {args.frames}, linksim {_version()}"
-    seen: set[str] = set()
-    for variant in plan.variants:
-        budgets = sorted(plan.budget(variant, name) for name in plan.images)
-        num_uses = budgets[len(budgets) // 2]
-        for spec in variant.scenario.channels:
-            key = calibration_key(spec)
-            if (text := json.dumps([key, num_uses], sort_keys=True)) in seen:
-                continue
-            seen.add(text)
-            tell(f"{channel_name(spec)} {dict(variant.values)}: {num_uses} uses, {args.frames} frames")
-            channel = build_channel(spec, torch.device("cpu"))
-            measured = calibrate.measure_channel(channel, key, num_uses, num_frames=args.frames, report=tell)
-            old = calibrate.merge(old, [measured], quality, made_with)
-            old.save(args.out)
+    table = Calibration.load(start) if start.is_file() else None
+    pictures = TarImages(args.quality_images) if args.quality_images else None
+    for step in calibrate(
+        make_plan(scenario),
+        table,
+        num_frames=args.frames,
+        pictures=pictures,
+        num_pictures=args.quality_limit,
+        report=lambda line: print(line, file=sys.stderr, flush=True),
+    ):
+        step.save(args.out)
     print(args.out)
     return 0
 

@@ -401,6 +401,7 @@ def train(
     from torch.utils.tensorboard import SummaryWriter
 
     _prepare(scenario, out)
+    torch.set_flush_denormal(True)  # Muon's Gram matrices are full of denormals: 3.3 times slower on a CPU
     trainer = Trainer(scenario, out, device)
     trainer.load_state()
     writer = SummaryWriter(str(out / "tensorboard"), purge_step=trainer.step)

@@ -64,7 +64,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "linksim.calibrate": {
         "channels.base", "channels.equalization", "channels.seeding", "channels.types", "linksim.digital.",
-        "linksim.images", "linksim.metrics.",
+        "linksim", "linksim.build", "linksim.images", "linksim.metrics.", "linksim.runner", "linksim.scenario",
     },
     "linksim.figures": {"linksim.results", "linksim.statistics"},
     "linksim.report": {"linksim.figures", "linksim.results", "linksim.statistics"},

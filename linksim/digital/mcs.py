@@ -151,6 +151,13 @@ class Calibration(_Frozen):
         """Write the table."""
         path.write_text(json.dumps(self.model_dump(mode="json"), separators=(",", ":")) + "\n")
 
+    def has(self, channel: dict[str, object], num_uses: int, num_blocks: int) -> bool:
+        """Whether a channel was measured at this block length with at least so many blocks per MCS."""
+        return any(
+            c.channel == channel and c.num_uses == num_uses and c.curves[0].blocks[0] >= num_blocks
+            for c in self.channels
+        )
+
     def channel(self, channel: dict[str, object], num_uses: int) -> ChannelCalibration:
         """The measurement for a channel, at the block length closest to ``num_uses``.
 

@@ -147,6 +147,7 @@ class Qam:
         self._map = Mapper(constellation=points, device=name)
         levels = Constellation("pam", bits_per_symbol // 2, precision="single", device=name)
         self._demap = Demapper("app", constellation=levels, device=name)
+        self._nearest = Demapper("maxlog", constellation=levels, device=name)
 
     def modulate(self, bits: Tensor) -> Tensor:
         """[B, n] complex symbols, unit mean power over the constellation, of bits [B, n·Q_m]."""
@@ -154,9 +155,20 @@ class Qam:
 
     def demodulate(self, x_hat: Tensor, no_eff: Tensor) -> Tensor:
         """LLRs log(P(0)/P(1)) [B, n·Q_m] of symbols [B, n] with error variance ``no_eff`` [B, n]."""
+        return self._soft(self._demap, x_hat, no_eff)
+
+    def decide(self, x_hat: Tensor) -> Tensor:
+        """Bits [B, n·Q_m] uint8 of the points nearest to symbols [B, n].
+
+        That is what closed-form error rates of uncoded QAM assume; signs of exact LLRs are a little better at low
+        SNR, where the likeliest bit need not be that of the likeliest point.
+        """
+        return (self._soft(self._nearest, x_hat, torch.ones_like(x_hat.real)) < 0).to(torch.uint8)
+
+    def _soft(self, demap: Demapper, x_hat: Tensor, no_eff: Tensor) -> Tensor:
         parts = torch.view_as_real(x_hat.resolve_conj().to(torch.complex64)) * 2**0.5
         noise = 2 * no_eff.float()
-        llr = [self._demap(torch.complex(part, torch.zeros_like(part)), noise) for part in parts.unbind(-1)]
+        llr = [demap(torch.complex(part, torch.zeros_like(part)), noise) for part in parts.unbind(-1)]
         pairs = [part.unflatten(1, (-1, self.bits_per_symbol // 2)) for part in llr]
         return -torch.stack(pairs, dim=-1).flatten(1)
 

@@ -74,8 +74,8 @@ class UncodedScheme:
 
     def receive(self, received: Received, layout: _ReducedLayout, seeds: Sequence[int]) -> Reconstruction:
         """See :class:`linksim.schemes.base.Scheme`."""
-        x_hat, no_eff = equalize(received, "zf")
-        hard = (self._qam.demodulate(x_hat, no_eff) < 0).to(torch.uint8).cpu()
+        x_hat, _ = equalize(received, "zf")
+        hard = self._qam.decide(x_hat).cpu()
         bits = hard.numpy() ^ gold_sequence(hard.shape[1])
         count = 24 * layout.rows * layout.cols
         pixels = np.packbits(bits[:, :count], axis=1).reshape(-1, 3, layout.rows, layout.cols)

@@ -34,8 +34,7 @@ def measured_errors(channel: ChannelOperator, order: int, snr_db: float) -> tupl
     bits = torch.randint(0, 2, (1, NUM_SYMBOLS * order), generator=gen)
     qam = Qam(order)
     received = channel(qam.modulate(bits), torch.tensor([snr_db]), [20_000 + order])
-    llr = qam.demodulate(*equalize(received, "zf"))
-    return int(((llr < 0) != bits.bool()).sum()), bits.numel()
+    return int((qam.decide(equalize(received, "zf")[0]) != bits).sum()), bits.numel()
 
 
 def check_ber(channel: ChannelOperator, order: int, snr_db: float, expected: float, samples: int) -> None:
@@ -117,3 +116,20 @@ def test_flat_noise_variance_after_equalising_a_fade_costs_coded_errors():
 
     assert information(qam.demodulate(x_hat, no_eff)) > 0.6
     assert information(qam.demodulate(x_hat, flat)) < 0.5
+
+
+@pytest.mark.parametrize("order", [6, 8])
+def test_counted_expression_of_larger_qam_is_met_at_low_snr(order):
+    """64- and 256-QAM at 4 dB against the expression of benchmarks/plot_ber_vs_snr.py, N = bits, 4 sigma."""
+    from benchmarks.plot_ber_vs_snr import theory
+
+    check_ber(AwgnChannel(), order, 4.0, theory(order, 10**0.4, "awgn"), samples=NUM_SYMBOLS * order)
+
+
+@pytest.mark.parametrize("order", [2, 4])
+def test_counted_expression_equals_the_textbook(order):
+    from benchmarks.plot_ber_vs_snr import theory
+
+    for snr in (0.5, 3.0, 20.0):
+        assert theory(order, snr, "awgn") == pytest.approx(awgn_ber(order, snr), rel=1e-9)
+        assert theory(order, snr, "rayleigh") == pytest.approx(rayleigh_ber(order, snr), rel=1e-9)
