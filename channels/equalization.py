@@ -37,9 +37,10 @@ def equalize(received: Received, mode: Literal["lmmse", "zf", "none"]) -> tuple[
     Source: Tse & Viswanath, "Fundamentals of Wireless Communication", 2005, sec. 8.3.3.
 
     Example:
+        >>> import torch
         >>> from channels.awgn import AwgnChannel
-        >>> received = AwgnChannel()(torch.ones(2, 768, dtype=torch.complex64), torch.tensor([5.0, 9.0]),
-        [1, 2])
+        >>> x = torch.ones(2, 768, dtype=torch.complex64)
+        >>> received = AwgnChannel()(x, torch.tensor([5.0, 9.0]), seeds=[1, 2])
         >>> x_hat, no_eff = equalize(received, "zf")
         >>> x_hat.shape
         torch.Size([2, 768])

@@ -505,16 +505,19 @@ class SnrRangeSpec(Spec):
 
 
 class LossSpec(Spec):
-    """Weights of the loss terms; MSE and 1 - MS-SSIM of values in [0, 1], LPIPS of a named backbone."""
+    """Weights of the loss terms of each image: MSE, ln(MSE) (the mean PSNR: every picture and SNR
+    counts alike), 1 - MS-SSIM of values in [0, 1], LPIPS of a named backbone.
+    """
 
     mse: Annotated[Real, Field(ge=0)] = 1.0
+    log_mse: Annotated[Real, Field(ge=0)] = 0.0
     ms_ssim: Annotated[Real, Field(ge=0)] = 0.0
     lpips: Annotated[Real, Field(ge=0)] = 0.0
     lpips_net: Literal["alex", "vgg", "squeeze"] = "vgg"
 
     @model_validator(mode="after")
     def _some(self) -> LossSpec:
-        if self.mse + self.ms_ssim + self.lpips == 0:
+        if self.mse + self.log_mse + self.ms_ssim + self.lpips == 0:
             raise ValueError("all weights are 0, expected at least one above.")
         return self
 

@@ -42,6 +42,7 @@ from linksim.schemes.jscc import JsccScheme
 __all__ = ["TrainSummary", "train"]
 
 log = logging.getLogger("linksim.train")
+_MSE_FLOOR = 1e-5  # 50 dB: a flat crop must not outweigh all pictures
 STATE_FILE, MODEL_FILE, RUN_FILE = "state.pt", "model.safetensors", "train.json"
 
 
@@ -130,7 +131,10 @@ class _Losses:
         self.lpips = Lpips(spec.lpips_net, device) if spec.lpips else None
 
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        total = self.spec.mse * (x_hat - x).square().mean((1, 2, 3))
+        mse = (x_hat - x).square().mean((1, 2, 3))
+        total = self.spec.mse * mse
+        if self.spec.log_mse:
+            total = total + self.spec.log_mse * (mse + _MSE_FLOOR).log()
         if self.spec.ms_ssim:
             total = total + self.spec.ms_ssim * (1 - ms_ssim(x_hat, x))
         if self.lpips is not None:

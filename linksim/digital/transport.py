@@ -160,8 +160,8 @@ class Qam:
     def decide(self, x_hat: Tensor) -> Tensor:
         """Bits [B, n·Q_m] uint8 of the points nearest to symbols [B, n].
 
-        That is what closed-form error rates of uncoded QAM assume; signs of exact LLRs are a little better at low
-        SNR, where the likeliest bit need not be that of the likeliest point.
+        That is what closed-form error rates of uncoded QAM assume; signs of exact LLRs are a little better
+        at low SNR, where the likeliest bit need not be that of the likeliest point.
         """
         return (self._soft(self._nearest, x_hat, torch.ones_like(x_hat.real)) < 0).to(torch.uint8)
 

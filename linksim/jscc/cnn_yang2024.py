@@ -150,8 +150,8 @@ class CnnYang2024(nn.Module):
         config: sizes.
 
     Example:
-        >>> codec = CnnYang2024(CnnYang2024Config(latent_channels=4, width=4, max_width=8,
-        max_decoder_width=8))
+        >>> config = CnnYang2024Config(latent_channels=4, width=4, max_width=8, max_decoder_width=8)
+        >>> codec = CnnYang2024(config)
         >>> codec.encode(torch.rand(1, 3, 32, 48), codec.layout(32, 48, 12), None).shape
         torch.Size([1, 12])
     """

@@ -47,7 +47,7 @@ def waterfill(variance: Tensor, noise: float, power: float) -> Tensor:
     Source: Lee & Petersen, "Optimal Linear Coding for Vector Channels", IEEE Trans. Commun. 24 (1976).
 
     Example:
-        >>> waterfill(torch.tensor([4.0, 1.0]), noise=1.0, power=1.0).sum()
+        >>> waterfill(torch.tensor([4.0, 1.0]), noise=1.0, power=1.0).sum().round(decimals=6)
         tensor(2., dtype=torch.float64)
     """
     root = variance.double().clamp_min(1e-12).sqrt()

@@ -228,7 +228,7 @@ def test_muon_minimises_a_quadratic():
     gen = torch.Generator().manual_seed(2)
     target, weight = torch.randn(8, 3, 3, 3, generator=gen), torch.zeros(8, 3, 3, 3, requires_grad=True)
     optimizer = Muon([weight], lr=0.05, weight_decay=0.0)
-    first = float((weight - target).square().sum())
+    first = float((weight.detach() - target).square().sum())
     for _ in range(200):
         optimizer.zero_grad()
         loss = (weight - target).square().sum()
