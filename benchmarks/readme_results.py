@@ -1,0 +1,134 @@
+"""Write the figures and tables of README.md from run folders, so that they are what the code gives.
+
+    linksim simulate kodak-1-96 --set images.path=/where/kodak
+    make demo
+    python benchmarks/plot_ber_vs_snr.py --out docs/figures/ber_vs_snr > docs/figures/ber_vs_snr.jsonl
+    python benchmarks/readme_results.py --kodak runs/kodak-1-96 --quickstart runs/quickstart
+
+Each part of the README between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is replaced; parts whose run
+is not given stay as they are. Prints one JSON line per table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from linksim.figures import bound_names, load_rows, plot_metric, plot_panel, save_figure
+from linksim.results import ResultStore, RunFolderError
+
+ROOT = Path(__file__).resolve().parent.parent
+FIGURES = ROOT / "docs" / "figures"
+DIGITS = {"psnr": 2, "ssim": 3, "ms_ssim": 3, "bler": 3, "ber": 4}
+
+
+def table(store: ResultStore, metric: str, channel: str) -> str:
+    """Markdown table of a metric: a row per scheme, a column per SNR, mean and interval."""
+    rows = [r for r in load_rows(store) if r.metric == metric and r.channel == channel]
+    points = sorted({r.snr_db for r in rows})
+    digits = DIGITS.get(metric, 3)
+    lines = [
+        f"| {metric} | " + " | ".join(f"{snr:g} dB" for snr in points) + " |",
+        "|---" * (len(points) + 1) + "|",
+    ]
+    for scheme in dict.fromkeys(r.scheme for r in rows):
+        own = {r.snr_db: r for r in rows if r.scheme == scheme}
+        cells = []
+        for snr in points:
+            row = own[snr]
+            half = (row.ci_high - row.ci_low) / 2
+            cells.append(f"{row.mean:.{digits}f} ± {half:.{digits}f}")
+        lines.append(f"| {scheme} | " + " | ".join(cells) + " |")
+    failures = {r.scheme: r.num_failures for r in rows if r.num_failures}
+    print(json.dumps({"metric": metric, "channel": channel, "failures": failures}))
+    return "\n".join(lines)
+
+
+def draw(store: ResultStore, metric: str, name: str) -> str:
+    """A figure into docs/figures; returns the path as the README writes it."""
+    figure = plot_metric(load_rows(store), metric, bounds=bound_names(store.header()))
+    save_figure(figure, FIGURES / f"{name}.png")
+    return f"docs/figures/{name}.png"
+
+
+def panel(store: ResultStore, image: str, channel: str, name: str) -> str:
+    """A picture panel into docs/figures, as JPEG: photographs do not need to be lossless in a README."""
+    path = FIGURES / f"{name}.png"
+    save_figure(plot_panel(store, image, channel), path)
+    with Image.open(path) as picture:
+        picture.convert("RGB").save(path.with_suffix(".jpg"), quality=88)
+    path.unlink()
+    return f"docs/figures/{name}.jpg"
+
+
+def facts(store: ResultStore) -> str:
+    """One line: pictures, trials, intervals."""
+    header = store.header()
+    scenario = header["scenario"]
+    confidence = round(100 * scenario["statistics"]["confidence"])
+    return (
+        f"{len(header['images'])} pictures, {scenario['sweep']['trials']} noise trial(s) each; ± is half of "
+        f"the {confidence}% bootstrap interval over pictures."
+    )
+
+
+def kodak(store: ResultStore) -> str:
+    """The part of the README about Kodak."""
+    psnr, lpips = (draw(store, m, f"kodak_1_96_{m}") for m in ("psnr", "lpips_squeeze"))
+    pictures = panel(store, next(iter(store.header()["images"])), "awgn", "kodak_1_96_panel")
+    return (
+        f"| ![PSNR versus SNR]({psnr}) | ![LPIPS versus SNR]({lpips}) |\n|---|---|\n\n"
+        f"{table(store, 'psnr', 'awgn')}\n\n{table(store, 'lpips_squeeze', 'awgn')}\n\n{facts(store)}\n\n"
+        f"![Original and reconstructions]({pictures})"
+    )
+
+
+def quickstart(store: ResultStore) -> str:
+    """The part of the README about the quickstart."""
+    figure = draw(store, "psnr", "quickstart_psnr")
+    return f"![PSNR versus SNR on two channels]({figure})\n\n{facts(store)}"
+
+
+def fill(text: str, name: str, content: str) -> str:
+    """Replace the marked part ``name`` of a document.
+
+    Raises:
+        RunFolderError: no such part.
+    """
+    pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(\n<!-- end {name} -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise RunFolderError(f"README.md: got no part {name}, expected <!-- begin {name} --> and its end.")
+    return pattern.sub(lambda match: match[1] + content + match[2], text)
+
+
+def main() -> int:
+    """Read, draw, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kodak", type=Path, help="run folder of kodak-1-96")
+    parser.add_argument("--quickstart", type=Path, help="run folder of quickstart")
+    args = parser.parse_args()
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    try:
+        for name, folder, write in (
+            ("kodak", args.kodak, kodak),
+            ("quickstart", args.quickstart, quickstart),
+        ):
+            if folder is not None:
+                text = fill(text, name, write(ResultStore(folder)))
+    except RunFolderError as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    readme.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,41 @@
+"""What the documents say is true: their Python runs, their links and scenarios exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from linksim.scenario_io import load_scenario, parse_overrides
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_python_blocks_run_in_order(path):
+    space = {"__name__": path.stem}
+    for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL):
+        exec(compile(block, str(path), "exec"), space)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_links_and_files_exist(path):
+    text = path.read_text()
+    targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text)
+    missing = [t for t in targets if "://" not in t and not (path.parent / t).exists()]
+    named = re.findall(r"(?:scenarios|benchmarks|tests)/[\w/.-]+\.(?:yaml|py)", text)
+    missing += [t for t in named if not (ROOT / t).exists()]
+    assert not missing
+
+
+def test_python_document_has_code():
+    assert (ROOT / "docs" / "python.md").read_text().count("```python") >= 2
+
+
+def test_scenario_of_the_readme_is_valid(tmp_path):
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        path = tmp_path / "scenario.yaml"
+        path.write_text(block)
+        assert load_scenario(str(path), parse_overrides([])).name == "my-link"
