@@ -78,6 +78,10 @@ class ChannelOperator(ABC):
     def gain(self, draw: Draw) -> Tensor:
         """True gain of every data symbol, [B, n] complex. For perfect transmitter CSI, bounds and tests."""
 
+    def noise_variance(self, no: Tensor) -> Tensor:
+        """Variance of what is added to h·x per data use: ``no``, and the interference of a waveform."""
+        return no
+
     @final
     def __call__(self, x: Tensor, snr_db: Tensor, seeds: Sequence[int], draw: Draw | None = None) -> Received:
         """Send symbols over the channel.

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from channels import checks
 from channels.base import Precision
-from channels.seeding import sionna_device
 
 from sionna.phy.channel.tr38901 import TDL
 from sionna.phy.ofdm import tdl_freq_cov_mat, tdl_time_cov_mat
@@ -26,8 +25,13 @@ class DelayModel(Protocol):
     """What :class:`channels.ofdm.OfdmChannel` needs of a channel model: Sionna's call and its covariances."""
 
     @property
-    def max_delay_s(self) -> float:
-        """Excess delay of the last path [s]."""
+    def delays_s(self) -> Tensor:
+        """Path delays [paths] in seconds."""
+        ...
+
+    @property
+    def mean_powers(self) -> Tensor:
+        """Mean power of each path [paths], linear, sum 1."""
         ...
 
     def __call__(
@@ -37,11 +41,11 @@ class DelayModel(Protocol):
         ...
 
     def frequency_covariance(self, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
-        """E[h h^H] over subcarriers, [F, F] complex."""
+        """E[h h^H] over subcarriers, [F, F] complex128."""
         ...
 
     def time_covariance(self, num_symbols: int, symbol_s: float) -> Tensor:
-        """E[h h^H] over OFDM symbols, [T, T] complex."""
+        """E[h h^H] over OFDM symbols, [T, T] complex128."""
         ...
 
 
@@ -53,7 +57,9 @@ class TdlModel:
         delay_spread_s: RMS delay spread [s].
         carrier_hz: carrier frequency [Hz].
         speed_mps: speed of the receiver [m/s]; the maximum Doppler shift is speed/c · carrier.
-        device, precision: see :class:`channels.base.ChannelOperator`.
+        precision: see :class:`channels.base.ChannelOperator`.
+
+    Impulse responses are drawn on the CPU, so they do not depend on the device that the link runs on.
 
     Source: 3GPP TR 38.901 V19.2.0, sec. 7.7.2, tables 7.7.2-1 to 7.7.2-5 (values from Sionna 2.2).
 
@@ -70,7 +76,6 @@ class TdlModel:
         delay_spread_s: float,
         carrier_hz: float,
         speed_mps: float = 0.0,
-        device: torch.device | str = "cpu",
         precision: Precision = "single",
     ) -> None:
         checks.check_choice("TdlModel: profile", profile, ("A", "B", "C", "D", "E"))
@@ -82,7 +87,6 @@ class TdlModel:
         self.carrier_hz = carrier_hz
         self.speed_mps = speed_mps
         self.precision: Precision = precision
-        self.device = sionna_device(torch.device(device))
         self._tdl = TDL(
             model=profile,
             delay_spread=delay_spread_s,
@@ -90,7 +94,7 @@ class TdlModel:
             min_speed=speed_mps,
             max_speed=speed_mps,
             precision=precision,
-            device=self.device,
+            device="cpu",
         )
 
     @property
@@ -102,11 +106,6 @@ class TdlModel:
     def mean_powers(self) -> Tensor:
         """Mean power of each path [paths], linear, sum 1 (with the line of sight in the first)."""
         return self._tdl.mean_powers
-
-    @property
-    def max_delay_s(self) -> float:
-        """Excess delay of the last path [s]."""
-        return float(self.delays_s.max())
 
     def __call__(
         self, batch_size: int, num_time_steps: int, sampling_frequency: float
@@ -122,8 +121,8 @@ class TdlModel:
             subcarrier_spacing_hz,
             num_subcarriers,
             self.delay_spread_s,
-            precision=self.precision,
-            device=self.device,
+            precision="double",
+            device="cpu",
         )
 
     def time_covariance(self, num_symbols: int, symbol_s: float) -> Tensor:
@@ -134,6 +133,6 @@ class TdlModel:
             self.carrier_hz,
             symbol_s,
             num_symbols,
-            precision=self.precision,
-            device=self.device,
+            precision="double",
+            device="cpu",
         )

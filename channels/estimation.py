@@ -1,5 +1,5 @@
-"""Channel estimation on a resource grid: least squares and LMMSE as Sionna does them, with the error variance
-that Sionna reports.
+"""Channel estimation on a resource grid: least squares and LMMSE as Sionna does them, each with the variance
+of its error.
 
 May import: torch, sionna, channels.{base, checks, seeding, arithmetic}.
 """
@@ -24,18 +24,24 @@ from sionna.phy.ofdm import (
 __all__ = ["Interpolation", "LmmseEstimator", "LsEstimator"]
 
 Interpolation = Literal["linear", "nearest"]
+_IMPULSES = 64
 
 
 class LsEstimator:
     """Least squares at the pilots, interpolated over the slot.
 
-    h_p = y_p·p* / |p|², err_var_p = no / |p|². Both are interpolated with the weights of Sionna's
-    interpolator,
-    which are read out of it once by feeding it unit impulses: every element is a combination of at most four
-    pilots, so a slot costs four gathers, and no result depends on how many slots are estimated together.
+    h_p = y_p·p* / |p|², interpolated with the weights w of Sionna's interpolator, which are read out of it
+    once by feeding it unit impulses: every element is a combination of at most four pilots, so a slot costs
+    four gathers, and no result depends on how many slots are estimated together.
+
+    The error variance is that of the estimate, not the one that Sionna reports (noise variances combined
+    with w): the noise of the pilots, no·Σ w²/|p|², and what interpolation misses of a channel with these
+    covariances, E|h - Σ w h_p|². At 30 m/s the latter is most of it.
 
     Args:
         grid: Sionna resource grid with pilots, one stream.
+        time_covariance: [T, T] complex, E[h h^H] over the OFDM symbols of a slot.
+        frequency_covariance: [F, F] complex, over all subcarriers.
         interpolation: "linear" (over frequency, then time) or "nearest".
         precision, device: as the operator's.
 
@@ -45,6 +51,8 @@ class LsEstimator:
     def __init__(
         self,
         grid: ResourceGrid,
+        time_covariance: Tensor,
+        frequency_covariance: Tensor,
         interpolation: Interpolation = "linear",
         *,
         precision: Precision = "single",
@@ -57,21 +65,53 @@ class LsEstimator:
         interpolate = kind(pattern, **arguments) if interpolation == "linear" else kind(pattern)
         self._pilots = _Pilots(grid, precision, device)
         self._index, self._weight = self._read_weights(interpolate)
+        power = self._pilots.power[self._index]
+        self._noise_share = (self._weight.square() / power).sum(0)  # [T, F_used]
+        used = torch.as_tensor(grid.effective_subcarrier_ind, device=device).long()
+        frequency = frequency_covariance.to(device)[used][:, used]
+        self._missed = self._interpolation_error(time_covariance.to(device), frequency)
 
     def _read_weights(self, interpolate: object) -> tuple[Tensor, Tensor]:
-        """For every element of the slot [T, F_used] the pilots that it is made of, and their weights, [4,
-        T, F].
+        """For every element of the slot [T, F_used] the pilots that it is made of, and their weights,
+        [4, T, F_used]; a few impulses at a time, because a response is as large as the slot.
         """
         values = self._pilots.values
         num_pilots = len(values)
-        impulses = torch.eye(num_pilots, dtype=values.dtype, device=values.device)
-        impulses = impulses[:, None, None, None, None, :]
-        response, _ = interpolate(impulses, impulses.real)  # type: ignore[operator]
-        weights = response[:, 0, 0, 0, 0].real
-        _, index = weights.abs().topk(min(4, num_pilots), dim=0)
-        chosen = weights.gather(0, index)
-        assert torch.allclose(chosen.sum(0), weights.sum(0)), "an interpolator of more than four pilots"
-        return index, chosen
+        keep = min(4, num_pilots)
+        index, weight, total = None, None, None
+        for begin in range(0, num_pilots, _IMPULSES):
+            count = min(_IMPULSES, num_pilots - begin)
+            impulses = torch.zeros(count, num_pilots, dtype=values.dtype, device=values.device)
+            impulses[torch.arange(count), begin + torch.arange(count)] = 1.0
+            impulses = impulses[:, None, None, None, None, :]
+            response, _ = interpolate(impulses, impulses.real)  # type: ignore[operator]
+            found = response[:, 0, 0, 0, 0].real
+            at = torch.arange(begin, begin + count, device=found.device)[:, None, None].expand_as(found)
+            if index is None or weight is None or total is None:
+                index, weight, total = at, found, found.sum(0)
+            else:
+                index, weight = torch.cat([index, at]), torch.cat([weight, found])
+                total = total + found.sum(0)
+            _, best = weight.abs().topk(min(keep, len(weight)), dim=0)
+            index, weight = index.gather(0, best), weight.gather(0, best)
+        assert index is not None
+        assert weight is not None
+        assert torch.allclose(weight.sum(0), total), "an interpolator of more than four pilots"
+        return index, weight
+
+    def _interpolation_error(self, time: Tensor, frequency: Tensor) -> Tensor:
+        """E|h - Σ w h_p|² [T, F_used] of a channel with separable covariance."""
+        symbol, carrier = self._pilots.symbol[self._index], self._pilots.used_subcarrier[self._index]
+        t, f = torch.arange(len(time))[:, None], torch.arange(len(frequency))[None, :]
+        weight = self._weight.to(frequency.real.dtype)
+        error = (time.diagonal()[:, None] * frequency.diagonal()[None, :]).real
+        for i, w in enumerate(weight):
+            cross = time[t, symbol[i]] * frequency[f, carrier[i]]
+            error = error - 2 * w * cross.real
+            for j, v in enumerate(weight):
+                both = time[symbol[i], symbol[j]] * frequency[carrier[i], carrier[j]]
+                error = error + w * v * both.real
+        return error.clamp_min(0.0).to(self._weight.dtype)
 
     def __call__(self, y: Tensor, no: Tensor) -> tuple[Tensor, Tensor]:
         """Estimate.
@@ -85,13 +125,10 @@ class LsEstimator:
             err_var: [slots, T, F_used] float.
         """
         at_pilots = self._pilots.least_squares(y)
-        variance = no[:, None] / self._pilots.power
         h_hat = self._weight[0] * at_pilots[:, self._index[0]]
-        err_var = self._weight[0] * variance[:, self._index[0]]
         for weight, index in zip(self._weight[1:], self._index[1:], strict=True):
             h_hat = h_hat + weight * at_pilots[:, index]
-            err_var = err_var + weight * variance[:, index]
-        return h_hat, err_var.clamp_min(0.0)
+        return h_hat, no[:, None, None] * self._noise_share + self._missed
 
 
 class LmmseEstimator:
@@ -102,7 +139,7 @@ class LmmseEstimator:
     to the variance that the next step expects (Sionna's rule), then filtered over time per subcarrier with
     the error
     variance left by the first step. The filters depend on the noise variance alone, so they are made once per
-    image and serve all its slots; Sionna's block makes them for every slot, at two hundred times the cost.
+    image, in double precision, and serve all its slots; Sionna's block makes them for every slot, at two hundred times the cost.
 
     Args:
         grid: Sionna resource grid whose pilot symbols carry the same subcarriers with pilots of equal power.
@@ -127,8 +164,8 @@ class LmmseEstimator:
     ) -> None:
         pilots = _Pilots(grid, precision, device)
         used = torch.as_tensor(grid.effective_subcarrier_ind, device=device).long()
-        self._frequency = frequency_covariance.to(device)[used][:, used].to(pilots.values.dtype)
-        self._time = time_covariance.to(device=device, dtype=pilots.values.dtype)
+        self._frequency = frequency_covariance.to(device)[used][:, used].to(torch.complex128)
+        self._time = time_covariance.to(device=device, dtype=torch.complex128)
         self._symbols = torch.unique(pilots.symbol)
         rows = pilots.used_subcarrier.view(len(self._symbols), -1) if pilots.is_rectangular else None
         equal_power = bool(((pilots.power - pilots.power[0]).abs() < 1e-5 * pilots.power[0]).all())
@@ -146,13 +183,13 @@ class LmmseEstimator:
         slots, num_used = y.shape[0], len(self._frequency)
         pilots, count = self._pilots, len(self._symbols)
         at_pilots = pilots.least_squares(y).view(slots, count, -1)
-        error = (no[0] / pilots.power[0]).expand(len(self._carriers))
+        error = (no[0].double() / pilots.power[0]).expand(len(self._carriers))
         frequency = _Filter(self._frequency, self._carriers, error[None])
         gain, error = frequency.scaled_gain[0], frequency.scaled_error[0]
-        smoothed = at_pilots @ gain.T  # [slots, count, F_used]
+        smoothed = at_pilots @ gain.T.to(y.dtype)  # [slots, count, F_used]
         time = _Filter(self._time, self._symbols, error[:, None].expand(num_used, count))
-        h_hat = torch.einsum("ftk,skf->stf", time.gain, smoothed)
-        return h_hat, time.error.T.expand(slots, -1, -1)
+        h_hat = torch.einsum("ftk,skf->stf", time.gain.to(y.dtype), smoothed)
+        return h_hat, time.error.T.to(no.dtype).expand(slots, -1, -1)
 
 
 class _Pilots:

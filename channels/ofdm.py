@@ -24,13 +24,37 @@ from channels.types import ChannelUses, Csi, Draw, Received
 from sionna.phy.channel import GenerateOFDMChannel
 from sionna.phy.ofdm import ResourceGrid, ResourceGridMapper
 
-__all__ = ["OfdmChannel", "OfdmCsi"]
+__all__ = ["OfdmChannel", "OfdmCsi", "interference_power"]
 
 OfdmCsi = Literal["perfect", "ls", "lmmse"]
 
 # Normal cyclic prefix of NR: 144 of 2048 samples (TS 38.211, sec. 5.3.1), the longer one of every half
 # subframe left aside.
 NORMAL_PREFIX = 144 / 2048
+_MUCH_INTERFERENCE = 0.1
+_CPU = torch.device("cpu")
+
+
+def interference_power(model: DelayModel, symbol_s: float, prefix_s: float) -> float:
+    """Mean power that a unit-power OFDM signal spills onto other resource elements.
+
+    Doppler: 1 - E|mean gain over the symbol|², for a Jakes spectrum about (2π f_d T)²/24. Paths that come
+    later than the prefix by a share δ of the symbol: 1 - (1 - δ)² of their power.
+
+    Args:
+        model: delay model.
+        symbol_s: OFDM symbol without prefix [s].
+        prefix_s: cyclic prefix [s].
+
+    Source: Li & Cimini, "Bounds on the Interchannel Interference of OFDM in Time-Varying Impairments", IEEE
+        Trans. Commun. 49 (2001); Speth et al., "Optimum Receiver Design for Wireless Broad-Band Systems Using
+        OFDM, Part I", IEEE Trans. Commun. 47 (1999).
+    """
+    samples = 64
+    doppler = 1 - float(model.time_covariance(samples, symbol_s / samples).real.mean())
+    late = ((model.delays_s.double() - prefix_s) / symbol_s).clamp(0, 1)
+    spilled = float((model.mean_powers.double() * (1 - (1 - late).square())).sum())
+    return max(doppler, 0.0) + spilled
 
 
 @dataclass(frozen=True)
@@ -46,12 +70,14 @@ class OfdmChannel(ChannelOperator):
     An image takes S slots of T OFDM symbols by F subcarriers that follow each other in time over one fading
     process. Whole OFDM symbols of every slot carry pilots (Sionna's Kronecker pattern, unit power); data
     fill the
-    other elements by time, then frequency. The impulse response is constant within an OFDM symbol and
-    shorter than
-    the cyclic prefix: no inter-carrier and no inter-symbol interference.
+    other elements by time, then frequency.
+
+    What Doppler within an OFDM symbol and paths behind the cyclic prefix spill onto other elements is counted
+    as noise: ``interference`` is its mean power (see :func:`interference_power`), added to the noise that is
+    drawn and to the noise variance that the receiver is given. The gain keeps E|h|² = 1.
 
     Args:
-        model: delay model, e.g. :class:`channels.delay_models.TdlModel`, of the same device and precision.
+        model: delay model, e.g. :class:`channels.delay_models.TdlModel`, of the same precision.
         num_subcarriers: F, the FFT size.
         subcarrier_spacing_hz: spacing [Hz].
         num_ofdm_symbols: T per slot.
@@ -109,7 +135,6 @@ class OfdmChannel(ChannelOperator):
             "num_guard_carriers": guard_subcarriers,
             "dc_null": dc_null,
             "precision": precision,
-            "device": seeding.sionna_device(self.device),
         }
         self._grid = self._make_grid(num_ofdm_symbols, pilot_symbols)
         self._mapper = ResourceGridMapper(self._grid, precision=precision, device=self._grid.device)
@@ -123,11 +148,19 @@ class OfdmChannel(ChannelOperator):
                 checks.complaint("OfdmChannel: resource grid", "no data element", got, "at least one")
             )
         self._ls = self._lmmse = None
+        arguments = {"precision": precision, "device": self.device}
         if csi == "ls":
-            self._ls = LsEstimator(self._grid, interpolation, precision=precision, device=self.device)
+            self._ls = LsEstimator(self._grid, *self._covariances(), interpolation, **arguments)
         elif csi == "lmmse":
-            self._lmmse = self._make_lmmse()
-        self._warn_of_long_delays(cyclic_prefix_length / (num_subcarriers * subcarrier_spacing_hz))
+            self._lmmse = LmmseEstimator(self._grid, *self._covariances(), **arguments)
+        prefix_s = cyclic_prefix_length / (num_subcarriers * subcarrier_spacing_hz)
+        self.interference = interference_power(model, 1 / subcarrier_spacing_hz, prefix_s)
+        if self.interference > _MUCH_INTERFERENCE:
+            warnings.warn(
+                f"OfdmChannel: Doppler and late paths spill {100 * self.interference:.0f}% of the power onto "
+                f"other elements. Counting that as Gaussian noise is rough; use another subcarrier spacing.",
+                stacklevel=2,
+            )
 
     @staticmethod
     def _check_pilots(pilots: Sequence[int], num_ofdm_symbols: int, csi: str) -> None:
@@ -143,32 +176,25 @@ class OfdmChannel(ChannelOperator):
                 checks.complaint("OfdmChannel: pilot_symbols", "wrong number", len(pilots), expected)
             )
 
-    def _make_grid(self, num_ofdm_symbols: int, pilot_symbols: Sequence[int] = ()) -> ResourceGrid:
+    def _make_grid(
+        self, num_ofdm_symbols: int, pilot_symbols: Sequence[int] = (), device: str | None = None
+    ) -> ResourceGrid:
         return ResourceGrid(
             num_ofdm_symbols=num_ofdm_symbols,
             pilot_pattern="kronecker" if pilot_symbols else "empty",
             pilot_ofdm_symbol_indices=list(pilot_symbols) or None,
+            device=device or seeding.sionna_device(self.device),
             **self._grid_arguments,
         )
 
-    def _make_lmmse(self) -> LmmseEstimator:
+    def _covariances(self) -> tuple[Tensor, Tensor]:
         grid = self._grid
-        return LmmseEstimator(
-            grid,
-            self._model.time_covariance(grid.num_ofdm_symbols, grid.ofdm_symbol_duration),
-            self._model.frequency_covariance(grid.fft_size, grid.subcarrier_spacing),
-            precision=self.precision,
-            device=self.device,
-        )
+        time = self._model.time_covariance(grid.num_ofdm_symbols, grid.ofdm_symbol_duration)
+        return time, self._model.frequency_covariance(grid.fft_size, grid.subcarrier_spacing)
 
-    def _warn_of_long_delays(self, prefix_s: float) -> None:
-        if self._model.max_delay_s > prefix_s:
-            warnings.warn(
-                f"OfdmChannel: the longest path comes {self._model.max_delay_s * 1e6:.2f} us late, the "
-                f"cyclic prefix is {prefix_s * 1e6:.2f} us. This operator leaves out the interference that "
-                f"follows; use a smaller delay spread or subcarrier spacing.",
-                stacklevel=3,
-            )
+    def noise_variance(self, no: Tensor) -> Tensor:
+        """Thermal noise and interference."""
+        return no + self.interference
 
     def _num_slots(self, num_symbols: int) -> int:
         return math.ceil(num_symbols / len(self._data))
@@ -184,10 +210,10 @@ class OfdmChannel(ChannelOperator):
         if slots not in self._generators:
             self._generators[slots] = GenerateOFDMChannel(
                 self._model,
-                self._make_grid(slots * self._grid.num_ofdm_symbols),
+                self._make_grid(slots * self._grid.num_ofdm_symbols, device="cpu"),
                 normalize_channel=False,
                 precision=self.precision,
-                device=self._grid.device,
+                device="cpu",
             )
         return self._generators[slots]
 
@@ -196,13 +222,13 @@ class OfdmChannel(ChannelOperator):
         generate = self._generator(slots)
         shape = (len(seeds), slots, self._grid.num_ofdm_symbols, self._grid.fft_size)
         noise = torch.empty(shape, dtype=self.cdtype)
-        h = torch.empty(shape, dtype=self.cdtype, device=self.device)
+        h = torch.empty(shape, dtype=self.cdtype)
         seeding.fill_normal(noise, seeds)
         with torch.no_grad():
             for i, seed in enumerate(seeds):
-                with seeding.sionna_rng(seeding.derived_seed(seed, "fading"), self.device):
+                with seeding.sionna_rng(seeding.derived_seed(seed, "fading"), _CPU):
                     h[i] = generate(1).view(shape[1:])
-        return _OfdmDraw(h, noise.to(self.device), num_symbols)
+        return _OfdmDraw(h.to(self.device), noise.to(self.device), num_symbols)
 
     def propagate(self, x: Tensor, draw: Draw, no: Tensor) -> Tensor:
         """Received grid [B, S, T, F], pilots included."""
@@ -210,11 +236,11 @@ class OfdmChannel(ChannelOperator):
         batch, slots = draw.h.shape[:2]
         filled = torch.nn.functional.pad(x, (0, slots * len(self._data) - x.shape[1]))
         grid = self._mapper(filled.view(batch * slots, 1, 1, -1)).view(draw.h.shape)
-        return multiply(draw.h, grid) + scale(draw.noise, no.sqrt()[:, :, None, None])
+        return multiply(draw.h, grid) + scale(draw.noise, self.noise_variance(no).sqrt()[:, :, None, None])
 
     def observe(self, y_raw: Tensor, draw: Draw, no: Tensor) -> Received:
         assert isinstance(draw, _OfdmDraw)
-        num_symbols = draw.num_symbols
+        num_symbols, no = draw.num_symbols, self.noise_variance(no)
         data = self._pick(y_raw, self._data, num_symbols)
         if self.csi == "perfect":
             csi = Csi(self._pick(draw.h, self._data, num_symbols), no, torch.zeros_like(no))

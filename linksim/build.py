@@ -88,7 +88,6 @@ def _build_ofdm(channel: spec.OfdmSpec, device: torch.device, precision: Precisi
         delay_spread_s=channel.model.delay_spread_s,
         carrier_hz=channel.carrier_hz,
         speed_mps=channel.model.speed_mps,
-        device=device,
         precision=precision,
     )
     return OfdmChannel(

@@ -99,8 +99,7 @@ def measure_channel(
     """Lowest SNR on a grid of 0.5 dB at which each of ``num_frames`` frames decodes, for every MCS.
 
     Fade and noise of a frame are the same at every SNR and for every MCS (scaled), so a frame decodes from
-    its threshold upwards and thresholds rise with the MCS; the search of one MCS starts where the last one
-    ended. The block error rate at an SNR is the share of frames with a higher threshold.
+    its threshold upwards; the search of one MCS starts where the last one ended. The block error rate at an SNR is the share of frames with a higher threshold.
 
     Args:
         channel: operator.
@@ -113,21 +112,32 @@ def measure_channel(
     """
     frames = _Frames(channel, num_uses, num_frames, seed)
     grid = np.array(SNR_GRID_DB)
-    start = np.zeros(num_frames, np.int64)
+    level = np.full(num_frames, int(np.argmin(np.abs(grid))))
     curves = []
     for mcs in sorted(table, key=lambda m: m.efficiency):
         block, qam = TransportBlock(num_uses, mcs.bits_per_symbol, mcs.rate), Qam(mcs.bits_per_symbol)
-        level = np.maximum(start - 1, 0)  # one step of slack: neighbours in efficiency may swap
-        open_ = np.ones(num_frames, np.bool_)
-        while open_.any():
-            snr_db = np.where(open_, grid[np.minimum(level, len(grid) - 1)], np.nan)
-            good = frames.succeed(block, qam, snr_db)
-            level[open_ & ~good] += 1
-            open_ &= ~good & (level < len(grid))
-        start = level
+        level = _thresholds(lambda snr_db, b=block, q=qam: frames.succeed(b, q, snr_db), level + 1, grid)
         curves.append(_curve(mcs, level, grid))
         report(f"MCS {mcs.index}: median threshold {grid[min(int(np.median(level)), len(grid) - 1)]:g} dB")
     return ChannelCalibration(channel=key, num_uses=num_uses, seed=seed, curves=tuple(curves))
+
+
+def _thresholds(
+    succeed: Callable[[NDArray[np.float64]], NDArray[np.bool_]],
+    guess: NDArray[np.int64],
+    grid: NDArray[np.float64],
+) -> NDArray[np.int64]:
+    """First grid index at which each frame decodes (len(grid): at none), searched from a guess upwards while
+    it fails and downwards while it succeeds, so that the guess costs time only.
+    """
+    top = len(grid)
+    low, high = np.full(len(guess), -1), np.full(len(guess), top)  # highest failure, lowest success
+    probe = np.clip(guess, 0, top - 1)
+    while (open_ := high - low > 1).any():
+        good = succeed(np.where(open_, grid[np.clip(probe, 0, top - 1)], np.nan))
+        high, low = np.where(open_ & good, probe, high), np.where(open_ & ~good, probe, low)
+        probe = np.where(high < top, high - 1, low + 1)
+    return high
 
 
 def _curve(mcs: Mcs, level: NDArray[np.int64], grid: NDArray[np.float64]) -> McsCurve:

@@ -1,6 +1,6 @@
 """run_link: the one function that joins a scheme and a channel, for evaluation and training alike.
 
-May import: torch, linksim.schemes.base, channels.{base, types, units}.
+May import: torch, linksim.schemes.base, channels.{base, seeding, types, units}.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from channels.base import ChannelOperator
 from channels.checks import complaint
+from channels.seeding import derived_seed
 from channels.types import ChannelUses, Csi, Csit, Draw
 from channels.units import snr_db_to_no
 from linksim.schemes.base import Bound, Info, Reconstruction, Scheme
@@ -79,7 +80,8 @@ def run_link(
             complaint(f"{scheme.name}: symbols", "wrong shape", tuple(frame.symbols.shape), expected)
         )
     received = channel(frame.symbols, snr_db, seeds, draw)
-    reconstruction = scheme.receive(received, frame.layout, seeds)
+    own_seeds = [derived_seed(seed, "receiver") for seed in seeds]  # the channel's would give its noise away
+    reconstruction = scheme.receive(received, frame.layout, own_seeds)
     return LinkOutput(reconstruction, received.uses, frame.side_info_bits, frame.sent_bits, frame.info)
 
 
@@ -87,6 +89,6 @@ def _reach(
     bound: Bound, channel: ChannelOperator, image: Tensor, snr_db: Tensor, seeds: Sequence[int], budget: int
 ) -> LinkOutput:
     h = channel.gain(channel.draw(budget, seeds))
-    no = snr_db_to_no(snr_db.to(h.real))[:, None]
+    no = channel.noise_variance(snr_db_to_no(snr_db.to(h.real))[:, None])
     reconstruction = bound.reach(image, budget, Csi(h, no, torch.zeros_like(no)))
     return LinkOutput(reconstruction, channel.uses(budget), 0, None, reconstruction.info)

@@ -45,7 +45,9 @@ class AnalogCodec(Protocol):
 
 @dataclass(frozen=True)
 class JsccLayout:
-    """What both ends know before the frame: the symbol layout and the CSI that the receiver reported."""
+    """What both ends know before the frame: the symbol layout, and the average SNR if the transmitter was
+    told it. Never the gain of the channel: a receiver has its own CSI.
+    """
 
     symbols: SymbolLayout
     csit: Csit | None
@@ -89,7 +91,8 @@ class JsccScheme:
         self.check(height, width, budget)
         layout = self.codec.layout(height, width, budget)
         symbols = self.codec.encode(image, layout, csit)
-        return Frame(symbols, JsccLayout(layout, csit), side_info_bits=IMAGE_SIZE_BITS)
+        known = None if csit is None else Csit(csit.snr_db)
+        return Frame(symbols, JsccLayout(layout, known), side_info_bits=IMAGE_SIZE_BITS)
 
     def receive(self, received: Received, layout: JsccLayout, seeds: Sequence[int]) -> Reconstruction:
         """Decode; analog receivers never fail, they degrade."""

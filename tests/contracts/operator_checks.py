@@ -90,7 +90,8 @@ def check_noise_variance(operator: ChannelOperator) -> None:
     x, snr_db = symbols(8, N, operator.cdtype), snrs(8, operator)
     h = operator.gain(operator.draw(N, SEEDS))
     received = operator(x, snr_db, SEEDS)
-    no = 10 ** (-snr_db / 10)
+    no = operator.noise_variance(10 ** (-snr_db / 10))
+    assert torch.allclose(received.csi.no, no[:, None])
     ratio = float(((received.y - h * x).abs().square() / no[:, None]).mean())
     assert abs(ratio - 1) < 5 / (8 * N) ** 0.5, ratio
 
@@ -99,7 +100,8 @@ def check_noise_is_circular(operator: ChannelOperator) -> None:
     """E[w²] = 0: |mean w²/no| < 4 sigma with sigma = sqrt(2/N), N = 8 x 300."""
     x, snr_db = symbols(8, N, operator.cdtype), snrs(8, operator)
     h = operator.gain(operator.draw(N, SEEDS))
-    w = (operator(x, snr_db, SEEDS).y - h * x) / (10 ** (-snr_db / 20))[:, None]
+    no = operator.noise_variance(10 ** (-snr_db / 10))
+    w = (operator(x, snr_db, SEEDS).y - h * x) / no.sqrt()[:, None]
     assert float(w.square().mean().abs()) < 4 * (2 / (8 * N)) ** 0.5
 
 
