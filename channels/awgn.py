@@ -34,6 +34,8 @@ class AwgnChannel(ChannelOperator):
         (torch.Size([2, 96]), 96)
     """
 
+    memoryless = True
+
     def uses(self, num_symbols: int) -> ChannelUses:
         return ChannelUses(data=num_symbols)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor
@@ -37,6 +37,8 @@ class ChannelOperator(ABC):
         device: where tensors live.
         precision: "single" (complex64) or "double" (complex128, for tests).
     """
+
+    memoryless: ClassVar[bool] = False  # given x, the received symbols of an image are independent
 
     def __init__(self, *, device: torch.device | str = "cpu", precision: Precision = "single") -> None:
         checks.check_choice(f"{type(self).__name__}: precision", precision, ("single", "double"))

@@ -62,7 +62,8 @@ def check_symbols(owner: str, x: Tensor, snr_db: Tensor, seeds: Sequence[int]) -
     Args:
         owner: class name of the operator, for the message.
         x: [B, n] complex with mean |x|² = 1 for every image, within 0.05 or, for short frames, within
-            four standard deviations of the mean power of n random constellation points.
+            seven standard deviations of the mean power of n random constellation points (no frame of a
+            digital scheme fails by chance: 1e-12).
         snr_db: [B] float, Es/N0 [dB].
         seeds: B whole numbers, one per image.
 
@@ -89,7 +90,7 @@ def check_symbols(owner: str, x: Tensor, snr_db: Tensor, seeds: Sequence[int]) -
 
 
 def _check_power(owner: str, x: Tensor) -> None:
-    tolerance = max(POWER_TOLERANCE, 4 * 0.62 / math.sqrt(x.shape[1]))
+    tolerance = max(POWER_TOLERANCE, 7 * 0.62 / math.sqrt(x.shape[1]))
     with torch.no_grad():
         parts = torch.view_as_real(x.detach().resolve_conj()).flatten(1)
         power = torch.linalg.vector_norm(parts, dim=1).square() / x.shape[1]

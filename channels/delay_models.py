@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-import torch
 from torch import Tensor
 
-from channels import checks
+from channels import checks, seeding  # noqa: F401 (seeding fences the first import of Sionna)
 from channels.base import Precision
 
 from sionna.phy.channel.tr38901 import TDL

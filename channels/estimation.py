@@ -77,8 +77,11 @@ class LsEstimator:
         """
         values = self._pilots.values
         num_pilots = len(values)
-        keep = min(4, num_pilots)
-        index, weight, total = None, None, None
+        index, weight, total = (
+            torch.empty(0, dtype=torch.long, device=values.device),
+            values.real.new_empty(0),
+            values.real.new_zeros(()),
+        )
         for begin in range(0, num_pilots, _IMPULSES):
             count = min(_IMPULSES, num_pilots - begin)
             impulses = torch.zeros(count, num_pilots, dtype=values.dtype, device=values.device)
@@ -87,15 +90,9 @@ class LsEstimator:
             response, _ = interpolate(impulses, impulses.real)  # type: ignore[operator]
             found = response[:, 0, 0, 0, 0].real
             at = torch.arange(begin, begin + count, device=found.device)[:, None, None].expand_as(found)
-            if index is None or weight is None or total is None:
-                index, weight, total = at, found, found.sum(0)
-            else:
-                index, weight = torch.cat([index, at]), torch.cat([weight, found])
-                total = total + found.sum(0)
-            _, best = weight.abs().topk(min(keep, len(weight)), dim=0)
+            index, weight, total = torch.cat([index, at]), torch.cat([weight, found]), total + found.sum(0)
+            _, best = weight.abs().topk(min(4, len(weight)), dim=0)
             index, weight = index.gather(0, best), weight.gather(0, best)
-        assert index is not None
-        assert weight is not None
         assert torch.allclose(weight.sum(0), total), "an interpolator of more than four pilots"
         return index, weight
 
@@ -134,12 +131,11 @@ class LsEstimator:
 class LmmseEstimator:
     r"""LMMSE filtering over frequency, then time, with the covariances of the channel model.
 
-    Frequency: h1 = A h_ls with A = R_f[:, P] (R_f[P, P] + no/|p|² I)^-1 in every pilot symbol. The result
-        is scaled
-    to the variance that the next step expects (Sionna's rule), then filtered over time per subcarrier with
-    the error
-    variance left by the first step. The filters depend on the noise variance alone, so they are made once per
-    image, in double precision, and serve all its slots; Sionna's block makes them for every slot, at two hundred times the cost.
+    Frequency: h1 = A h_ls with A = R_f[:, P] (R_f[P, P] + no/|p|² I)^-1 in every pilot symbol. The result is
+    scaled to the variance that the next step expects (Sionna's rule), then filtered over time per subcarrier
+    with the error variance left by the first step. The filters depend on the noise variance alone, so they
+    are made once per image, in double precision, and serve all its slots; Sionna's block makes them for every
+    slot, at two hundred times the cost.
 
     Args:
         grid: Sionna resource grid whose pilot symbols carry the same subcarriers with pilots of equal power.

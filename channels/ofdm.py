@@ -148,11 +148,14 @@ class OfdmChannel(ChannelOperator):
                 checks.complaint("OfdmChannel: resource grid", "no data element", got, "at least one")
             )
         self._ls = self._lmmse = None
-        arguments = {"precision": precision, "device": self.device}
         if csi == "ls":
-            self._ls = LsEstimator(self._grid, *self._covariances(), interpolation, **arguments)
+            self._ls = LsEstimator(
+                self._grid, *self._covariances(), interpolation, precision=precision, device=self.device
+            )
         elif csi == "lmmse":
-            self._lmmse = LmmseEstimator(self._grid, *self._covariances(), **arguments)
+            self._lmmse = LmmseEstimator(
+                self._grid, *self._covariances(), precision=precision, device=self.device
+            )
         prefix_s = cyclic_prefix_length / (num_subcarriers * subcarrier_spacing_hz)
         self.interference = interference_power(model, 1 / subcarrier_spacing_hz, prefix_s)
         if self.interference > _MUCH_INTERFERENCE:

@@ -20,7 +20,7 @@ from channels.flat_fading import FlatFadingChannel
 from channels.ofdm import OfdmChannel
 from linksim import scenario as spec
 from linksim import zoo
-from linksim.checkpoints import load_into, read_checkpoint
+from linksim.checkpoints import file_digest, load_into, read_checkpoint
 from linksim.digital.mcs import MCS_TABLE_1, Calibration, Mcs
 from linksim.digital.source_codec import QualitySearch, make_source_codec
 from linksim.images import Crop, FolderImages, ImageSet, SkimageImages, TarImages
@@ -47,7 +47,10 @@ __all__ = [
     "calibration_key",
     "load_codec",
     "make_search",
+    "scheme_files",
 ]
+
+_BLOCK_KLT, _CALIBRATION = "block-klt-16.safetensors", "mcs-calibration.json"
 
 
 def build_images(images: spec.ImagesSpec) -> ImageSet:
@@ -162,7 +165,11 @@ def make_search(codec: str, chroma: Any) -> QualitySearch:
 
 @lru_cache(maxsize=4)
 def _calibration(path: str | None) -> Calibration:
-    return Calibration.load(Path(path).expanduser() if path else zoo.asset("mcs-calibration.json"))
+    return Calibration.load(_calibration_path(path))
+
+
+def _calibration_path(path: str | None) -> Path:
+    return Path(path).expanduser() if path else zoo.asset(_CALIBRATION)
 
 
 def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase, num_uses: int) -> Mcs | AdaptiveMcs:
@@ -171,6 +178,17 @@ def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase, num_uses: int) 
     table = _calibration(scheme.calibration)
     quality = table.quality_of(f"{scheme.source.codec}-{scheme.source.chroma}")
     return AdaptiveMcs(table.channel(calibration_key(channel), num_uses), quality)
+
+
+def scheme_files(scheme: spec.SchemeBase) -> dict[str, str]:
+    """Digest of every file that decides what a scheme does: weights and link-adaptation tables, by name."""
+    if isinstance(scheme, spec.JsccSpec):
+        return {scheme.checkpoint: file_digest(zoo.codec_path(scheme.checkpoint))}
+    if isinstance(scheme, spec.LinearAnalogSpec):
+        return {_BLOCK_KLT: file_digest(zoo.asset(_BLOCK_KLT))}
+    if isinstance(scheme, spec.SeparationSpec) and scheme.mcs == "adaptive":
+        return {scheme.calibration or _CALIBRATION: file_digest(_calibration_path(scheme.calibration))}
+    return {}
 
 
 def build_scheme(
@@ -190,7 +208,7 @@ def build_scheme(
             codec.to(device)
         return JsccScheme(scheme.name, codec, scheme.csit)
     if isinstance(scheme, spec.LinearAnalogSpec):
-        klt = BlockKlt.load(zoo.asset("block-klt-16.safetensors"))
+        klt = BlockKlt.load(zoo.asset(_BLOCK_KLT))
         linear = LinearAnalogCodec(klt, scale=scheme.scale, design_snr_db=scheme.design_snr_db)
         return JsccScheme(scheme.name, linear, scheme.csit)
     if isinstance(scheme, spec.SeparationSpec):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -99,7 +100,8 @@ def measure_channel(
     """Lowest SNR on a grid of 0.5 dB at which each of ``num_frames`` frames decodes, for every MCS.
 
     Fade and noise of a frame are the same at every SNR and for every MCS (scaled), so a frame decodes from
-    its threshold upwards; the search of one MCS starts where the last one ended. The block error rate at an SNR is the share of frames with a higher threshold.
+    its threshold upwards; the search of one MCS starts where the last one ended. The block error rate at an
+    SNR is the share of frames with a higher threshold.
 
     Args:
         channel: operator.
@@ -116,7 +118,7 @@ def measure_channel(
     curves = []
     for mcs in sorted(table, key=lambda m: m.efficiency):
         block, qam = TransportBlock(num_uses, mcs.bits_per_symbol, mcs.rate), Qam(mcs.bits_per_symbol)
-        level = _thresholds(lambda snr_db, b=block, q=qam: frames.succeed(b, q, snr_db), level + 1, grid)
+        level = _thresholds(partial(frames.succeed, block, qam), level + 1, grid)
         curves.append(_curve(mcs, level, grid))
         report(f"MCS {mcs.index}: median threshold {grid[min(int(np.median(level)), len(grid) - 1)]:g} dB")
     return ChannelCalibration(channel=key, num_uses=num_uses, seed=seed, curves=tuple(curves))

@@ -45,7 +45,12 @@ class Checkpoint:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, 16 hex digits."""
+    """SHA-256 of a file, or of the files of a folder by name, 16 hex digits; "missing" if there is none."""
+    if path.is_dir():
+        parts = [f"{p.name} {file_digest(p)}" for p in sorted(path.iterdir()) if p.is_file()]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    if not path.is_file():
+        return "missing"
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
@@ -106,11 +111,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(codec, tensors, recipe)
 
 
+def _is_finite(value: Tensor) -> bool:
+    return not value.is_floating_point() or bool(torch.isfinite(value).all())
+
+
 def load_into(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
-    """Load weights strictly: every tensor named, none missing, all of the right shape.
+    """Load weights strictly: every tensor named, none missing, all of the right shape, every value finite.
 
     Raises:
-        CheckpointError: lists what is missing, unknown or misshapen.
+        CheckpointError: lists what is missing, unknown, misshapen or not finite.
     """
     own = module.state_dict()
     problems = [f"missing {k}" for k in own if k not in tensors]
@@ -120,6 +129,7 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None
         for k, v in tensors.items()
         if k in own and v.shape != own[k].shape
     ]
+    problems += [f"{k} with values that are not finite" for k, v in tensors.items() if not _is_finite(v)]
     if problems:
         shown = ", ".join(problems[:5]) + (f" and {len(problems) - 5} more" if len(problems) > 5 else "")
         expected = f"the {len(own)} tensors of {type(module).__name__}"

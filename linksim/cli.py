@@ -40,6 +40,17 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
+def _count(text: str) -> int:
+    """Argument type: a whole number of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least 1")
+    return value
+
+
 def _parser() -> _Parser:
     parser = _Parser(
         prog="linksim",
@@ -63,7 +74,7 @@ def _parser() -> _Parser:
     simulate = scenario_command("simulate", "run a scenario, or the rest of it; writes a run folder")
     simulate.add_argument("--out", type=Path, help="run folder; default runs/NAME")
     simulate.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    simulate.add_argument("--limit", type=int, help="use the first so many images only")
+    simulate.add_argument("--limit", type=_count, help="use the first so many images only")
     simulate.add_argument("--no-report", action="store_true", help="leave out figures and report.html")
 
     scenario_command("check", "validate a scenario and print what it will cost")
@@ -96,13 +107,13 @@ def _parser() -> _Parser:
         "--out", type=Path, required=True, help="table (JSON); an existing one is extended"
     )
     calibrate.add_argument(
-        "--frames", type=int, default=200, help="transport blocks per MCS (known ones are kept)"
+        "--frames", type=_count, default=200, help="transport blocks per MCS (known ones are kept)"
     )
     calibrate.add_argument(
         "--quality-images", type=Path, nargs="+", metavar="TAR",
         help="tar files of calibration pictures; without, quality curves are kept",
     )  # fmt: skip
-    calibrate.add_argument("--quality-limit", type=int, default=24, help="pictures to use of them")
+    calibrate.add_argument("--quality-limit", type=_count, default=24, help="pictures to use of them")
 
     commands.add_parser("schema", help="print the JSON schema of scenario files")
     return parser
@@ -118,8 +129,9 @@ def _device(name: str) -> torch.device:
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    kind = name.split(":")[0]
-    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
+    kind, _, index = name.partition(":")
+    known = name == "cpu" or (kind == "cuda" and (not index or index.isdigit()))
+    if not known or (kind == "cuda" and int(index or 0) >= torch.cuda.device_count()):
         expected = "auto, cpu" + (", cuda" if torch.cuda.is_available() else "; no CUDA device is there")
         raise ScenarioError(f"--device: got {name!r}, expected {expected}.")
     return torch.device("cuda:0" if name == "cuda" else name)
@@ -130,9 +142,31 @@ def _user_errors() -> tuple[type[Exception], ...]:
     from linksim.digital.mcs import CalibrationError
     from linksim.images import ImageError
     from linksim.jscc.cnn_yang2024 import AuthorsFormatError
+    from linksim.metrics.base import MetricUnavailable
     from linksim.scenario_io import ScenarioError
 
-    return (ScenarioError, ImageError, CheckpointError, CalibrationError, AuthorsFormatError)
+    return (
+        ScenarioError,
+        ImageError,
+        CheckpointError,
+        CalibrationError,
+        AuthorsFormatError,
+        MetricUnavailable,
+    )
+
+
+def _writable(path: Path, option: str) -> None:
+    """Refuse an output file that cannot be written before hours are spent on its contents."""
+    from linksim.scenario_io import ScenarioError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        existed = path.exists()
+        path.open("ab").close()
+        if not existed:
+            path.unlink()
+    except OSError as problem:
+        raise ScenarioError(f"{option}: cannot be written, got {problem}, expected a file.") from None
 
 
 class _Progress:
@@ -199,9 +233,13 @@ def _check(args: argparse.Namespace) -> int:
     from linksim.scenario_io import scenario_hash
 
     scenario = _load(args)
-    print(f"{scenario.name}: valid, hash {scenario_hash(scenario)}")
+    valid = f"{scenario.name}: valid, hash {scenario_hash(scenario)}"
     if not isinstance(scenario, Scenario):
+        from linksim.train import check_recipe
+
+        check_recipe(scenario)
         images = build_images(scenario.images)
+        print(valid)
         print(
             f"training: {len(images)} images, {scenario.train.steps} steps of "
             f"{scenario.train.batch_size} crops"
@@ -209,6 +247,7 @@ def _check(args: argparse.Namespace) -> int:
         return 0
     plan = make_plan(scenario)
     preflight(plan, torch.device("cpu"))
+    print(valid)
     _print_cost(plan)
     return 0
 
@@ -256,14 +295,17 @@ def _plot(args: argparse.Namespace) -> int:
         own = figures.load_rows(store)
         own_bounds = figures.bound_names(store.header())
         if len(args.run) > 1:
-            own = figures.rename(own, folder.name)
-            own_bounds = [f"{folder.name} {b}" for b in own_bounds]
+            name = folder.absolute().name
+            own = figures.rename(own, name)
+            own_bounds = [f"{name} {b}" for b in own_bounds]
         rows += own
         bounds += own_bounds
-    header = ResultStore(args.run[0]).header()
-    x = args.x or figures.default_x(header)
-    metric = "lpips_alex" if args.metric == "lpips" else args.metric
-    figure = figures.plot_metric(rows, metric, x=x, bounds=bounds, title=header["name"])
+    headers = [ResultStore(folder).header() for folder in args.run]
+    x = args.x or figures.default_x(headers[0])
+    lpips = [row.metric for row in rows if row.metric.startswith("lpips")]
+    metric = lpips[0] if args.metric == "lpips" and lpips else args.metric
+    title = ", ".join(dict.fromkeys(header["name"] for header in headers))
+    figure = figures.plot_metric(rows, metric, x=x, bounds=bounds, title=title)
     out = args.out or args.run[0] / "figures" / f"{metric}_vs_{x.split('.')[-1]}.png"
     figures.save_figure(figure, out)
     print(out)
@@ -311,6 +353,8 @@ def _train(args: argparse.Namespace) -> int:
 
     scenario = load_train_scenario(args.scenario, parse_overrides(args.overrides))
     folder = args.out or Path("runs") / scenario.name
+    if args.export:
+        _writable(args.export, "--export")
     summary = train(
         scenario, folder, _device(args.device), lambda line: print(line, file=sys.stderr, flush=True)
     )
@@ -335,6 +379,7 @@ def _calibrate(args: argparse.Namespace) -> int:
     from linksim.scenario_io import load_scenario, parse_overrides
 
     scenario = load_scenario(args.scenario, parse_overrides(args.overrides))
+    _writable(args.out, "--out")
     start = args.out if args.out.is_file() else zoo.asset("mcs-calibration.json")
     table = Calibration.load(start) if start.is_file() else None
     pictures = TarImages(args.quality_images) if args.quality_images else None
@@ -400,7 +445,8 @@ def _guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namesp
     try:
         return command(args)
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        goes_on = args.command in ("simulate", "train", "calibrate")
+        print("\nstopped" + ("; the same command goes on from here" if goes_on else ""), file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -411,7 +457,7 @@ def _guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namesp
         if isinstance(problem, _user_errors()):
             print(problem, file=sys.stderr)
             return 2
-        from linksim.runner import RunError
+        from linksim.link import RunError
 
         if isinstance(problem, RunError):
             print(f"{problem} (--verbose shows where; the same command resumes)", file=sys.stderr)

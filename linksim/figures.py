@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from linksim.results import Record, ResultStore, RunFolderError, original_file, panel_file
+from linksim.results import Record, ResultStore, RunFolderError, file_name, original_file, panel_file
 from linksim.statistics import Row, in_scenario_order, summarise
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ __all__ = ["Curve", "curves", "load_rows", "plot_metric", "plot_panel", "plot_ru
 # Okabe & Ito, "Color Universal Design", 2008; black is left for bounds.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#999999")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES: tuple[Any, ...] = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (7, 3)), (0, (3, 1)))
+GREYS = ("black", "dimgrey", "grey")
+DOTS: tuple[Any, ...] = (":", (0, (1, 3)), (0, (2, 2)), (0, (3, 2, 1, 2)), (0, (1, 1)), (0, (4, 3)))
 LABELS = {
     "psnr": "PSNR [dB]",
     "ssim": "SSIM",
@@ -49,7 +52,9 @@ class Curve:
         channel, scheme: names.
         label: for the legend, with the bandwidth ratio.
         is_bound: drawn dotted and black.
+        variant: the other swept values.
         x, mean, low, high: values; low and high nan without an interval.
+        ticks: labels of x = 0, 1, ... where x is no number.
         upper_bound: true where zero errors were seen: only ``high`` means something.
     """
 
@@ -57,6 +62,8 @@ class Curve:
     scheme: str
     label: str
     is_bound: bool
+    variant: tuple[Any, ...]
+    ticks: tuple[str, ...]
     x: np.ndarray
     mean: np.ndarray
     low: np.ndarray
@@ -81,17 +88,29 @@ def load_rows(store: ResultStore) -> list[Row]:
 
 def _ratio(value: float) -> str:
     """A bandwidth ratio as people write it: 1/96, 1/72.9."""
-    return f"1/{1 / value:.3g}"
+    inverse = 1 / value
+    return f"1/{inverse:.3g}" if inverse < 1000 else f"1/{inverse:.0f}"
 
 
-def _x_of(row: Row, x: str) -> float:
+def _swept_value(row: Row, x: str) -> float | int | str:
     if x in ("snr_db", "cbr_data", "cbr_total"):
         return float(getattr(row, x))
     for name, value in row.point:
         if name == x:
-            return float(Fraction(value)) if isinstance(value, str) else float(value)
+            return value
     known = ["snr_db", "cbr_data", "cbr_total", *(name for name, _ in row.point)]
     raise RunFolderError(f"--x {x}: got a field that was not swept, expected one of {', '.join(known)}.")
+
+
+def _positions(rows: Sequence[Row], x: str) -> tuple[dict[float | int | str, float], tuple[str, ...]]:
+    """Where every value of ``x`` stands on the axis: numbers and ratios at their value, other texts side by
+    side in the order of the scenario, with tick labels.
+    """
+    values = list(dict.fromkeys(_swept_value(row, x) for row in rows))
+    try:
+        return {v: float(Fraction(v)) for v in values}, ()
+    except ValueError:
+        return {v: float(i) for i, v in enumerate(values)}, tuple(str(v) for v in values)
 
 
 def curves(rows: Sequence[Row], metric: str, x: str, bounds: Iterable[str] = ()) -> list[Curve]:
@@ -112,10 +131,11 @@ def curves(rows: Sequence[Row], metric: str, x: str, bounds: Iterable[str] = ())
         if x != "snr_db":
             other = (*other, ("snr_db", row.snr_db))
         groups.setdefault((row.channel, row.scheme, other), []).append(row)
+    places, ticks = _positions(chosen, x)
     many_snr = len({r.snr_db for r in chosen}) > 1
     result = []
     for (channel, scheme, other), members in groups.items():
-        members.sort(key=lambda r: _x_of(r, x))
+        members.sort(key=lambda r: places[_swept_value(r, x)])
         shown = [f"{k.split('.')[-1]} {v:g}" if not isinstance(v, str) else f"{k} {v}" for k, v in other]
         shown = [s.replace("snr_db", "SNR") + (" dB" if s.startswith("snr_db") else "") for s in shown]
         if x != "snr_db" and not many_snr:
@@ -136,7 +156,9 @@ def curves(rows: Sequence[Row], metric: str, x: str, bounds: Iterable[str] = ())
                 scheme,
                 label,
                 scheme in set(bounds),
-                np.array([_x_of(r, x) for r in members]),
+                other,
+                ticks,
+                np.array([places[_swept_value(r, x)] for r in members]),
                 column["mean"],
                 column["ci_low"],
                 column["ci_high"],
@@ -155,23 +177,47 @@ def _axis_label(x: str) -> str:
     return names.get(x, x)
 
 
-def _draw(axes: Axes, lines: Sequence[Curve], styles: dict[str, int], metric: str) -> None:
-    for number, line in enumerate(lines):
-        index = styles[line.scheme] if len({c.scheme for c in lines}) > 1 else number
-        colour = "black" if line.is_bound else COLOURS[index % len(COLOURS)]
-        marker = "" if line.is_bound else MARKERS[index % len(MARKERS)]
+def _style(
+    line: Curve, schemes: Sequence[str], bounds: Sequence[str], variants: Sequence[Any]
+) -> dict[str, Any]:
+    """Colour by scheme and dashes by swept value; a single scheme has its colours for the swept values."""
+    variant = variants.index(line.variant)
+    if line.is_bound:
+        bound = bounds.index(line.scheme)
+        dots = DOTS[(bound + len(bounds) * variant) % len(DOTS)]
+        return {"color": GREYS[bound % len(GREYS)], "linestyle": dots, "linewidth": 1.5}
+    scheme = schemes.index(line.scheme)
+    colour, dashes = (scheme, variant) if len(schemes) > 1 else (variant, 0)
+    return {
+        "color": COLOURS[colour % len(COLOURS)],
+        "marker": MARKERS[(scheme if len(variants) == 1 else variant) % len(MARKERS)],
+        "linestyle": DASHES[dashes % len(DASHES)],
+        "markersize": 5,
+        "linewidth": 1.5,
+    }
+
+
+def _draw(axes: Axes, lines: Sequence[Curve], everything: Sequence[Curve], metric: str) -> None:
+    schemes = list(dict.fromkeys(c.scheme for c in everything if not c.is_bound))
+    bounds = list(dict.fromkeys(c.scheme for c in everything if c.is_bound))
+    variants = list(dict.fromkeys(c.variant for c in everything))
+    for line in lines:
+        style = _style(line, schemes, bounds, variants)
         seen = ~line.upper_bound
-        style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5, "linewidth": 1.5}
-        style["linestyle"] = ":" if line.is_bound else "-"
         axes.plot(line.x[seen], line.mean[seen], label=textwrap.fill(line.label, 44), **style)
         has = seen & np.isfinite(line.low) & np.isfinite(line.high)
         if has.any() and not line.is_bound:
             axes.fill_between(
-                line.x[has], line.low[has], line.high[has], color=colour, alpha=0.15, linewidth=0
+                line.x[has], line.low[has], line.high[has], color=style["color"], alpha=0.15, linewidth=0
             )
         if line.upper_bound.any():
             top = line.high[line.upper_bound]
-            axes.plot(line.x[line.upper_bound], top, color=colour, marker=7, linestyle="none", markersize=7)
+            at = line.x[line.upper_bound]
+            axes.plot(at, top, color=style["color"], marker=7, linestyle="none", markersize=7)
+    if any(line.upper_bound.any() for line in lines):
+        axes.plot([], [], color="grey", marker=7, linestyle="none", label="no error seen: upper limit")
+    if lines and lines[0].ticks:
+        axes.set_xticks(range(len(lines[0].ticks)), lines[0].ticks)
     if metric in ("ber", "bler"):
         axes.set_yscale("log")
     axes.grid(visible=True, alpha=0.3)
@@ -193,10 +239,6 @@ def plot_metric(
 
     lines = curves(rows, metric, x, bounds)
     channels = list(dict.fromkeys(line.channel for line in lines))
-    styles = {
-        name: i for i, name in enumerate(dict.fromkeys(line.scheme for line in lines if not line.is_bound))
-    }
-    styles |= {line.scheme: 0 for line in lines if line.is_bound}
     columns = min(len(channels), 3)
     shape = (math.ceil(len(channels) / columns), columns)
     legend_height = 0.32 * max(sum(1 + len(c.label) // 44 for c in lines if c.channel == n) for n in channels)
@@ -208,7 +250,7 @@ def plot_metric(
             axes.set_visible(False)
             continue
         own = [line for line in lines if line.channel == channels[i]]
-        _draw(axes, own, styles, metric)
+        _draw(axes, own, lines, metric)
         axes.set_title(channels[i], fontsize=11)
         axes.set_xlabel(_axis_label(x))
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)
@@ -224,12 +266,15 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as its suffix says: png, svg or pdf.
 
     Raises:
-        RunFolderError: another suffix.
+        RunFolderError: another suffix, or a file that cannot be written.
     """
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise RunFolderError(f"--out {path}: got the suffix {path.suffix!r}, expected .png, .svg or .pdf.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=140, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=140, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+    except OSError as problem:
+        raise RunFolderError(f"{path}: cannot be written, got {problem}, expected a file.") from None
 
 
 # --------------------------------------------------------------------------------------- image panel
@@ -266,7 +311,7 @@ def plot_panel(store: ResultStore, image: str, channel: str) -> Figure:
         raise RunFolderError(
             f"{store.images}: got no pictures of {image} on {channel}, expected those of the panel."
         )
-    picture = np.asarray(Image.open(original))
+    picture = _read_picture(original)
     aspect = picture.shape[0] / picture.shape[1]
     columns, rows = 1 + len(schemes), len(points)
     figure = Figure(figsize=(3.0 * columns, (3.0 * aspect + 0.8) * rows + 0.4), layout="constrained")
@@ -280,9 +325,18 @@ def plot_panel(store: ResultStore, image: str, channel: str) -> Figure:
                 grid[i][j + 1].set_visible(False)
                 continue
             swept = "".join(f", {k.split('.')[-1]} {v}" for k, v in point)
-            shown = np.asarray(Image.open(panel_file(store, record.key)))
+            shown = _read_picture(panel_file(store, record.key))
             _show(grid[i][j + 1], shown, f"{scheme}, {snr_db:g} dB{swept}", _value_text(record))
     return figure
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture)
+    except (OSError, ValueError, SyntaxError) as problem:
+        cure = "Remove it; the next linksim simulate of a new --out makes it again."
+        raise RunFolderError(f"{path}: broken, got {problem}, expected a picture. {cure}") from None
 
 
 def _show(axes: Axes, picture: np.ndarray, title: str, below: str) -> None:
@@ -325,7 +379,7 @@ def plot_run(store: ResultStore) -> list[Path]:
                 figure = plot_panel(store, image, channel)
             except RunFolderError:
                 continue
-            written.append(_save_both(figure, store.figures / f"panel_{Path(image).stem}_{channel}"))
+            written.append(_save_both(figure, store.figures / file_name("panel", image, channel)))
     return written
 
 

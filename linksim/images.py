@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from channels.checks import complaint
@@ -63,7 +63,7 @@ def read_image(source: Path | bytes, name: str, convert: ConvertMode = "none") -
             picture.load()
             mode, size = picture.mode, picture.size
             pixels = np.array(picture if mode == "RGB" else picture.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as problem:
+    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as problem:
         message = complaint(
             f"image {name}", "cannot be decoded", problem, "a complete picture file", "Replace it."
         )
@@ -105,7 +105,7 @@ class Crop:
         """Centre crop of [3, H, W].
 
         Raises:
-            ImageError: the picture is smaller than the crop.
+            ImageError: the picture is smaller than the crop, or less than 32 pixels are left of a side.
         """
         rows, cols = image.shape[1:]
         target = (self.height or rows, self.width or cols)
@@ -116,6 +116,11 @@ class Crop:
                 complaint(f"image {name}", "smaller than the crop", got, expected, "Use a smaller crop.")
             )
         height, width = (side - side % self.multiple_of for side in target)
+        if min(height, width) < MIN_SIDE:
+            got = f"{height} x {width} pixels of {rows} x {cols}"
+            expected = f"sides of at least {MIN_SIDE}"
+            cure = "Change images.crop and images.multiple_of, or use larger pictures."
+            raise ImageError(complaint(f"image {name}", "too small after the crop", got, expected, cure))
         top, left = (rows - height) // 2, (cols - width) // 2
         return image[:, top : top + height, left : left + width].contiguous()
 
@@ -172,7 +177,7 @@ class TarImages(ImageSet):
     """All pictures in one or more tar files, sorted by file and name. Members are read, never extracted.
 
     Raises:
-        ImageError: a tar file that is missing or broken, or no picture in them.
+        ImageError: a tar file that is missing or broken, two pictures of one name, or no picture in them.
     """
 
     def __init__(
@@ -203,7 +208,12 @@ class TarImages(ImageSet):
                 complaint("images.paths", "cannot be read", f"{path}: {problem}", expected)
             ) from None
         for member in sorted(members, key=lambda m: m.name):
-            self._where[f"{path.stem}/{member.name}"] = (path, member.offset_data, member.size)
+            name = f"{path.stem}/{member.name}"
+            if name in self._where:
+                got = f"{name} in {self._where[name][0]} and {path}"
+                cure = "Rename one of the files."
+                raise ImageError(complaint("images.paths", "one name twice", got, "different names", cure))
+            self._where[name] = (path, member.offset_data, member.size)
 
     def _read(self, name: str) -> Tensor:
         path, offset, size = self._where[name]

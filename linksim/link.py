@@ -18,7 +18,11 @@ from channels.types import ChannelUses, Csi, Csit, Draw
 from channels.units import snr_db_to_no
 from linksim.schemes.base import Bound, Info, Reconstruction, Scheme
 
-__all__ = ["LinkOutput", "run_link"]
+__all__ = ["LinkOutput", "RunError", "run_link"]
+
+
+class RunError(RuntimeError):
+    """A run or a training that failed on the way; it can be resumed after the cause is removed."""
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,9 @@ pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: 12px; }
 _DEFINITIONS = (
     "SNR is Es/N0 per complex data channel use at the receiver, averaged over fading. CBR is complex "
     "channel uses over 3·H·W; the total adds pilots, guard and side information. Pictures are rounded "
-    "to 8 bits before measuring. A failed frame is a grey picture that stays in every mean. Intervals "
-    "are bootstrap intervals clustered by image."
+    "to 8 bits before measuring. A failed frame is a grey picture that stays in every mean. Intervals of "
+    "picture metrics and of bit errors are bootstrap intervals clustered by image; those of block errors "
+    "are Clopper-Pearson intervals, and where no error was seen the upper limit is given (▼ in figures)."
 )
 
 
@@ -48,6 +49,7 @@ def _table(rows: list[Row], metric: str) -> str:
             "interval",
             "images × trials",
             "failures",
+            "mean without them",
             "CBR",
         )
     )
@@ -66,6 +68,7 @@ def _table(rows: list[Row], metric: str) -> str:
             interval,
             f"{r.num_images} × {r.num_trials}",
             str(r.num_failures),
+            _number(r.mean_ok) if r.num_failures else "–",
             f"{r.cbr_data:.5f} data, {r.cbr_total:.5f} in all",
         )
         lines.append("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>")
@@ -84,10 +87,13 @@ def _facts(header: dict[str, Any]) -> str:
     )
     missing = "".join(f'<p class="note">{html.escape(text)}</p>' for text in header["unavailable"].values())
     versions = ", ".join(f"{k} {v}" for k, v in header["versions"].items())
-    made = f"{versions}; commit {header['commit'] or 'unknown'}; {header['machine']}."
+    files = "".join(f"; {name} {digest}" for name, digest in header["files"].items())
+    made = f"{versions}{files}; commit {header['commit'] or 'unknown'}; {header['machine']}."
+    confidence = 100 * header["scenario"]["statistics"]["confidence"]
     scenario = html.escape(json.dumps(header["scenario"], indent=1))
     return (
-        f"{missing}<h2>Definitions</h2><p>{_DEFINITIONS}</p><ul>{metrics}</ul>"
+        f"{missing}<h2>Definitions</h2><p>{_DEFINITIONS} Confidence level: {confidence:g}%.</p>"
+        f"<ul>{metrics}</ul>"
         f"<h2>How it was made</h2><p>{html.escape(made)}</p><pre>{scenario}</pre>"
     )
 
@@ -102,7 +108,9 @@ def write_report(store: ResultStore) -> Path:
     rows = load_rows(store)
     figures = plot_run(store)
     name, question = html.escape(header["name"]), html.escape(header["scenario"]["question"])
-    body = [f"<h1>{name}</h1><p>{question}</p>", *(_figure(path) for path in figures)]
+    done, planned = len(store.done()), header.get("num_units", 0)
+    note = f'<p class="note">Incomplete: {done} of {planned} units.</p>' if done < planned else ""
+    body = [f"<h1>{name}</h1><p>{question}</p>{note}", *(_figure(path) for path in figures)]
     for metric in dict.fromkeys(r.metric for r in rows):
         body.append(f"<h2>{html.escape(LABELS.get(metric, metric))}</h2>{_table(rows, metric)}")
     body.append(_facts(header))

@@ -6,12 +6,15 @@ May import: standard library, channels.checks, linksim.scenario_io.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
+import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from channels.checks import complaint
 from linksim.scenario_io import ScenarioError
@@ -21,11 +24,14 @@ __all__ = [
     "ResultStore",
     "RunFolderError",
     "UnitKey",
+    "file_name",
     "original_file",
     "panel_file",
     "side_info_uses",
 ]
 
+log = logging.getLogger("linksim.results")
+FORMAT = "linksim-run-1"
 Point = tuple[tuple[str, float | int | str], ...]
 
 # Side information is taken to be sent at the most robust rate of TS 38.214 table 5.1.3.1-1: QPSK, 120/1024.
@@ -46,7 +52,7 @@ def side_info_uses(bits: int) -> int:
     return -int(-bits // _SIDE_INFO_BITS_PER_USE)
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class UnitKey:
     """One image through one scheme and channel at one swept point, once.
 
@@ -65,6 +71,12 @@ class UnitKey:
     image: str
     trial: int
 
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Sort key: numbers before texts where a swept field has both."""
+        point = tuple((name, isinstance(v, str), v) for name, v in self.point)
+        return (self.channel, self.scheme, point, self.snr_db, self.image, self.trial)
+
 
 @dataclass(frozen=True)
 class Record:
@@ -80,6 +92,7 @@ class Record:
         side_info_bits: bits beside the symbols.
         source_values: 3·H·W.
         seconds: time of the link and the receiver, shared evenly by a batch.
+        independent_bits: bit errors are independent of each other (nothing coded, nothing faded).
         info: facts of the transmitter (MCS, QP, bytes).
     """
 
@@ -94,6 +107,7 @@ class Record:
     side_info_bits: int
     source_values: int
     seconds: float
+    independent_bits: bool = False
     info: dict[str, float | int | str] = field(default_factory=dict)
 
     @property
@@ -117,9 +131,14 @@ class Record:
     def from_json(cls, line: str) -> Record:
         """Read what :meth:`to_json` wrote."""
         data = json.loads(line)
+        if not isinstance(data, dict) or not isinstance(data.get("key"), dict):
+            raise TypeError(f"got {type(data).__name__}, expected a record")
         key = data.pop("key")
-        key["point"] = tuple((name, value) for name, value in key["point"])
+        key["point"] = tuple((str(name), value) for name, value in key["point"])
+        if not isinstance(key.get("trial"), int) or not isinstance(key.get("snr_db"), int | float):
+            raise TypeError("trial or snr_db is no number")
         data["counts"] = {k: (int(e), int(t)) for k, (e, t) in data["counts"].items()}
+        data["values"] = {k: float(v) for k, v in data["values"].items()}
         return cls(key=UnitKey(**key), **data)
 
 
@@ -142,24 +161,40 @@ class ResultStore:
     # ------------------------------------------------------------------------------------ writing
 
     def open(self, header: dict[str, Any]) -> None:
-        """Create the folder, or open it to resume.
+        """Create the folder, or open it to resume. Nothing is written before the folder is locked.
 
         Raises:
-            RunFolderError: the folder belongs to another scenario or other images, holds other files, or is
-                in use by another process.
+            RunFolderError: the folder belongs to another scenario, other images or other weights, holds other
+                files, cannot be written, or is in use by another process.
         """
-        if self.header_path.exists():
-            self._compare(self.header(), header)
-        else:
+        if not self.header_path.exists():
             self._refuse_strangers()
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            file = self.records_path.open("a", encoding="utf-8")
+        except OSError as problem:
+            got = f"{type(problem).__name__}: {problem}"
+            raise RunFolderError(
+                complaint(str(self.folder), "cannot be written", got, "a folder", "Use another --out.")
+            ) from None
+        try:
+            self._lock(file)
+            if self.header_path.exists():
+                old = self.header()
+                self._compare(old, header)
+                header = {**old, "scenario": header["scenario"]}  # statistics and panel may be others
             partial = self.header_path.with_suffix(".partial")
             partial.write_text(json.dumps(header, indent=1) + "\n")
             partial.replace(self.header_path)
-        self._drop_torn_line()
-        self._file = self.records_path.open("a", encoding="utf-8")
+            self._drop_torn_line()
+        except BaseException:
+            file.close()
+            raise
+        self._file = file
+
+    def _lock(self, file: IO[str]) -> None:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             cure = "Wait for it, or use another --out."
             got = "a lock on records.jsonl"
@@ -168,7 +203,17 @@ class ResultStore:
             ) from None
 
     def _refuse_strangers(self) -> None:
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        own = {
+            self.records_path.name,
+            self.header_path.with_suffix(".partial").name,
+        }  # of a first start, killed
+        try:
+            strangers = self.folder.exists() and any(p.name not in own for p in self.folder.iterdir())
+        except NotADirectoryError:
+            strangers = True
+        except OSError:
+            strangers = False  # mkdir says what is wrong
+        if strangers:
             cure = "Use another --out; nothing was written."
             expected = "a new or empty folder, or a run folder"
             raise RunFolderError(
@@ -176,23 +221,42 @@ class ResultStore:
             )
 
     def _compare(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """Refuse to add units that would not be like those in the folder."""
+        if old["scenario_hash"] != new["scenario_hash"]:
+            expected = f"{new['name']} (hash {new['scenario_hash']})"
+            got = f"{old['name']} (hash {old['scenario_hash']})"
+            self._refuse("folder of another scenario", got, expected)
+        if set(old["images"]) != set(new["images"]):
+            got, expected = f"{len(old['images'])} images", f"{len(new['images'])} images"
+            self._refuse("made with other images", got, expected, "Give the same --limit, or another --out.")
+        for name, facts in new["images"].items():
+            if old["images"][name] != facts:
+                self._refuse("made with other images", f"{name} {old['images'][name]}", f"{facts}")
         for key, what in (
-            ("scenario_hash", "folder of another scenario"),
-            ("images", "made with other images"),
+            ("files", "made with other weights or tables"),
+            ("metrics", "made with other metrics"),
         ):
+            changed = {k for k in {**old[key], **new[key]} if old[key].get(k) != new[key].get(k)}
+            if changed:
+                name = sorted(changed)[0]
+                got, expected = (f"{name}: {side[key].get(name, 'none')}" for side in (old, new))
+                self._refuse(what, got, expected)
+        for key in ("versions", "commit", "device"):
             if old.get(key) != new.get(key):
-                got = old.get("name") if key == "scenario_hash" else "other pixels"
-                cure = "Use another --out; nothing was overwritten."
-                expected = f"{new['name']} (hash {new['scenario_hash']})"
-                raise RunFolderError(complaint(str(self.folder), what, f"{got}", expected, cure))
+                log.warning("%s: resumed with another %s than it was started with", self.folder, key)
+
+    def _refuse(self, what: str, got: str, expected: str, cure: str = "Use another --out.") -> NoReturn:
+        raise RunFolderError(
+            complaint(str(self.folder), what, got, expected, f"{cure} Nothing was overwritten.")
+        )
 
     def _drop_torn_line(self) -> None:
-        """Cut off what a killed process left after the last newline."""
-        if not self.records_path.exists():
-            return
+        """Cut off what a killed process left after the last newline. Only under the lock."""
         with self.records_path.open("rb+") as file:
             data = file.read()
-            file.truncate(data.rfind(b"\n") + 1)
+            end = data.rfind(b"\n") + 1
+            if end < len(data):
+                file.truncate(end)
 
     def append(self, records: Sequence[Record]) -> None:
         """Write records, flushed to the disk."""
@@ -217,17 +281,31 @@ class ResultStore:
         """
         try:
             header: dict[str, Any] = json.loads(self.header_path.read_text(encoding="utf-8"))
+            self._check_header(header)
         except OSError:
             got = self.folder.absolute()
             cure = "Make one with linksim simulate."
             raise RunFolderError(
                 complaint("run folder", "no run.json", got, "a folder of a run", cure)
             ) from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+        except (ValueError, TypeError, KeyError) as problem:
             raise RunFolderError(
                 complaint(str(self.header_path), "broken", problem, "the JSON of a run")
             ) from None
         return header
+
+    @staticmethod
+    def _check_header(header: Any) -> None:
+        if not isinstance(header, dict) or header.get("format") != FORMAT:
+            raise ValueError(f"no format {FORMAT}")
+        blocks = [header["images"], header["metrics"], header["unavailable"], header["files"]]
+        scenario = header["scenario"]
+        blocks += [scenario, scenario["statistics"], scenario["panel"], scenario["sweep"]]
+        if not all(isinstance(block, dict) for block in blocks) or not scenario["schemes"]:
+            raise ValueError("a block of it is no block")
+        texts = [header["scenario_hash"], header["name"], *(s["name"] for s in scenario["schemes"])]
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("a name of it is no text")
 
     def records(self) -> Iterator[Record]:
         """Every record, in the order of writing; a torn last line is skipped.
@@ -237,11 +315,11 @@ class ResultStore:
         """
         if not self.records_path.exists():
             return
-        lines = self.records_path.read_text(encoding="utf-8").split("\n")
+        lines = self.records_path.read_bytes().split(b"\n")
         for number, line in enumerate(lines[:-1], start=1):
             try:
-                yield Record.from_json(line)
-            except (ValueError, TypeError, KeyError) as problem:
+                yield Record.from_json(line.decode())
+            except (ValueError, TypeError, KeyError, AttributeError) as problem:
                 where = f"{self.records_path} line {number}"
                 cure = "Remove the line; its unit is then run again."
                 raise RunFolderError(complaint(where, "broken record", problem, "a record", cure)) from None
@@ -251,13 +329,21 @@ class ResultStore:
         return {record.key for record in self.records()}
 
 
+def file_name(*parts: str) -> str:
+    """A file name that reads like the parts and is another one for other parts."""
+    readable = "_".join(re.sub(r"[^A-Za-z0-9.+=-]+", "-", part) for part in parts)
+    if readable == "_".join(parts) and all("_" not in part for part in parts):
+        return readable
+    digest = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=3).hexdigest()
+    return f"{readable}_{digest}"
+
+
 def panel_file(store: ResultStore, key: UnitKey) -> Path:
     """Where the picture of a unit is kept."""
-    parts = [key.channel, key.scheme, *(f"{name}={value}" for name, value in key.point)]
-    folder = "_".join(p.replace("/", "-").replace(" ", "-") for p in parts)
-    return store.images / folder / f"{Path(key.image).stem}_{key.snr_db:g}dB.png"
+    folder = file_name(key.channel, key.scheme, *(f"{name}={value}" for name, value in key.point))
+    return store.images / folder / f"{file_name(key.image)}_{key.snr_db:g}dB.png"
 
 
 def original_file(store: ResultStore, image: str) -> Path:
     """Where the original of an image is kept."""
-    return store.images / "original" / f"{Path(image).stem}.png"
+    return store.images / "original" / f"{file_name(image)}.png"

@@ -24,10 +24,19 @@ from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import item_seed
 from linksim import __version__
-from linksim.build import Metrics, build_channel, build_images, build_metrics, build_scheme
+from linksim.build import Metrics, build_channel, build_images, build_metrics, build_scheme, scheme_files
 from linksim.images import ImageError, ImageSet, image_digest, round_to_uint8
-from linksim.link import LinkOutput, run_link
-from linksim.results import Point, Record, ResultStore, UnitKey, original_file, panel_file
+from linksim.link import LinkOutput, RunError, run_link
+from linksim.results import (
+    FORMAT,
+    Point,
+    Record,
+    ResultStore,
+    RunFolderError,
+    UnitKey,
+    original_file,
+    panel_file,
+)
 from linksim.scenario import ChannelBase, Scenario, channel_name
 from linksim.scenario_io import ScenarioError, Variant, scenario_hash, variants
 from linksim.schemes.base import Bound, Scheme
@@ -48,10 +57,6 @@ _PACKAGES = (
     "lpips",
     "scikit-image",
 )
-
-
-class RunError(RuntimeError):
-    """A unit failed; the run can be resumed after the cause is removed."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class Plan:
         for name, image in self.images.items():
             by_size.setdefault(tuple(image.shape), []).extend((name, t) for t in range(sweep.trials))
         size = variant.scenario.batch_size
-        for channel in variant.scenario.channels:
+        for channel in self.scenario.channels:
             for scheme in variant.scenario.schemes:
                 for snr_db in sweep.snr_db:
                     for group in by_size.values():
@@ -188,14 +193,20 @@ def _commit() -> str | None:
 
 def _header(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, Any]:
     scenario = plan.scenario
+    files: dict[str, str] = {}
+    for variant in plan.variants:
+        for scheme in variant.scenario.schemes:
+            files |= scheme_files(scheme)
     return {
-        "format": "linksim-run-1",
+        "format": FORMAT,
         "name": scenario.name,
         "scenario_hash": scenario_hash(scenario),
         "scenario": scenario.model_dump(mode="json"),
         "images": {name: [*image.shape[1:], image_digest(image)] for name, image in plan.images.items()},
         "metrics": {info.name: vars(info) for info in metrics.infos()},
         "unavailable": metrics.unavailable,
+        "files": files,
+        "num_units": plan.num_units,
         "device": str(device),
         "machine": f"{platform.machine()} {platform.system()}, {torch.get_num_threads()} threads",
         "commit": _commit(),
@@ -215,15 +226,18 @@ class _Machine:
         self.variant = variant
         self.channels: dict[str, ChannelOperator] = {}
         self.schemes: dict[tuple[str, str], Scheme | Bound] = {}
-        for spec in scenario.channels:
-            name = channel_name(spec)
+        for unswept, spec in zip(plan.scenario.channels, scenario.channels, strict=True):
+            name = channel_name(unswept)  # swept values have columns of their own
             self.channels[name] = build_channel(spec, device)
             for scheme in scenario.schemes:
                 self.schemes[name, scheme.name] = self._build(plan, scheme, spec, device)
 
     def _build(self, plan: Plan, scheme: Any, channel: ChannelBase, device: torch.device) -> Scheme | Bound:
         budgets = [plan.budget(self.variant, name) for name in plan.images]
-        built = build_scheme(scheme, channel, device, num_uses=max(budgets))
+        try:
+            built = build_scheme(scheme, channel, device, num_uses=max(budgets))
+        except ValueError as problem:  # checkpoints and tables: the message starts with the field
+            raise ScenarioError(f"schemes.{scheme.name}.{problem}") from None
         for name, image in plan.images.items():
             try:
                 built.check(image.shape[1], image.shape[2], plan.budget(self.variant, name))
@@ -233,13 +247,15 @@ class _Machine:
 
 
 def preflight(plan: Plan, device: torch.device) -> None:
-    """Build every scheme and channel and check it against every image.
+    """Build every scheme and channel and check it, and the metrics, against every image.
 
     Raises:
         ScenarioError, CheckpointError, CalibrationError, ...: what would stop the run.
     """
     for variant in plan.variants:
         _Machine(plan, variant, device)
+    simple = tuple(name for name in plan.scenario.metrics if not name.startswith("lpips"))
+    _check_sizes(plan, build_metrics(simple, device))
 
 
 def run(
@@ -264,10 +280,12 @@ def run(
     metrics = build_metrics(plan.scenario.metrics, device)
     _check_sizes(plan, metrics)
     machines = [_Machine(plan, variant, device) for variant in plan.variants]
+    _check_measures(plan, metrics, machines)
     store = ResultStore(folder)
     store.open(_header(plan, device, metrics))
     try:
         done = store.done()
+        _check_known(store, done, plan, machines)
         kept = len(done)
         progress(kept, plan.num_units)
         for machine in machines:
@@ -294,6 +312,25 @@ def write_csv(store: ResultStore, scenario: Scenario) -> None:
     partial.replace(store.csv_path)
 
 
+def _check_measures(plan: Plan, metrics: Metrics, machines: Sequence[_Machine]) -> None:
+    if metrics.image or metrics.unavailable:
+        return
+    digital = ("separation", "uncoded")
+    if not any(scheme.kind in digital for scheme in plan.scenario.schemes):
+        got = f"{', '.join(plan.scenario.metrics)} for schemes without bits"
+        expected = "a metric of pictures, or a digital scheme"
+        raise ScenarioError(complaint("metrics", "nothing to measure", got, expected, "Add psnr."))
+
+
+def _check_known(store: ResultStore, done: set[UnitKey], plan: Plan, machines: Sequence[_Machine]) -> None:
+    planned = {key for m in machines for batch in plan.batches(m.variant) for key in batch.keys()}  # noqa: SIM118
+    strange = sorted(done - planned, key=lambda k: k.order)
+    if strange:
+        cure = "Remove its line; the unit is then run again."
+        where = str(store.records_path)
+        raise RunFolderError(complaint(where, "record of no unit", strange[0], "units of the run", cure))
+
+
 def _check_sizes(plan: Plan, metrics: Metrics) -> None:
     for metric in metrics.image:
         for name, image in plan.images.items():
@@ -315,26 +352,24 @@ def _run_batch(
     budget = plan.budget(machine.variant, batch.members[0][0])
     snr_db = torch.full((len(seeds),), batch.snr_db, device=device)
     began = time.monotonic()
+    scheme, channel = machine.schemes[batch.channel, batch.scheme], machine.channels[batch.channel]
     try:
         with torch.no_grad():
-            out = run_link(
-                machine.schemes[batch.channel, batch.scheme],
-                machine.channels[batch.channel],
-                original.to(device).float() / 255,
-                snr_db,
-                seeds,
-                budget,
-            )
+            out = run_link(scheme, channel, original.to(device).float() / 255, snr_db, seeds, budget)
+        if not bool(torch.isfinite(out.reconstruction.image).all()):
+            raise ValueError("the reconstruction has values that are not finite. Check the weights.")
+        seconds = (time.monotonic() - began) / len(seeds)
+        shown = round_to_uint8(out.reconstruction.image).cpu()
+        independent = channel.memoryless and getattr(scheme, "memoryless", False)
+        records = _records(batch, seeds, original, shown, out, metrics, seconds, independent)
     except Exception as problem:
         name, trial = batch.members[0]
         where = f"{batch.channel}, {batch.scheme}, {batch.snr_db:g} dB, image {name}, trial {trial}"
         raise RunError(
             f"unit ({where}, and {len(seeds) - 1} more of its batch) failed: {problem}"
         ) from problem
-    seconds = (time.monotonic() - began) / len(seeds)
-    shown = round_to_uint8(out.reconstruction.image).cpu()
     _save_panel(scenario, batch, list(plan.images), shown, store)
-    return _records(batch, seeds, original, shown, out, metrics, seconds)
+    return records
 
 
 def _records(
@@ -345,6 +380,7 @@ def _records(
     out: LinkOutput,
     metrics: Metrics,
     seconds: float,
+    independent_bits: bool,
 ) -> list[Record]:
     x_hat, x = shown.float() / 255, original.float() / 255
     values = {m.info.name: m(x_hat, x).tolist() for m in metrics.image}
@@ -367,6 +403,7 @@ def _records(
             side_info_bits=out.side_info_bits,
             source_values=3 * x.shape[2] * x.shape[3],
             seconds=round(seconds, 4),
+            independent_bits=independent_bits,
             info=dict(out.info[i]) if out.info else {},
         )
         for i, key in enumerate(batch.keys())

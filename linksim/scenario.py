@@ -254,6 +254,11 @@ class OfdmSpec(ChannelBase):
             raise ValueError(
                 f"csi.pilot_symbols: got {len(pilots)}, expected 1 to {self.num_ofdm_symbols - 1} symbols."
             )
+        if self.cyclic_prefix_length is not None and self.cyclic_prefix_length > self.num_subcarriers:
+            got = (
+                f"got {self.cyclic_prefix_length}, expected at most num_subcarriers = {self.num_subcarriers}."
+            )
+            raise ValueError(f"cyclic_prefix_length: {got}")
         unused = sum(self.guard_subcarriers) + int(self.dc_null)
         if unused >= self.num_subcarriers:
             limit = self.num_subcarriers - 1
@@ -303,11 +308,18 @@ class SourceSpec(Spec):
     chroma: Literal["420", "444"] = "420"
 
 
+def _source(value: object) -> object:
+    return {"codec": value} if isinstance(value, str) else value
+
+
+Source = Annotated[SourceSpec, BeforeValidator(_source)]
+
+
 class SeparationSpec(SchemeBase):
     """Source codec, CRC, 5G LDPC and QAM, adapted to the SNR by a frozen table."""
 
     kind: Literal["separation"]
-    source: SourceSpec = SourceSpec()
+    source: Source = SourceSpec()
     mcs: Literal["adaptive"] | Annotated[Int, Field(ge=0, le=28)] = Field(
         "adaptive", description="adaptive, or a fixed index of table 5.1.3.1-1 of TS 38.214"
     )
@@ -327,7 +339,7 @@ class CapacityBoundSpec(SchemeBase):
     """Source codec at the capacity of the channel: no separation scheme with this codec exceeds it."""
 
     kind: Literal["capacity_bound"]
-    source: SourceSpec = SourceSpec()
+    source: Source = SourceSpec()
 
 
 class UncodedSpec(SchemeBase):
@@ -436,6 +448,10 @@ class Scenario(Spec):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 raise ValueError(f"{field}: got the name {twice[0]!r} twice, expected different names.")
+        panel = self.panel.snr_db or ()
+        if not set(panel) <= set(self.sweep.snr_db):
+            got, expected = (", ".join(f"{v:g}" for v in values) for values in (panel, self.sweep.snr_db))
+            raise ValueError(f"panel.snr_db: got {got} dB, expected some of sweep.snr_db: {expected} dB.")
         if len(set(self.metrics)) != len(self.metrics):
             raise ValueError(f"metrics: got {list(self.metrics)}, expected each once.")
         return self

@@ -88,7 +88,7 @@ def _parse_yaml(text: str, where: str) -> Any:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except ScenarioError as problem:
         raise ScenarioError(f"{where}: {problem}") from None
-    except yaml.YAMLError as problem:
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
         detail = " ".join(str(problem).split())
         raise ScenarioError(
             f"{where}: not valid YAML, got {detail}, expected a mapping of keys to values."
@@ -182,7 +182,8 @@ def parse_overrides(pairs: Sequence[str]) -> list[tuple[str, Any]]:
     for pair in pairs:
         path, sign, text = pair.partition("=")
         if not sign or not path.strip():
-            raise ScenarioError(f"--set {pair}: got no '=', expected path=value such as sweep.trials=1.")
+            got = "no field in front of '='" if sign else "no '='"
+            raise ScenarioError(f"--set {pair}: got {got}, expected path=value such as sweep.trials=1.")
         result.append((path.strip(), _parse_yaml(text, f"--set {path}")))
     return result
 
@@ -237,11 +238,19 @@ def _validate(model: type[BaseModel], data: dict[str, Any], where: str) -> Any:
 
 def _explain(model: type[BaseModel], data: dict[str, Any], problem: ValidationError) -> list[str]:
     errors = problem.errors(include_url=False)
-    specific = [e for e in errors if e["type"] not in ("too_short",)]
+    specific = [e for e in errors if e["type"] not in ("too_short",)] or errors
+    by_path: dict[str, list[Any]] = {}
+    for error in specific:
+        by_path.setdefault(_user_path(error["loc"], data), []).append(error)
     lines = []
-    for error in specific or errors:
-        path = _user_path(error["loc"], data)
-        lines.append(_line(model, error, path))
+    for path, group in by_path.items():
+        alternatives = {_expected(error) for error in group}
+        if len(group) > 1 and all(error["type"] in _CHOICES for error in group):  # branches of a union
+            got = group[0].get("input")
+            expected = " or ".join(sorted(alternatives))
+            lines.append(f"{path}: not allowed, got {got!r}, expected {expected}.")
+        else:
+            lines += [_line(model, error, path) for error in group]
     return list(dict.fromkeys(lines))
 
 
@@ -306,12 +315,31 @@ def _line(model: type[BaseModel], error: Any, path: str) -> str:
         close = difflib.get_close_matches(str(got), re.split(r", | or ", allowed), n=1)
         cure = f" Did you mean {close[0]}?" if close else ""
         return f"{prefix}unknown choice, got {got!r}, expected {allowed}.{cure}"
+    if kind == "tuple_type":
+        return f"{prefix}not a list, got {got!r}, expected a list. Write [{got}]."
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return f"{prefix}not a block, got {got!r}, expected a block of keys and values."
     message = error["msg"][0].lower() + error["msg"][1:]
     return f"{prefix}{message}, got {got!r}, expected {_expected(error)}."
 
 
+_CHOICES = (
+    "literal_error",
+    "int_type",
+    "int_from_float",
+    "float_type",
+    "string_type",
+    "greater_than",
+    "greater_than_equal",
+    "less_than",
+    "less_than_equal",
+)
+
+
 def _expected(error: Any) -> str:
     context = error.get("ctx") or {}
+    if error["type"] == "literal_error":
+        return str(context["expected"]).replace("'", "")
     names = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
     limits = [f"{names[k]} {v:g}" for k, v in context.items() if k in names]
     if limits:
@@ -387,6 +415,9 @@ def load_any(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario |
         ScenarioError: every problem of the file, a line each.
     """
     data, path = _load_mapping(name, overrides)
+    if "train" in data and not isinstance(data["train"], dict):
+        expected = "a block of keys and values, in a file that describes a training"
+        raise ScenarioError(f"{path}: train: not a block, got {data['train']!r}, expected {expected}.")
     model: type[BaseModel] = TrainScenario if "train" in data else Scenario
     scenario = _validate(model, data, str(path))
     if isinstance(scenario, Scenario):
@@ -441,15 +472,36 @@ def variants(scenario: Scenario, where: str = "sweep") -> Iterator[Variant]:
         ScenarioError: a swept path that does not exist or a value that is not allowed there.
     """
     fields = scenario.sweep.fields
+    for path in fields:
+        _check_sweepable(path, where)
+    seen: dict[str, object] = {}
     for combination in itertools.product(*fields.values()):
         data = scenario.model_dump(mode="json")
         data["sweep"]["fields"] = {}
         values = tuple(zip(fields, combination, strict=True))
         for path, value in values:
             _set_path(data, path, value)
-        yield Variant(
-            values, _validate(Scenario, data, f"{where}: sweep {dict(values)}" if values else where)
-        )
+        place = f"{where}: sweep {dict(values)}" if values else where
+        variant = Variant(values, _validate(Scenario, data, place))
+        digest = scenario_hash(variant.scenario)
+        if digest in seen:
+            raise ScenarioError(f"{place}: got the same experiment as {seen[digest]}, expected another one.")
+        seen[digest] = dict(values)
+        yield variant
+
+
+def _check_sweepable(path: str, where: str) -> None:
+    """Only what is built anew for every point can be swept; a label or the set of pictures is not."""
+    parts = path.split(".")
+    first, last = parts[0], parts[-1]
+    if first in ("channel", "channels", "schemes", "bandwidth") and last not in ("name", "kind"):
+        return
+    if first in ("channel", "channels") and last == "kind" and path.endswith("csi.kind"):
+        return
+    expected = "a field of channel, channels, schemes or bandwidth other than a name"
+    raise ScenarioError(
+        f"{where}: sweep.{path}: cannot be swept, got {path!r}, expected {expected}. Use two scenario files."
+    )
 
 
 def json_schema() -> dict[str, Any]:
@@ -469,6 +521,21 @@ def _definitions() -> dict[str, Any]:
         schema = model.model_json_schema(ref_template="#/$defs/{model}")
         merged.update(schema.pop("$defs", {}))
         merged[model.__name__] = schema
+    merged["SweepSpec"]["patternProperties"] = {r"\.": {"type": "array", "minItems": 1}}
+    merged["TrainSpec"]["properties"]["channel"] = merged["TrainChannelSpec"]["properties"]["channel"]
+    merged["TrainSpec"]["required"].remove("channels")
+    merged["BandwidthSpec"]["properties"]["data_ratio"] = {
+        "type": ["string", "integer"],
+        "pattern": r"^\s*\d+\s*/\s*\d+\s*$",
+        "description": "complex data uses / (3·H·W), an exact fraction such as 1/48",
+    }
+    for definition in merged.values():
+        properties = definition.get("properties", {})
+        if "crop" in properties and "anyOf" in properties["crop"]:
+            properties["crop"]["anyOf"].append({"type": "integer", "minimum": 1})
+        if "source" in properties:
+            text = merged["SourceSpec"]["properties"]["codec"]
+            properties["source"] = {"anyOf": [{"$ref": "#/$defs/SourceSpec"}, text]}
     evaluation = merged["Scenario"]
     evaluation["properties"]["channel"] = evaluation["properties"]["channels"]["items"]
     evaluation["required"] = [r for r in evaluation.get("required", []) if r not in ("channels", "images")]

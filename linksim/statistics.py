@@ -113,14 +113,11 @@ def error_interval(errors: int, trials: int, confidence: float) -> Interval:
 
 
 def _ratio_interval(
-    per_image: Sequence[tuple[int, int]], confidence: float, resamples: int, seed: int
+    clusters: Sequence[tuple[int, int]], confidence: float, resamples: int, seed: int
 ) -> Interval:
-    """Interval of errors over trials when trials within an image depend on each other."""
-    errors, trials = (np.array(column, np.float64) for column in zip(*per_image, strict=True))
-    total, count = errors.sum(), trials.sum()
-    if total in (0, count):
-        return error_interval(int(total), int(count), confidence)
-    if len(per_image) < 2:
+    """Bootstrap interval of errors over trials when trials within a cluster depend on each other."""
+    errors, trials = (np.array(column, np.float64) for column in zip(*clusters, strict=True))
+    if len(clusters) < 2:
         return _NONE
     draws = np.random.default_rng(seed).integers(0, len(errors), (resamples, len(errors)))
     ratios = errors[draws].sum(axis=1) / trials[draws].sum(axis=1)
@@ -138,7 +135,7 @@ def summarise(records: Iterable[Record], confidence: float = 0.95, resamples: in
 
     The order of the records does not matter: units are sorted before anything is computed.
     """
-    units = sorted({r.key: r for r in records}.values(), key=lambda r: r.key)
+    units = sorted({r.key: r for r in records}.values(), key=lambda r: r.key.order)
     groups: dict[tuple[str, str, Point, float], list[Record]] = defaultdict(list)
     for record in units:
         key = record.key
@@ -185,25 +182,42 @@ def _row(members: list[Record], metric: str, confidence: float, resamples: int) 
 def _error_rate(
     members: list[Record], images: list[str], metric: str, confidence: float, resamples: int, seed: int
 ) -> tuple[float, float, float]:
+    """Error rate and its interval.
+
+    Blocks are independent, and so are the bits of a memoryless scheme on a memoryless channel. Bits of one
+    code block, or of one fade, fail together: what is independent then is the transmission of an image, and
+    n of them without an error say no more about bits than about blocks.
+    """
     counts = [r.counts[metric] for r in members]
     errors, trials = sum(e for e, _ in counts), sum(t for _, t in counts)
-    if all(t == 1 for _, t in counts):  # blocks are independent; bits within a block are not
-        return errors / trials, *error_interval(errors, trials, confidence)
+    rate = errors / trials
+    if all(t == 1 for _, t in counts) or all(r.independent_bits for r in members):
+        return rate, *error_interval(errors, trials, confidence)
+    if errors in (0, trials):
+        return rate, *error_interval(min(errors, len(counts)), len(counts), confidence)
+    if len(images) == 1:
+        return rate, *_ratio_interval(counts, confidence, resamples, seed)
     per_image = []
     for image in images:
         own = [r.counts[metric] for r in members if r.key.image == image]
         per_image.append((sum(e for e, _ in own), sum(t for _, t in own)))
-    return errors / trials, *_ratio_interval(per_image, confidence, resamples, seed)
+    return rate, *_ratio_interval(per_image, confidence, resamples, seed)
 
 
 def in_scenario_order(rows: Sequence[Row], scenario: dict[str, Any]) -> list[Row]:
-    """Rows with channels and schemes in the order of the scenario (as run.json holds it)."""
+    """Rows with channels, schemes and swept values in the order of the scenario (as run.json holds it)."""
     schemes = [s["name"] for s in scenario["schemes"]]
     channels = list(dict.fromkeys(r.channel for r in rows))
     named = [c["name"] for c in scenario["channels"]]
     if set(channels) <= set(named):
         channels = named
-    return sorted(rows, key=lambda r: (channels.index(r.channel), schemes.index(r.scheme)))
+    swept = scenario["sweep"]["fields"]
+
+    def place(row: Row) -> tuple[int, ...]:
+        points = [swept[name].index(value) for name, value in row.point]
+        return (channels.index(row.channel), schemes.index(row.scheme), *points)
+
+    return sorted(rows, key=place)
 
 
 def _text(value: float) -> str:

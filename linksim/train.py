@@ -31,7 +31,7 @@ from linksim.checkpoints import save_checkpoint
 from linksim.images import ImageError
 from linksim.jscc.block_klt import fit_block_klt
 from linksim.jscc.lean import LeanCodec
-from linksim.link import run_link
+from linksim.link import RunError, run_link
 from linksim.metrics.distortion import MsSsim, ms_ssim, psnr
 from linksim.metrics.perceptual import Lpips
 from linksim.optim import Muon, split_parameters
@@ -39,7 +39,7 @@ from linksim.scenario import LossSpec, OptimizerSpec, TrainScenario
 from linksim.scenario_io import ScenarioError, scenario_hash
 from linksim.schemes.jscc import JsccScheme
 
-__all__ = ["TrainSummary", "train"]
+__all__ = ["TrainSummary", "TrainingDiverged", "check_recipe", "train"]
 
 log = logging.getLogger("linksim.train")
 _MSE_FLOOR = 1e-5  # 50 dB: a flat crop must not outweigh all pictures
@@ -61,6 +61,13 @@ class TrainSummary:
     steps: int
     seconds: float
     validation_psnr_db: dict[str, float]
+
+
+class TrainingDiverged(RunError):
+    """Weights or symbols that are not finite any more; the last state on disk is good."""
+
+    def __init__(self, step: int, what: str) -> None:
+        super().__init__(f"training step {step}: diverged, {what}. Lower train.optimizer.learning_rate.")
 
 
 class Photographs:
@@ -204,17 +211,18 @@ class Trainer:
         self.channels = [build_channel(c.channel, self.device) for c in self.spec.channels]
         weights = np.array([c.weight for c in self.spec.channels])
         self.channel_shares = weights / weights.sum()
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.clean = 0, 0.0, True
 
     def _start(self) -> nn.Module:
-        if self.spec.initial is not None:
+        if self.spec.initial is not None and not (self.out / STATE_FILE).is_file():
             codec: Any = load_codec(self.spec.initial)
             codec.train().requires_grad_(True)
             assert isinstance(codec, nn.Module)
             return codec
         torch.manual_seed(item_seed(self.scenario.seed, "weights", 0, "train") % 2**31)
         codec = build_codec(self.spec.codec)
-        if isinstance(codec, LeanCodec) and getattr(self.spec.codec, "klt_start", False):
+        fresh = self.spec.initial is None and not (self.out / STATE_FILE).is_file()
+        if fresh and isinstance(codec, LeanCodec) and getattr(self.spec.codec, "klt_start", False):
             log.info("fitting the block KLT of %d pictures", len(self.photographs.training))
             try:
                 klt = fit_block_klt(self.photographs.training, self.spec.codec.latent_channels)
@@ -252,18 +260,21 @@ class Trainer:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * _rate(spec.optimizer, self.step, self.progress())
             optimizer.zero_grad()
-        x_hat = self.link(image, snr_db.to(self.device), seeds, channel, scheme)
+        try:
+            x_hat = self.link(image, snr_db.to(self.device), seeds, channel, scheme)
+        except ValueError as problem:  # the channel refuses symbols that are not finite
+            raise TrainingDiverged(self.step, str(problem)) from None
         loss = self.losses(x_hat.float(), image)
         if not bool(torch.isfinite(loss)):
-            raise RuntimeError(
-                f"training step {self.step}: the loss is {float(loss)}. Lower the learning rate."
-            )
+            raise TrainingDiverged(self.step, f"the loss is {float(loss)}")
         world.backward(loss)
         world.clip_grad_norm_(self.module.parameters(), spec.optimizer.clip_norm)
+        self.clean = False  # between here and the average a state on disk would be half a step
         for optimizer in self.optimizers:
             optimizer.step()
         self.step += 1
         self._average()
+        self.clean = True
         return float(loss.detach())
 
     @torch.no_grad()
@@ -325,23 +336,25 @@ class Trainer:
         path = self.out / STATE_FILE
         if not path.is_file():
             return
+        expected = scenario_hash(self.scenario)
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
+            got = state["scenario_hash"]
+            if got == expected:
+                self.codec.load_state_dict(state["model"])
+                self.ema = state["ema"]
+                for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                    optimizer.load_state_dict(saved)
+                self.step, self.seconds = int(state["step"]), float(state["seconds"])
         except Exception as problem:  # torch.load raises many types for a broken file
             cure = "Remove the file to start again."
+            reason = f"{type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else ''}"
             raise ScenarioError(
-                complaint(str(path), "cannot be read", problem, "a training state", cure)
+                complaint(str(path), "cannot be read", reason, "a training state", cure)
             ) from None
-        expected = scenario_hash(self.scenario)
-        if state["scenario_hash"] != expected:
+        if got != expected:
             cure = "Use another --out, or the scenario that made the folder."
-            got = state["scenario_hash"]
             raise ScenarioError(complaint(str(self.out), "folder of another training", got, expected, cure))
-        self.codec.load_state_dict(state["model"])
-        self.ema = state["ema"]
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.step, self.seconds = state["step"], state["seconds"]
         log.info("resumed at step %d after %.0f s", self.step, self.seconds)
 
     def save_model(self, validation: dict[str, float], dtype: torch.dtype = torch.float32) -> Path:
@@ -360,15 +373,42 @@ class Trainer:
         return path
 
 
+def check_recipe(scenario: TrainScenario) -> None:
+    """What can be told about a recipe without its pictures.
+
+    Raises:
+        ScenarioError, CheckpointError: an initial checkpoint that is missing or of another codec.
+        MetricUnavailable: a loss whose weights are not to be had.
+    """
+    spec = scenario.train
+    if spec.initial is not None:
+        start: Any = load_codec(spec.initial)
+        theirs, mine = (
+            {k: tuple(v.shape) for k, v in codec.state_dict().items()}
+            for codec in (start, build_codec(spec.codec))
+        )
+        other = sorted(k for k in {**theirs, **mine} if theirs.get(k) != mine.get(k))
+        if other:
+            cure = "Give train.codec the sizes of the checkpoint, or leave out train.initial."
+            got, expected = (f"{other[0]} of shape {side.get(other[0])}" for side in (theirs, mine))
+            raise ScenarioError(complaint("train.initial", "another codec", got, expected, cure))
+    _Losses(spec.loss, spec.crop, torch.device("cpu"))
+
+
 def _prepare(scenario: TrainScenario, out: Path) -> None:
     """Make the folder, or refuse one that belongs to another training before anything is loaded."""
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise ScenarioError(
+            complaint(str(out), "cannot be made", problem, "a folder", "Use another --out.")
+        ) from None
     header = out / RUN_FILE
     expected = scenario_hash(scenario)
     if header.is_file():
         try:
-            got = json.loads(header.read_text())["scenario_hash"]
-        except (json.JSONDecodeError, KeyError) as problem:
+            got = json.loads(header.read_bytes())["scenario_hash"]
+        except (ValueError, KeyError, TypeError) as problem:
             raise ScenarioError(
                 complaint(str(header), "cannot be read", problem, "a training header")
             ) from None
@@ -381,6 +421,12 @@ def _prepare(scenario: TrainScenario, out: Path) -> None:
         raise ScenarioError(
             complaint(str(out), "not empty and no training", "other files", "an empty folder", cure)
         )
+
+
+def _write_header(scenario: TrainScenario, out: Path) -> None:
+    header, expected = out / RUN_FILE, scenario_hash(scenario)
+    if header.is_file():
+        return
     text = json.dumps({"scenario_hash": expected, "scenario": scenario.model_dump(mode="json")}, indent=1)
     header.write_text(text + "\n")
 
@@ -405,21 +451,29 @@ def train(
     from torch.utils.tensorboard import SummaryWriter
 
     _prepare(scenario, out)
+    if not (out / STATE_FILE).is_file():
+        check_recipe(scenario)
     torch.set_flush_denormal(True)  # Muon's Gram matrices are full of denormals: 3.3 times slower on a CPU
     trainer = Trainer(scenario, out, device)
     trainer.load_state()
+    _write_header(scenario, out)  # the first moment at which the folder is known to belong to a good recipe
     writer = SummaryWriter(str(out / "tensorboard"), purge_step=trainer.step)
     started, before, saved = time.monotonic(), trainer.seconds, time.monotonic()
     recent: list[float] = []
-    while trainer.progress() < 1:
-        recent.append(trainer.train_step())
-        trainer.seconds = before + time.monotonic() - started
-        writer.add_scalar("train/loss", recent[-1], trainer.step)
-        if trainer.step % scenario.train.validation_every_steps == 0:
-            _report_validation(trainer, writer, recent, report)
-        if time.monotonic() - saved > scenario.train.checkpoint_every_s:
+    try:
+        while trainer.progress() < 1:
+            recent.append(trainer.train_step())
+            trainer.seconds = before + time.monotonic() - started
+            writer.add_scalar("train/loss", recent[-1], trainer.step)
+            if trainer.step % scenario.train.validation_every_steps == 0:
+                _report_validation(trainer, writer, recent, report)
+            if time.monotonic() - saved > scenario.train.checkpoint_every_s:
+                trainer.save_state()
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        if trainer.clean:
             trainer.save_state()
-            saved = time.monotonic()
+        raise
     validation = trainer.validate()
     trainer.save_state()
     path = trainer.save_model(validation)

@@ -45,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
         "channels.types", "channels.checks", "channels.equalization", "linksim.schemes.base", "linksim.digital.",
         "linksim.jscc.", "linksim.images",
     },
-    "linksim.link": {"channels.base", "channels.types", "channels.units", "channels.checks", "linksim.schemes.base"},
+    "linksim.link": {"channels.base", "channels.seeding", "channels.types", "channels.units", "channels.checks", "linksim.schemes.base"},
     "linksim.build": {
         "channels.", "linksim", "linksim.scenario", "linksim.zoo", "linksim.checkpoints", "linksim.images",
         "linksim.metrics.", "linksim.digital.", "linksim.jscc.", "linksim.schemes.",

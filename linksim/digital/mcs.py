@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,7 +144,10 @@ class Calibration(_Frozen):
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except (ValidationError, UnicodeDecodeError) as problem:
-            first = str(problem).splitlines()[0]
+            first = str(problem)
+            if isinstance(problem, ValidationError):
+                error = problem.errors(include_url=False)[0]
+                first = f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
             expected = "a table of linksim calibrate"
             raise CalibrationError(complaint(f"calibration {path}", "broken", first, expected)) from None
 
@@ -168,11 +172,12 @@ class Calibration(_Frozen):
         if not found:
             raise CalibrationError(
                 complaint(
-                    "schemes.mcs",
-                    "adaptive needs a link-adaptation table for the channel",
+                    "mcs",
+                    "adaptive, but the link-adaptation table has no such channel",
                     json.dumps(channel, sort_keys=True),
-                    "one of the channels in the table",
-                    "Run: linksim calibrate SCENARIO --out table.json; then set schemes.NAME.calibration.",
+                    "a measured channel",
+                    "Run linksim calibrate SCENARIO --out table.json and set calibration: table.json, "
+                    "or set a fixed mcs.",
                 )
             )
         return min(found, key=lambda c: abs(math.log(c.num_uses / num_uses)))
@@ -187,9 +192,9 @@ class Calibration(_Frozen):
             if curve.codec == codec:
                 return curve
         known = [c.codec for c in self.quality]
-        cure = "Run linksim calibrate with this codec."
+        cure = "Run linksim calibrate with --quality-images, or set a fixed mcs."
         raise CalibrationError(
-            complaint("schemes.source", "no quality curve in the table", codec, known, cure)
+            complaint("source", "no quality curve in the link-adaptation table", codec, known, cure)
         )
 
 
@@ -197,8 +202,7 @@ def best_mcs(
     channel: ChannelCalibration,
     quality: QualityCurve,
     snr_db: float,
-    uses_per_pixel: float,
-    overhead_bits: float,
+    bits_per_pixel: Callable[[Mcs], float],
 ) -> Mcs:
     """The MCS with the highest expected PSNR at an SNR: (1 - p)·Q(rate) + p·Q(failure).
 
@@ -206,13 +210,12 @@ def best_mcs(
         channel: measured block error rates p.
         quality: Q over bits per pixel.
         snr_db: average SNR [dB] that the transmitter was told.
-        uses_per_pixel: channel uses per pixel.
-        overhead_bits: bits per pixel for CRCs and length field.
+        bits_per_pixel: what an MCS leaves for the stream of a picture, bits per pixel.
     """
 
     def expected(curve: McsCurve) -> float:
         p = curve.bler(snr_db)
-        rate = MCS_TABLE_1[curve.mcs].efficiency * uses_per_pixel - overhead_bits
-        return (1 - p) * quality.psnr(max(rate, 1e-9)) + p * quality.failure_psnr_db
+        rate = max(bits_per_pixel(MCS_TABLE_1[curve.mcs]), 1e-9)
+        return (1 - p) * quality.psnr(rate) + p * quality.failure_psnr_db
 
     return MCS_TABLE_1[max(channel.curves, key=expected).mcs]

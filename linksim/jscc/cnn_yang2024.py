@@ -9,6 +9,7 @@ May import: torch, pyyaml, channels.{checks, types, equalization}, linksim.jscc.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -177,7 +178,9 @@ class CnnYang2024(nn.Module):
                     "bandwidth.data_ratio",
                     "does not fit the network",
                     f"{budget} channel uses for {height} x {width} pixels",
-                    f"{layout.total} (ratio {self.config.latent_channels}/1536)",
+                    f"{layout.total}",
+                    f"Set bandwidth.data_ratio: {Fraction(self.config.latent_channels, 1536)}, "
+                    "or take another checkpoint.",
                 )
             )
         return layout

@@ -11,6 +11,7 @@ May import: torch, channels.{types, equalization}, linksim.jscc.{layout, csi_emb
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 import torch.nn.functional as F
@@ -180,7 +181,9 @@ class LeanCodec(nn.Module):
                     "bandwidth.data_ratio",
                     "does not fit the network",
                     f"{budget} channel uses for {height} x {width} pixels",
-                    f"{layout.total} (ratio {self.config.latent_channels}/1536)",
+                    f"{layout.total}",
+                    f"Set bandwidth.data_ratio: {Fraction(self.config.latent_channels, 1536)}, "
+                    "or take another checkpoint.",
                 )
             )
         return layout

@@ -22,7 +22,7 @@ from linksim.digital.bounds import capacity_bits
 from linksim.digital.hevc import CodecError
 from linksim.digital.mcs import ChannelCalibration, Mcs, QualityCurve, best_mcs
 from linksim.digital.source_codec import QualitySearch
-from linksim.digital.transport import LdpcDecoder, Qam, TransportBlock
+from linksim.digital.transport import LdpcDecoder, Qam, TransportBlock, transport_block_size
 from linksim.images import image_digest, round_to_uint8
 from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction, State, mean_grey
 
@@ -160,8 +160,12 @@ class SeparationScheme:
             raise ValueError(
                 complaint(f"{self.name}: snr_db", "differs within the batch", sorted(values), expected)
             )
-        overhead = (24 + 16) / pixels
-        return best_mcs(self._mcs.channel, self._mcs.quality, values.pop(), budget / pixels, overhead)
+
+        def bits_per_pixel(mcs: Mcs) -> float:
+            size = transport_block_size(budget, mcs.bits_per_symbol, mcs.rate)
+            return 8 * stream_budget(size // 8) / pixels
+
+        return best_mcs(self._mcs.channel, self._mcs.quality, values.pop(), bits_per_pixel)
 
     def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
         """See :class:`linksim.schemes.base.Scheme`."""

@@ -43,6 +43,7 @@ class UncodedScheme:
     """
 
     csit: CsitKind = "none"
+    memoryless = True  # every bit is decided by itself
 
     def __init__(self, name: str, bits_per_symbol: int, device: torch.device | str = "cpu") -> None:
         self.name = name

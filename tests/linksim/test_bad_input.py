@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,15 @@ def simulate(capsys, folder: Path, text: str, *expect: str) -> str:
         ("data_ratio: 1/12", "data_ratio: 0.083", ("bandwidth.data_ratio: got 0.083", "exact fraction")),
         ("data_ratio: 1/12", "data_ratio: 1/7", ("bandwidth.data_ratio", "a whole number of channel uses")),
         ("name: qpsk", "name: bpg", ("schemes: got the name 'bpg' twice",)),
-        ("mcs: 6", "mcs: 29", ("mcs", "29")),
-        ("mcs: 6", "mcs: adaptive", ("adaptive needs a link-adaptation table", "linksim calibrate")),
+        ("mcs: 6", "mcs: 29", ("mcs: not allowed, got 29, expected a value <= 28 or adaptive",)),
+        ("mcs: 6", "mcs: adaptive", ("schemes.bpg.mcs: adaptive, but the link-adaptation table has no", "linksim calibrate")),
+        ("mcs: 6", "mcs: 6, source: bgp", ("source.codec: unknown choice, got 'bgp'", "Did you mean bpg?")),
+        ("snr_db: [2, 14]", "snr_db: 2", ("sweep.snr_db: not a list, got 2, expected a list. Write [2]",)),
+        ("seed: 7", "seed: 7\ntrain: 3", ("train: not a block, got 3",)),
+        ("seed: 7", "seed: " + "7" * 5001, ("not valid YAML",)),
+        ("seed: 7", "panel: {snr_db: [3]}", ("panel.snr_db: got 3 dB, expected some of sweep.snr_db: 2, 14 dB",)),
+        ("crop: 64", "crop: 8", ("too small after the crop", "0 x 0 pixels", "sides of at least 32")),
+        ("crop: 64", "multiple_of: 10000", ("too small after the crop", "0 x 0 pixels")),
         ("bits_per_symbol: 2", "bits_per_symbol: 3", ("bits_per_symbol: unknown choice, got 3",)),
         ("trials: 2", "trials: no", ("sweep.trials: not a number, got the text 'no'",)),
         ("trials: 2", "trials: 1.5", ("sweep.trials", "expected a whole number")),
@@ -231,7 +239,12 @@ def test_foreign_safetensors(tmp_path, capsys):
 def test_budget_that_the_network_cannot_fill(tmp_path, capsys):
     text = _with_checkpoint(_checkpoint(tmp_path)).replace("1/12", "1/48")
     simulate(
-        capsys, tmp_path, text, "schemes.j with image astronaut", "does not fit the network", "ratio 128/1536"
+        capsys,
+        tmp_path,
+        text,
+        "schemes.j with image astronaut",
+        "does not fit the network",
+        "Set bandwidth.data_ratio: 1/12",
     )
 
 
@@ -362,3 +375,105 @@ def test_bundled_assets_load():
     stored = read_checkpoint(zoo.codec_path("lean-awgn-1-96"))
     assert stored.codec.latent_channels == 16
     assert zoo.codec_path("lean-awgn-1-96").stat().st_size < 30e6
+
+
+def test_metrics_that_measure_nothing(tmp_path, capsys):
+    text = TINY[: TINY.index("schemes:")] + "schemes: [{kind: linear_analog, name: linear}]\nmetrics: [ber]\n"
+    simulate(capsys, tmp_path, text, "metrics: nothing to measure", "Add psnr")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["simulate", "quickstart", "--limit", "0"],
+        ["simulate", "quickstart", "--limit", "-1"],
+        ["simulate", "quickstart", "--device", "cpu:3"],
+        ["calibrate", "quickstart", "--out", "x.json", "--frames", "0"],
+        ["calibrate", "quickstart", "--out", "/proc/nothing/x.json"],
+        ["simulate", "quickstart", "--set", "=1"],
+        ["simulate", "quickstart", "--set", "channels=" + "[" * 3000],
+    ],
+)
+def test_arguments_out_of_range(arguments, capsys):
+    refuse(capsys, *arguments, expect=("got",))
+
+
+def test_output_that_cannot_be_written(tmp_path, capsys):
+    file = tmp_path / "file"
+    file.write_text("x")
+    for out in (file, file / "sub", Path("/proc/nothing")):
+        refuse(capsys, "simulate", write(tmp_path), "--out", str(out), expect=("Use another --out",))
+    assert file.read_text() == "x"
+
+
+def test_truncated_bitmap(tmp_path, capsys):
+    folder = _folder(tmp_path)
+    for size in (3, 10):
+        (folder / "a.ppm").write_bytes(b"P6\n64 64\n255\n"[:size])
+        simulate(capsys, tmp_path, with_folder(folder), "image a.ppm: cannot be decoded")
+
+
+def test_two_tar_files_of_one_name(tmp_path, capsys):
+    paths = []
+    for part in ("x", "y"):
+        (tmp_path / part).mkdir()
+        Image.new("RGB", (64, 64)).save(tmp_path / part / "p.png")
+        paths.append(tmp_path / part / "t.tar")
+        with tarfile.open(paths[-1], "w") as archive:
+            archive.add(tmp_path / part / "p.png", "p.png")
+    text = TINY.replace(
+        "{kind: skimage, names: [astronaut, coffee], crop: 64}",
+        f"{{kind: tar, paths: [{paths[0]}, {paths[1]}]}}",
+    )
+    simulate(capsys, tmp_path, text, "images.paths: one name twice", "t/p.png")
+
+
+def test_weights_that_are_not_finite(tmp_path, capsys):
+    path = _checkpoint(tmp_path)
+    stored = read_checkpoint(path)
+    name = next(iter(stored.tensors))
+    stored.tensors[name].view(-1)[0] = float("nan")
+    save_checkpoint(path, stored.codec, stored.tensors, {}, torch.float32)
+    simulate(capsys, tmp_path, _with_checkpoint(path), f"{name} with values that are not finite")
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{}", '{"format": "linksim-run-1"}', "\ufffe"])
+def test_header_that_is_no_header(text, tmp_path, capsys):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "run.json").write_text(text)
+    refuse(capsys, "report", str(out), expect=("run.json: broken",))
+    refuse(capsys, "simulate", write(tmp_path), "--out", str(out), expect=("run.json: broken",))
+
+
+@pytest.mark.parametrize("change", ["null", "[]", "3", "\\xff", "trial", "value", "scheme"])
+def test_records_that_are_no_records(change, tmp_path, capsys):
+    out, scenario = tmp_path / "run", write(tmp_path, TINY.replace("[2, 14]", "[14]"))
+    assert main(["simulate", scenario, "--out", str(out), "--no-report"]) == 0
+    capsys.readouterr()
+    lines = (out / "records.jsonl").read_bytes().splitlines(keepends=True)
+    record = json.loads(lines[1])
+    if change == "trial":
+        record["key"]["trial"] = "1"
+    elif change == "value":
+        record["values"]["psnr"] = "good"
+    elif change == "scheme":
+        record["key"]["scheme"] = "ghost"
+    bad = (
+        b"\xff" if change == "\\xff" else change.encode() if len(change) < 5 else json.dumps(record).encode()
+    )
+    (out / "records.jsonl").write_bytes(b"".join([lines[0], bad, b"\n", *lines[2:]]))
+    before = (out / "records.jsonl").read_bytes()
+    refuse(capsys, "simulate", scenario, "--out", str(out), expect=("records.jsonl", "Remove"))
+    assert (out / "records.jsonl").read_bytes() == before
+
+
+def test_broken_panel_picture_is_left_out(tmp_path, capsys):
+    out, scenario = tmp_path / "run", write(tmp_path, TINY.replace("[2, 14]", "[14]"))
+    assert main(["simulate", scenario, "--out", str(out), "--no-report"]) == 0
+    for path in (out / "images").rglob("astronaut*.png"):
+        path.write_bytes(b"no picture")
+    assert main(["report", str(out)]) == 0
+    assert not list((out / "figures").glob("panel_astronaut*"))
+    assert list((out / "figures").glob("panel_coffee*"))
+    capsys.readouterr()

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 
+import jsonschema
 import pytest
+import torch
 
 from linksim.cli import main
+from linksim.runner import make_plan, preflight
 from linksim.scenario import Scenario
 from linksim.scenario_io import (
     ScenarioError,
+    _read_mapping,
     json_schema,
     load_any,
     load_scenario,
@@ -20,6 +24,8 @@ from linksim.scenario_io import (
     variants,
 )
 from tests.linksim.tiny import TINY, write
+
+SHIPPED = [p for p in sorted(scenario_dir().rglob("*.yaml")) if p.parent.name != "base"]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +134,24 @@ def test_every_shipped_scenario_is_valid_and_says_its_question(path):
     if path.parent.name == "base":
         return
     assert load_any(str(path)).question.endswith("?")
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_every_shipped_file_fits_the_schema(path):
+    data = _read_mapping(path)
+    jsonschema.Draft202012Validator(json_schema()).validate(data)
+    data["sead"] = 1
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(json_schema()).validate(data)
+
+
+@pytest.mark.parametrize("path", [p for p in SHIPPED if p.parent.name != "train"], ids=lambda p: p.stem)
+def test_every_shipped_scenario_has_its_weights_and_tables(path):
+    """Built and checked against its pictures; Kodak is stood in for by a photograph of its size."""
+    images = "images={kind: skimage, names: [motorcycle], crop: [496, 736]}"
+    overrides = [images] if path.stem.startswith("kodak") else []
+    plan = make_plan(load_scenario(str(path), parse_overrides(overrides)), limit=1)
+    preflight(plan, torch.device("cpu"))
 
 
 def test_schema_describes_every_shipped_file_key(capsys):

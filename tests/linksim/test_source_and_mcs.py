@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from channels.awgn import AwgnChannel
-from linksim.calibrate import measure_channel, measure_quality, merge
+from channels.flat_fading import FlatFadingChannel
+from linksim.calibrate import _Frames, _thresholds, measure_channel, measure_quality, merge
 from linksim.digital.hevc import CodecError
 from linksim.digital.mcs import MCS_TABLE_1, Calibration, CalibrationError, McsCurve, best_mcs
 from linksim.digital.source_codec import PillowCodec, QualitySearch, StreamCache, make_source_codec
+from linksim.digital.transport import Qam, TransportBlock
 from linksim.images import SkimageImages, image_digest
 from linksim.schemes.separation import pack, stream_budget, unpack
 
@@ -144,7 +145,7 @@ def test_measured_thresholds_rise_with_the_mcs_and_lie_above_capacity(table):
 def test_choice_follows_the_snr_and_is_robust_at_the_threshold(table):
     channel, quality = table.channels[0], table.quality[0]
     assert quality.psnr_db == tuple(sorted(quality.psnr_db))
-    chosen = [best_mcs(channel, quality, float(s), 0.3, 0.001).index for s in range(-6, 20)]
+    chosen = [best_mcs(channel, quality, float(s), lambda m: 0.3 * m.efficiency).index for s in range(-6, 20)]
     assert chosen == sorted(chosen)
     assert set(chosen) == {2, 6, 12, 20}
     for snr_db, index in zip(range(-6, 20), chosen, strict=True):
@@ -165,8 +166,29 @@ def test_table_round_trip_merge_and_unknown_channel(table, tmp_path):
         table.quality_of("jpeg-420")
 
 
-def test_draws_are_the_same_at_every_snr(table):
-    """A frame that decodes at an SNR decodes above it, because its fade and noise are the same."""
-    again = measure_channel(AwgnChannel(), {"kind": "awgn"}, 600, num_frames=24, table=[MCS_TABLE_1[6]])
-    assert again.curves[0] == next(c for c in table.channels[0].curves if c.mcs == 6)
-    torch.testing.assert_close(torch.tensor(again.curves[0].blocks).float().std(), torch.tensor(0.0))
+def test_frames_that_decode_at_an_snr_decode_above_it():
+    """Fade and noise of a frame are the same at every SNR; 48 frames of 600 uses, every 0.5 dB."""
+    frames = _Frames(FlatFadingChannel(coherence_symbols=100), 600, 48, 3)
+    block, qam = TransportBlock(600, 2, MCS_TABLE_1[4].rate), Qam(2)
+    good = np.stack([frames.succeed(block, qam, np.full(48, s)) for s in np.arange(-4.0, 12.0, 0.5)])
+    rises = np.diff(good.astype(int), axis=0)
+    assert (rises > 0).sum() > 30
+    assert (rises < 0).sum() <= 2, "only where a decoder happens to converge"
+
+
+def test_thresholds_do_not_depend_on_the_mcs_before():
+    """On fast fading 16-QAM starts below where QPSK of nearly the same rate ended: 16 frames."""
+    channel, pair = FlatFadingChannel(coherence_symbols=1), [MCS_TABLE_1[9], MCS_TABLE_1[10]]
+    after, alone = (
+        measure_channel(channel, {"kind": "rayleigh"}, 1024, num_frames=16, table=table)
+        for table in (pair, pair[1:])
+    )
+    assert after.curves[1] == alone.curves[0]
+    assert min(after.curves[0].snr_db) > min(alone.curves[0].snr_db), "the case that it is about"
+
+
+def test_search_of_thresholds_finds_them_from_any_guess():
+    grid, true = np.arange(20.0), np.array([0, 3, 7, 19, 20])
+    for guess in (0, 5, 19, 25):
+        found = _thresholds(lambda snr: grid.searchsorted(snr) >= true, np.full(5, guess), grid)
+        assert found.tolist() == true.tolist()

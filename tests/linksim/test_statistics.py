@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -100,3 +101,18 @@ def test_csv_adds_a_column_per_swept_field():
 def test_side_information_is_charged_at_the_lowest_rate():
     assert side_info_uses(0) == 0
     assert side_info_uses(32) == math.ceil(32 / (2 * 120 / 1024))
+
+
+def test_bits_of_a_block_are_no_independent_trials():
+    """20 frames of 8,000 bits without an error say of bits what 20 trials say; uncoded bits on AWGN count."""
+    coded = [record("a", t, 30.0, ber=(0, 8000)) for t in range(20)]
+    uncoded = [dataclasses.replace(r, independent_bits=True) for r in coded]
+    bound, tight = (next(r for r in summarise(rs) if r.metric == "ber").ci_high for rs in (coded, uncoded))
+    assert bound == pytest.approx(1 - 0.05 ** (1 / 20))
+    assert tight == pytest.approx(3 / 160_000, rel=2e-3)
+
+
+def test_bit_errors_of_one_image_have_an_interval():
+    some = [record("a", t, 30.0, ber=(400 * (t % 2), 8000)) for t in range(20)]
+    row = next(r for r in summarise(some) if r.metric == "ber")
+    assert 0.01 < row.ci_low < row.mean < row.ci_high < 0.04

@@ -20,8 +20,9 @@ from linksim.build import load_codec
 from linksim.cli import main
 from linksim.images import SkimageImages
 from linksim.optim import Muon, orthogonalise
+from linksim.scenario import LossSpec
 from linksim.scenario_io import ScenarioError, load_train_scenario, parse_overrides
-from linksim.train import Trainer, train
+from linksim.train import Trainer, _Losses, train
 
 RECIPE = """
 name: tiny-train
@@ -235,3 +236,90 @@ def test_muon_minimises_a_quadratic():
         loss.backward()
         optimizer.step()
     assert float(loss) < 0.02 * first
+
+
+def test_initial_of_another_size_is_refused_before_training(recipe, tmp_path, capsys):
+    run(recipe, tmp_path / "a", "train.steps=1")
+    initial = tmp_path / "a" / "model.safetensors"
+    words = ["--set", f"train.initial={initial}", "--set", "train.codec.width_16=24"]
+    assert main(["train", recipe, "--out", str(tmp_path / "b"), *words]) == 2
+    assert "train.initial: another codec" in capsys.readouterr().err
+    assert main(["check", recipe, *words]) == 2
+    assert main(["check", recipe, "--set", "train.initial=nowhere.safetensors"]) == 2
+    assert main(["check", recipe, *words[:2]]) == 0
+    capsys.readouterr()
+
+
+def test_a_first_try_with_wrong_pictures_does_not_block_the_folder(recipe, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["train", recipe, "--out", str(out), "--set", "images.paths=[nowhere.tar]"]) == 2
+    run(recipe, out, "train.steps=1")
+    capsys.readouterr()
+
+
+def test_resume_does_not_need_the_initial_checkpoint_any_more(recipe, tmp_path):
+    run(recipe, tmp_path / "a", "train.steps=1")
+    initial = tmp_path / "a" / "model.safetensors"
+    words = [f"train.initial={initial}", "train.steps=2"]
+    scenario = load_train_scenario(recipe, parse_overrides(words))
+    trainer = Trainer(scenario, tmp_path / "a", torch.device("cpu"))
+    assert trainer.step == 0
+    run(recipe, tmp_path / "b", *words)
+    initial.unlink()
+    assert run(recipe, tmp_path / "b", *words).steps == 2
+
+
+def test_ctrl_c_saves_the_state(recipe, tmp_path, monkeypatch):
+    step = Trainer.train_step
+
+    def interrupted(self):
+        if self.step == 3:
+            raise KeyboardInterrupt
+        return step(self)
+
+    words = ["train.checkpoint_every_s=1000", "train.steps=6"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(recipe, tmp_path / "run", *words)
+    assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"] == 3
+    straight = run(recipe, tmp_path / "straight", *words)
+    resumed = run(recipe, tmp_path / "run", *words)
+    assert resumed.checkpoint.read_bytes()[-1000:] == straight.checkpoint.read_bytes()[-1000:]
+
+
+def test_divergence_is_said_with_its_cure(recipe, tmp_path, capsys):
+    words = ["--set", "train.optimizer={kind: adamw, learning_rate: 1e9, warmup_steps: 0}"]
+    assert main(["train", recipe, "--out", str(tmp_path / "run"), *words]) == 1
+    message = capsys.readouterr().err
+    assert "diverged" in message
+    assert "train.optimizer.learning_rate" in message
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3", "{}"])
+def test_broken_training_folders(text, recipe, tmp_path, capsys):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "train.json").write_text(text)
+    assert main(["train", recipe, "--out", str(out)]) == 2
+    (out / "train.json").unlink()
+    run(recipe, out, "train.steps=1")
+    for state in ([1, 2], {"step": 1}, {"scenario_hash": 5}):
+        torch.save(state, out / "state.pt")
+        assert main(["train", recipe, "--out", str(out), "--set", "train.steps=1"]) == 2
+        assert "state.pt" in (message := capsys.readouterr().err) or "another training" in message
+    file = tmp_path / "file"
+    file.write_text("x")
+    assert main(["train", recipe, "--out", str(file)]) == 2
+    assert main(["train", recipe, "--out", str(tmp_path / "e"), "--export", str(file / "x.safetensors")]) == 2
+    assert not (tmp_path / "e").exists()
+    capsys.readouterr()
+
+
+def test_log_mse_weighs_every_picture_alike():
+    x = torch.zeros(2, 3, 32, 32)
+    x_hat = torch.stack([torch.full((3, 32, 32), 0.3), torch.full((3, 32, 32), 0.03)]).requires_grad_()
+    losses = _Losses(LossSpec(mse=0.0, log_mse=1.0), 32, torch.device("cpu"))
+    losses(x_hat, x).backward()
+    relative = (x_hat.grad * x_hat.detach()).sum((1, 2, 3))
+    assert relative.tolist() == pytest.approx([1.0, 1.0], rel=0.02)
