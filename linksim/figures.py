@@ -92,6 +92,13 @@ def _ratio(value: float) -> str:
     return f"1/{inverse:.3g}" if inverse < 1000 else f"1/{inverse:.0f}"
 
 
+def _swept_text(name: str, value: float | int | str) -> str:
+    """"speed_mps 30", "csi.kind ls": the last word of a path says it for numbers, two for choices."""
+    if isinstance(value, str):
+        return f"{'.'.join(name.split('.')[-2:])} {value}"
+    return f"{name.split('.')[-1]} {value:g}"
+
+
 def _swept_value(row: Row, x: str) -> float | int | str:
     if x in ("snr_db", "cbr_data", "cbr_total"):
         return float(getattr(row, x))
@@ -136,7 +143,7 @@ def curves(rows: Sequence[Row], metric: str, x: str, bounds: Iterable[str] = ())
     result = []
     for (channel, scheme, other), members in groups.items():
         members.sort(key=lambda r: places[_swept_value(r, x)])
-        shown = [f"{k.split('.')[-1]} {v:g}" if not isinstance(v, str) else f"{k} {v}" for k, v in other]
+        shown = [_swept_text(name, value) for name, value in other]
         shown = [s.replace("snr_db", "SNR") + (" dB" if s.startswith("snr_db") else "") for s in shown]
         if x != "snr_db" and not many_snr:
             shown = [s for s in shown if not s.startswith("SNR")]
@@ -324,7 +331,7 @@ def plot_panel(store: ResultStore, image: str, channel: str) -> Figure:
             if record is None:
                 grid[i][j + 1].set_visible(False)
                 continue
-            swept = "".join(f", {k.split('.')[-1]} {v}" for k, v in point)
+            swept = "".join(f", {_swept_text(name, value)}" for name, value in point)
             shown = _read_picture(panel_file(store, record.key))
             _show(grid[i][j + 1], shown, f"{scheme}, {snr_db:g} dB{swept}", _value_text(record))
     return figure

@@ -20,6 +20,7 @@ __all__ = [
     "BackboneFile",
     "WeightsUnavailable",
     "asset",
+    "backbone_at",
     "codec_path",
     "find_backbone",
 ]
@@ -101,6 +102,11 @@ def _candidates(backbone: Backbone) -> Iterator[Path]:
     yield _hub_cache() / backbone.file
 
 
+def backbone_at(net: str) -> Path | None:
+    """Where the weights of a backbone lie on this machine; None if they would have to be fetched."""
+    return next((path for path in _candidates(BACKBONES[net]) if path.is_file()), None)
+
+
 def find_backbone(net: str) -> BackboneFile:
     """Weights of a backbone: from $LINKSIM_WEIGHTS, the torch hub cache, or a download, in this order.
 
@@ -108,9 +114,9 @@ def find_backbone(net: str) -> BackboneFile:
         WeightsUnavailable: none of the three has them.
     """
     backbone = BACKBONES[net]
-    for path in _candidates(backbone):
-        if path.is_file():
-            return BackboneFile(path, _digest(path)[:16])
+    found = backbone_at(net)
+    if found is not None:
+        return BackboneFile(found, _digest(found)[:16])
     target = _hub_cache() / backbone.file
     try:
         _download(backbone, target)
