@@ -93,10 +93,9 @@ def _ratio(value: float) -> str:
 
 
 def _swept_text(name: str, value: float | int | str) -> str:
-    """"speed_mps 30", "csi.kind ls": the last word of a path says it for numbers, two for choices."""
-    if isinstance(value, str):
-        return f"{'.'.join(name.split('.')[-2:])} {value}"
-    return f"{name.split('.')[-1]} {value:g}"
+    """The last word of a path says it for numbers (speed_mps 30), two for choices (csi.kind ls)."""
+    words = name.split(".")
+    return f"{'.'.join(words[-2:])} {value}" if isinstance(value, str) else f"{words[-1]} {value:g}"
 
 
 def _swept_value(row: Row, x: str) -> float | int | str:
