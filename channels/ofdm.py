@@ -69,8 +69,7 @@ class OfdmChannel(ChannelOperator):
 
     An image takes S slots of T OFDM symbols by F subcarriers that follow each other in time over one fading
     process. Whole OFDM symbols of every slot carry pilots (Sionna's Kronecker pattern, unit power); data
-    fill the
-    other elements by time, then frequency.
+    fill the other elements by time, then frequency.
 
     What Doppler within an OFDM symbol and paths behind the cyclic prefix spill onto other elements is counted
     as noise: ``interference`` is its mean power (see :func:`interference_power`), added to the noise that is

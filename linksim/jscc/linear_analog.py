@@ -72,8 +72,7 @@ class LinearAnalogCodec:
 
     * ``scale="sent"``: 6 bits in 96 of the n symbols, BPSK with 16 repetitions, over the same channel;
     * ``scale="blind"``: estimated from a known checkerboard on the weakest coefficient, 1% of the power.
-    Blocks
-      that are neighbours resemble each other, so next to nothing of the picture looks like a checkerboard.
+      Blocks that are neighbours resemble each other, so next to nothing of the picture looks like one.
 
     Coefficient 2i shares its complex symbols with coefficient 2i + 1, so what a short frame leaves out is
     weakest.

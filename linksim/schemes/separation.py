@@ -109,9 +109,8 @@ class SeparationScheme:
     """Source codec + CRC + 5G LDPC + QAM.
 
     Nothing is free: the length field, the codec's header with the picture size, CRCs and padding are inside
-        the
-    payload. A frame whose CRC fails, or whose stream does not parse, is a grey picture that stays in every
-    mean.
+    the payload. A frame whose CRC fails, or whose stream does not parse, is a grey picture that stays in
+    every mean.
 
     Args:
         name: label.
