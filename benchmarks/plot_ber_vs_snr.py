@@ -1,8 +1,8 @@
 """Bit error rate versus SNR: uncoded QAM on AWGN and Rayleigh fading against closed form, and 5G LDPC codes.
 
 Writes a figure (PNG and SVG) and prints one JSON line per point: ``channel``, ``modulation``, ``code``,
-``snr_db``, ``ber``, ``errors``, ``bits``, and for uncoded points ``theory`` and ``sigma`` (distance from it in standard
-deviations). SNR is Es/N0 per channel use.
+``snr_db``, ``ber``, ``errors``, ``bits``, and for uncoded points ``theory`` and ``sigma`` (distance from it
+in standard deviations). SNR is Es/N0 per channel use.
 
     python benchmarks/plot_ber_vs_snr.py [--out figures/ber_vs_snr] [--symbols 200000] [--blocks 64]
 """

@@ -1,7 +1,8 @@
 """Complex products whose rounding does not depend on where in a batch a value stands.
 
 PyTorch's complex kernels round differently in their vector body and in their scalar tail, so the last bit
-of a product can change with the batch size. Each real product and sum here is one correctly rounded operation.
+of a product can change with the batch size. Each real product and sum here is one correctly rounded
+operation.
 
 May import: torch.
 """

@@ -1,8 +1,8 @@
 """5G NR LDPC code: base graphs, encoder, rate matching, and a layered decoder for CPUs.
 
 The decoder is belief propagation with a layered schedule on the lifted base graph: the Z checks of a base
-row are Z lanes of one vector loop. The boxplus of a pair is exact up to its correction term log(1 + e^-x), which is
-replaced by max(0, ln 2 - x/4).
+row are Z lanes of one vector loop. The boxplus of a pair is exact up to its correction term log(1 + e^-x),
+which is replaced by max(0, ln 2 - x/4).
 
 May import: numpy, numba, standard library (the base graph tables are data files of the sionna package).
 """
