@@ -222,6 +222,9 @@ def build_scheme(
         )
     if isinstance(scheme, spec.CapacityBoundSpec):
         return CapacityBound(scheme.name, make_search(scheme.source.codec, scheme.source.chroma))
+    if isinstance(scheme, spec.FiniteBlocklengthBoundSpec):
+        search = make_search(scheme.source.codec, scheme.source.chroma)
+        return CapacityBound(scheme.name, search, scheme.block_error)
     return UncodedScheme(scheme.name, scheme.bits_per_symbol, device)
 
 

@@ -358,7 +358,7 @@ def _show(axes: Axes, picture: np.ndarray, title: str, below: str) -> None:
 
 def bound_names(header: dict[str, Any]) -> list[str]:
     """Schemes of a run that are limits."""
-    return [s["name"] for s in header["scenario"]["schemes"] if s["kind"] == "capacity_bound"]
+    return [s["name"] for s in header["scenario"]["schemes"] if s["kind"].endswith("_bound")]
 
 
 def default_x(header: dict[str, Any]) -> str:

@@ -342,6 +342,14 @@ class CapacityBoundSpec(SchemeBase):
     source: Source = SourceSpec()
 
 
+class FiniteBlocklengthBoundSpec(SchemeBase):
+    """Source codec at the rate that n uses allow at a block error rate (normal approximation)."""
+
+    kind: Literal["finite_blocklength_bound"]
+    source: Source = SourceSpec()
+    block_error: Annotated[Real, Field(ge=1e-12, lt=0.5)] = 1e-3
+
+
 class UncodedSpec(SchemeBase):
     """Pixels of a reduced picture in uncoded QAM: the check of bit error rates against theory."""
 
@@ -350,7 +358,12 @@ class UncodedSpec(SchemeBase):
 
 
 SchemeSpec = Annotated[
-    JsccSpec | LinearAnalogSpec | SeparationSpec | CapacityBoundSpec | UncodedSpec,
+    JsccSpec
+    | LinearAnalogSpec
+    | SeparationSpec
+    | CapacityBoundSpec
+    | FiniteBlocklengthBoundSpec
+    | UncodedSpec,
     Field(discriminator="kind"),
 ]
 SCHEME_KINDS: tuple[type[SchemeBase], ...] = (
@@ -358,6 +371,7 @@ SCHEME_KINDS: tuple[type[SchemeBase], ...] = (
     LinearAnalogSpec,
     SeparationSpec,
     CapacityBoundSpec,
+    FiniteBlocklengthBoundSpec,
     UncodedSpec,
 )
 

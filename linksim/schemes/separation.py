@@ -18,7 +18,7 @@ from torch import Tensor
 from channels.checks import complaint
 from channels.equalization import equalize
 from channels.types import Csi, Csit, Received
-from linksim.digital.bounds import capacity_bits
+from linksim.digital.bounds import capacity_bits, normal_approximation_bits
 from linksim.digital.hevc import CodecError
 from linksim.digital.mcs import ChannelCalibration, Mcs, QualityCurve, best_mcs
 from linksim.digital.source_codec import QualitySearch
@@ -227,11 +227,19 @@ class CapacityBound:
     Args:
         name: label.
         search: source codec with its quality search.
+        block_error: None = capacity; else the normal approximation at this block error rate (the frames that
+            it loses are not counted).
     """
 
-    def __init__(self, name: str, search: QualitySearch) -> None:
+    def __init__(self, name: str, search: QualitySearch, block_error: float | None = None) -> None:
         self.name = name
         self._search = search
+        self._block_error = block_error
+
+    def _bits(self, csi: Csi) -> list[float]:
+        if self._block_error is None:
+            return capacity_bits(csi).tolist()
+        return normal_approximation_bits(csi, self._block_error).tolist()
 
     def check(self, height: int, width: int, budget: int) -> None:
         """Defined for every size."""
@@ -241,7 +249,7 @@ class CapacityBound:
         result = mean_grey(image.shape[0], image.shape[2], image.shape[3], image.device)
         states: list[State] = []
         info: list[Info] = []
-        for i, bits in enumerate(capacity_bits(csi).tolist()):
+        for i, bits in enumerate(self._bits(csi)):
             rgb, digest = _pixels(image[i])
             best = self._search.best(rgb, digest, int(bits // 8))
             states.append("ok" if best else "source_unfit")

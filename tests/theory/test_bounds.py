@@ -1,0 +1,64 @@
+"""Capacity and the normal approximation against numbers that can be computed otherwise."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from channels.types import Csi
+from linksim.digital.bounds import capacity_bits, normal_approximation_bits
+
+
+def awgn(snr_db: float, num_uses: int) -> Csi:
+    no = torch.tensor([[10 ** (-snr_db / 10)]])
+    return Csi(torch.ones(1, num_uses, dtype=torch.complex64), no, torch.zeros_like(no))
+
+
+def test_capacity_of_awgn_and_of_a_known_fade():
+    assert float(capacity_bits(awgn(10.0, 100))) == pytest.approx(100 * math.log2(11), rel=1e-6)
+    h = torch.tensor([[1 + 0j, 0j, 2j]])
+    csi = Csi(h, torch.tensor([[1.0]]), torch.zeros(1, 1))
+    assert float(capacity_bits(csi)) == pytest.approx(1 + 0 + math.log2(5), rel=1e-6)
+
+
+def test_protocol_budgets_of_a_kodak_picture():
+    """Bytes of 768 x 512 pixels at CBR 1/384, 1/96 and 1/24 and 1, 7 and 13 dB, from the table of the protocol."""
+    table = {(384, 1): 451, (384, 7): 994, (384, 13): 1685, (96, 1): 1806, (96, 13): 6742, (24, 7): 15900}
+    for (ratio, snr_db), expected in table.items():
+        assert float(capacity_bits(awgn(snr_db, 3 * 768 * 512 // ratio)) / 8) == pytest.approx(
+            expected, abs=1
+        )
+
+
+@pytest.mark.parametrize(("snr_db", "num_uses", "block_error"), [(0.0, 500, 1e-3), (12.0, 2000, 1e-6)])
+def test_normal_approximation_is_the_quantile_of_the_information_density(snr_db, num_uses, block_error):
+    """Information density of Gaussian inputs of equal power (shell codewords) on complex AWGN: per use
+    ln(1+γ) + (1 - ...)/..., whose mean and variance over 200,000 uses must be C and V (4 sigma of the variance:
+    2%)."""
+    gamma, count = 10 ** (snr_db / 10), 200_000
+    rng = np.random.default_rng(1)
+    w = (rng.normal(size=count) + 1j * rng.normal(size=count)) / math.sqrt(2)
+    x = math.sqrt(gamma)
+    density = math.log(1 + gamma) + np.abs(x + w) ** 2 / (1 + gamma) - np.abs(w) ** 2
+    mean, variance = density.mean() / math.log(2), density.var() / math.log(2) ** 2
+    assert mean == pytest.approx(math.log2(1 + gamma), rel=0.01)
+    bits = float(normal_approximation_bits(awgn(snr_db, num_uses), block_error))
+    back_off = num_uses * math.log2(1 + gamma) + 0.5 * math.log2(num_uses) - bits
+    quantile = {1e-3: 3.0902, 1e-6: 4.7534}[block_error]
+    assert back_off == pytest.approx(math.sqrt(num_uses * variance) * quantile, rel=0.02)
+
+
+def test_normal_approximation_is_below_capacity_and_closes_in():
+    shares = []
+    for num_uses in (200, 2000, 20000):
+        csi = awgn(5.0, num_uses)
+        shares.append(float(normal_approximation_bits(csi, 1e-3) / capacity_bits(csi)))
+    assert shares == sorted(shares)
+    assert 0.8 < shares[0] < 0.95
+    assert 0.985 < shares[2] < 1
+    assert float(normal_approximation_bits(awgn(-10.0, 64), 1e-6)) == 0
+    with pytest.raises(ValueError, match="block_error"):
+        normal_approximation_bits(awgn(5.0, 100), 0.7)
