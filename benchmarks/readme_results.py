@@ -80,18 +80,20 @@ def facts(store: ResultStore) -> str:
 def kodak(store: ResultStore) -> str:
     """The part of the README about Kodak."""
     psnr, lpips = (draw(store, m, f"kodak_1_96_{m}") for m in ("psnr", "lpips_squeeze"))
-    pictures = panel(store, next(iter(store.header()["images"])), "awgn", "kodak_1_96_panel")
     return (
         f"| ![PSNR versus SNR]({psnr}) | ![LPIPS versus SNR]({lpips}) |\n|---|---|\n\n"
-        f"{table(store, 'psnr', 'awgn')}\n\n{table(store, 'lpips_squeeze', 'awgn')}\n\n{facts(store)}\n\n"
-        f"![Original and reconstructions]({pictures})"
+        f"{table(store, 'psnr', 'awgn')}\n\n{table(store, 'lpips_squeeze', 'awgn')}\n\n{facts(store)}"
     )
 
 
 def quickstart(store: ResultStore) -> str:
     """The part of the README about the quickstart."""
     figure = draw(store, "psnr", "quickstart_psnr")
-    return f"![PSNR versus SNR on two channels]({figure})\n\n{facts(store)}"
+    pictures = panel(store, "coffee", "tdl-c ls", "quickstart_panel")
+    return (
+        f"![PSNR versus SNR on two channels]({figure})\n\n{facts(store)}\n\n"
+        f"![Original and reconstructions]({pictures})"
+    )
 
 
 def fill(text: str, name: str, content: str) -> str:

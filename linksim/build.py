@@ -158,9 +158,10 @@ def load_codec(checkpoint: str) -> AnalogCodec:
 
 
 @lru_cache(maxsize=8)
-def make_search(codec: str, chroma: Any) -> QualitySearch:
+def make_search(source: spec.SourceSpec) -> QualitySearch:
     """A source codec with its quality search; one per process and codec, so that streams are shared."""
-    return QualitySearch(make_source_codec(codec, chroma))
+    resolutions = {"full": (1,), "reduced": (1, 2, 4)}[source.resolutions]
+    return QualitySearch(make_source_codec(source.codec, source.chroma), resolutions=resolutions)
 
 
 @lru_cache(maxsize=4)
@@ -176,7 +177,7 @@ def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase, num_uses: int) 
     if scheme.mcs != "adaptive":
         return MCS_TABLE_1[scheme.mcs]
     table = _calibration(scheme.calibration)
-    quality = table.quality_of(f"{scheme.source.codec}-{scheme.source.chroma}")
+    quality = table.quality_of(make_search(scheme.source).name)
     return AdaptiveMcs(table.channel(calibration_key(channel), num_uses), quality)
 
 
@@ -214,16 +215,16 @@ def build_scheme(
     if isinstance(scheme, spec.SeparationSpec):
         return SeparationScheme(
             scheme.name,
-            make_search(scheme.source.codec, scheme.source.chroma),
+            make_search(scheme.source),
             _mcs(scheme, channel, num_uses),
             decoder=scheme.decoder,
             iterations=scheme.decoder_iterations,
             device=device,
         )
     if isinstance(scheme, spec.CapacityBoundSpec):
-        return CapacityBound(scheme.name, make_search(scheme.source.codec, scheme.source.chroma))
+        return CapacityBound(scheme.name, make_search(scheme.source))
     if isinstance(scheme, spec.FiniteBlocklengthBoundSpec):
-        search = make_search(scheme.source.codec, scheme.source.chroma)
+        search = make_search(scheme.source)
         return CapacityBound(scheme.name, search, scheme.block_error)
     return UncodedScheme(scheme.name, scheme.bits_per_symbol, device)
 

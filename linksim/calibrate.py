@@ -177,7 +177,7 @@ def measure_quality(search: QualitySearch, pictures: Sequence[torch.Tensor], ima
             values.append(min(100.0, float(psnr(shown.permute(2, 0, 1).float()[None] / 255, x))))
         means.append(round(float(np.mean(values)), 4))
     return QualityCurve(
-        codec=search.codec.name,
+        codec=search.name,
         images=images,
         bits_per_pixel=BITS_PER_PIXEL,
         psnr_db=tuple(means),
@@ -242,9 +242,10 @@ def calibrate(
     if pictures is not None:
         names = pictures.names[:: max(1, len(pictures) // num_pictures)][:num_pictures]
         chosen = [pictures[name] for name in names]
-        for source in sorted({x for x in map(source_of, plan.scenario.schemes) if x is not None}):
-            report(f"quality of {source[0]}-{source[1]} over {len(names)} pictures")
-            curve = measure_quality(make_search(*source), chosen, f"{len(names)} training pictures")
+        searches = {s.name: s for s in map(search_of, plan.scenario.schemes) if s is not None}
+        for name, search in searches.items():
+            report(f"quality of {name} over {len(names)} pictures")
+            curve = measure_quality(search, chosen, f"{len(names)} training pictures")
             table = merge(table, [], [curve], made_with)
             yield table
     for variant in plan.variants:
@@ -263,8 +264,8 @@ def calibrate(
             yield table
 
 
-def source_of(scheme: SchemeSpec) -> tuple[str, str] | None:
-    """(codec, chroma) of a scheme with a source codec whose MCS is adaptive."""
+def search_of(scheme: SchemeSpec) -> QualitySearch | None:
+    """The quality search of a scheme with a source codec whose MCS is adaptive."""
     if isinstance(scheme, SeparationSpec) and scheme.mcs == "adaptive":
-        return scheme.source.codec, scheme.source.chroma
+        return make_search(scheme.source)
     return None

@@ -337,7 +337,7 @@ def _list(args: argparse.Namespace) -> int:
         for metric in get_args(scenario.MetricName):
             net = (metric.partition("_")[2] or "alex") if metric.startswith("lpips") else None
             place = zoo.backbone_at(net) if net else None
-            state = "" if net is None else place or "no weights here; downloaded when it is first used"
+            state = "" if net is None else str(place or "no weights here; downloaded when it is first used")
             print(f"{metric:16} {state}".rstrip())
     else:
         kinds = scenario.CHANNEL_KINDS if args.what == "channels" else scenario.SCHEME_KINDS

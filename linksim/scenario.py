@@ -306,6 +306,9 @@ class SourceSpec(Spec):
 
     codec: Literal["bpg", "jpeg", "webp", "avif"] = "bpg"
     chroma: Literal["420", "444"] = "420"
+    resolutions: Literal["full", "reduced"] = Field(
+        "reduced", description="reduced: half and quarter size are coded where that shows more"
+    )
 
 
 def _source(value: object) -> object:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import struct
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import PIL
@@ -23,7 +24,15 @@ from channels.checks import check_choice, complaint
 from linksim.digital.bpg import decode_bpg, encode_bpg
 from linksim.digital.hevc import CodecError, encoder_version
 
-__all__ = ["BpgCodec", "PillowCodec", "QualitySearch", "SourceCodec", "StreamCache", "make_source_codec"]
+__all__ = [
+    "BpgCodec",
+    "Fit",
+    "PillowCodec",
+    "QualitySearch",
+    "SourceCodec",
+    "StreamCache",
+    "make_source_codec",
+]
 
 Rgb = NDArray[np.uint8]
 ChromaName = Literal["420", "444"]
@@ -217,22 +226,57 @@ class StreamCache:
             partial.unlink(missing_ok=True)
 
 
+class Fit(NamedTuple):
+    """What fits a budget: the stream, its quality parameter, and n where sides were divided by n before."""
+
+    stream: bytes
+    quality: int
+    resolution: int = 1
+
+
+def resize(rgb: Rgb, size: tuple[int, int]) -> Rgb:
+    """A picture in (H, W) pixels, Lanczos."""
+    if rgb.shape[:2] == size:
+        return rgb
+    return np.asarray(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.LANCZOS))
+
+
+def reduced(size: tuple[int, int], resolution: int) -> tuple[int, int]:
+    """(H, W) divided by ``resolution``, rounded up."""
+    return -(-size[0] // resolution), -(-size[1] // resolution)
+
+
 class QualitySearch:
     """The highest quality of a codec whose stream fits a budget.
+
+    Where little fits, half or quarter size and a better quality can show more than full size: the transmitter
+    compares them in PSNR with the picture it has. The receiver sees the size in the stream.
 
     Args:
         codec: source codec.
         cache: streams of earlier searches.
+        resolutions: 1 for full size, 2 and 4 for half and quarter of the sides.
     """
 
     _KEEP = 512
+    _POOR = 0.6  # from this share of the qualities on, smaller sizes are tried, too
 
-    def __init__(self, codec: SourceCodec, cache: StreamCache | None = None) -> None:
+    def __init__(
+        self, codec: SourceCodec, cache: StreamCache | None = None, resolutions: tuple[int, ...] = (1,)
+    ) -> None:
         self.codec = codec
         self.cache = cache or StreamCache()
+        self.resolutions = resolutions
         self._stamp = f"{codec.name}|{codec.version}"
         self._streams: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._decoded: OrderedDict[tuple[bytes, tuple[int, int]], Rgb] = OrderedDict()
+
+    @property
+    def name(self) -> str:
+        """Codec, chroma format and, if there is a choice, resolutions: "bpg-420", "bpg-420-1/2/4"."""
+        if self.resolutions == (1,):
+            return self.codec.name
+        return f"{self.codec.name}-{'/'.join(str(r) for r in self.resolutions)}"
 
     def stream(self, rgb: Rgb, digest: str, quality: int) -> bytes:
         """Stream of a picture at a quality; ``digest`` names its pixels."""
@@ -250,15 +294,40 @@ class QualitySearch:
             self._streams.popitem(last=False)
         return stream
 
-    def best(self, rgb: Rgb, digest: str, budget_bytes: int) -> tuple[bytes, int] | None:
-        """Stream and quality of the best quality that fits, or None if not even the worst does.
-
-        Bisection over the qualities, then two more on the better side: sizes are not strictly monotone.
+    def best(self, rgb: Rgb, digest: str, budget_bytes: int) -> Fit | None:
+        """What shows most within a budget, or None if nothing fits.
 
         Args:
             rgb: [H, W, 3] uint8.
             digest: name of its pixels.
             budget_bytes: largest stream allowed.
+        """
+        found: Fit | None = None
+        least = math.inf
+        for resolution in self.resolutions:
+            if found is not None and not self._is_poor(found):
+                break
+            small = resize(rgb, reduced(rgb.shape[:2], resolution))
+            own = digest if resolution == 1 else f"{digest}/{resolution}"
+            fit = self._best_quality(small, own, budget_bytes)
+            if fit is None:
+                continue
+            if self.resolutions == (1,):
+                return Fit(*fit)
+            shown = self.decode(fit[0], (rgb.shape[0], rgb.shape[1])).astype(np.float64)
+            error = float(np.square(shown - rgb).sum())
+            if error < least:
+                found, least = Fit(*fit, resolution), error
+        return found
+
+    def _is_poor(self, fit: Fit) -> bool:
+        qualities = self.codec.qualities
+        return qualities.index(fit.quality) >= self._POOR * len(qualities)
+
+    def _best_quality(self, rgb: Rgb, digest: str, budget_bytes: int) -> tuple[bytes, int] | None:
+        """Stream and quality of the best quality that fits, or None if not even the worst does.
+
+        Bisection over the qualities, then two more on the better side: sizes are not strictly monotone.
         """
         qualities = self.codec.qualities
 
@@ -293,11 +362,26 @@ class QualitySearch:
         return min(fitting) if fitting else 2 * len(qualities) // 3
 
     def decode(self, data: bytes, expected: tuple[int, int]) -> Rgb:
-        """Decode, remembering the last results; see :class:`SourceCodec`."""
+        """Picture [H, W, 3] uint8 in the size ``expected``, whatever allowed size was coded; remembers the
+        last results.
+
+        Raises:
+            CodecError: damaged, or of another size.
+        """
         key = (data, expected)
         if key not in self._decoded:
-            self._decoded[key] = self.codec.decode(data, expected)
+            self._decoded[key] = resize(self._decode(data, expected), expected)
             if len(self._decoded) > 32:
                 self._decoded.popitem(last=False)
         self._decoded.move_to_end(key)
         return self._decoded[key]
+
+    def _decode(self, data: bytes, expected: tuple[int, int]) -> Rgb:
+        """The picture as coded."""
+        problem = CodecError(f"{self.codec.name}: no resolution to decode")
+        for resolution in self.resolutions:
+            try:
+                return self.codec.decode(data, reduced(expected, resolution))
+            except CodecError as error:
+                problem = error
+        raise problem

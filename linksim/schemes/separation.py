@@ -21,7 +21,7 @@ from channels.types import Csi, Csit, Received
 from linksim.digital.bounds import capacity_bits, normal_approximation_bits
 from linksim.digital.hevc import CodecError
 from linksim.digital.mcs import ChannelCalibration, Mcs, QualityCurve, best_mcs
-from linksim.digital.source_codec import QualitySearch
+from linksim.digital.source_codec import Fit, QualitySearch
 from linksim.digital.transport import LdpcDecoder, Qam, TransportBlock, transport_block_size
 from linksim.images import image_digest, round_to_uint8
 from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction, State, mean_grey
@@ -105,6 +105,12 @@ def _pixels(image: Tensor) -> tuple[NDArray[np.uint8], str]:
     return pixels.permute(1, 2, 0).contiguous().numpy(), image_digest(pixels)
 
 
+def _facts(fit: Fit | None) -> Info:
+    if fit is None:
+        return {"quality": -1, "bytes": 0, "resolution": 0}
+    return {"quality": fit.quality, "bytes": len(fit.stream), "resolution": fit.resolution}
+
+
 class SeparationScheme:
     """Source codec + CRC + 5G LDPC + QAM.
 
@@ -176,11 +182,8 @@ class SeparationScheme:
         for picture in image:
             rgb, digest = _pixels(picture)
             best = self._search.best(rgb, digest, stream_budget(block.size // 8))
-            stream, quality = best or (b"", -1)
-            payloads.append(pack(stream, block.size // 8))
-            info.append(
-                {"mcs": mcs.index, "quality": quality, "bytes": len(stream), "payload_bits": block.size}
-            )
+            payloads.append(pack(best.stream if best else b"", block.size // 8))
+            info.append({"mcs": mcs.index, "payload_bits": block.size, **_facts(best)})
         payload = np.stack(payloads)
         symbols = self._qam(mcs.bits_per_symbol).modulate(
             torch.from_numpy(block.encode(payload)).to(self._device)
@@ -253,8 +256,8 @@ class CapacityBound:
             rgb, digest = _pixels(image[i])
             best = self._search.best(rgb, digest, int(bits // 8))
             states.append("ok" if best else "source_unfit")
-            info.append({"quality": best[1] if best else -1, "bytes": len(best[0]) if best else 0})
+            info.append(_facts(best))
             if best:
-                picture = self._search.decode(best[0], (rgb.shape[0], rgb.shape[1]))
+                picture = self._search.decode(best.stream, (rgb.shape[0], rgb.shape[1]))
                 result[i] = torch.from_numpy(picture).to(image.device).permute(2, 0, 1) / 255
         return Reconstruction(result, tuple(states), info=tuple(info))

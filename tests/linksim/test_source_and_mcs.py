@@ -46,12 +46,37 @@ def test_best_quality_fits_and_is_the_best_of_its_neighbourhood(codec, picture, 
             worst = search.codec.qualities[-1]
             assert len(search.stream(rgb, digest, worst)) > budget
             continue
-        stream, quality = best
+        stream, quality, _ = best
         assert len(stream) <= budget
         at = search.codec.qualities.index(quality)
         for better in search.codec.qualities[max(at - 2, 0) : at]:
             assert len(search.stream(rgb, digest, better)) > budget
         assert search.decode(stream, rgb.shape[:2]).shape == rgb.shape
+
+
+def test_reduced_size_shows_more_where_little_fits(picture, tmp_path):
+    """Full size does not fit 150 bytes at all; half size does; at 4,000 bytes full size is better."""
+    rgb, digest = picture
+    cache = StreamCache(tmp_path)
+    full = QualitySearch(make_source_codec("bpg", "420"), cache)
+    free = QualitySearch(make_source_codec("bpg", "420"), cache, (1, 2, 4))
+    assert free.name == "bpg-420-1/2/4"
+    used = set()
+    for budget in (60, 150, 250, 400, 700, 4000):
+        one, best = full.best(rgb, digest, budget), free.best(rgb, digest, budget)
+        if best is None:
+            assert one is None
+            continue
+        used.add(best.resolution)
+        assert len(best.stream) <= budget
+        shown = free.decode(best.stream, rgb.shape[:2])
+        assert shown.shape == rgb.shape
+        if one is not None:
+            before = np.square(full.decode(one.stream, rgb.shape[:2]).astype(float) - rgb).sum()
+            assert np.square(shown.astype(float) - rgb).sum() <= before
+    assert {1, 2} <= used
+    with pytest.raises(CodecError):
+        full.decode(free.best(rgb, digest, 150).stream, rgb.shape[:2])
 
 
 def test_nothing_fits_an_impossible_budget(picture, tmp_path):
