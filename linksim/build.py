@@ -21,7 +21,7 @@ from channels.ofdm import OfdmChannel
 from linksim import scenario as spec
 from linksim import zoo
 from linksim.checkpoints import file_digest, load_into, read_checkpoint
-from linksim.digital.mcs import MCS_TABLE_1, Calibration, Mcs
+from linksim.digital.mcs import MCS_TABLES, Calibration, Mcs
 from linksim.digital.source_codec import QualitySearch, make_source_codec
 from linksim.images import Crop, FolderImages, ImageSet, SkimageImages, TarImages
 from linksim.jscc.block_klt import BlockKlt
@@ -175,10 +175,11 @@ def _calibration_path(path: str | None) -> Path:
 
 def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase, num_uses: int) -> Mcs | AdaptiveMcs:
     if scheme.mcs != "adaptive":
-        return MCS_TABLE_1[scheme.mcs]
+        return MCS_TABLES[1 if scheme.mcs_table == "any" else scheme.mcs_table][scheme.mcs]
     table = _calibration(scheme.calibration)
     quality = table.quality_of(make_search(scheme.source).name)
-    return AdaptiveMcs(table.channel(calibration_key(channel), num_uses), quality)
+    only = None if scheme.mcs_table == "any" else scheme.mcs_table
+    return AdaptiveMcs(table.channel(calibration_key(channel), num_uses), quality, only)
 
 
 def scheme_files(scheme: spec.SchemeBase) -> dict[str, str]:

@@ -23,7 +23,7 @@ from channels.seeding import item_seed
 from channels.types import Draw
 from linksim import __version__
 from linksim.build import build_channel, calibration_key, make_search
-from linksim.digital.mcs import MCS_TABLE_1, Calibration, ChannelCalibration, Mcs, McsCurve, QualityCurve
+from linksim.digital.mcs import ALL_MCS, Calibration, ChannelCalibration, Mcs, McsCurve, QualityCurve
 from linksim.digital.source_codec import QualitySearch
 from linksim.digital.transport import Qam, TransportBlock
 from linksim.images import ImageSet, image_digest
@@ -34,7 +34,7 @@ from linksim.scenario import SchemeSpec, SeparationSpec, channel_name
 __all__ = ["FORMAT", "calibrate", "measure_channel", "measure_quality", "merge"]
 
 FORMAT = "linksim-mcs-1"
-SNR_GRID_DB = tuple(float(v) for v in np.arange(-12.0, 45.25, 0.5))
+SNR_GRID_DB = tuple(float(v) for v in np.arange(-20.0, 45.25, 0.5))
 BITS_PER_PIXEL = tuple(float(v) for v in np.geomspace(0.01, 3.0, 25).round(5))
 _CHUNK = 16
 Report = Callable[[str], None]
@@ -94,7 +94,7 @@ def measure_channel(
     *,
     num_frames: int = 200,
     seed: int = 1,
-    table: Sequence[Mcs] = MCS_TABLE_1,
+    table: Sequence[Mcs] = ALL_MCS,
     report: Report = lambda line: None,
 ) -> ChannelCalibration:
     """Lowest SNR on a grid of 0.5 dB at which each of ``num_frames`` frames decodes, for every MCS.
@@ -120,7 +120,8 @@ def measure_channel(
         block, qam = TransportBlock(num_uses, mcs.bits_per_symbol, mcs.rate), Qam(mcs.bits_per_symbol)
         level = _thresholds(partial(frames.succeed, block, qam), level + 1, grid)
         curves.append(_curve(mcs, level, grid))
-        report(f"MCS {mcs.index}: median threshold {grid[min(int(np.median(level)), len(grid) - 1)]:g} dB")
+        median = grid[min(int(np.median(level)), len(grid) - 1)]
+        report(f"table {mcs.table} MCS {mcs.index}: median threshold {median:g} dB")
     return ChannelCalibration(channel=key, num_uses=num_uses, seed=seed, curves=tuple(curves))
 
 
@@ -148,6 +149,7 @@ def _curve(mcs: Mcs, level: NDArray[np.int64], grid: NDArray[np.float64]) -> Mcs
     points = range(first, last)
     return McsCurve(
         mcs=mcs.index,
+        table=mcs.table,
         snr_db=tuple(float(grid[i]) for i in points),
         errors=tuple(int((level > i).sum()) for i in points),
         blocks=(len(level),) * len(points),
@@ -225,7 +227,7 @@ def calibrate(
 ) -> Iterator[Calibration]:
     """Measure every channel of a scenario and, with calibration pictures, every source codec of it.
 
-    Channels that the table already holds at the same block length with as many frames are kept.
+    Curves that the table already holds for a channel at the same block length with as many frames are kept.
 
     Args:
         plan: scenario with its images, whose median number of uses is the block length.
@@ -254,13 +256,15 @@ def calibrate(
         for spec in variant.scenario.channels:
             key = calibration_key(spec)
             what = f"{channel_name(spec)} {dict(variant.values)}: {num_uses} uses, {num_frames} frames"
-            if table is not None and table.has(key, num_uses, num_frames):
-                report(f"{what}: already in the table")
+            known = table.measured(key, num_uses, num_frames) if table is not None else ()
+            missing = [m for m in ALL_MCS if m not in {c.scheme for c in known}]
+            report(f"{what}, {len(missing)} MCS to measure")
+            if not missing:
                 continue
-            report(what)
             channel = build_channel(spec, torch.device("cpu"))
-            measured = measure_channel(channel, key, num_uses, num_frames=num_frames, report=report)
-            table = merge(table, [measured], [], made_with)
+            new = measure_channel(channel, key, num_uses, num_frames=num_frames, table=missing, report=report)
+            curves = sorted((*known, *new.curves), key=lambda c: c.scheme.efficiency)
+            table = merge(table, [new.model_copy(update={"curves": tuple(curves)})], [], made_with)
             yield table
 
 

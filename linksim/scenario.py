@@ -324,13 +324,23 @@ class SeparationSpec(SchemeBase):
     kind: Literal["separation"]
     source: Source = SourceSpec()
     mcs: Literal["adaptive"] | Annotated[Int, Field(ge=0, le=28)] = Field(
-        "adaptive", description="adaptive, or a fixed index of table 5.1.3.1-1 of TS 38.214"
+        "adaptive", description="adaptive, or a fixed index of a table of TS 38.214"
+    )
+    mcs_table: Literal["any", 1, 2, 3] = Field(
+        "any",
+        description="table 5.1.3.1-1, -2 or -3; any: adaptive chooses from all, an index is one of table 1",
     )
     calibration: Annotated[str, Strict()] | None = Field(
         None, description="link-adaptation table; none: the bundled one (made by linksim calibrate)"
     )
     decoder: Literal["auto", "layered", "sionna"] = Field("auto", description="LDPC decoder")
     decoder_iterations: PositiveInt = 20
+
+    @model_validator(mode="after")
+    def _row(self) -> SeparationSpec:
+        if self.mcs_table == 2 and self.mcs == 28:
+            raise ValueError("mcs: got 28, expected at most 27 in mcs_table: 2.")
+        return self
 
     @property
     def csit(self) -> CsitName:

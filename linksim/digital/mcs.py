@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from channels.checks import complaint
 
 __all__ = [
+    "ALL_MCS",
+    "MCS_TABLES",
     "MCS_TABLE_1",
     "Calibration",
     "CalibrationError",
@@ -35,11 +37,13 @@ class Mcs:
         index: row of the table.
         bits_per_symbol: Q_m.
         rate: target code rate R.
+        table: 1, 2 or 3: table 5.1.3.1-1, -2 or -3.
     """
 
     index: int
     bits_per_symbol: int
     rate: float
+    table: int = 1
 
     @property
     def efficiency(self) -> float:
@@ -53,7 +57,41 @@ _TABLE_1 = (
     *((4, r) for r in (340, 378, 434, 490, 553, 616, 658)),
     *((6, r) for r in (438, 466, 517, 567, 616, 666, 719, 772, 822, 873, 910, 948)),
 )
-MCS_TABLE_1: tuple[Mcs, ...] = tuple(Mcs(i, q, r / 1024) for i, (q, r) in enumerate(_TABLE_1))
+# Table 5.1.3.1-2 (256QAM): indices 0 to 27.
+_TABLE_2 = (
+    *((2, r) for r in (120, 193, 308, 449, 602)),
+    *((4, r) for r in (378, 434, 490, 553, 616, 658)),
+    *((6, r) for r in (466, 517, 567, 616, 666, 719, 772, 822, 873)),
+    *((8, r) for r in (682.5, 711, 754, 797, 841, 885, 916.5, 948)),
+)
+# Table 5.1.3.1-3 (64QAM, low spectral efficiency): indices 0 to 28.
+_TABLE_3 = (
+    *((2, r) for r in (30, 40, 50, 64, 78, 99, 120, 157, 193, 251, 308, 379, 449, 526, 602)),
+    *((4, r) for r in (340, 378, 434, 490, 553, 616)),
+    *((6, r) for r in (438, 466, 517, 567, 616, 666, 719, 772)),
+)
+MCS_TABLES: dict[int, tuple[Mcs, ...]] = {
+    number: tuple(Mcs(i, q, r / 1024, number) for i, (q, r) in enumerate(rows))
+    for number, rows in ((1, _TABLE_1), (2, _TABLE_2), (3, _TABLE_3))
+}
+MCS_TABLE_1 = MCS_TABLES[1]
+
+
+def _distinct() -> tuple[Mcs, ...]:
+    found: dict[tuple[int, float], Mcs] = {}
+    for number in (1, 3, 2):
+        for mcs in MCS_TABLES[number]:
+            found.setdefault((mcs.bits_per_symbol, mcs.rate), mcs)
+    return tuple(sorted(found.values(), key=lambda m: m.efficiency))
+
+
+# Every pair of modulation and rate once, by the first of tables 1, 3, 2 that has it, in rising efficiency.
+ALL_MCS: tuple[Mcs, ...] = _distinct()
+
+
+def in_table(mcs: Mcs, number: int) -> bool:
+    """Whether a table has this modulation and rate."""
+    return any((m.bits_per_symbol, m.rate) == (mcs.bits_per_symbol, mcs.rate) for m in MCS_TABLES[number])
 
 
 class CalibrationError(ValueError):
@@ -65,12 +103,20 @@ class _Frozen(BaseModel):
 
 
 class McsCurve(_Frozen):
-    """Measured transport block errors of one MCS: SNR [dB], errors and blocks, in rising SNR."""
+    """Measured transport block errors of one MCS (index and table as in :data:`ALL_MCS`): SNR [dB], errors
+    and blocks, in rising SNR.
+    """
 
     mcs: int
+    table: int = 1
     snr_db: tuple[float, ...]
     errors: tuple[int, ...]
     blocks: tuple[int, ...]
+
+    @property
+    def scheme(self) -> Mcs:
+        """The MCS."""
+        return MCS_TABLES[self.table][self.mcs]
 
     def bler(self, snr_db: float) -> float:
         """Block error rate at an SNR: interpolated between measured points in the logit domain.
@@ -155,11 +201,14 @@ class Calibration(_Frozen):
         """Write the table."""
         path.write_text(json.dumps(self.model_dump(mode="json"), separators=(",", ":")) + "\n")
 
-    def has(self, channel: dict[str, object], num_uses: int, num_blocks: int) -> bool:
-        """Whether a channel was measured at this block length with at least so many blocks per MCS."""
-        return any(
-            c.channel == channel and c.num_uses == num_uses and c.curves[0].blocks[0] >= num_blocks
+    def measured(self, channel: dict[str, object], num_uses: int, num_blocks: int) -> tuple[McsCurve, ...]:
+        """Curves of a channel at this block length with at least so many blocks."""
+        return tuple(
+            curve
             for c in self.channels
+            if c.channel == channel and c.num_uses == num_uses
+            for curve in c.curves
+            if curve.blocks[0] >= num_blocks
         )
 
     def channel(self, channel: dict[str, object], num_uses: int) -> ChannelCalibration:
@@ -203,6 +252,7 @@ def best_mcs(
     quality: QualityCurve,
     snr_db: float,
     bits_per_pixel: Callable[[Mcs], float],
+    table: int | None = None,
 ) -> Mcs:
     """The MCS with the highest expected PSNR at an SNR: (1 - p)·Q(rate) + p·Q(failure).
 
@@ -211,11 +261,13 @@ def best_mcs(
         quality: Q over bits per pixel.
         snr_db: average SNR [dB] that the transmitter was told.
         bits_per_pixel: what an MCS leaves for the stream of a picture, bits per pixel.
+        table: choose from this table of TS 38.214 only.
     """
 
     def expected(curve: McsCurve) -> float:
         p = curve.bler(snr_db)
-        rate = max(bits_per_pixel(MCS_TABLE_1[curve.mcs]), 1e-9)
+        rate = max(bits_per_pixel(curve.scheme), 1e-9)
         return (1 - p) * quality.psnr(rate) + p * quality.failure_psnr_db
 
-    return MCS_TABLE_1[max(channel.curves, key=expected).mcs]
+    allowed = [c for c in channel.curves if table is None or in_table(c.scheme, table)]
+    return max(allowed, key=expected).scheme

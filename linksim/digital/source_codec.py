@@ -238,7 +238,7 @@ def resize(rgb: Rgb, size: tuple[int, int]) -> Rgb:
     """A picture in (H, W) pixels, Lanczos."""
     if rgb.shape[:2] == size:
         return rgb
-    return np.asarray(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.LANCZOS))
+    return np.array(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.LANCZOS))
 
 
 def reduced(size: tuple[int, int], resolution: int) -> tuple[int, int]:

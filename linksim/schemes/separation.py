@@ -53,6 +53,7 @@ class AdaptiveMcs:
 
     channel: ChannelCalibration
     quality: QualityCurve
+    table: int | None = None
 
 
 def pack(stream: bytes, size_bytes: int) -> NDArray[np.uint8]:
@@ -170,7 +171,8 @@ class SeparationScheme:
             size = transport_block_size(budget, mcs.bits_per_symbol, mcs.rate)
             return 8 * stream_budget(size // 8) / pixels
 
-        return best_mcs(self._mcs.channel, self._mcs.quality, values.pop(), bits_per_pixel)
+        adaptive = self._mcs
+        return best_mcs(adaptive.channel, adaptive.quality, values.pop(), bits_per_pixel, adaptive.table)
 
     def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
         """See :class:`linksim.schemes.base.Scheme`."""
@@ -183,7 +185,9 @@ class SeparationScheme:
             rgb, digest = _pixels(picture)
             best = self._search.best(rgb, digest, stream_budget(block.size // 8))
             payloads.append(pack(best.stream if best else b"", block.size // 8))
-            info.append({"mcs": mcs.index, "payload_bits": block.size, **_facts(best)})
+            info.append(
+                {"mcs": mcs.index, "mcs_table": mcs.table, "payload_bits": block.size, **_facts(best)}
+            )
         payload = np.stack(payloads)
         symbols = self._qam(mcs.bits_per_symbol).modulate(
             torch.from_numpy(block.encode(payload)).to(self._device)

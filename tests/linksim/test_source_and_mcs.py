@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+import torch
 
 from channels.awgn import AwgnChannel
 from channels.flat_fading import FlatFadingChannel
 from linksim.calibrate import _Frames, _thresholds, measure_channel, measure_quality, merge
 from linksim.digital.hevc import CodecError
-from linksim.digital.mcs import MCS_TABLE_1, Calibration, CalibrationError, McsCurve, best_mcs
+from linksim.digital.mcs import (
+    ALL_MCS,
+    MCS_TABLE_1,
+    MCS_TABLES,
+    Calibration,
+    CalibrationError,
+    McsCurve,
+    best_mcs,
+    in_table,
+)
 from linksim.digital.source_codec import PillowCodec, QualitySearch, StreamCache, make_source_codec
 from linksim.digital.transport import Qam, TransportBlock
 from linksim.images import SkimageImages, image_digest
 from linksim.schemes.separation import pack, stream_budget, unpack
+
+from sionna.phy.nr.utils import decode_mcs_index
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +175,7 @@ def test_measured_thresholds_rise_with_the_mcs_and_lie_above_capacity(table):
         share = np.array(curve.errors) / np.array(curve.blocks)
         assert np.all(np.diff(share) <= 0), "block error rate must fall with the SNR"
         midpoint = float(np.interp(0.5, share[::-1], curve.snr_db[::-1]))
-        capacity_db = 10 * np.log10(2 ** MCS_TABLE_1[curve.mcs].efficiency - 1)
+        capacity_db = 10 * np.log10(2**curve.scheme.efficiency - 1)
         assert capacity_db < midpoint < capacity_db + 4
         midpoints.append(midpoint)
     assert midpoints == sorted(midpoints)
@@ -217,3 +231,40 @@ def test_search_of_thresholds_finds_them_from_any_guess():
     for guess in (0, 5, 19, 25):
         found = _thresholds(lambda snr: grid.searchsorted(snr) >= true, np.full(5, guess), grid)
         assert found.tolist() == true.tolist()
+
+
+def test_tables_are_those_of_sionna():
+    """TS 38.214 tables 5.1.3.1-1 to -3 against Sionna's."""
+    for number, rows in MCS_TABLES.items():
+        index = torch.arange(len(rows))
+        order, rate = decode_mcs_index(index, table_index=number, is_pusch=False)
+        assert order.tolist() == [m.bits_per_symbol for m in rows]
+        assert rate.tolist() == pytest.approx([m.rate for m in rows], rel=1e-6)
+
+
+def test_all_mcs_are_the_three_tables_once_each():
+    pairs = {(m.bits_per_symbol, m.rate) for rows in MCS_TABLES.values() for m in rows}
+    assert pairs == {(m.bits_per_symbol, m.rate) for m in ALL_MCS}
+    assert len(pairs) == len(ALL_MCS)
+    assert min(m.rate for m in ALL_MCS) == 30 / 1024
+
+
+def test_choice_stays_in_the_table_that_is_asked_for(table):
+    channel, quality = table.channels[0], table.quality[0]
+    for snr_db in range(-8, 24):
+        chosen = best_mcs(channel, quality, float(snr_db), lambda m: 0.3 * m.efficiency, table=3)
+        assert in_table(chosen, 3)
+
+
+@pytest.mark.parametrize("mcs", [ALL_MCS[0], ALL_MCS[-1]], ids=["30/1024", "256QAM 948/1024"])
+def test_extreme_rates_go_through_the_chain(mcs):
+    """The lowest rate repeats the circular buffer; 8 frames of 4,000 uses, 5 dB above capacity."""
+    snr_db = 10 * math.log10(2**mcs.efficiency - 1) + 5.0
+    block, qam = TransportBlock(4000, mcs.bits_per_symbol, mcs.rate), Qam(mcs.bits_per_symbol)
+    rng = np.random.default_rng(1)
+    bits = rng.integers(0, 2, (8, block.size), dtype=np.uint8)
+    channel = AwgnChannel()
+    received = channel(qam.modulate(torch.from_numpy(block.encode(bits))), torch.full((8,), snr_db), range(8))
+    decoded = block.decode(qam.demodulate(received.y, received.csi.no.expand(8, 4000)).numpy())
+    assert decoded.ok.all()
+    assert (decoded.bits == bits).all()
