@@ -21,6 +21,7 @@ from channels.base import ChannelOperator
 from channels.equalization import equalize
 from channels.seeding import item_seed
 from channels.types import Draw
+from channels.units import linear_to_db
 from linksim import __version__
 from linksim.build import build_channel, calibration_key, make_search
 from linksim.digital.mcs import ALL_MCS, Calibration, ChannelCalibration, Mcs, McsCurve, QualityCurve
@@ -100,7 +101,7 @@ def measure_channel(
     """Lowest SNR on a grid of 0.5 dB at which each of ``num_frames`` frames decodes, for every MCS.
 
     Fade and noise of a frame are the same at every SNR and for every MCS (scaled), so a frame decodes from
-    its threshold upwards; the search of one MCS starts where the last one ended. The block error rate at an
+    its threshold upwards; the search starts where the last MCS ended or capacity allows. The block error rate at an
     SNR is the share of frames with a higher threshold.
 
     Args:
@@ -118,7 +119,11 @@ def measure_channel(
     curves = []
     for mcs in sorted(table, key=lambda m: m.efficiency):
         block, qam = TransportBlock(num_uses, mcs.bits_per_symbol, mcs.rate), Qam(mcs.bits_per_symbol)
-        level = _thresholds(partial(frames.succeed, block, qam), level + 1, grid)
+        needed = int(
+            np.searchsorted(grid, linear_to_db(2**mcs.efficiency - 1))
+        )  # by capacity, without fading
+        guess = np.maximum(level, needed) + 1
+        level = _thresholds(partial(frames.succeed, block, qam), guess, grid)
         curves.append(_curve(mcs, level, grid))
         median = grid[min(int(np.median(level)), len(grid) - 1)]
         report(f"table {mcs.table} MCS {mcs.index}: median threshold {median:g} dB")

@@ -304,7 +304,7 @@ class LinearAnalogSpec(SchemeBase):
 class SourceSpec(Spec):
     """Source codec of a digital scheme."""
 
-    codec: Literal["bpg", "jpeg", "webp", "avif"] = "bpg"
+    codec: Literal["bpg", "jpeg", "jpeg2000", "webp", "avif"] = "bpg"
     chroma: Literal["420", "444"] = "420"
     resolutions: Literal["full", "reduced"] = Field(
         "reduced", description="reduced: half and quarter size are coded where that shows more"

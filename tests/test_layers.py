@@ -63,8 +63,8 @@ ALLOWED: dict[str, set[str]] = {
         "linksim.scenario_io", "linksim.schemes.jscc",
     },
     "linksim.calibrate": {
-        "channels.base", "channels.equalization", "channels.seeding", "channels.types", "linksim.digital.",
-        "linksim", "linksim.build", "linksim.images", "linksim.metrics.", "linksim.runner", "linksim.scenario",
+        "channels.base", "channels.equalization", "channels.seeding", "channels.types", "channels.units",
+        "linksim", "linksim.digital.", "linksim.build", "linksim.images", "linksim.metrics.", "linksim.runner", "linksim.scenario",
     },
     "linksim.figures": {"linksim.results", "linksim.statistics"},
     "linksim.report": {"linksim.figures", "linksim.results", "linksim.statistics"},

@@ -36,6 +36,8 @@ __all__ = [
 
 Rgb = NDArray[np.uint8]
 ChromaName = Literal["420", "444"]
+PillowName = Literal["jpeg", "jpeg2000", "webp", "avif"]
+_PILLOW_FEATURE = {"jpeg": "jpg", "jpeg2000": "jpg_2000", "webp": "webp", "avif": "avif"}
 
 
 class SourceCodec(Protocol):
@@ -115,15 +117,22 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class PillowCodec:
-    """JPEG, WebP or AVIF through Pillow."""
+    """JPEG, JPEG 2000, WebP or AVIF through Pillow.
 
-    codec: Literal["jpeg", "webp", "avif"]
+    Qualities are those of Pillow; JPEG 2000 has half decibels of PSNR (120 = 60 dB) and codes bare
+    codestreams with the 9-7 wavelet.
+    """
+
+    codec: PillowName
     chroma: ChromaName = "420"
 
     def __post_init__(self) -> None:
-        check_choice("source.codec", self.codec, ("jpeg", "webp", "avif"))
-        if self.codec == "webp" and self.chroma != "420":
-            raise ValueError(complaint("source.chroma", "WebP has none but 4:2:0", self.chroma, "420"))
+        check_choice("source.codec", self.codec, tuple(_PILLOW_FEATURE))
+        only = {"webp": "420", "jpeg2000": "444"}.get(self.codec, self.chroma)
+        if self.chroma != only:
+            name = {"webp": "WebP", "jpeg2000": "JPEG 2000"}[self.codec]
+            format_ = ":".join(only)
+            raise ValueError(complaint("source.chroma", f"{name} has none but {format_}", self.chroma, only))
         if not self.available(self.codec):
             cure = "Install a newer Pillow: pip install -U pillow"
             raise ValueError(
@@ -133,7 +142,7 @@ class PillowCodec:
     @staticmethod
     def available(codec: str) -> bool:
         """Whether this Pillow has the codec."""
-        return bool(features.check("jpg" if codec == "jpeg" else codec))
+        return bool(features.check(_PILLOW_FEATURE[codec]))
 
     @property
     def name(self) -> str:
@@ -143,12 +152,14 @@ class PillowCodec:
     @property
     def version(self) -> str:
         """See :class:`SourceCodec`."""
-        library = features.version("jpg" if self.codec == "jpeg" else self.codec)
+        library = features.version(_PILLOW_FEATURE[self.codec])
         return f"Pillow {PIL.__version__}, {self.codec} {library}, {self._options(0)}"
 
     @property
     def qualities(self) -> tuple[int, ...]:
         """See :class:`SourceCodec`."""
+        if self.codec == "jpeg2000":
+            return tuple(range(120, 19, -1))
         return tuple(range(100, 0, -1)) if self.codec == "jpeg" else tuple(range(100, -1, -1))
 
     def _options(self, quality: int) -> dict[str, object]:
@@ -157,6 +168,9 @@ class PillowCodec:
             return {"quality": quality, "subsampling": subsampling, "optimize": True, "progressive": True}
         if self.codec == "webp":
             return {"quality": quality, "method": 6}
+        if self.codec == "jpeg2000":
+            layers = {"quality_mode": "dB", "quality_layers": [quality / 2]}
+            return {**layers, "irreversible": True, "no_jp2": True}
         subsampling = {"420": "4:2:0", "444": "4:4:4"}[self.chroma]
         return {"quality": quality, "subsampling": subsampling, "speed": 4, "max_threads": 1}
 
@@ -182,7 +196,7 @@ class PillowCodec:
 
 
 def make_source_codec(codec: str, chroma: ChromaName) -> SourceCodec:
-    """The codec of a name: "bpg", "jpeg", "webp" or "avif"."""
+    """The codec of a name: "bpg", "jpeg", "jpeg2000", "webp" or "avif"."""
     if codec == "bpg":
         return BpgCodec(chroma)
     return PillowCodec(codec, chroma)  # type: ignore[arg-type]

@@ -29,6 +29,8 @@ from linksim.schemes.separation import pack, stream_budget, unpack
 
 from sionna.phy.nr.utils import decode_mcs_index
 
+CODECS = ["bpg", *(c for c in ("jpeg", "jpeg2000", "webp", "avif") if PillowCodec.available(c))]
+
 
 @pytest.fixture(scope="module")
 def picture() -> tuple[np.ndarray, str]:
@@ -50,10 +52,11 @@ class Counting:
         return self._codec.encode(rgb, quality)
 
 
-@pytest.mark.parametrize("codec", ["bpg", *(c for c in ("jpeg", "webp", "avif") if PillowCodec.available(c))])
+@pytest.mark.parametrize("codec", CODECS)
 def test_best_quality_fits_and_is_the_best_of_its_neighbourhood(codec, picture, tmp_path):
     rgb, digest = picture
-    search = QualitySearch(make_source_codec(codec, "420"), StreamCache(tmp_path))
+    chroma = "444" if codec == "jpeg2000" else "420"
+    search = QualitySearch(make_source_codec(codec, chroma), StreamCache(tmp_path))
     for budget in (700, 1500, 4000):
         best = search.best(rgb, digest, budget)
         if best is None:
@@ -122,6 +125,8 @@ def test_cache_that_cannot_be_written_is_done_without(picture):
 def test_webp_444_is_refused():
     with pytest.raises(ValueError, match="WebP has none but 4:2:0"):
         make_source_codec("webp", "444")
+    with pytest.raises(ValueError, match="JPEG 2000 has none but 4:4:4"):
+        make_source_codec("jpeg2000", "420")
 
 
 @pytest.mark.parametrize("length", [0, 1, 127, 128, 5000, 16383, 16384, 60000])
