@@ -101,8 +101,8 @@ def measure_channel(
     """Lowest SNR on a grid of 0.5 dB at which each of ``num_frames`` frames decodes, for every MCS.
 
     Fade and noise of a frame are the same at every SNR and for every MCS (scaled), so a frame decodes from
-    its threshold upwards; the search starts where the last MCS ended or capacity allows. The block error rate at an
-    SNR is the share of frames with a higher threshold.
+    its threshold upwards; the search starts where the last MCS ended or capacity allows. The block error
+    rate at an SNR is the share of frames with a higher threshold.
 
     Args:
         channel: operator.
