@@ -27,7 +27,7 @@ from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import item_seed
 from linksim.build import build_channel, build_codec, build_images, load_codec
-from linksim.checkpoints import save_checkpoint
+from linksim.checkpoints import CheckpointError, save_checkpoint
 from linksim.images import ImageError
 from linksim.jscc.block_klt import fit_block_klt
 from linksim.jscc.lean import LeanCodec
@@ -382,7 +382,10 @@ def check_recipe(scenario: TrainScenario) -> None:
     """
     spec = scenario.train
     if spec.initial is not None:
-        start: Any = load_codec(spec.initial)
+        try:
+            start: Any = load_codec(spec.initial)
+        except CheckpointError as problem:
+            raise ScenarioError(f"train.initial: {problem}") from None
         theirs, mine = (
             {k: tuple(v.shape) for k, v in codec.state_dict().items()}
             for codec in (start, build_codec(spec.codec))
