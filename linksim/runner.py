@@ -383,7 +383,8 @@ def _records(
     independent_bits: bool,
 ) -> list[Record]:
     x_hat, x = shown.float() / 255, original.float() / 255
-    values = {m.info.name: m(x_hat, x).tolist() for m in metrics.image}
+    pairs = list(zip(x_hat.split(1), x.split(1), strict=True))  # one by one: large maps are slow to allocate
+    values = {m.info.name: [float(m(a, b)) for a, b in pairs] for m in metrics.image}
     counts: dict[str, list[tuple[int, int]]] = {}
     sent, hat = out.sent_bits, out.reconstruction.bits_hat
     if sent is not None and hat is not None:
