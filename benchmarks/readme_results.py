@@ -19,7 +19,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from linksim.figures import bound_names, load_rows, plot_metric, plot_panel, save_figure
+from linksim.figures import LABELS, bound_names, load_rows, plot_metric, plot_panel, save_figure
 from linksim.results import ResultStore, RunFolderError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +33,7 @@ def table(store: ResultStore, metric: str, channel: str) -> str:
     points = sorted({r.snr_db for r in rows})
     digits = DIGITS.get(metric, 3)
     lines = [
-        f"| {metric} | " + " | ".join(f"{snr:g} dB" for snr in points) + " |",
+        f"| {LABELS.get(metric, metric)} | " + " | ".join(f"{snr:g} dB" for snr in points) + " |",
         "|---" * (len(points) + 1) + "|",
     ]
     for scheme in dict.fromkeys(r.scheme for r in rows):
@@ -72,7 +72,7 @@ def facts(store: ResultStore) -> str:
     scenario = header["scenario"]
     confidence = round(100 * scenario["statistics"]["confidence"])
     return (
-        f"{len(header['images'])} pictures, {scenario['sweep']['trials']} noise trial(s) each; ± is half of "
+        f"{len(header['images'])} pictures, {scenario['sweep']['trials']} channel realisation(s) each; ± is half of "
         f"the {confidence}% bootstrap interval over pictures."
     )
 
