@@ -71,9 +71,10 @@ def facts(store: ResultStore) -> str:
     header = store.header()
     scenario = header["scenario"]
     confidence = round(100 * scenario["statistics"]["confidence"])
+    images, trials = len(header["images"]), scenario["sweep"]["trials"]
     return (
-        f"{len(header['images'])} pictures, {scenario['sweep']['trials']} channel realisation(s) each; ± is half of "
-        f"the {confidence}% bootstrap interval over pictures."
+        f"{images} pictures, {trials} channel realisation(s) each; ± is half of the {confidence}% bootstrap "
+        f"interval over pictures."
     )
 
 
