@@ -22,7 +22,7 @@ from channels.estimation import Interpolation, LmmseEstimator, LsEstimator
 from channels.types import ChannelUses, Csi, Draw, Received
 
 from sionna.phy.channel import GenerateOFDMChannel
-from sionna.phy.ofdm import ResourceGrid, ResourceGridMapper
+from sionna.phy.ofdm import PilotPattern, ResourceGrid, ResourceGridMapper
 
 __all__ = ["OfdmChannel", "OfdmCsi", "interference_power"]
 
@@ -33,6 +33,7 @@ OfdmCsi = Literal["perfect", "ls", "lmmse"]
 NORMAL_PREFIX = 144 / 2048
 _MUCH_INTERFERENCE = 0.1
 _CPU = torch.device("cpu")
+_PILOT_SEED = 38211
 
 
 def interference_power(model: DelayModel, symbol_s: float, prefix_s: float) -> float:
@@ -68,8 +69,8 @@ class OfdmChannel(ChannelOperator):
     r"""OFDM in the frequency domain: y_tf = h_tf·x_tf + w_tf on every resource element.
 
     An image takes S slots of T OFDM symbols by F subcarriers that follow each other in time over one fading
-    process. Whole OFDM symbols of every slot carry pilots (Sionna's Kronecker pattern, unit power); data
-    fill the other elements by time, then frequency.
+    process. Whole OFDM symbols of every slot carry pilots (Sionna's Kronecker pattern, unit power, the same
+    in every operator); data fill the other elements by time, then frequency.
 
     What Doppler within an OFDM symbol and paths behind the cyclic prefix spill onto other elements is counted
     as noise: ``interference`` is its mean power (see :func:`interference_power`), added to the noise that is
@@ -181,13 +182,22 @@ class OfdmChannel(ChannelOperator):
     def _make_grid(
         self, num_ofdm_symbols: int, pilot_symbols: Sequence[int] = (), device: str | None = None
     ) -> ResourceGrid:
-        return ResourceGrid(
-            num_ofdm_symbols=num_ofdm_symbols,
-            pilot_pattern="kronecker" if pilot_symbols else "empty",
-            pilot_ofdm_symbol_indices=list(pilot_symbols) or None,
-            device=device or seeding.sionna_device(self.device),
-            **self._grid_arguments,
-        )
+        arguments = {"num_ofdm_symbols": num_ofdm_symbols, **self._grid_arguments}
+        place = device or seeding.sionna_device(self.device)
+        if not pilot_symbols:
+            return ResourceGrid(pilot_pattern="empty", device=place, **arguments)
+        with seeding.sionna_rng(_PILOT_SEED, _CPU):  # Sionna draws other pilots for every grid
+            grid = ResourceGrid(
+                pilot_pattern="kronecker",
+                pilot_ofdm_symbol_indices=list(pilot_symbols),
+                device="cpu",
+                **arguments,
+            )
+        if place == "cpu":
+            return grid
+        drawn = grid.pilot_pattern
+        pattern = PilotPattern(drawn.mask, drawn.pilots, precision=self.precision, device=place)
+        return ResourceGrid(pilot_pattern=pattern, device=place, **arguments)
 
     def _covariances(self) -> tuple[Tensor, Tensor]:
         grid = self._grid

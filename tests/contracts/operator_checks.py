@@ -11,6 +11,7 @@ import torch
 
 from channels.base import ChannelOperator
 from channels.equalization import equalize
+from channels.seeding import sionna_rng
 from linksim.jscc.layout import SymbolLayout
 
 SEEDS = [11, 2**62 - 5, 17, 3, 99, 1234567, 8, 42]
@@ -47,6 +48,18 @@ def check_same_seed_same_bits(operator: ChannelOperator) -> None:
     assert all(torch.equal(a, b) for a, b in zip(tensors(first), tensors(second), strict=True))
     assert torch.equal(first.y[0], other.y[0])
     assert not torch.equal(first.y[1], other.y[1])
+
+
+def check_instances_agree(make) -> None:
+    """Two operators of the same arguments are the same channel, whatever ran between their constructions."""
+    first = make("single")
+    torch.rand(7)
+    with torch.random.fork_rng(), sionna_rng(987, torch.device("cpu")):
+        torch.manual_seed(654)
+        second = make("single")
+    x, snr_db = symbols(2, N, first.cdtype), snrs(2, first)
+    pairs = zip(tensors(first(x, snr_db, [5, 6])), tensors(second(x, snr_db, [5, 6])), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs), "depends on more than its arguments and the seeds"
 
 
 def check_batch_split(operator: ChannelOperator, parts: tuple[int, ...]) -> None:

@@ -110,6 +110,19 @@ def test_seed_check_fails():
     _fails(checks.check_same_seed_same_bits, GlobalNoise())
 
 
+def test_instances_check_fails():
+    class OwnPilots(AwgnChannel):
+        def __init__(self, **arguments):
+            super().__init__(**arguments)
+            self.pilot = torch.randn(())
+
+        def propagate(self, x, draw, no):
+            return super().propagate(x, draw, no) * self.pilot
+
+    with pytest.raises(AssertionError, match="more than its arguments"):
+        checks.check_instances_agree(lambda precision: OwnPilots(precision=precision))
+
+
 def test_global_rng_check_fails():
     _fails(checks.check_global_rng_untouched, lambda precision: GlobalNoise(precision=precision))
 

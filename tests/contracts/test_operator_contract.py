@@ -25,6 +25,11 @@ def test_same_seed_gives_same_bits(case: Case):
     checks.check_same_seed_same_bits(case.make("single"))
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_instances_of_the_same_arguments_agree(case: Case):
+    checks.check_instances_agree(case.make)
+
+
 @pytest.mark.parametrize("parts", [(3, 5), (1, 7)])
 @pytest.mark.parametrize("case", CASES)
 def test_batch_split_is_bit_identical(case: Case, parts):

@@ -343,3 +343,24 @@ def test_files_of_pictures_are_told_apart(tmp_path):
     keys = [UnitKey("awgn", scheme, (), 1.0, image, 0) for scheme, image in names]
     assert len({panel_file(store, key) for key in keys}) == len(keys)
     assert len({original_file(store, image) for _, image in names}) == 4
+
+
+def test_estimated_csi_repeats_in_another_process(tmp_path, capsys):
+    """Pilots, fades and noise of an OFDM channel are the same in every process."""
+    text = """
+name: ofdm
+images: {kind: skimage, names: [coffee], crop: 64}
+bandwidth: {data_ratio: 1/12}
+channels:
+  - {kind: ofdm, name: ls, num_subcarriers: 24, model: {kind: tdl, profile: C, delay_spread_s: 300e-9}}
+  - {kind: ofdm, name: mmse, csi: {kind: lmmse}, model: {kind: tdl, profile: A, delay_spread_s: 100e-9, speed_mps: 9}}
+sweep: {snr_db: [5, 15], trials: 2}
+schemes: [{kind: linear_analog, name: linear}, {kind: uncoded, name: qpsk, bits_per_symbol: 2}]
+metrics: [psnr, ber]
+"""
+    scenario, here, there = write(tmp_path, text), tmp_path / "here", tmp_path / "there"
+    assert main(["simulate", scenario, "--out", str(here), "--no-report"]) == 0
+    command = [sys.executable, "-m", "linksim", "simulate", scenario, "--out", str(there), "--no-report"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert (here / "results.csv").read_bytes() == (there / "results.csv").read_bytes()
+    capsys.readouterr()
