@@ -36,7 +36,15 @@ __all__ = ["FORMAT", "calibrate", "measure_channel", "measure_quality", "merge"]
 
 FORMAT = "linksim-mcs-1"
 SNR_GRID_DB = tuple(float(v) for v in np.arange(-20.0, 45.25, 0.5))
-BITS_PER_PIXEL = tuple(float(v) for v in np.geomspace(0.01, 3.0, 25).round(5))
+BITS_PER_PIXEL = (
+    0.001,
+    0.0015,
+    0.0023,
+    0.0035,
+    0.005,
+    0.007,
+    *map(float, np.geomspace(0.01, 3.0, 25).round(5)),
+)
 _CHUNK = 16
 Report = Callable[[str], None]
 
