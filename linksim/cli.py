@@ -460,6 +460,10 @@ def _guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namesp
         if isinstance(problem, _user_errors()):
             print(problem, file=sys.stderr)
             return 2
+        if isinstance(problem, OSError) and problem.filename:
+            where = f"{problem.filename}: cannot be read or written"
+            print(f"{where}, got {problem.strerror}, expected a file or folder that can be.", file=sys.stderr)
+            return 2
         from linksim.link import RunError
 
         if isinstance(problem, RunError):

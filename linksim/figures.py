@@ -5,6 +5,7 @@ May import: numpy, matplotlib, PIL, linksim.{results, statistics}.
 
 from __future__ import annotations
 
+import logging
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Curve", "curves", "load_rows", "plot_metric", "plot_panel", "plot_run", "save_figure"]
 
+log = logging.getLogger("linksim.figures")
 # Okabe & Ito, "Color Universal Design", 2008; black is left for bounds.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#999999")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -383,7 +385,8 @@ def plot_run(store: ResultStore) -> list[Path]:
         for channel in dict.fromkeys(r.channel for r in rows):
             try:
                 figure = plot_panel(store, image, channel)
-            except RunFolderError:
+            except RunFolderError as problem:
+                log.warning("no panel of %s on %s: %s", image, channel, problem)
                 continue
             written.append(_save_both(figure, store.figures / file_name("panel", image, channel)))
     return written

@@ -113,6 +113,8 @@ def _crop(value: object) -> object:
 
 
 class ImagesBase(Spec):
+    """What all sets of pictures have in common: cutting to size."""
+
     crop: Annotated[tuple[PositiveInt, PositiveInt] | None, BeforeValidator(_crop)] = Field(
         None, description="centre crop to [height, width] pixels, or one number for a square"
     )
@@ -165,6 +167,8 @@ class BandwidthSpec(Spec):
 
 
 class ChannelBase(Spec):
+    """What all channels have in common: a kind and a label."""
+
     kind: str
     name: Name | None = Field(None, description="label in results; needed to tell channels of one kind apart")
 
@@ -277,6 +281,8 @@ CsitName = Literal["none", "average_snr", "perfect"]
 
 
 class SchemeBase(Spec):
+    """What all schemes have in common: a label."""
+
     name: Name = Field(description="label in results and figures")
 
 

@@ -427,7 +427,11 @@ def load_any(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario |
 
 
 def load_scenario(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario:
-    """Read an evaluation scenario; see :func:`load_any`."""
+    """Read an evaluation scenario; arguments as of :func:`load_any`.
+
+    Raises:
+        ScenarioError: every problem of the file, or a training.
+    """
     scenario = load_any(name, overrides)
     if not isinstance(scenario, Scenario):
         raise ScenarioError(
@@ -437,7 +441,11 @@ def load_scenario(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scena
 
 
 def load_train_scenario(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> TrainScenario:
-    """Read a training scenario; see :func:`load_any`."""
+    """Read a training scenario; arguments as of :func:`load_any`.
+
+    Raises:
+        ScenarioError: every problem of the file, or an evaluation.
+    """
     scenario = load_any(name, overrides)
     if not isinstance(scenario, TrainScenario):
         raise ScenarioError(
@@ -447,7 +455,9 @@ def load_train_scenario(name: str, overrides: Sequence[tuple[str, Any]] = ()) ->
 
 
 def scenario_hash(scenario: Scenario | TrainScenario) -> str:
-    """SHA-256 over everything that can change a number, 16 hex digits. ``question`` and ``panel`` cannot."""
+    """SHA-256 over everything that can change a record, 16 hex digits: not ``question``, ``panel``,
+    ``statistics`` and ``batch_size``.
+    """
     data = scenario.model_dump(mode="json", exclude={"question", "panel", "statistics", "batch_size"})
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -72,6 +72,9 @@ def select_lifting(graph: int, total_bits: int, block_bits: int) -> Lifting:
         total_bits: B, transport block with its CRC (K_b of base graph 2 depends on it).
         block_bits: K', bits of one code block with its CRC.
 
+    Raises:
+        ValueError: more bits than the largest lifting size holds.
+
     Source: 3GPP TS 38.212 V18, sec. 5.2.2.
     """
     columns = _INFO_COLUMNS[graph]
@@ -87,6 +90,9 @@ def select_lifting(graph: int, total_bits: int, block_bits: int) -> Lifting:
 @lru_cache(maxsize=16)
 def base_graph(graph: int, set_index: int) -> NDArray[np.int32]:
     """Shifts V_ij of a base graph for one lifting set, -1 where there is no edge; [46, 68] or [42, 52].
+
+    Raises:
+        RuntimeError: the package sionna, which brings the tables, is missing.
 
     Source: 3GPP TS 38.212 V18, tables 5.3.2-2 and 5.3.2-3, as the data files of the sionna package hold them.
     """

@@ -9,7 +9,6 @@ May import: torch, pyyaml, channels.{checks, types, equalization}, linksim.jscc.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -171,19 +170,7 @@ class CnnYang2024(nn.Module):
 
     def layout(self, height: int, width: int, budget: int) -> SymbolLayout:
         """Layout for an image; ``budget`` must be :meth:`num_symbols`."""
-        layout = SymbolLayout(self.config.latent_channels, height // self.block, width // self.block)
-        if layout.total != budget:
-            raise ValueError(
-                complaint(
-                    "bandwidth.data_ratio",
-                    "does not fit the network",
-                    f"{budget} channel uses for {height} x {width} pixels",
-                    f"{layout.total}",
-                    f"Set bandwidth.data_ratio: {Fraction(self.config.latent_channels, 1536)}, "
-                    "or take another checkpoint.",
-                )
-            )
-        return layout
+        return SymbolLayout.filled(self.config.latent_channels, height, width, self.block, budget)
 
     def latent(self, image: Tensor, csit: Csit | None) -> Tensor:
         """Latent map [B, C, H/16, W/16] of images [B, 3, H, W] in [0, 1]."""

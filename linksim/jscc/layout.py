@@ -6,6 +6,7 @@ May import: torch, channels.checks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -63,6 +64,29 @@ class SymbolLayout:
                     "Use a codec with more latent channels.",
                 )
             )
+
+    @classmethod
+    def filled(cls, channels: int, height: int, width: int, block: int, budget: int) -> SymbolLayout:
+        """Layout of a network that sends its whole latent map.
+
+        Args:
+            channels: c, even.
+            height, width: sides of the picture [pixels], multiples of ``block``.
+            block: pixels per latent position, along a side.
+            budget: n, complex channel uses granted.
+
+        Raises:
+            ValueError: the map fills another number of uses.
+        """
+        layout = cls(channels, height // block, width // block)
+        if layout.total != budget:
+            ratio = Fraction(channels, 6 * block**2)
+            got = f"{budget} channel uses for {height} x {width} pixels"
+            cure = f"Set bandwidth.data_ratio: {ratio}, or take another checkpoint."
+            raise ValueError(
+                complaint("bandwidth.data_ratio", "does not fit the network", got, layout.total, cure)
+            )
+        return layout
 
     @property
     def capacity(self) -> int:

@@ -11,7 +11,6 @@ May import: torch, channels.{types, equalization}, linksim.jscc.{layout, csi_emb
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 import torch
 import torch.nn.functional as F
@@ -174,19 +173,7 @@ class LeanCodec(nn.Module):
 
     def layout(self, height: int, width: int, budget: int) -> SymbolLayout:
         """Layout for an image; ``budget`` must be :meth:`num_symbols`."""
-        layout = SymbolLayout(self.config.latent_channels, height // BLOCK, width // BLOCK)
-        if layout.total != budget:
-            raise ValueError(
-                complaint(
-                    "bandwidth.data_ratio",
-                    "does not fit the network",
-                    f"{budget} channel uses for {height} x {width} pixels",
-                    f"{layout.total}",
-                    f"Set bandwidth.data_ratio: {Fraction(self.config.latent_channels, 1536)}, "
-                    "or take another checkpoint.",
-                )
-            )
-        return layout
+        return SymbolLayout.filled(self.config.latent_channels, height, width, BLOCK, budget)
 
     def encode(self, image: Tensor, layout: SymbolLayout, csit: Csit | None) -> Tensor:
         """Symbols [B, n] complex of images [B, 3, H, W] in [0, 1]; ``csit`` as reported, or None."""

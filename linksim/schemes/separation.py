@@ -29,7 +29,7 @@ from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction, State, m
 __all__ = ["AdaptiveMcs", "CapacityBound", "DigitalLayout", "SeparationScheme", "pack", "unpack"]
 
 MAX_LENGTH_BYTES = 3
-MIN_USES = 128  # below it the smallest transport block of 24 bits exceeds the lowest rate
+MIN_USES = 128  # the smallest transport block, 24 bits and 16 of CRC, at a rate of 1/6
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,9 @@ def pack(stream: bytes, size_bytes: int) -> NDArray[np.uint8]:
     zeros.
 
     An empty stream says that no picture fitted.
+
+    Raises:
+        ValueError: stream and length do not fit.
     """
     groups = [len(stream) & 0x7F]
     rest = len(stream) >> 7

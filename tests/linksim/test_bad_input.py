@@ -468,12 +468,22 @@ def test_records_that_are_no_records(change, tmp_path, capsys):
     assert (out / "records.jsonl").read_bytes() == before
 
 
-def test_broken_panel_picture_is_left_out(tmp_path, capsys):
+def test_report_that_cannot_be_written(tmp_path, capsys):
+    out, scenario = tmp_path / "run", write(tmp_path, TINY.replace("[2, 14]", "[14]"))
+    assert main(["simulate", scenario, "--out", str(out), "--no-report"]) == 0
+    capsys.readouterr()
+    (out / "report.html").mkdir()
+    refuse(capsys, "report", str(out), expect=("report.html: cannot be read or written",))
+
+
+def test_broken_panel_picture_is_left_out(tmp_path, capsys, caplog):
     out, scenario = tmp_path / "run", write(tmp_path, TINY.replace("[2, 14]", "[14]"))
     assert main(["simulate", scenario, "--out", str(out), "--no-report"]) == 0
     for path in (out / "images").rglob("astronaut*.png"):
         path.write_bytes(b"no picture")
+    capsys.readouterr()
     assert main(["report", str(out)]) == 0
+    assert "no panel of astronaut" in caplog.text
     assert not list((out / "figures").glob("panel_astronaut*"))
     assert list((out / "figures").glob("panel_coffee*"))
     capsys.readouterr()
