@@ -84,20 +84,18 @@ def check_symbols(owner: str, x: Tensor, snr_db: Tensor, seeds: Sequence[int]) -
         raise ValueError(complaint(f"{owner}: snr_db", "wrong shape", list(snr_db.shape), [batch]))
     if len(seeds) != batch:
         raise ValueError(complaint(f"{owner}: seeds", "wrong length", len(seeds), f"{batch}, one per image"))
-    if not bool(torch.isfinite(snr_db).all()):
+    if not all(map(math.isfinite, snr_db.tolist())):
         raise ValueError(complaint(f"{owner}: snr_db", "not finite", snr_db.tolist(), "finite values in dB"))
     _check_power(owner, x)
 
 
 def _check_power(owner: str, x: Tensor) -> None:
     tolerance = max(POWER_TOLERANCE, 7 * 0.62 / math.sqrt(x.shape[1]))
-    with torch.no_grad():
-        parts = torch.view_as_real(x.detach().resolve_conj()).flatten(1)
-        power = torch.linalg.vector_norm(parts, dim=1).square() / x.shape[1]
-        bad = ~((power - 1).abs() <= tolerance)
-    if bool(bad.any()):
-        i = int(bad.nonzero()[0])
-        raise ValueError(
-            f"{owner}: mean power of x is {float(power[i]):.3g} (image {i + 1} of {len(power)}), "
-            f"expected 1.00 +/- {tolerance:.2f}. Call SymbolLayout.normalize before the channel."
-        )
+    parts = torch.view_as_real(x.detach().resolve_conj()).flatten(1)
+    for i, norm in enumerate(torch.linalg.vector_norm(parts, dim=1).tolist()):
+        power = norm**2 / x.shape[1]
+        if not abs(power - 1) <= tolerance:
+            raise ValueError(
+                f"{owner}: mean power of x is {power:.3g} (image {i + 1} of {len(x)}), "
+                f"expected 1.00 +/- {tolerance:.2f}. Call SymbolLayout.normalize before the channel."
+            )
