@@ -56,7 +56,7 @@ def measure(
         received = (1 - 2.0 * coded) / 2**0.5 + rng.normal(0, (no / 2) ** 0.5, coded.shape)
         llr = (2 * 2**0.5 * received / no).astype(np.float32)
         start = time.perf_counter()
-        found, _, _ = ours.decode(ours.prior(llr, n), 20)
+        found, _, _ = ours.decode(ours.prior(llr), 20)
         middle = time.perf_counter()
         with torch.no_grad():
             other = theirs(torch.from_numpy(-llr)).numpy()  # Sionna: log(P(1)/P(0))

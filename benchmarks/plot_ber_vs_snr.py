@@ -28,7 +28,8 @@ from channels.equalization import equalize
 from channels.flat_fading import FlatFadingChannel
 from channels.units import db_to_linear
 from linksim.digital.mcs import MCS_TABLE_1
-from linksim.digital.transport import Qam, TransportBlock
+from linksim.digital.qam import Qam
+from linksim.digital.transport import TransportBlock
 from linksim.figures import COLOURS, MARKERS, save_figure
 
 NAMES = {2: "QPSK", 4: "16-QAM", 6: "64-QAM", 8: "256-QAM"}
@@ -103,7 +104,7 @@ class Point:
 
 def uncoded(channel: ChannelOperator, name: str, order: int, snr_db: float, symbols: int) -> Point:
     """Errors of uncoded bits after zero forcing."""
-    bits = torch.randint(0, 2, (1, symbols * order), generator=torch.Generator().manual_seed(order))
+    bits = np.random.default_rng(order).integers(0, 2, (1, symbols * order), dtype=np.uint8)
     qam = Qam(order)
     received = channel(qam.modulate(bits), torch.tensor([snr_db]), [1000 + order])
     errors = int((qam.decide(equalize(received, "zf")[0]) != bits).sum())
@@ -114,7 +115,7 @@ def uncoded(channel: ChannelOperator, name: str, order: int, snr_db: float, symb
         "none",
         snr_db,
         errors,
-        bits.numel(),
+        bits.size,
         theory(order, db_to_linear(snr_db), name),
         independent,
     )
@@ -125,9 +126,9 @@ def coded(index: int, snr_db: float, blocks: int) -> Point:
     mcs = MCS_TABLE_1[index]
     block, qam = TransportBlock(2000, mcs.bits_per_symbol, mcs.rate), Qam(mcs.bits_per_symbol)
     payload = np.random.default_rng(index).integers(0, 2, (blocks, block.size), dtype=np.uint8)
-    x = qam.modulate(torch.from_numpy(block.encode(payload)))
+    x = qam.modulate(block.encode(payload))
     received = AwgnChannel()(x, torch.full((blocks,), snr_db), [7000 + i for i in range(blocks)])
-    decoded = block.decode(qam.demodulate(*equalize(received, "zf")).numpy())
+    decoded = block.decode(qam.demodulate(*equalize(received, "zf")))
     label = f"MCS {index}, rate {round(mcs.rate * 1024)}/1024"
     return Point(
         "awgn", NAMES[mcs.bits_per_symbol], label, snr_db, int((decoded.bits != payload).sum()), payload.size

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from linksim.figures import LABELS, bound_names, load_rows, plot_metric, plot_panel, save_figure
+from linksim.figures import LABELS, bound_names, load_rows, plot_metric, save_figure
+from linksim.panels import plot_panel
 from linksim.results import ResultStore, RunFolderError
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,15 +1,16 @@
 """Checks of arguments with one message grammar: field: what is wrong, got, expected, cure.
 
-May import: torch.
+May import: torch, when symbols are checked (processes that only code pictures do without it).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["check_at_least", "check_choice", "check_positive", "check_range", "check_symbols", "complaint"]
 
@@ -71,6 +72,8 @@ def check_symbols(owner: str, x: Tensor, snr_db: Tensor, seeds: Sequence[int]) -
         TypeError: x is not complex, snr_db not floating point.
         ValueError: wrong shape, number of seeds, power, or values that are not finite.
     """
+    from torch import Tensor
+
     if not (isinstance(x, Tensor) and x.is_complex()):
         kind = getattr(x, "dtype", type(x).__name__)
         raise TypeError(complaint(f"{owner}: x", "not complex", kind, "a complex tensor [B, n]"))
@@ -90,6 +93,8 @@ def check_symbols(owner: str, x: Tensor, snr_db: Tensor, seeds: Sequence[int]) -
 
 
 def _check_power(owner: str, x: Tensor) -> None:
+    import torch
+
     tolerance = max(POWER_TOLERANCE, 7 * 0.62 / math.sqrt(x.shape[1]))
     parts = torch.view_as_real(x.detach().resolve_conj()).flatten(1)
     for i, norm in enumerate(torch.linalg.vector_norm(parts, dim=1).tolist()):

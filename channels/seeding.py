@@ -25,6 +25,7 @@ __all__ = [
     "item_seed",
     "sionna_device",
     "sionna_rng",
+    "uniform",
 ]
 
 
@@ -62,6 +63,11 @@ def derived_seed(seed: int, purpose: str) -> int:
 def generator(seed: int) -> torch.Generator:
     """A CPU generator with this seed. Draws are made on the CPU, so they do not depend on the device."""
     return torch.Generator(device="cpu").manual_seed(seed)
+
+
+def uniform(seed: int) -> float:
+    """One number between 0 and 1 for a seed."""
+    return float(torch.rand((), generator=generator(seed), dtype=torch.float64))
 
 
 def complex_normal(shape: Sequence[int], gen: torch.Generator, dtype: torch.dtype) -> Tensor:

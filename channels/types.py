@@ -17,6 +17,7 @@ Lives here: the frozen containers. May import: torch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -94,6 +95,11 @@ class Received:
     y: Tensor
     csi: Csi
     uses: ChannelUses
+
+    def select(self, rows: Sequence[int]) -> Received:
+        """The images ``rows`` of the batch, in this order."""
+        csi = Csi(self.csi.h[rows], self.csi.no[rows], self.csi.err_var[rows])
+        return Received(self.y[rows], csi, self.uses)
 
 
 class Draw:

@@ -5,10 +5,11 @@ May import everything below it: scenario, schemes, digital, jscc, metrics, image
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -18,24 +19,28 @@ from channels.base import ChannelOperator, Precision
 from channels.delay_models import TdlModel
 from channels.flat_fading import FlatFadingChannel
 from channels.ofdm import OfdmChannel
+from channels.seeding import item_seed
 from linksim import scenario as spec
 from linksim import zoo
 from linksim.checkpoints import file_digest, load_into, read_checkpoint
-from linksim.digital.mcs import MCS_TABLES, Calibration, Mcs
-from linksim.digital.source_codec import QualitySearch, make_source_codec
+from linksim.digital.link_adaptation import AdaptiveMcs, Calibration
+from linksim.digital.mcs import MCS_TABLES, Mcs
+from linksim.digital.quality_search import QualitySearch
+from linksim.digital.source_codec import make_source_codec
 from linksim.images import Crop, FolderImages, ImageSet, SkimageImages, TarImages
-from linksim.jscc.block_klt import BlockKlt
-from linksim.jscc.cnn_yang2024 import CnnYang2024, CnnYang2024Config, load_authors_checkpoint
-from linksim.jscc.lean import LeanCodec, LeanConfig
-from linksim.jscc.linear_analog import LinearAnalogCodec
 from linksim.metrics.base import CountMetric, ImageMetric, MetricInfo, MetricUnavailable
 from linksim.metrics.distortion import MsSsim, Psnr, Ssim
 from linksim.metrics.errors import Ber, Bler
 from linksim.metrics.perceptual import Lpips
 from linksim.schemes.base import Bound, Scheme
-from linksim.schemes.jscc import AnalogCodec, JsccScheme
-from linksim.schemes.separation import AdaptiveMcs, CapacityBound, SeparationScheme
+from linksim.schemes.bound import BoundRate, SourceBound
+from linksim.schemes.separation import Harq, SeparationScheme
 from linksim.schemes.uncoded import UncodedScheme
+
+if TYPE_CHECKING:  # digital schemes run without any network loaded
+    from linksim.jscc.cnn_yang2024 import CnnYang2024
+    from linksim.jscc.lean import LeanCodec
+    from linksim.schemes.jscc import AnalogCodec
 
 __all__ = [
     "Metrics",
@@ -48,8 +53,11 @@ __all__ = [
     "load_codec",
     "make_search",
     "scheme_files",
+    "scheme_tools",
 ]
 
+# Frames, and evenly spaced uses of each, from which "outage" and "ergodic" limits know the fading.
+_BOUND_FRAMES, _BOUND_USES, _BOUND_CHUNK = 2000, 512, 20
 _BLOCK_KLT, _CALIBRATION = "block-klt-16.safetensors", "mcs-calibration.json"
 
 
@@ -68,13 +76,14 @@ def build_images(images: spec.ImagesSpec) -> ImageSet:
 
 
 def build_channel(
-    channel: spec.ChannelSpec, device: torch.device, precision: Precision = "single"
+    channel: spec.ChannelBase, device: torch.device, precision: Precision = "single"
 ) -> ChannelOperator:
     """The channel operator of a specification."""
     if isinstance(channel, spec.AwgnSpec):
         return AwgnChannel(device=device, precision=precision)
     if isinstance(channel, spec.OfdmSpec):
         return _build_ofdm(channel, device, precision)
+    assert isinstance(channel, spec.RayleighSpec | spec.RicianSpec)
     return FlatFadingChannel(
         coherence_symbols=channel.coherence_symbols,
         k_factor_db=channel.k_factor_db if isinstance(channel, spec.RicianSpec) else None,
@@ -119,6 +128,9 @@ def calibration_key(channel: spec.ChannelBase) -> dict[str, object]:
 
 def build_codec(codec: spec.CodecSpec) -> LeanCodec | CnnYang2024:
     """An untrained network."""
+    from linksim.jscc.cnn_yang2024 import CnnYang2024, CnnYang2024Config
+    from linksim.jscc.lean import LeanCodec, LeanConfig
+
     if isinstance(codec, spec.LeanCodecSpec):
         return LeanCodec(
             LeanConfig(
@@ -145,6 +157,8 @@ def build_codec(codec: spec.CodecSpec) -> LeanCodec | CnnYang2024:
 
 def load_codec(checkpoint: str) -> AnalogCodec:
     """A trained network in evaluation mode: a bundled model, a linksim checkpoint, or a DiffJSCC folder."""
+    from linksim.jscc.cnn_yang2024 import load_authors_checkpoint
+
     path = zoo.codec_path(checkpoint)
     if path.is_dir():
         return load_authors_checkpoint(path)
@@ -158,10 +172,16 @@ def load_codec(checkpoint: str) -> AnalogCodec:
 
 
 @lru_cache(maxsize=8)
-def make_search(source: spec.SourceSpec) -> QualitySearch:
-    """A source codec with its quality search; one per process and codec, so that streams are shared."""
+def make_search(source: spec.SourceSpec, workers: int = 1) -> QualitySearch:
+    """A source codec with its quality search; one per process and codec, so that streams are shared.
+
+    Args:
+        source: specification.
+        workers: processes that code pictures.
+    """
     resolutions = {"full": (1,), "reduced": (1, 2, 4)}[source.resolutions]
-    return QualitySearch(make_source_codec(source.codec, source.chroma), resolutions=resolutions)
+    codec = make_source_codec(source.codec, source.chroma, source.effort)
+    return QualitySearch(codec, resolutions=resolutions, workers=workers)
 
 
 @lru_cache(maxsize=4)
@@ -177,9 +197,22 @@ def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase, num_uses: int) 
     if scheme.mcs != "adaptive":
         return MCS_TABLES[1 if scheme.mcs_table == "any" else scheme.mcs_table][scheme.mcs]
     table = _calibration(scheme.calibration)
-    quality = table.quality_of(make_search(scheme.source).name)
-    only = None if scheme.mcs_table == "any" else scheme.mcs_table
-    return AdaptiveMcs(table.channel(calibration_key(channel), num_uses), quality, only)
+    by_quality = scheme.policy == "best_quality"
+    return AdaptiveMcs(
+        table.channel(calibration_key(channel), num_uses),
+        table.quality_of(make_search(scheme.source).name) if by_quality else None,
+        None if scheme.mcs_table == "any" else scheme.mcs_table,
+        scheme.policy,
+        scheme.target_bler,
+    )
+
+
+def scheme_tools(scheme: spec.SchemeBase) -> dict[str, str]:
+    """Version and effort of the source codec of a digital scheme, by the codec's name."""
+    if isinstance(scheme, spec.SeparationSpec | spec.BoundBase):
+        codec = make_search(scheme.source).codec
+        return {codec.name: codec.version}
+    return {}
 
 
 def scheme_files(scheme: spec.SchemeBase) -> dict[str, str]:
@@ -194,7 +227,7 @@ def scheme_files(scheme: spec.SchemeBase) -> dict[str, str]:
 
 
 def build_scheme(
-    scheme: spec.SchemeSpec, channel: spec.ChannelBase, device: torch.device, num_uses: int
+    scheme: spec.SchemeSpec, channel: spec.ChannelBase, device: torch.device, num_uses: int, workers: int = 1
 ) -> Scheme | Bound:
     """The scheme of a specification.
 
@@ -203,31 +236,68 @@ def build_scheme(
         channel: channel that it will run on (link adaptation is per channel).
         device: where networks run.
         num_uses: typical data uses of an image.
+        workers: processes that code pictures.
     """
+    if isinstance(scheme, spec.JsccSpec | spec.LinearAnalogSpec):
+        return _build_analog(scheme, device)
+    if isinstance(scheme, spec.SeparationSpec):
+        harq = scheme.harq
+        return SeparationScheme(
+            scheme.name,
+            make_search(scheme.source, workers),
+            _mcs(scheme, channel, num_uses),
+            harq=Harq(harq.max_transmissions, harq.combining) if harq else None,
+            decoder=scheme.decoder,
+            iterations=scheme.decoder_iterations,
+            device=device,
+        )
+    if isinstance(scheme, spec.BoundBase):
+        return SourceBound(scheme.name, make_search(scheme.source, workers), _bound_rate(scheme, channel))
+    return UncodedScheme(scheme.name, scheme.bits_per_symbol, device)
+
+
+def _build_analog(scheme: spec.JsccSpec | spec.LinearAnalogSpec, device: torch.device) -> Scheme:
+    from linksim.schemes.jscc import JsccScheme
+
     if isinstance(scheme, spec.JsccSpec):
         codec = load_codec(scheme.checkpoint)
         if isinstance(codec, nn.Module):
             codec.to(device)
         return JsccScheme(scheme.name, codec, scheme.csit)
-    if isinstance(scheme, spec.LinearAnalogSpec):
-        klt = BlockKlt.load(zoo.asset(_BLOCK_KLT))
-        linear = LinearAnalogCodec(klt, scale=scheme.scale, design_snr_db=scheme.design_snr_db)
-        return JsccScheme(scheme.name, linear, scheme.csit)
-    if isinstance(scheme, spec.SeparationSpec):
-        return SeparationScheme(
-            scheme.name,
-            make_search(scheme.source),
-            _mcs(scheme, channel, num_uses),
-            decoder=scheme.decoder,
-            iterations=scheme.decoder_iterations,
-            device=device,
-        )
-    if isinstance(scheme, spec.CapacityBoundSpec):
-        return CapacityBound(scheme.name, make_search(scheme.source))
+    from linksim.jscc.block_klt import BlockKlt
+    from linksim.jscc.linear_analog import LinearAnalogCodec
+
+    klt = BlockKlt.load(zoo.asset(_BLOCK_KLT))
+    linear = LinearAnalogCodec(klt, scale=scheme.scale, design_snr_db=scheme.design_snr_db)
+    return JsccScheme(scheme.name, linear, scheme.csit)
+
+
+def _bound_rate(scheme: spec.BoundBase, channel: spec.ChannelBase) -> BoundRate:
+    powers = None
+    if scheme.fading != "realised":
+        powers = _powers(channel.model_copy(update={"name": None}))
     if isinstance(scheme, spec.FiniteBlocklengthBoundSpec):
-        search = make_search(scheme.source)
-        return CapacityBound(scheme.name, search, scheme.block_error)
-    return UncodedScheme(scheme.name, scheme.bits_per_symbol, device)
+        return BoundRate(scheme.fading, scheme.block_error, powers=powers)
+    assert isinstance(scheme, spec.CapacityBoundSpec)
+    return BoundRate(scheme.fading, None, scheme.outage_probability, powers)
+
+
+@lru_cache(maxsize=16)
+def _powers(channel: spec.ChannelBase) -> Callable[[int], torch.Tensor]:
+    """|h|² of sampled frames of a channel, [frames, uses] for a number of uses; from seeds of its own."""
+    operator = build_channel(channel, torch.device("cpu"))
+
+    @lru_cache(maxsize=4)
+    def sample(num_uses: int) -> torch.Tensor:
+        parts = []
+        step = -(-num_uses // _BOUND_USES)
+        for begin in range(0, _BOUND_FRAMES, _BOUND_CHUNK):
+            seeds = [item_seed(0, f"frame {begin + i}", 0, "bound") for i in range(_BOUND_CHUNK)]
+            h = operator.gain(operator.draw(num_uses, seeds))[:, ::step]
+            parts.append(h.real.square() + h.imag.square())
+        return torch.cat(parts)
+
+    return sample
 
 
 # ---------------------------------------------------------------------------------------------- metrics

@@ -24,9 +24,11 @@ from channels.types import Draw
 from channels.units import linear_to_db
 from linksim import __version__
 from linksim.build import build_channel, calibration_key, make_search
-from linksim.digital.mcs import ALL_MCS, Calibration, ChannelCalibration, Mcs, McsCurve, QualityCurve
-from linksim.digital.source_codec import QualitySearch
-from linksim.digital.transport import Qam, TransportBlock
+from linksim.digital.link_adaptation import Calibration, ChannelCalibration, McsCurve, QualityCurve
+from linksim.digital.mcs import ALL_MCS, Mcs
+from linksim.digital.qam import Qam
+from linksim.digital.quality_search import QualitySearch, Wish
+from linksim.digital.transport import DEFAULT_ITERATIONS, TransportBlock
 from linksim.images import ImageSet, image_digest
 from linksim.metrics.distortion import psnr
 from linksim.runner import Plan
@@ -34,8 +36,8 @@ from linksim.scenario import SchemeSpec, SeparationSpec, channel_name
 
 __all__ = ["FORMAT", "calibrate", "measure_channel", "measure_quality", "merge"]
 
-FORMAT = "linksim-mcs-1"
-SNR_GRID_DB = tuple(float(v) for v in np.arange(-20.0, 45.25, 0.5))
+FORMAT = "linksim-mcs-2"
+SNR_GRID_DB = tuple(float(v) for v in np.arange(-20.0, 45.25, 0.25))
 BITS_PER_PIXEL = (
     0.001,
     0.0015,
@@ -46,6 +48,7 @@ BITS_PER_PIXEL = (
     *map(float, np.geomspace(0.01, 3.0, 25).round(5)),
 )
 _CHUNK = 16
+DECODER = f"layered, {DEFAULT_ITERATIONS} iterations"
 Report = Callable[[str], None]
 
 
@@ -84,12 +87,12 @@ class _Frames:
         payload = np.stack(
             [np.random.default_rng(s).integers(0, 2, block.size, dtype=np.uint8) for s in seeds]
         )
-        symbols = qam.modulate(torch.from_numpy(block.encode(payload)))
+        symbols = qam.modulate(block.encode(payload))
         snr = torch.from_numpy(np.where(wanted, snr_db, 0.0)).float()
         with torch.no_grad():
             x_hat, no_eff = equalize(self.channel(symbols, snr, seeds, self._draw(chunk)), "zf")
             keep = torch.from_numpy(wanted)
-            llr = qam.demodulate(x_hat[keep], no_eff[keep]).cpu().numpy()
+            llr = qam.demodulate(x_hat[keep], no_eff[keep])
         decoded = block.decode(llr)
         good = np.ones(len(seeds), np.bool_)
         good[wanted] = decoded.ok & (decoded.bits == payload[wanted]).all(axis=1)
@@ -104,9 +107,10 @@ def measure_channel(
     num_frames: int = 200,
     seed: int = 1,
     table: Sequence[Mcs] = ALL_MCS,
+    command: str = "",
     report: Report = lambda line: None,
 ) -> ChannelCalibration:
-    """Lowest SNR on a grid of 0.5 dB at which each of ``num_frames`` frames decodes, for every MCS.
+    """Lowest SNR on a grid of 0.25 dB at which each of ``num_frames`` frames decodes, for every MCS.
 
     Fade and noise of a frame are the same at every SNR and for every MCS (scaled), so a frame decodes from
     its threshold upwards; the search starts where the last MCS ended or capacity allows. The block error
@@ -119,6 +123,7 @@ def measure_channel(
         num_frames: frames.
         seed: of payloads and draws.
         table: MCS in rising efficiency.
+        command: what asked for the measurement, for the record.
         report: called with a line per MCS.
     """
     frames = _Frames(channel, num_uses, num_frames, seed)
@@ -135,7 +140,14 @@ def measure_channel(
         curves.append(_curve(mcs, level, grid))
         median = grid[min(int(np.median(level)), len(grid) - 1)]
         report(f"table {mcs.table} MCS {mcs.index}: median threshold {median:g} dB")
-    return ChannelCalibration(channel=key, num_uses=num_uses, seed=seed, curves=tuple(curves))
+    return ChannelCalibration(
+        channel=key,
+        num_uses=num_uses,
+        seed=seed,
+        command=command,
+        decoder=DECODER,
+        curves=tuple(curves),
+    )
 
 
 def _thresholds(
@@ -160,13 +172,8 @@ def _curve(mcs: Mcs, level: NDArray[np.int64], grid: NDArray[np.float64]) -> Mcs
     first = max(int(level.min()) - 1, 0)
     last = min(int(level.max()) + 1, len(grid))
     points = range(first, last)
-    return McsCurve(
-        mcs=mcs.index,
-        table=mcs.table,
-        snr_db=tuple(float(grid[i]) for i in points),
-        errors=tuple(int((level > i).sum()) for i in points),
-        blocks=(len(level),) * len(points),
-    )
+    errors = [int((level > i).sum()) for i in points]
+    return McsCurve.counted(mcs, [float(grid[i]) for i in points], errors, [len(level)] * len(points))
 
 
 def measure_quality(search: QualitySearch, pictures: Sequence[torch.Tensor], images: str) -> QualityCurve:
@@ -177,19 +184,20 @@ def measure_quality(search: QualitySearch, pictures: Sequence[torch.Tensor], ima
         pictures: [3, H, W] uint8 each.
         images: what they are, for the record.
     """
-    means, grey = [], []
     originals = [p.float()[None] / 255 for p in pictures]
+    pixels = [p.permute(1, 2, 0).contiguous().numpy() for p in pictures]
+    digests = [image_digest(p) for p in pictures]
     grey = [float(psnr(torch.full_like(x, 128 / 255), x)) for x in originals]
+    means = []
     for rate in BITS_PER_PIXEL:
-        values = []
-        for picture, x, failed in zip(pictures, originals, grey, strict=True):
-            rgb = picture.permute(1, 2, 0).contiguous().numpy()
-            best = search.best(rgb, image_digest(picture), int(rate * rgb.shape[0] * rgb.shape[1] / 8))
-            if best is None:
-                values.append(failed)
-                continue
-            shown = torch.from_numpy(search.decode(best[0], (rgb.shape[0], rgb.shape[1])))
-            values.append(min(100.0, float(psnr(shown.permute(2, 0, 1).float()[None] / 255, x))))
+        room = [int(rate * rgb.shape[0] * rgb.shape[1] / 8) for rgb in pixels]
+        fits = search.best_of([Wish(*wish) for wish in zip(pixels, digests, room, strict=True)])
+        values = list(grey)
+        for i, fit in enumerate(fits):
+            if fit is not None:
+                shown = torch.from_numpy(search.decode(fit.stream, pixels[i].shape[:2]))
+                shown = shown.permute(2, 0, 1).float()[None] / 255
+                values[i] = min(100.0, float(psnr(shown, originals[i])))
         means.append(round(float(np.mean(values)), 4))
     return QualityCurve(
         codec=search.name,
@@ -208,7 +216,6 @@ def merge(
     old: Calibration | None,
     channels: Sequence[ChannelCalibration],
     quality: Sequence[QualityCurve],
-    made_with: str,
 ) -> Calibration:
     """A table with new measurements in place of old ones of the same channel and length, or codec."""
 
@@ -222,7 +229,6 @@ def merge(
     kept = [q for q in (old.quality if old else ()) if q.codec not in names]
     return Calibration(
         format=FORMAT,
-        made_with=made_with,
         versions=_versions(),
         channels=(*fresh(), *channels),
         quality=(*kept, *quality),
@@ -236,6 +242,8 @@ def calibrate(
     num_frames: int,
     pictures: ImageSet | None,
     num_pictures: int,
+    seed: int = 1,
+    workers: int = 1,
     report: Report = lambda line: None,
 ) -> Iterator[Calibration]:
     """Measure every channel of a scenario and, with calibration pictures, every source codec of it.
@@ -248,20 +256,25 @@ def calibrate(
         num_frames: transport blocks per MCS.
         pictures: calibration pictures for the quality curves; None keeps those of the table.
         num_pictures: how many of them, evenly spaced.
+        seed: of payloads, fades and noise; another than that of any test.
+        workers: processes that code pictures.
         report: called with lines of progress.
 
     Yields:
         The table after each measurement, to be saved at once.
     """
-    made_with = f"linksim calibrate --frames {num_frames}, linksim {__version__}"
+    command = (
+        f"linksim {__version__}: linksim calibrate {plan.scenario.name} --frames {num_frames} --seed {seed}"
+    )
     if pictures is not None:
         names = pictures.names[:: max(1, len(pictures) // num_pictures)][:num_pictures]
         chosen = [pictures[name] for name in names]
-        searches = {s.name: s for s in map(search_of, plan.scenario.schemes) if s is not None}
+        found = (search_of(scheme, workers) for scheme in plan.scenario.schemes)
+        searches = {search.name: search for search in found if search is not None}
         for name, search in searches.items():
             report(f"quality of {name} over {len(names)} pictures")
             curve = measure_quality(search, chosen, f"{len(names)} training pictures")
-            table = merge(table, [], [curve], made_with)
+            table = merge(table, [], [curve])
             yield table
     for variant in plan.variants:
         budgets = sorted(plan.budget(variant, name) for name in plan.images)
@@ -275,14 +288,23 @@ def calibrate(
             if not missing:
                 continue
             channel = build_channel(spec, torch.device("cpu"))
-            new = measure_channel(channel, key, num_uses, num_frames=num_frames, table=missing, report=report)
+            new = measure_channel(
+                channel,
+                key,
+                num_uses,
+                num_frames=num_frames,
+                seed=seed,
+                table=missing,
+                command=command,
+                report=report,
+            )
             curves = sorted((*known, *new.curves), key=lambda c: c.scheme.efficiency)
-            table = merge(table, [new.model_copy(update={"curves": tuple(curves)})], [], made_with)
+            table = merge(table, [new.model_copy(update={"curves": tuple(curves)})], [])
             yield table
 
 
-def search_of(scheme: SchemeSpec) -> QualitySearch | None:
-    """The quality search of a scheme with a source codec whose MCS is adaptive."""
-    if isinstance(scheme, SeparationSpec) and scheme.mcs == "adaptive":
-        return make_search(scheme.source)
-    return None
+def search_of(scheme: SchemeSpec, workers: int = 1) -> QualitySearch | None:
+    """The quality search of a scheme whose MCS is chosen by the quality of its source codec."""
+    if not isinstance(scheme, SeparationSpec) or scheme.mcs != "adaptive":
+        return None
+    return make_search(scheme.source, workers) if scheme.policy == "best_quality" else None

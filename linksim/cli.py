@@ -75,13 +75,18 @@ def _parser() -> _Parser:
     simulate.add_argument("--out", type=Path, help="run folder; default runs/NAME")
     simulate.add_argument("--device", default="auto", help="auto, cpu or cuda")
     simulate.add_argument("--limit", type=_count, help="use the first so many images only")
+    simulate.add_argument("--workers", type=_count, help="processes that code pictures; default one per core")
     simulate.add_argument("--no-report", action="store_true", help="leave out figures and report.html")
 
     scenario_command("check", "validate a scenario and print what it will cost")
 
     plot = commands.add_parser("plot", help="draw a metric of one or more run folders")
     plot.add_argument("run", nargs="+", type=Path, help="run folders")
-    plot.add_argument("--metric", required=True, help="column value of results.csv, e.g. psnr")
+    what = plot.add_mutually_exclusive_group(required=True)
+    what.add_argument("--metric", help="column value of results.csv, e.g. psnr")
+    what.add_argument(
+        "--ledger", action="store_true", help="what the channel uses are spent on, as stacked bars"
+    )
     plot.add_argument("--x", help="snr_db, cbr_data, cbr_total, or a swept field; default: what was swept")
     plot.add_argument(
         "--out", type=Path, help="figure file (.png, .svg, .pdf); default in the first run folder"
@@ -114,6 +119,7 @@ def _parser() -> _Parser:
         help="tar files of calibration pictures; without, quality curves are kept",
     )  # fmt: skip
     calibrate.add_argument("--quality-limit", type=_count, default=24, help="pictures to use of them")
+    calibrate.add_argument("--seed", type=int, default=1, help="of payloads, fades and noise")
 
     commands.add_parser("schema", help="print the JSON schema of scenario files")
     return parser
@@ -139,7 +145,7 @@ def _device(name: str) -> torch.device:
 
 def _user_errors() -> tuple[type[Exception], ...]:
     from linksim.checkpoints import CheckpointError
-    from linksim.digital.mcs import CalibrationError
+    from linksim.digital.link_adaptation import CalibrationError
     from linksim.images import ImageError
     from linksim.jscc.cnn_yang2024 import AuthorsFormatError
     from linksim.metrics.base import MetricUnavailable
@@ -210,7 +216,11 @@ def _simulate(args: argparse.Namespace) -> int:
     scenario = load_scenario(args.scenario, parse_overrides(args.overrides))
     folder = args.out or Path("runs") / scenario.name
     device = _device(args.device)
-    summary = run(make_plan(scenario, limit=args.limit), folder, device, _Progress())
+    from joblib import cpu_count
+
+    workers = args.workers or cpu_count()
+    plan = make_plan(scenario, limit=args.limit)
+    summary = run(plan, folder, device, _Progress(), workers=workers)
     for reason in summary.unavailable.values():
         print(f"not measured: {reason}", file=sys.stderr)
     print(f"{summary.units_run} units in {summary.seconds:.0f} s, {summary.units_kept} kept from before")
@@ -289,25 +299,49 @@ def _plot(args: argparse.Namespace) -> int:
     from linksim import figures
     from linksim.results import ResultStore
 
-    rows, bounds = [], []
+    if args.ledger:
+        return _plot_ledger(args)
+    rows, bounds, steps = [], [], []
     for folder in args.run:
         store = ResultStore(folder)
         own = figures.load_rows(store)
-        own_bounds = figures.bound_names(store.header())
+        own_bounds, own_steps = figures.bound_names(store.header()), figures.step_names(store.header())
         if len(args.run) > 1:
             name = folder.absolute().name
             own = figures.rename(own, name)
-            own_bounds = [f"{name} {b}" for b in own_bounds]
+            own_bounds, own_steps = ([f"{name} {b}" for b in names] for names in (own_bounds, own_steps))
         rows += own
         bounds += own_bounds
+        steps += own_steps
     headers = [ResultStore(folder).header() for folder in args.run]
     x = args.x or figures.default_x(headers[0])
     lpips = [row.metric for row in rows if row.metric.startswith("lpips")]
     metric = lpips[0] if args.metric == "lpips" and lpips else args.metric
     title = ", ".join(dict.fromkeys(header["name"] for header in headers))
-    figure = figures.plot_metric(rows, metric, x=x, bounds=bounds, title=title)
+    figure = figures.plot_metric(rows, metric, x=x, bounds=bounds, steps=steps, title=title)
     out = args.out or args.run[0] / "figures" / f"{metric}_vs_{x.split('.')[-1]}.png"
     figures.save_figure(figure, out)
+    print(out)
+    return 0
+
+
+def _plot_ledger(args: argparse.Namespace) -> int:
+    from linksim.figures import save_figure
+    from linksim.ledger import ledger, plot_ledger
+    from linksim.results import ResultStore, RunFolderError
+
+    if args.x:
+        raise RunFolderError(f"--x {args.x}: got it with --ledger, expected it with --metric only.")
+    entries, titles = [], []
+    for folder in args.run:
+        store = ResultStore(folder)
+        titles.append(store.header()["name"])
+        entries += ledger(store.records())
+    if not entries:
+        got = f"{args.run[0]}: records: got none, expected a run with results. Run linksim simulate first."
+        raise RunFolderError(got)
+    out = args.out or args.run[0] / "figures" / "ledger.png"
+    save_figure(plot_ledger(entries, f"{', '.join(dict.fromkeys(titles))}: channel uses"), out)
     print(out)
     return 0
 
@@ -376,7 +410,7 @@ def _train(args: argparse.Namespace) -> int:
 def _calibrate(args: argparse.Namespace) -> int:
     from linksim import zoo
     from linksim.calibrate import calibrate
-    from linksim.digital.mcs import Calibration
+    from linksim.digital.link_adaptation import Calibration
     from linksim.images import TarImages
     from linksim.runner import make_plan
     from linksim.scenario_io import load_scenario, parse_overrides
@@ -386,12 +420,16 @@ def _calibrate(args: argparse.Namespace) -> int:
     start = args.out if args.out.is_file() else zoo.asset("mcs-calibration.json")
     table = Calibration.load(start) if start.is_file() else None
     pictures = TarImages(args.quality_images) if args.quality_images else None
+    from joblib import cpu_count
+
     for step in calibrate(
         make_plan(scenario),
         table,
         num_frames=args.frames,
         pictures=pictures,
         num_pictures=args.quality_limit,
+        seed=args.seed,
+        workers=cpu_count(),
         report=lambda line: print(line, file=sys.stderr, flush=True),
     ):
         step.save(args.out)

@@ -1,11 +1,10 @@
-"""Figures from run folders: curves with intervals and panels of pictures. Reads stores only.
+"""Figures from run folders: curves with intervals. Reads stores only.
 
-May import: numpy, matplotlib, PIL, linksim.{results, statistics}.
+May import: numpy, matplotlib, linksim.{results, statistics}.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -15,18 +14,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
-from linksim.results import Record, ResultStore, RunFolderError, file_name, original_file, panel_file
+from linksim.results import ResultStore, RunFolderError
 from linksim.statistics import Row, in_scenario_order, summarise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Curve", "curves", "load_rows", "plot_metric", "plot_panel", "plot_run", "save_figure"]
+__all__ = [
+    "Curve",
+    "axis_grid",
+    "curves",
+    "envelope",
+    "load_rows",
+    "plot_metric",
+    "save_figure",
+    "swept_text",
+]
 
-log = logging.getLogger("linksim.figures")
 # Okabe & Ito, "Color Universal Design", 2008; black is left for bounds.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#999999")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -58,6 +64,7 @@ class Curve:
         x, mean, low, high: values; low and high nan without an interval.
         ticks: labels of x = 0, 1, ... where x is no number.
         upper_bound: true where zero errors were seen: only ``high`` means something.
+        is_step: one of many fixed schemes, drawn thin.
     """
 
     channel: str
@@ -71,6 +78,7 @@ class Curve:
     low: np.ndarray
     high: np.ndarray
     upper_bound: np.ndarray
+    is_step: bool = False
 
 
 def load_rows(store: ResultStore) -> list[Row]:
@@ -94,7 +102,7 @@ def _ratio(value: float) -> str:
     return f"1/{inverse:.3g}" if inverse < 1000 else f"1/{inverse:.0f}"
 
 
-def _swept_text(name: str, value: float | int | str) -> str:
+def swept_text(name: str, value: float | int | str) -> str:
     """The last word of a path says it for numbers (speed_mps 30), two for choices (csi.kind ls)."""
     words = name.split(".")
     return f"{'.'.join(words[-2:])} {value}" if isinstance(value, str) else f"{words[-1]} {value:g}"
@@ -121,7 +129,9 @@ def _positions(rows: Sequence[Row], x: str) -> tuple[dict[float | int | str, flo
         return {v: float(i) for i, v in enumerate(values)}, tuple(str(v) for v in values)
 
 
-def curves(rows: Sequence[Row], metric: str, x: str, bounds: Iterable[str] = ()) -> list[Curve]:
+def curves(
+    rows: Sequence[Row], metric: str, x: str, bounds: Iterable[str] = (), steps: Iterable[str] = ()
+) -> list[Curve]:
     """Lines of a figure: one per channel, scheme and value of everything swept but ``x``.
 
     Raises:
@@ -144,7 +154,7 @@ def curves(rows: Sequence[Row], metric: str, x: str, bounds: Iterable[str] = ())
     result = []
     for (channel, scheme, other), members in groups.items():
         members.sort(key=lambda r: places[_swept_value(r, x)])
-        shown = [_swept_text(name, value) for name, value in other]
+        shown = [swept_text(name, value) for name, value in other]
         shown = [s.replace("snr_db", "SNR") + (" dB" if s.startswith("snr_db") else "") for s in shown]
         if x != "snr_db" and not many_snr:
             shown = [s for s in shown if not s.startswith("SNR")]
@@ -171,9 +181,36 @@ def curves(rows: Sequence[Row], metric: str, x: str, bounds: Iterable[str] = ())
                 column["ci_low"],
                 column["ci_high"],
                 np.asarray(zero),
+                scheme in set(steps),
             )
         )
     return result
+
+
+def envelope(lines: Sequence[Curve], lower_is_better: bool) -> Curve:
+    """The best of several curves at every x, without an interval.
+
+    It is chosen after the fact, on the very results that it shows: a limit of adaptation among these schemes,
+    not a scheme.
+    """
+    places = sorted({float(x) for line in lines for x in line.x})
+    best = []
+    for x in places:
+        values = [float(line.mean[line.x == x][0]) for line in lines if x in line.x]
+        best.append(min(values) if lower_is_better else max(values))
+    nothing = np.full(len(places), np.nan)
+    return replace(
+        lines[0],
+        scheme="envelope",
+        label=f"envelope of {len(lines)} fixed MCS, chosen on these results",
+        is_bound=False,
+        is_step=False,
+        x=np.array(places),
+        mean=np.array(best),
+        low=nothing,
+        high=nothing,
+        upper_bound=np.zeros(len(places), bool),
+    )
 
 
 def _axis_label(x: str) -> str:
@@ -190,6 +227,8 @@ def _style(
 ) -> dict[str, Any]:
     """Colour by scheme and dashes by swept value; a single scheme has its colours for the swept values."""
     variant = variants.index(line.variant)
+    if line.is_step:
+        return {"color": "#7FA8C9", "linestyle": "-", "linewidth": 0.8}
     if line.is_bound:
         bound = bounds.index(line.scheme)
         dots = DOTS[(bound + len(bounds) * variant) % len(DOTS)]
@@ -206,15 +245,18 @@ def _style(
 
 
 def _draw(axes: Axes, lines: Sequence[Curve], everything: Sequence[Curve], metric: str) -> None:
-    schemes = list(dict.fromkeys(c.scheme for c in everything if not c.is_bound))
+    schemes = list(dict.fromkeys(c.scheme for c in everything if not c.is_bound and not c.is_step))
     bounds = list(dict.fromkeys(c.scheme for c in everything if c.is_bound))
     variants = list(dict.fromkeys(c.variant for c in everything))
     for line in lines:
         style = _style(line, schemes, bounds, variants)
         seen = ~line.upper_bound
-        axes.plot(line.x[seen], line.mean[seen], label=textwrap.fill(line.label, 44), **style)
+        label = "" if line.is_step else textwrap.fill(line.label, 44)
+        axes.plot(line.x[seen], line.mean[seen], label=label, **style)
+        if line.is_step:
+            _name_step(axes, line)
         has = seen & np.isfinite(line.low) & np.isfinite(line.high)
-        if has.any() and not line.is_bound:
+        if has.any() and not line.is_bound and not line.is_step:
             axes.fill_between(
                 line.x[has], line.low[has], line.high[has], color=style["color"], alpha=0.15, linewidth=0
             )
@@ -231,8 +273,35 @@ def _draw(axes: Axes, lines: Sequence[Curve], everything: Sequence[Curve], metri
     axes.grid(visible=True, alpha=0.3)
 
 
+def _name_step(axes: Axes, line: Curve) -> None:
+    """The name of a thin line at its right end, instead of a place in the legend."""
+    name = line.scheme.rsplit(" ", 1)[-1]
+    axes.annotate(
+        name, (line.x[-1], line.mean[-1]), (2, 0), textcoords="offset points", fontsize=6, va="center"
+    )
+
+
+def axis_grid(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure with ``count`` fields, up to three side by side, of a size in inches each."""
+    from matplotlib.figure import Figure
+
+    columns = min(count, 3)
+    shape = (math.ceil(count / columns), columns)
+    figure = Figure(figsize=(1.0 + width * shape[1], height * shape[0] + 0.4), layout="constrained")
+    grid = figure.subplots(*shape, squeeze=False, sharey=True)
+    for axes in grid.flat[count:]:
+        axes.set_visible(False)
+    return figure, list(grid.flat[:count])
+
+
 def plot_metric(
-    rows: Sequence[Row], metric: str, *, x: str = "snr_db", bounds: Iterable[str] = (), title: str = ""
+    rows: Sequence[Row],
+    metric: str,
+    *,
+    x: str = "snr_db",
+    bounds: Iterable[str] = (),
+    steps: Iterable[str] = (),
+    title: str = "",
 ) -> Figure:
     """A metric over ``x``: one field per channel, shaded confidence intervals, bounds dotted.
 
@@ -241,30 +310,26 @@ def plot_metric(
         metric: column value of results.csv.
         x: "snr_db", "cbr_data", "cbr_total", or the path of a swept field.
         bounds: names of schemes that are limits.
+        steps: names of schemes with a fixed MCS, drawn thin with their envelope.
         title: above the figure.
     """
-    from matplotlib.figure import Figure
-
-    lines = curves(rows, metric, x, bounds)
+    lines = curves(rows, metric, x, bounds, steps)
     channels = list(dict.fromkeys(line.channel for line in lines))
-    columns = min(len(channels), 3)
-    shape = (math.ceil(len(channels) / columns), columns)
-    legend_height = 0.32 * max(sum(1 + len(c.label) // 44 for c in lines if c.channel == n) for n in channels)
-    size = (1.0 + 4.8 * shape[1], (3.6 + legend_height) * shape[0] + 0.4)
-    figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(*shape, squeeze=False, sharey=True)
-    for i, axes in enumerate(grid.flat):
-        if i >= len(channels):
-            axes.set_visible(False)
-            continue
-        own = [line for line in lines if line.channel == channels[i]]
-        _draw(axes, own, lines, metric)
-        axes.set_title(channels[i], fontsize=11)
+    for channel in channels:
+        fixed = [line for line in lines if line.is_step and line.channel == channel]
+        if fixed:
+            lines.append(envelope(fixed, metric in LOWER_IS_BETTER))
+    named = [line for line in lines if not line.is_step]
+    legend_height = 0.32 * max(sum(1 + len(c.label) // 44 for c in named if c.channel == n) for n in channels)
+    figure, grid = axis_grid(len(channels), width=4.8, height=3.6 + legend_height)
+    for axes, channel in zip(grid, channels, strict=True):
+        _draw(axes, [line for line in lines if line.channel == channel], lines, metric)
+        axes.set_title(channel, fontsize=11)
         axes.set_xlabel(_axis_label(x))
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)
-    for row in grid:
-        direction = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
-        row[0].set_ylabel(f"{LABELS.get(metric, metric)}, {direction}")
+    direction = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
+    for axes in grid[::3]:
+        axes.set_ylabel(f"{LABELS.get(metric, metric)}, {direction}")
     if title:
         figure.suptitle(title, fontsize=12)
     return figure
@@ -285,82 +350,18 @@ def save_figure(figure: Figure, path: Path) -> None:
         raise RunFolderError(f"{path}: cannot be written, got {problem}, expected a file.") from None
 
 
-# --------------------------------------------------------------------------------------- image panel
-
-
-def _value_text(record: Record) -> str:
-    parts = []
-    for name, value in record.values.items():
-        text = f"{value:.2f} dB" if name == "psnr" else f"{value:.3f}"
-        parts.append(f"{LABELS.get(name, name).split(' [')[0]} {text}")
-    if record.state != "ok":
-        parts.insert(0, record.state)
-    return textwrap.fill(", ".join(parts), 34)
-
-
-def plot_panel(store: ResultStore, image: str, channel: str) -> Figure:
-    """Original and every scheme at the panel's SNRs, with the metric values of just that picture.
-
-    Raises:
-        RunFolderError: pictures missing.
-    """
-    from matplotlib.figure import Figure
-
-    records = [
-        r
-        for r in store.records()
-        if r.key.image == image and r.key.channel == channel and r.key.trial == 0
-        if panel_file(store, r.key).exists()
-    ]
-    points = list(dict.fromkeys((r.key.point, r.key.snr_db) for r in records))
-    schemes = list(dict.fromkeys(r.key.scheme for r in records))
-    original = original_file(store, image)
-    if not records or not original.exists():
-        raise RunFolderError(
-            f"{store.images}: got no pictures of {image} on {channel}, expected those of the panel."
-        )
-    picture = _read_picture(original)
-    aspect = picture.shape[0] / picture.shape[1]
-    columns, rows = 1 + len(schemes), len(points)
-    figure = Figure(figsize=(3.0 * columns, (3.0 * aspect + 0.8) * rows + 0.4), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    by_key = {(r.key.scheme, r.key.point, r.key.snr_db): r for r in records}
-    for i, (point, snr_db) in enumerate(points):
-        _show(grid[i][0], picture, f"original, {channel}", "")
-        for j, scheme in enumerate(schemes):
-            record = by_key.get((scheme, point, snr_db))
-            if record is None:
-                grid[i][j + 1].set_visible(False)
-                continue
-            swept = "".join(f", {_swept_text(name, value)}" for name, value in point)
-            shown = _read_picture(panel_file(store, record.key))
-            _show(grid[i][j + 1], shown, f"{scheme}, {snr_db:g} dB{swept}", _value_text(record))
-    return figure
-
-
-def _read_picture(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture)
-    except (OSError, ValueError, SyntaxError) as problem:
-        cure = "Remove it; the next linksim simulate of a new --out makes it again."
-        raise RunFolderError(f"{path}: broken, got {problem}, expected a picture. {cure}") from None
-
-
-def _show(axes: Axes, picture: np.ndarray, title: str, below: str) -> None:
-    axes.imshow(picture, interpolation="nearest")
-    axes.set_title(title, fontsize=9)
-    axes.set_xlabel(below, fontsize=8)
-    axes.set_xticks([])
-    axes.set_yticks([])
-
-
 # ------------------------------------------------------------------------------------------ whole run
 
 
 def bound_names(header: dict[str, Any]) -> list[str]:
     """Schemes of a run that are limits."""
     return [s["name"] for s in header["scenario"]["schemes"] if s["kind"].endswith("_bound")]
+
+
+def step_names(header: dict[str, Any]) -> list[str]:
+    """Schemes of a run with a fixed MCS, if there are several: the steps of a staircase."""
+    fixed = [s["name"] for s in header["scenario"]["schemes"] if isinstance(s.get("mcs"), int)]
+    return fixed if len(fixed) > 1 else []
 
 
 def default_x(header: dict[str, Any]) -> str:
@@ -370,32 +371,6 @@ def default_x(header: dict[str, Any]) -> str:
         first = next(iter(sweep["fields"]))
         return "cbr_total" if first.endswith("data_ratio") else first
     return "snr_db"
-
-
-def plot_run(store: ResultStore) -> list[Path]:
-    """All standard figures of a run, each as PNG and SVG, into its figures folder; returns the PNG files."""
-    header = store.header()
-    rows = load_rows(store)
-    x = default_x(header)
-    written = []
-    for metric in dict.fromkeys(r.metric for r in rows):
-        figure = plot_metric(rows, metric, x=x, bounds=bound_names(header), title=header["name"])
-        written.append(_save_both(figure, store.figures / f"{metric}_vs_{x.split('.')[-1]}"))
-    for image in list(header["images"])[: header["scenario"]["panel"]["images"]]:
-        for channel in dict.fromkeys(r.channel for r in rows):
-            try:
-                figure = plot_panel(store, image, channel)
-            except RunFolderError as problem:
-                log.warning("no panel of %s on %s: %s", image, channel, problem)
-                continue
-            written.append(_save_both(figure, store.figures / file_name("panel", image, channel)))
-    return written
-
-
-def _save_both(figure: Figure, stem: Path) -> Path:
-    for suffix in (".svg", ".png"):
-        save_figure(figure, stem.with_name(stem.name + suffix))
-    return stem.with_name(stem.name + ".png")
 
 
 def rename(rows: Sequence[Row], prefix: str) -> list[Row]:

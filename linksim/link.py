@@ -14,9 +14,9 @@ from torch import Tensor
 from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import derived_seed
-from channels.types import ChannelUses, Csi, Csit, Draw
+from channels.types import ChannelUses, Csi, Csit, Draw, Received
 from channels.units import snr_db_to_no
-from linksim.schemes.base import Bound, Info, Reconstruction, Scheme
+from linksim.schemes.base import Bound, Frame, Info, Reconstruction, RetransmittingScheme, Scheme
 
 __all__ = ["LinkOutput", "RunError", "run_link"]
 
@@ -35,6 +35,7 @@ class LinkOutput:
         side_info_bits: bits per image beside the symbols.
         sent_bits: [B, k] payload of digital schemes, to count bit errors.
         info: per image, facts worth a record.
+        transmissions: per image; ``uses`` is of one.
     """
 
     reconstruction: Reconstruction
@@ -42,6 +43,7 @@ class LinkOutput:
     side_info_bits: int
     sent_bits: Tensor | None
     info: tuple[Info, ...]
+    transmissions: tuple[int, ...]
 
 
 def run_link(
@@ -86,7 +88,51 @@ def run_link(
     received = channel(frame.symbols, snr_db, seeds, draw)
     own_seeds = [derived_seed(seed, "receiver") for seed in seeds]  # the channel's would give its noise away
     reconstruction = scheme.receive(received, frame.layout, own_seeds)
-    return LinkOutput(reconstruction, received.uses, frame.side_info_bits, frame.sent_bits, frame.info)
+    transmissions = [1] * len(seeds)
+    if frame.retransmissions:
+        assert isinstance(scheme, RetransmittingScheme)
+        reconstruction = _retransmit(
+            scheme, channel, frame, received, reconstruction, snr_db, seeds, transmissions
+        )
+    return LinkOutput(
+        reconstruction,
+        received.uses,
+        frame.side_info_bits,
+        frame.sent_bits,
+        frame.info,
+        tuple(transmissions),
+    )
+
+
+def _retransmit(
+    scheme: RetransmittingScheme,
+    channel: ChannelOperator,
+    frame: Frame,
+    first: Received,
+    reconstruction: Reconstruction,
+    snr_db: Tensor,
+    seeds: Sequence[int],
+    transmissions: list[int],
+) -> Reconstruction:
+    """Send again what failed, over fresh fades and noise, until it is decoded or nothing is left to send."""
+    assert reconstruction.block_ok is not None
+    pending = [i for i, ok in enumerate(reconstruction.block_ok.tolist()) if not ok]
+    history = [first.select(pending)]
+    for attempt, symbols in enumerate(frame.retransmissions, start=2):
+        if not pending:
+            break
+        channel_seeds = [derived_seed(seeds[i], f"transmission {attempt}") for i in pending]
+        history.append(channel(symbols[pending], snr_db[pending], channel_seeds))
+        own_seeds = [derived_seed(seeds[i], "receiver") for i in pending]
+        again = scheme.combine(history, frame.layout, own_seeds)
+        reconstruction = reconstruction.replaced(pending, again)
+        assert again.block_ok is not None
+        failed = [i for i, ok in enumerate(again.block_ok.tolist()) if not ok]
+        for i in pending:
+            transmissions[i] = attempt
+        history = [one.select(failed) for one in history]
+        pending = [pending[i] for i in failed]
+    return reconstruction
 
 
 def _reach(
@@ -94,5 +140,7 @@ def _reach(
 ) -> LinkOutput:
     h = channel.gain(channel.draw(budget, seeds))
     no = channel.noise_variance(snr_db_to_no(snr_db.to(h.real))[:, None])
-    reconstruction = bound.reach(image, budget, Csi(h, no, torch.zeros_like(no)))
-    return LinkOutput(reconstruction, channel.uses(budget), 0, None, reconstruction.info)
+    own_seeds = [derived_seed(seed, "receiver") for seed in seeds]
+    reconstruction = bound.reach(image, budget, Csi(h, no, torch.zeros_like(no)), own_seeds)
+    ones = (1,) * len(seeds)
+    return LinkOutput(reconstruction, channel.uses(budget), 0, None, reconstruction.info, ones)

@@ -1,19 +1,38 @@
-"""A run folder as one self-contained HTML page. May import: linksim.{figures, results, statistics}."""
+"""All figures of a run folder, and the folder as one self-contained HTML page.
+
+May import: linksim.{figures, panels, ledger, results, statistics}.
+"""
 
 from __future__ import annotations
 
 import base64
 import html
 import json
+import logging
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from linksim.figures import LABELS, load_rows, plot_run
-from linksim.results import ResultStore
+from linksim.figures import (
+    LABELS,
+    bound_names,
+    default_x,
+    load_rows,
+    plot_metric,
+    save_figure,
+    step_names,
+)
+from linksim.ledger import ledger, plot_ledger
+from linksim.panels import plot_panel
+from linksim.results import ResultStore, RunFolderError, file_name
 from linksim.statistics import Row
 
-__all__ = ["write_report"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["plot_run", "write_report"]
+
+log = logging.getLogger("linksim.report")
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color:
@@ -87,7 +106,9 @@ def _facts(header: dict[str, Any]) -> str:
     )
     missing = "".join(f'<p class="note">{html.escape(text)}</p>' for text in header["unavailable"].values())
     versions = ", ".join(f"{k} {v}" for k, v in header["versions"].items())
-    files = "".join(f"; {name} {digest}" for name, digest in header["files"].items())
+    files = "".join(
+        f"; {name} {what}" for block in ("files", "tools") for name, what in header[block].items()
+    )
     made = f"{versions}{files}; commit {header['commit'] or 'unknown'}; {header['machine']}."
     confidence = 100 * header["scenario"]["statistics"]["confidence"]
     scenario = html.escape(json.dumps(header["scenario"], indent=1))
@@ -96,6 +117,36 @@ def _facts(header: dict[str, Any]) -> str:
         f"<ul>{metrics}</ul>"
         f"<h2>How it was made</h2><p>{html.escape(made)}</p><pre>{scenario}</pre>"
     )
+
+
+def plot_run(store: ResultStore) -> list[Path]:
+    """All standard figures of a run, each as PNG and SVG, into its figures folder; returns the PNG files."""
+    header = store.header()
+    rows = load_rows(store)
+    x = default_x(header)
+    written = []
+    for metric in dict.fromkeys(r.metric for r in rows):
+        figure = plot_metric(
+            rows, metric, x=x, bounds=bound_names(header), steps=step_names(header), title=header["name"]
+        )
+        written.append(_save_both(figure, store.figures / f"{metric}_vs_{x.split('.')[-1]}"))
+    figure = plot_ledger(ledger(store.records()), title=f"{header['name']}: channel uses")
+    written.append(_save_both(figure, store.figures / "ledger"))
+    for image in list(header["images"])[: header["scenario"]["panel"]["images"]]:
+        for channel in dict.fromkeys(r.channel for r in rows):
+            try:
+                figure = plot_panel(store, image, channel)
+            except RunFolderError as problem:
+                log.warning("no panel of %s on %s: %s", image, channel, problem)
+                continue
+            written.append(_save_both(figure, store.figures / file_name("panel", image, channel)))
+    return written
+
+
+def _save_both(figure: Figure, stem: Path) -> Path:
+    for suffix in (".svg", ".png"):
+        save_figure(figure, stem.with_name(stem.name + suffix))
+    return stem.with_name(stem.name + ".png")
 
 
 def write_report(store: ResultStore) -> Path:

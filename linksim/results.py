@@ -88,7 +88,8 @@ class Record:
         state: "ok" or the kind of failure.
         values: image metrics.
         counts: (errors, trials) of error metrics.
-        data_uses, pilot_uses, guard_uses: channel uses.
+        data_uses, pilot_uses, guard_uses: channel uses, of all transmissions.
+        transmissions: first one included.
         side_info_bits: bits beside the symbols.
         source_values: 3·H·W.
         seconds: time of the link and the receiver, shared evenly by a batch.
@@ -108,6 +109,7 @@ class Record:
     source_values: int
     seconds: float
     independent_bits: bool = False
+    transmissions: int = 1
     info: dict[str, float | int | str] = field(default_factory=dict)
 
     @property
@@ -235,6 +237,7 @@ class ResultStore:
         for key, what in (
             ("files", "made with other weights or tables"),
             ("metrics", "made with other metrics"),
+            ("tools", "made with other codecs"),
         ):
             changed = {k for k in {**old[key], **new[key]} if old[key].get(k) != new[key].get(k)}
             if changed:
@@ -299,6 +302,7 @@ class ResultStore:
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise ValueError(f"no format {FORMAT}")
         blocks = [header["images"], header["metrics"], header["unavailable"], header["files"]]
+        blocks.append(header["tools"])
         scenario = header["scenario"]
         blocks += [scenario, scenario["statistics"], scenario["panel"], scenario["sweep"]]
         if not all(isinstance(block, dict) for block in blocks) or not scenario["schemes"]:

@@ -24,7 +24,15 @@ from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import item_seed
 from linksim import __version__
-from linksim.build import Metrics, build_channel, build_images, build_metrics, build_scheme, scheme_files
+from linksim.build import (
+    Metrics,
+    build_channel,
+    build_images,
+    build_metrics,
+    build_scheme,
+    scheme_files,
+    scheme_tools,
+)
 from linksim.images import ImageError, ImageSet, image_digest, round_to_uint8
 from linksim.link import LinkOutput, RunError, run_link
 from linksim.results import (
@@ -96,14 +104,15 @@ class Plan:
     def batches(self, variant: Variant) -> Iterator[Batch]:
         """Batches of a variant in their fixed order. They do not depend on what is already done."""
         sweep = variant.scenario.sweep
-        by_size: dict[tuple[int, ...], list[tuple[str, int]]] = {}
+        by_size: dict[tuple[int, ...], list[str]] = {}
         for name, image in self.images.items():
-            by_size.setdefault(tuple(image.shape), []).extend((name, t) for t in range(sweep.trials))
+            by_size.setdefault(tuple(image.shape), []).append(name)
         size = variant.scenario.batch_size
         for channel in self.scenario.channels:
             for scheme in variant.scenario.schemes:
                 for snr_db in sweep.snr_db:
-                    for group in by_size.values():
+                    for names in by_size.values():  # different pictures side by side, coded in parallel
+                        group = [(name, trial) for trial in range(sweep.trials) for name in names]
                         for i in range(0, len(group), size):
                             part = tuple(group[i : i + size])
                             yield Batch(channel_name(channel), scheme.name, variant.values, snr_db, part)
@@ -194,9 +203,11 @@ def _commit() -> str | None:
 def _header(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, Any]:
     scenario = plan.scenario
     files: dict[str, str] = {}
+    tools: dict[str, str] = {}
     for variant in plan.variants:
         for scheme in variant.scenario.schemes:
             files |= scheme_files(scheme)
+            tools |= scheme_tools(scheme)
     return {
         "format": FORMAT,
         "name": scenario.name,
@@ -206,6 +217,7 @@ def _header(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, Any
         "metrics": {info.name: vars(info) for info in metrics.infos()},
         "unavailable": metrics.unavailable,
         "files": files,
+        "tools": tools,
         "num_units": plan.num_units,
         "device": str(device),
         "machine": f"{platform.machine()} {platform.system()}, {torch.get_num_threads()} threads",
@@ -221,9 +233,10 @@ def _header(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, Any
 class _Machine:
     """Built objects of one variant."""
 
-    def __init__(self, plan: Plan, variant: Variant, device: torch.device) -> None:
+    def __init__(self, plan: Plan, variant: Variant, device: torch.device, workers: int) -> None:
         scenario = variant.scenario
         self.variant = variant
+        self.workers = workers
         self.channels: dict[str, ChannelOperator] = {}
         self.schemes: dict[tuple[str, str], Scheme | Bound] = {}
         for unswept, spec in zip(plan.scenario.channels, scenario.channels, strict=True):
@@ -235,7 +248,7 @@ class _Machine:
     def _build(self, plan: Plan, scheme: Any, channel: ChannelBase, device: torch.device) -> Scheme | Bound:
         budgets = [plan.budget(self.variant, name) for name in plan.images]
         try:
-            built = build_scheme(scheme, channel, device, num_uses=max(budgets))
+            built = build_scheme(scheme, channel, device, num_uses=max(budgets), workers=self.workers)
         except ValueError as problem:  # checkpoints and tables: the message starts with the field
             raise ScenarioError(f"schemes.{scheme.name}.{problem}") from None
         for name, image in plan.images.items():
@@ -253,7 +266,7 @@ def preflight(plan: Plan, device: torch.device) -> None:
         ScenarioError, CheckpointError, CalibrationError, ...: what would stop the run.
     """
     for variant in plan.variants:
-        _Machine(plan, variant, device)
+        _Machine(plan, variant, device, workers=1)
     simple = tuple(name for name in plan.scenario.metrics if not name.startswith("lpips"))
     _check_sizes(plan, build_metrics(simple, device))
 
@@ -263,6 +276,8 @@ def run(
     folder: Path,
     device: torch.device,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    workers: int = 1,
 ) -> RunSummary:
     """Run a plan, or the rest of it, and write results.csv.
 
@@ -271,6 +286,7 @@ def run(
         folder: run folder; an existing one of the same scenario is resumed.
         device: where networks and channels run.
         progress: called with (units done, units in all).
+        workers: processes that code pictures.
 
     Raises:
         ScenarioError and its like: bad input, before anything is written.
@@ -279,7 +295,7 @@ def run(
     started = time.monotonic()
     metrics = build_metrics(plan.scenario.metrics, device)
     _check_sizes(plan, metrics)
-    machines = [_Machine(plan, variant, device) for variant in plan.variants]
+    machines = [_Machine(plan, variant, device, workers) for variant in plan.variants]
     _check_measures(plan, metrics, machines)
     store = ResultStore(folder)
     store.open(_header(plan, device, metrics))
@@ -398,9 +414,10 @@ def _records(
             state=out.reconstruction.states[i],
             values={name: column[i] for name, column in values.items()},
             counts={name: column[i] for name, column in counts.items()},
-            data_uses=out.uses.data,
-            pilot_uses=out.uses.pilot,
-            guard_uses=out.uses.guard,
+            data_uses=out.uses.data * out.transmissions[i],
+            pilot_uses=out.uses.pilot * out.transmissions[i],
+            guard_uses=out.uses.guard * out.transmissions[i],
+            transmissions=out.transmissions[i],
             side_info_bits=out.side_info_bits,
             source_values=3 * x.shape[2] * x.shape[3],
             seconds=round(seconds, 4),

@@ -310,8 +310,11 @@ class LinearAnalogSpec(SchemeBase):
 class SourceSpec(Spec):
     """Source codec of a digital scheme."""
 
-    codec: Literal["bpg", "jpeg", "jpeg2000", "webp", "avif"] = "bpg"
+    codec: Literal["bpg", "bpg_external", "jpeg", "jpeg2000", "webp", "avif", "heic"] = Field(
+        "bpg", description="bpg_external: by the tools bpgenc and bpgdec, if they are installed"
+    )
     chroma: Literal["420", "444"] = "420"
+    effort: Literal["best", "fast"] = Field("best", description="of the encoder: small files or little time")
     resolutions: Literal["full", "reduced"] = Field(
         "reduced", description="reduced: half and quarter size are coded where that shows more"
     )
@@ -324,28 +327,50 @@ def _source(value: object) -> object:
 Source = Annotated[SourceSpec, BeforeValidator(_source)]
 
 
+class HarqSpec(Spec):
+    """Retransmission of frames that failed; every transmission takes the uses that the bandwidth grants."""
+
+    max_transmissions: Annotated[Int, Field(ge=1, le=16)] = Field(4, description="first one included")
+    combining: Literal["ir", "chase"] = Field(
+        "ir", description="ir: other code bits every time; chase: the same again"
+    )
+
+
 class SeparationSpec(SchemeBase):
     """Source codec, CRC, 5G LDPC and QAM, adapted to the SNR by a frozen table."""
 
     kind: Literal["separation"]
     source: Source = SourceSpec()
     mcs: Literal["adaptive"] | Annotated[Int, Field(ge=0, le=28)] = Field(
-        "adaptive", description="adaptive, or a fixed index of a table of TS 38.214"
+        "adaptive",
+        description="adaptive, or a fixed index of a table of TS 38.214; a list of indices makes a scheme "
+        "of each, named after it",
     )
     mcs_table: Literal["any", 1, 2, 3] = Field(
         "any",
         description="table 5.1.3.1-1, -2 or -3; any: adaptive chooses from all, an index is one of table 1",
     )
+    policy: Literal["best_quality", "target_bler"] = Field(
+        "best_quality", description="of adaptive: highest expected PSNR, or highest rate within target_bler"
+    )
+    target_bler: Annotated[Real, Field(gt=0, lt=1)] = 0.1
+    harq: HarqSpec | None = None
     calibration: Annotated[str, Strict()] | None = Field(
         None, description="link-adaptation table; none: the bundled one (made by linksim calibrate)"
     )
-    decoder: Literal["auto", "layered", "sionna"] = Field("auto", description="LDPC decoder")
-    decoder_iterations: PositiveInt = 20
+    decoder: Literal["auto", "layered", "sionna"] = Field(
+        "auto", description="LDPC decoder; auto: Sionna's on a GPU where it takes the code, else ours"
+    )
+    decoder_iterations: PositiveInt = 50
 
     @model_validator(mode="after")
     def _row(self) -> SeparationSpec:
         if self.mcs_table == 2 and self.mcs == 28:
             raise ValueError("mcs: got 28, expected at most 27 in mcs_table: 2.")
+        if self.policy == "target_bler" and self.mcs != "adaptive":
+            raise ValueError(f"policy: got target_bler with mcs: {self.mcs}, expected mcs: adaptive.")
+        if self.decoder == "sionna" and self.harq is not None and self.harq.max_transmissions > 1:
+            raise ValueError("decoder: got sionna with harq, expected layered (or auto).")
         return self
 
     @property
@@ -354,18 +379,28 @@ class SeparationSpec(SchemeBase):
         return "average_snr" if self.mcs == "adaptive" else "none"
 
 
-class CapacityBoundSpec(SchemeBase):
+class BoundBase(SchemeBase):
+    """What the limits have in common: a source codec, and what is known of the fade."""
+
+    source: Source = SourceSpec()
+    fading: Literal["realised", "ergodic", "outage"] = Field(
+        "realised",
+        description="realised: the rate that each frame's own fade allows, which nothing exceeds; outage: "
+        "one rate for all fades, frames that do not carry it are lost; ergodic: as if every use had its fade",
+    )
+
+
+class CapacityBoundSpec(BoundBase):
     """Source codec at the capacity of the channel: no separation scheme with this codec exceeds it."""
 
     kind: Literal["capacity_bound"]
-    source: Source = SourceSpec()
+    outage_probability: Annotated[Real, Field(gt=0, lt=1)] = Field(0.1, description="of fading: outage")
 
 
-class FiniteBlocklengthBoundSpec(SchemeBase):
+class FiniteBlocklengthBoundSpec(BoundBase):
     """Source codec at the rate that n uses allow at a block error rate (normal approximation)."""
 
     kind: Literal["finite_blocklength_bound"]
-    source: Source = SourceSpec()
     block_error: Annotated[Real, Field(ge=1e-12, lt=0.5)] = 1e-3
 
 
@@ -471,6 +506,21 @@ class Scenario(Spec):
             data = {**data, "channels": [data["channel"]]}
             del data["channel"]
         return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list_of_mcs(cls, data: Any) -> Any:
+        """A separation scheme with a list of MCS becomes one scheme per MCS."""
+        if not isinstance(data, dict) or not isinstance(data.get("schemes"), list | tuple):
+            return data
+        schemes: list[Any] = []
+        for scheme in data["schemes"]:
+            rows = scheme.get("mcs") if isinstance(scheme, dict) else None
+            if isinstance(rows, list | tuple) and rows:
+                schemes += [{**scheme, "mcs": row, "name": f"{scheme.get('name')} {row}"} for row in rows]
+            else:
+                schemes.append(scheme)
+        return {**data, "schemes": schemes}
 
     @model_validator(mode="after")
     def _unique_names(self) -> Scenario:

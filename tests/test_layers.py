@@ -42,8 +42,8 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.digital.": {"channels.types", "channels.units", "channels.checks", "channels.seeding", "linksim.digital."},
     "linksim.jscc.": {"channels.types", "channels.units", "channels.checks", "channels.equalization", "linksim.jscc."},
     "linksim.schemes.": {
-        "channels.types", "channels.checks", "channels.equalization", "linksim.schemes.base", "linksim.digital.",
-        "linksim.jscc.", "linksim.images",
+        "channels.types", "channels.checks", "channels.equalization", "channels.seeding", "linksim.schemes.base",
+        "linksim.schemes.payload", "linksim.digital.", "linksim.jscc.", "linksim.images",
     },
     "linksim.link": {"channels.base", "channels.seeding", "channels.types", "channels.units", "channels.checks", "linksim.schemes.base"},
     "linksim.build": {
@@ -67,7 +67,9 @@ ALLOWED: dict[str, set[str]] = {
         "linksim", "linksim.digital.", "linksim.build", "linksim.images", "linksim.metrics.", "linksim.runner", "linksim.scenario",
     },
     "linksim.figures": {"linksim.results", "linksim.statistics"},
-    "linksim.report": {"linksim.figures", "linksim.results", "linksim.statistics"},
+    "linksim.ledger": {"linksim.figures", "linksim.results"},
+    "linksim.panels": {"linksim.figures", "linksim.results"},
+    "linksim.report": {"linksim.figures", "linksim.ledger", "linksim.panels", "linksim.results", "linksim.statistics"},
     "linksim.cli": {"linksim", "linksim."},
     "linksim.__main__": {"linksim.cli"},
 }  # fmt: skip
@@ -75,7 +77,7 @@ ALLOWED: dict[str, set[str]] = {
 # a name that only these modules may use
 OWNERS = {
     "torch.randn": {"channels.seeding"},
-    "torch.rand": {"channels.flat_fading"},
+    "torch.rand": {"channels.flat_fading", "channels.seeding"},
     "torch.manual_seed": {"linksim.train"},
     "torch.fft": set(),
     "sys.exit": set(),

@@ -1,4 +1,7 @@
-"""Limits on digital schemes. May import: torch, scipy, channels.{types, checks}."""
+"""Limits on digital schemes: capacity and the normal approximation, for known, fast and slow fading.
+
+May import: torch, scipy, channels.{types, checks}.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,15 @@ from torch import Tensor
 from channels.checks import check_range
 from channels.types import Csi
 
-__all__ = ["capacity_bits", "normal_approximation_bits"]
+__all__ = [
+    "block_error_probability",
+    "capacity_bits",
+    "ergodic_bits",
+    "normal_approximation_bits",
+    "outage_bits",
+]
+
+_LOG2_E = math.log2(math.e)
 
 
 def capacity_bits(csi: Csi) -> Tensor:
@@ -29,6 +40,11 @@ def capacity_bits(csi: Csi) -> Tensor:
     Source: Tse & Viswanath, "Fundamentals of Wireless Communication", 2005, sec. 5.4.3.
     """
     return torch.log2(1 + csi.gamma.double()).sum(-1)
+
+
+def _dispersion(gamma: Tensor) -> Tensor:
+    """Variance of the information density of a use with complex Gaussian noise [bits²]."""
+    return (1 - (1 + gamma).pow(-2)) * _LOG2_E**2
 
 
 def normal_approximation_bits(csi: Csi, block_error: float) -> Tensor:
@@ -53,7 +69,82 @@ def normal_approximation_bits(csi: Csi, block_error: float) -> Tensor:
     """
     check_range("block_error", block_error, 1e-12, 0.5)
     gamma = csi.gamma.double()
-    dispersion = (1 - (1 + gamma).pow(-2)).sum(-1) * math.log2(math.e) ** 2
     capacity = capacity_bits(csi)
-    bits = capacity - dispersion.sqrt() * float(norm.isf(block_error)) + 0.5 * math.log2(gamma.shape[-1])
+    spread = _dispersion(gamma).sum(-1).sqrt() * float(norm.isf(block_error))
+    bits = capacity - spread + 0.5 * math.log2(gamma.shape[-1])
     return torch.minimum(bits.clamp_min(0.0), capacity)
+
+
+def block_error_probability(csi: Csi, bits: float) -> Tensor:
+    """Block error rate of ``bits`` in n uses by the normal approximation, [B] float64; the inverse of
+    :func:`normal_approximation_bits`.
+
+    Args:
+        csi: true h [B, n], no [B, 1] or [B, n].
+        bits: information bits of a block.
+    """
+    gamma = csi.gamma.double()
+    margin = capacity_bits(csi) + 0.5 * math.log2(gamma.shape[-1]) - bits
+    spread = _dispersion(gamma).sum(-1).sqrt().clamp_min(1e-12)
+    return 0.5 * torch.erfc(margin / spread / math.sqrt(2))
+
+
+def ergodic_bits(power: Tensor, no: float, num_uses: int, block_error: float | None = None) -> float:
+    """Information that n uses carry if every use has a fade of its own, known to the receiver only.
+
+    n·E[C], or with a block error rate ε the normal approximation n·E[C] - sqrt(n·V)·Q^-1(ε) + log2(n)/2 with
+    V = E[V(gamma)] + Var[C(gamma)]. Real frames see fewer fades: on slow fading this is not a limit for a
+    single frame but for coding over many.
+
+    Args:
+        power: |h|² of any number of fades.
+        no: noise variance, linear.
+        num_uses: n.
+        block_error: ε, or None for capacity.
+
+    Source: Tse & Viswanath 2005, sec. 5.4.5; Polyanskiy & Verdú, "Scalar coherent fading channel: dispersion
+        analysis", ISIT 2011.
+    """
+    gamma = power.double().flatten() / no
+    per_use = torch.log2(1 + gamma)
+    capacity = num_uses * float(per_use.mean())
+    if block_error is None:
+        return capacity
+    check_range("block_error", block_error, 1e-12, 0.5)
+    dispersion = float(_dispersion(gamma).mean() + per_use.var(correction=0))
+    spread = math.sqrt(num_uses * dispersion) * float(norm.isf(block_error))
+    return min(max(capacity - spread + 0.5 * math.log2(num_uses), 0.0), capacity)
+
+
+def outage_bits(
+    power: Tensor, no: float, num_uses: int, probability: float, *, finite_blocklength: bool = False
+) -> float:
+    """Information that n uses carry if the transmitter knows nothing of the fade and may fail sometimes.
+
+    The largest rate R with P(C_h < R) <= ``probability`` over fades h (the outage capacity), or, with finite
+    blocklength, with E_h[ε(R, h)] <= ``probability``, ε by the normal approximation of each fade.
+
+    Args:
+        power: [D, m] |h|² of m uses of each of D frames.
+        no: noise variance, linear.
+        num_uses: n.
+        probability: of failure, between 0 and 1.
+        finite_blocklength: see above.
+
+    Source: Tse & Viswanath 2005, sec. 5.4.1; Yang, Durisi, Koch & Polyanskiy, "Quasi-Static Multiple-Antenna
+        Fading Channels at Finite Blocklength", IEEE Trans. Inf. Theory 60 (2014).
+    """
+    check_range("outage_probability", probability, 1e-6, 1.0)
+    gamma = power.double() / no
+    capacity = num_uses * torch.log2(1 + gamma).mean(1)
+    if not finite_blocklength:
+        allowed = math.floor(probability * len(capacity))  # frames that may fail
+        return float(capacity.sort().values[min(allowed, len(capacity) - 1)])
+    spread = (num_uses * _dispersion(gamma).mean(1)).sqrt().clamp_min(1e-12)
+    bonus = 0.5 * math.log2(num_uses)
+    low, high = 0.0, float(capacity.max()) + bonus
+    for _ in range(60):
+        rate = (low + high) / 2
+        error = float((0.5 * torch.erfc((capacity + bonus - rate) / spread / math.sqrt(2))).mean())
+        low, high = (rate, high) if error <= probability else (low, rate)
+    return low

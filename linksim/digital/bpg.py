@@ -380,19 +380,20 @@ def decode_bpg(data: bytes, expected: tuple[int, int] | None = None) -> np.ndarr
     return _to_rgb(picture, header)
 
 
-def encode_bpg(rgb: np.ndarray, qp: int, chroma: Chroma = "420") -> bytes:
+def encode_bpg(rgb: np.ndarray, qp: int, chroma: Chroma = "420", preset: str = "veryslow") -> bytes:
     """Code a picture as a BPG file, 8 bit, BT.601 full range.
 
     Args:
         rgb: [H, W, 3] uint8.
         qp: quantisation parameter of libx265, 0 (best) to 51.
         chroma: "420" or "444".
+        preset: of libx265.
 
     Raises:
         CodecError: the encoder fails.
     """
     height, width = rgb.shape[:2]
-    stream = encode_hevc(_to_ycc(rgb, chroma), qp, coding_block(height, width))
+    stream = encode_hevc(_to_ycc(rgb, chroma), qp, coding_block(height, width), preset=preset)
     nals = split_nals(stream)
     kinds = [nal[0] >> 1 & 63 for nal in nals]
     sps = _read_full(nals[kinds.index(33)])

@@ -5,7 +5,9 @@ May import: numpy, av.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -58,12 +60,17 @@ class Picture:
     depth: int
 
 
+@lru_cache(maxsize=1)
 def encoder_version() -> str:
-    """Names and versions of the encoder and its wrapper."""
+    """Names and versions of the encoder, as it writes itself into a stream, and of its wrapper."""
     import av
 
     library = ".".join(str(v) for v in av.library_versions["libavcodec"])
-    return f"libx265 through PyAV {av.__version__} (libavcodec {library})"
+    grey = Picture((np.full((32, 32), 128, np.uint8),), "400", 8)
+    stream = encode_hevc(grey, 51, 32, info=True)
+    said = re.search(rb"x265 \(build \d+\) - ([^: ]+)", stream)
+    build = said.group(1).decode(errors="replace") if said else "of unknown version"
+    return f"libx265 {build} through PyAV {av.__version__} (libavcodec {library})"
 
 
 def coding_block(height: int, width: int) -> int:
@@ -74,13 +81,13 @@ def coding_block(height: int, width: int) -> int:
     return 8 if min(height, width) > _MIN_CODED_SIDE - 8 else _MIN_CODED_SIDE
 
 
-def _x265_options(qp: int, block: int) -> dict[str, str]:
+def _x265_options(qp: int, block: int, preset: str, info: bool) -> dict[str, str]:
     """One clean intra picture, deterministic over runs and threads; ipratio=1 makes the QP exact."""
     params = {
         "keyint": "1",
         "qp": str(qp),
         "ipratio": "1",
-        "info": "0",
+        "info": "1" if info else "0",
         "log-level": "none",
         "aud": "0",
         "repeat-headers": "1",
@@ -92,16 +99,20 @@ def _x265_options(qp: int, block: int) -> dict[str, str]:
     if block != 8:
         params |= {"min-cu-size": str(block), "ctu": str(block)}
     joined = ":".join(f"{key}={value}" for key, value in params.items())
-    return {"preset": "veryslow", "tune": "ssim", "x265-params": joined}
+    return {"preset": preset, "tune": "ssim", "x265-params": joined}
 
 
-def encode_hevc(picture: Picture, qp: int, block: int = 8) -> bytes:
+def encode_hevc(
+    picture: Picture, qp: int, block: int = 8, *, preset: str = "veryslow", info: bool = False
+) -> bytes:
     """Code a picture as an Annex B stream (parameter sets and one IDR slice).
 
     Args:
         picture: padded to multiples of ``block``.
         qp: quantisation parameter, 0 to 51.
         block: from :func:`coding_block`.
+        preset: of libx265.
+        info: let libx265 write its version into the stream.
 
     Raises:
         CodecError: libx265 refuses the picture.
@@ -120,7 +131,7 @@ def encode_hevc(picture: Picture, qp: int, block: int = 8) -> bytes:
         context = av.CodecContext.create("libx265", "w")
         context.width, context.height = width, height
         context.pix_fmt = frame.format.name
-        context.options = _x265_options(qp, block)
+        context.options = _x265_options(qp, block, preset, info)
         packets = [*context.encode(frame), *context.encode(None)]
     except (av.FFmpegError, ValueError) as problem:
         raise CodecError(f"hevc: libx265 failed for {width} x {height} at QP {qp} ({problem})") from None

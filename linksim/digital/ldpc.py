@@ -1,27 +1,22 @@
-"""5G NR LDPC code: base graphs, encoder, rate matching, and a layered decoder for CPUs.
+"""5G NR LDPC code: base graphs, encoder and rate matching; the decoder's kernels are in
+:mod:`linksim.digital.ldpc_decoder`.
 
-The decoder is belief propagation with a layered schedule on the lifted base graph: the Z checks of a base
-row are Z lanes of one vector loop. The boxplus of a pair is exact up to its correction term log(1 + e^-x),
-which is replaced by max(0, ln 2 - x/4).
-
-May import: numpy, numba, standard library (the base graph tables are data files of the sionna package).
+May import: numpy, channels.checks, linksim.digital.ldpc_decoder (the base graph tables are data files of the
+sionna package).
 """
 
 from __future__ import annotations
 
 import importlib.util
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from channels.checks import complaint
+from linksim.digital.ldpc_decoder import LIMIT, Edges, decode_words, deposit
 
 __all__ = ["LdpcCode", "Lifting", "base_graph", "select_base_graph", "select_lifting"]
 
@@ -44,7 +39,6 @@ _INFO_COLUMNS = {1: 22, 2: 10}
 _SHAPE = {1: (46, 68), 2: (42, 52)}
 # Table 5.4.2.1-2: numerators of the start of redundancy versions 0 to 3.
 _RV_START = {1: (0, 17, 33, 56), 2: (0, 13, 25, 43)}
-_KNOWN_ZERO = np.float32(1000.0)
 
 
 @dataclass(frozen=True)
@@ -143,9 +137,13 @@ class LdpcCode:
             raise ValueError(complaint("ldpc: code block", "too long", got, f"at most {self.info_bits}"))
         self.length = table.shape[1] * self.z
         rows, columns = np.nonzero(self.shifts >= 0)
-        self._row_start = np.searchsorted(rows, np.arange(table.shape[0] + 1)).astype(np.int32)
-        self._column = columns.astype(np.int32)
-        self._shift = self.shifts[rows, columns].astype(np.int32)
+        self._edges = Edges(
+            np.searchsorted(rows, np.arange(table.shape[0] + 1)).astype(np.int32),
+            columns.astype(np.int32),
+            self.shifts[rows, columns].astype(np.int32),
+            self.z,
+            self.info_columns + 4,
+        )
 
     # ----------------------------------------------------------------------------------- encoder
 
@@ -207,21 +205,23 @@ class LdpcCode:
         sent = buffer[(buffer < self.block_bits) | (buffer >= self.info_bits)]
         return np.resize(sent, num_bits)
 
-    def prior(self, llr: Floats, num_bits: int, rv: int = 0) -> Floats:
-        """LLRs [B, N + 2Z] of all code bits from LLRs [B, num_bits] of the sent ones; repetitions add up."""
-        full = np.zeros((llr.shape[0], self.length), np.float32)
-        positions = self.selection(num_bits, rv)
-        unique = len(np.unique(positions))
-        for begin in range(0, num_bits, unique):
-            part = positions[begin : begin + unique]
-            full[:, part] += llr[:, begin : begin + unique]
-        full[:, self.block_bits : self.info_bits] = _KNOWN_ZERO
+    def prior(self, llr: Floats, rv: int = 0, earlier: Floats | None = None) -> Floats:
+        """LLRs [B, N + 2Z] of all code bits from those of the sent ones; repetitions add up.
+
+        Args:
+            llr: [B, E] LLRs of what one transmission brought.
+            rv: its redundancy version.
+            earlier: result of this method for earlier transmissions, to be added to (soft combining).
+        """
+        full = np.zeros((llr.shape[0], self.length), np.float32) if earlier is None else earlier.copy()
+        deposit(np.ascontiguousarray(llr, np.float32), self.selection(llr.shape[1], rv), full)
+        full[:, self.block_bits : self.info_bits] = LIMIT
         return full
 
     # ----------------------------------------------------------------------------------- decoder
 
     def decode(
-        self, prior: NDArray[np.floating[Any]], max_iterations: int = 20, threads: int | None = None
+        self, prior: Floats, max_iterations: int = 20, threads: int | None = None
     ) -> tuple[Bits, NDArray[np.bool_], NDArray[np.int32]]:
         """Layered belief propagation with early stop on the parity checks.
 
@@ -235,144 +235,5 @@ class LdpcCode:
             satisfied: [B] bool, all parity checks of the rows in use hold.
             iterations: [B] int32 used.
         """
-        words = np.ascontiguousarray(np.nan_to_num(prior, nan=0.0, posinf=1e3, neginf=-1e3), dtype=np.float32)
-        np.clip(words, -_KNOWN_ZERO, _KNOWN_ZERO, out=words)
-        rows = self._active_rows(words)
-        satisfied = np.zeros(len(words), np.bool_)
-        iterations = np.zeros(len(words), np.int32)
-        workers = min(threads or os.cpu_count() or 1, len(words)) or 1
-        bounds = np.linspace(0, len(words), workers + 1).astype(int)
-
-        def work(i: int) -> None:
-            part = slice(bounds[i], bounds[i + 1])
-            _decode_batch(
-                words[part],
-                self._row_start[: rows + 1],
-                self._column,
-                self._shift,
-                self.z,
-                max_iterations,
-                satisfied[part],
-                iterations[part],
-            )
-
-        if workers == 1:
-            work(0)
-        else:
-            with ThreadPoolExecutor(workers) as pool:
-                list(pool.map(work, range(workers)))
-        return (words[:, : self.block_bits] < 0).astype(np.uint8), satisfied, iterations
-
-    def _active_rows(self, words: Floats) -> int:
-        """Base rows up to the last whose own parity column was sent; the others carry no information."""
-        parity = np.abs(words[:, (self.info_columns + 4) * self.z :]).max(axis=0)
-        used = np.nonzero(parity.reshape(-1, self.z).max(axis=1) > 0)[0]
-        return 4 + (int(used[-1]) + 1 if len(used) else 0)
-
-
-_LN2 = np.float32(np.log(2.0))
-_HALF, _QUARTER, _ZERO = np.float32(0.5), np.float32(0.25), np.float32(0.0)
-_FASTMATH = {"nsz", "arcp", "contract", "reassoc"}
-
-
-@numba.njit(inline="always", fastmath=_FASTMATH)
-def _boxplus(a: np.float32, b: np.float32) -> np.float32:
-    """Check-node combination of two LLRs; 0.5·(|a+b| - |a-b|) is sign(a)·sign(b)·min(|a|, |b|)."""
-    s = abs(a + b)
-    d = abs(a - b)
-    return _HALF * (s - d) + max(_ZERO, _LN2 - _QUARTER * s) - max(_ZERO, _LN2 - _QUARTER * d)
-
-
-@numba.njit(nogil=True, cache=True, fastmath=_FASTMATH, error_model="numpy")
-def _update_row(  # noqa: C901 (one pass per step of the algorithm)
-    word: Floats,
-    message: Floats,
-    columns: NDArray[np.int32],
-    shifts: NDArray[np.int32],
-    z: int,
-    value: Floats,
-    forward: Floats,
-) -> None:
-    """One layer: new messages of a base row and the LLRs that follow."""
-    degree = len(columns)
-    for e in range(degree):
-        base, split = columns[e] * z, z - shifts[e]
-        for lane in range(split):
-            value[e, lane] = word[base + shifts[e] + lane] - message[e, lane]
-        for lane in range(split, z):
-            value[e, lane] = word[base + lane - split] - message[e, lane]
-    for lane in range(z):
-        forward[0, lane] = value[0, lane]
-    for e in range(1, degree - 1):
-        for lane in range(z):
-            forward[e, lane] = _boxplus(forward[e - 1, lane], value[e, lane])
-    backward = forward[degree]
-    for lane in range(z):
-        message[degree - 1, lane] = forward[degree - 2, lane]
-        backward[lane] = value[degree - 1, lane]
-    for e in range(degree - 2, 0, -1):
-        for lane in range(z):
-            message[e, lane] = _boxplus(forward[e - 1, lane], backward[lane])
-            backward[lane] = _boxplus(backward[lane], value[e, lane])
-    for lane in range(z):
-        message[0, lane] = backward[lane]
-    for e in range(degree):
-        base, split = columns[e] * z, z - shifts[e]
-        for lane in range(split):
-            word[base + shifts[e] + lane] = value[e, lane] + message[e, lane]
-        for lane in range(split, z):
-            word[base + lane - split] = value[e, lane] + message[e, lane]
-
-
-@numba.njit(nogil=True, cache=True)
-def _parity_holds(
-    word: Floats,
-    row_start: NDArray[np.int32],
-    column: NDArray[np.int32],
-    shift: NDArray[np.int32],
-    z: int,
-    parity: NDArray[np.uint8],
-) -> bool:
-    for row in range(len(row_start) - 1):
-        parity[:z] = 0
-        for e in range(row_start[row], row_start[row + 1]):
-            base, split = column[e] * z, z - shift[e]
-            for lane in range(split):
-                parity[lane] ^= np.uint8(word[base + shift[e] + lane] < 0)
-            for lane in range(split, z):
-                parity[lane] ^= np.uint8(word[base + lane - split] < 0)
-        total = np.uint8(0)
-        for lane in range(z):
-            total |= parity[lane]
-        if total:
-            return False
-    return True
-
-
-@numba.njit(nogil=True, cache=True)
-def _decode_batch(
-    words: Floats,
-    row_start: NDArray[np.int32],
-    column: NDArray[np.int32],
-    shift: NDArray[np.int32],
-    z: int,
-    max_iterations: int,
-    satisfied: NDArray[np.bool_],
-    iterations: NDArray[np.int32],
-) -> None:
-    edges = row_start[-1]
-    message = np.empty((edges, z), np.float32)
-    value = np.empty((20, z), np.float32)
-    forward = np.empty((20, z), np.float32)
-    parity = np.empty(z, np.uint8)
-    for b in range(len(words)):
-        word = words[b]
-        message[:] = 0
-        for iteration in range(max_iterations):
-            for row in range(len(row_start) - 1):
-                begin, end = row_start[row], row_start[row + 1]
-                _update_row(word, message[begin:end], column[begin:end], shift[begin:end], z, value, forward)
-            iterations[b] = iteration + 1
-            if _parity_holds(word, row_start, column, shift, z, parity):
-                satisfied[b] = True
-                break
+        words = np.ascontiguousarray(prior, np.float32)
+        return decode_words(words, self._edges, self.block_bits, max_iterations, threads)

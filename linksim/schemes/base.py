@@ -6,7 +6,7 @@ May import: torch, channels.types.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from channels.types import Csi, Csit, Received
 
-__all__ = ["Bound", "CsitKind", "Frame", "Info", "Reconstruction", "Scheme", "State"]
+__all__ = ["Bound", "CsitKind", "Frame", "Info", "Reconstruction", "RetransmittingScheme", "Scheme", "State"]
 
 CsitKind = Literal["none", "average_snr", "perfect"]
 Info = dict[str, float | int | str]
-State = Literal["ok", "source_unfit", "crc_failed", "parse_failed"]
+State = Literal["ok", "source_unfit", "crc_failed", "parse_failed", "outage"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Frame:
         sent_bits: [B, k] uint8, payload of digital schemes, for BER only; the receiver never gets it.
         info: per image, facts of the transmitter worth a record (MCS, QP, bytes); the receiver never gets
             them.
+        retransmissions: symbols [B, n] of further transmissions, for images that the receiver asks for again.
     """
 
     symbols: Tensor
@@ -40,6 +41,7 @@ class Frame:
     side_info_bits: int = 0
     sent_bits: Tensor | None = None
     info: tuple[Info, ...] = ()
+    retransmissions: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,29 @@ class Reconstruction:
     block_ok: Tensor | None = None
     stages: dict[str, Tensor] = field(default_factory=dict)
     info: tuple[Info, ...] = ()
+
+    def replaced(self, rows: Sequence[int], other: Reconstruction) -> Reconstruction:
+        """The batch with the images ``rows`` taken from ``other``, which holds just these."""
+        states = list(self.states)
+        for row, state in zip(rows, other.states, strict=True):
+            states[row] = state
+
+        def merged(own: Tensor | None, new: Tensor | None) -> Tensor | None:
+            if own is None or new is None:
+                return own
+            result = own.clone()
+            result[list(rows)] = new
+            return result
+
+        image = merged(self.image, other.image)
+        assert image is not None
+        return replace(
+            self,
+            image=image,
+            states=tuple(states),
+            bits_hat=merged(self.bits_hat, other.bits_hat),
+            block_ok=merged(self.block_ok, other.block_ok),
+        )
 
 
 @runtime_checkable
@@ -87,6 +112,17 @@ class Scheme(Protocol):
 
 
 @runtime_checkable
+class RetransmittingScheme(Scheme, Protocol):
+    """A scheme whose frames come with retransmissions. The receiver asks with one error-free bit per frame,
+    its ``block_ok``, which is not counted as a use of this link.
+    """
+
+    def combine(self, received: Sequence[Received], layout: Any, seeds: Sequence[int]) -> Reconstruction:
+        """Images from all transmissions so far, first to last."""
+        ...
+
+
+@runtime_checkable
 class Bound(Protocol):
     """A limit, not a scheme: told the true channel, it says what no scheme of its kind can exceed."""
 
@@ -96,8 +132,10 @@ class Bound(Protocol):
         """Raise ValueError if the limit is not defined for images of this size."""
         ...
 
-    def reach(self, image: Tensor, budget: int, csi: Csi) -> Reconstruction:
-        """Best images for ``budget`` uses of the channel ``csi`` (true gains)."""
+    def reach(self, image: Tensor, budget: int, csi: Csi, seeds: Sequence[int]) -> Reconstruction:
+        """Best images for ``budget`` uses of the channel ``csi`` (true gains); ``seeds`` are for limits that
+        fail by chance.
+        """
         ...
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from channels.checks import complaint
 from channels.types import Csit, Received
 from linksim.jscc.layout import SymbolLayout
-from linksim.schemes.base import CsitKind, Frame, Reconstruction, all_ok
+from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction, all_ok
 
 __all__ = ["IMAGE_SIZE_BITS", "AnalogCodec", "JsccScheme"]
 
@@ -92,7 +92,9 @@ class JsccScheme:
         layout = self.codec.layout(height, width, budget)
         symbols = self.codec.encode(image, layout, csit)
         known = None if csit is None else Csit(csit.snr_db)
-        return Frame(symbols, JsccLayout(layout, known), side_info_bits=IMAGE_SIZE_BITS)
+        spent: Info = {"header_uses": layout.num_header} if layout.num_header else {}
+        info = (spent,) * len(image)
+        return Frame(symbols, JsccLayout(layout, known), side_info_bits=IMAGE_SIZE_BITS, info=info)
 
     def receive(self, received: Received, layout: JsccLayout, seeds: Sequence[int]) -> Reconstruction:
         """Decode; analog receivers never fail, they degrade."""

@@ -1,7 +1,6 @@
-"""Separation coding: picture codec, transport block, QAM, and the way back.
+"""Separation coding: picture codec, transport block, QAM, and the way back; with retransmissions on demand.
 
-May import: numpy, torch, channels.{types, equalization}, linksim.schemes.base, linksim.digital,
-    linksim.images.
+May import: numpy, torch, channels.{types, equalization}, linksim.schemes.{base, payload}, linksim.digital.
 """
 
 from __future__ import annotations
@@ -9,27 +8,61 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from channels.checks import complaint
+from channels.checks import check_at_least, check_choice, complaint
 from channels.equalization import equalize
-from channels.types import Csi, Csit, Received
-from linksim.digital.bounds import capacity_bits, normal_approximation_bits
+from channels.types import Csit, Received
 from linksim.digital.hevc import CodecError
-from linksim.digital.mcs import ChannelCalibration, Mcs, QualityCurve, best_mcs
-from linksim.digital.source_codec import Fit, QualitySearch
-from linksim.digital.transport import LdpcDecoder, Qam, TransportBlock, transport_block_size
-from linksim.images import image_digest, round_to_uint8
+from linksim.digital.link_adaptation import AdaptiveMcs
+from linksim.digital.mcs import Mcs
+from linksim.digital.qam import Qam
+from linksim.digital.quality_search import QualitySearch, Wish
+from linksim.digital.transport import (
+    DEFAULT_ITERATIONS,
+    LdpcDecoder,
+    TransportBlock,
+    transport_block_size,
+)
 from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction, State, mean_grey
+from linksim.schemes.payload import Payload, fit_facts, pack, pixels, stream_budget, unpack
 
-__all__ = ["AdaptiveMcs", "CapacityBound", "DigitalLayout", "SeparationScheme", "pack", "unpack"]
+__all__ = ["DigitalLayout", "Harq", "SeparationScheme"]
 
-MAX_LENGTH_BYTES = 3
 MIN_USES = 128  # the smallest transport block, 24 bits and 16 of CRC, at a rate of 1/6
+_IR_ORDER = (0, 2, 3, 1)  # redundancy versions in the usual order, TS 38.214 sec. 5.1.2.1
+
+
+@dataclass(frozen=True)
+class Harq:
+    """Hybrid ARQ: a frame that fails is sent again, and what was received before is combined with it.
+
+    Args:
+        max_transmissions: first one included.
+        combining: "ir", other code bits every time (redundancy versions 0, 2, 3, 1), or "chase", the same
+            again.
+
+    Source: 3GPP TS 38.212 V18, sec. 5.4.2.1; TS 38.214 V18, sec. 5.1.2.1.
+    """
+
+    max_transmissions: int = 1
+    combining: Literal["ir", "chase"] = "ir"
+
+    def __post_init__(self) -> None:
+        check_at_least("harq.max_transmissions", self.max_transmissions, 1)
+        check_choice("harq.combining", self.combining, ("ir", "chase"))
+
+    @property
+    def rvs(self) -> tuple[int, ...]:
+        """Redundancy version of every transmission."""
+        if self.combining == "chase":
+            return (0,) * self.max_transmissions
+        return tuple(_IR_ORDER[i % 4] for i in range(self.max_transmissions))
 
 
 @dataclass(frozen=True)
@@ -47,74 +80,6 @@ class DigitalLayout:
     width: int
 
 
-@dataclass(frozen=True)
-class AdaptiveMcs:
-    """Link adaptation by a frozen table; see :func:`linksim.digital.mcs.best_mcs`."""
-
-    channel: ChannelCalibration
-    quality: QualityCurve
-    table: int | None = None
-
-
-def pack(stream: bytes, size_bytes: int) -> NDArray[np.uint8]:
-    """Payload bits [8·size_bytes] of a stream: its length (7 bits a byte, high bits first), the stream,
-    zeros.
-
-    An empty stream says that no picture fitted.
-
-    Raises:
-        ValueError: stream and length do not fit.
-    """
-    groups = [len(stream) & 0x7F]
-    rest = len(stream) >> 7
-    while rest:
-        groups.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    data = bytes(reversed(groups)) + stream
-    if len(data) > size_bytes:
-        raise ValueError(
-            complaint("payload", "stream too long", f"{len(data)} bytes", f"at most {size_bytes}")
-        )
-    return np.unpackbits(np.frombuffer(data.ljust(size_bytes, b"\0"), np.uint8))
-
-
-def unpack(bits: NDArray[np.uint8]) -> bytes:
-    """The stream in payload bits.
-
-    Raises:
-        CodecError: a length that the payload cannot hold.
-    """
-    data = np.packbits(bits).tobytes()
-    length = 0
-    for i in range(min(MAX_LENGTH_BYTES, len(data))):
-        length = length << 7 | data[i] & 0x7F
-        if not data[i] & 0x80:
-            if i + 1 + length > len(data):
-                break
-            return data[i + 1 : i + 1 + length]
-    raise CodecError("payload: length field out of range")
-
-
-def stream_budget(size_bytes: int) -> int:
-    """Bytes left for a stream in a payload."""
-    for length_bytes in range(1, MAX_LENGTH_BYTES + 1):
-        room = size_bytes - length_bytes
-        if room < 1 << 7 * length_bytes:
-            return max(room, 0)
-    return (1 << 7 * MAX_LENGTH_BYTES) - 1
-
-
-def _pixels(image: Tensor) -> tuple[NDArray[np.uint8], str]:
-    pixels = round_to_uint8(image).cpu()
-    return pixels.permute(1, 2, 0).contiguous().numpy(), image_digest(pixels)
-
-
-def _facts(fit: Fit | None) -> Info:
-    if fit is None:
-        return {"quality": -1, "bytes": 0, "resolution": 0}
-    return {"quality": fit.quality, "bytes": len(fit.stream), "resolution": fit.resolution}
-
-
 class SeparationScheme:
     """Source codec + CRC + 5G LDPC + QAM.
 
@@ -126,9 +91,10 @@ class SeparationScheme:
         name: label.
         search: source codec with its quality search.
         mcs: fixed, or adaptive to the average SNR that the transmitter is told.
+        harq: retransmissions.
         decoder: LDPC decoder, see :meth:`linksim.digital.transport.TransportBlock.decode`.
         iterations: of the decoder.
-        device: where QAM runs.
+        device: where QAM runs, and Sionna's decoder.
     """
 
     def __init__(
@@ -137,14 +103,16 @@ class SeparationScheme:
         search: QualitySearch,
         mcs: Mcs | AdaptiveMcs,
         *,
+        harq: Harq | None = None,
         decoder: LdpcDecoder = "auto",
-        iterations: int = 20,
+        iterations: int = DEFAULT_ITERATIONS,
         device: torch.device | str = "cpu",
     ) -> None:
         self.name = name
         self.csit: CsitKind = "average_snr" if isinstance(mcs, AdaptiveMcs) else "none"
         self._search = search
         self._mcs = mcs
+        self._rvs = (harq or Harq()).rvs
         self._decoder: LdpcDecoder = decoder
         self._iterations = iterations
         self._device = torch.device(device)
@@ -159,7 +127,7 @@ class SeparationScheme:
             cure = "Use larger images or a larger bandwidth.data_ratio."
             raise ValueError(complaint("channel uses", "too few", budget, f"at least {MIN_USES}", cure))
 
-    def _choose(self, csit: Csit | None, budget: int, pixels: int) -> Mcs:
+    def _choose(self, csit: Csit | None, budget: int, num_pixels: int) -> Mcs:
         if isinstance(self._mcs, Mcs):
             return self._mcs
         assert csit is not None
@@ -172,42 +140,50 @@ class SeparationScheme:
 
         def bits_per_pixel(mcs: Mcs) -> float:
             size = transport_block_size(budget, mcs.bits_per_symbol, mcs.rate)
-            return 8 * stream_budget(size // 8) / pixels
+            return 8 * stream_budget(size // 8) / num_pixels
 
-        adaptive = self._mcs
-        return best_mcs(adaptive.channel, adaptive.quality, values.pop(), bits_per_pixel, adaptive.table)
+        return self._mcs.choose(values.pop(), bits_per_pixel)
 
     def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
         """See :class:`linksim.schemes.base.Scheme`."""
         height, width = image.shape[2:]
         mcs = self._choose(csit, budget, height * width)
-        block = self._block(budget, mcs)
-        payloads: list[NDArray[np.uint8]] = []
-        info: list[Info] = []
-        for picture in image:
-            rgb, digest = _pixels(picture)
-            best = self._search.best(rgb, digest, stream_budget(block.size // 8))
-            payloads.append(pack(best.stream if best else b"", block.size // 8))
-            info.append(
-                {"mcs": mcs.index, "mcs_table": mcs.table, "payload_bits": block.size, **_facts(best)}
-            )
-        payload = np.stack(payloads)
-        symbols = self._qam(mcs.bits_per_symbol).modulate(
-            torch.from_numpy(block.encode(payload)).to(self._device)
-        )
+        block, qam = self._block(budget, mcs), self._qam(mcs.bits_per_symbol)
+        room = stream_budget(block.size // 8)
+        fits = self._search.best_of([Wish(*pixels(picture), room) for picture in image])
+        payloads = [pack(fit.stream if fit else b"", block.size // 8) for fit in fits]
+        bits = np.stack([payload.bits for payload in payloads])
+        coded = block.encode(bits, self._rvs).reshape(len(self._rvs), len(image), -1)
+        symbols = [qam.modulate(sent) for sent in coded]
         return Frame(
-            symbols,
+            symbols[0],
             DigitalLayout(block, height, width),
-            sent_bits=torch.from_numpy(payload),
-            info=tuple(info),
+            sent_bits=torch.from_numpy(bits),
+            info=tuple(
+                {"codec": self._search.name, **_mcs_facts(mcs, block), **fit_facts(fit), **_spent(payload)}
+                for fit, payload in zip(fits, payloads, strict=True)
+            ),
+            retransmissions=tuple(symbols[1:]),
         )
 
     def receive(self, received: Received, layout: DigitalLayout, seeds: Sequence[int]) -> Reconstruction:
         """See :class:`linksim.schemes.base.Scheme`."""
-        x_hat, no_eff = equalize(received, "zf")
-        llr = self._qam(layout.block.bits_per_symbol).demodulate(x_hat, no_eff)
-        decoded = layout.block.decode(llr.cpu().numpy(), decoder=self._decoder, iterations=self._iterations)
-        image = mean_grey(len(decoded.ok), layout.height, layout.width, received.y.device)
+        return self.combine([received], layout, seeds)
+
+    def combine(
+        self, received: Sequence[Received], layout: DigitalLayout, seeds: Sequence[int]
+    ) -> Reconstruction:
+        """See :class:`linksim.schemes.base.RetransmittingScheme`."""
+        qam = self._qam(layout.block.bits_per_symbol)
+        llr = np.stack([qam.demodulate(*equalize(one, "zf")) for one in received])
+        decoded = layout.block.decode(
+            llr,
+            decoder=self._decoder,
+            iterations=self._iterations,
+            rvs=self._rvs[: len(received)],
+            device=self._device,
+        )
+        image = mean_grey(len(decoded.ok), layout.height, layout.width, received[0].y.device)
         states: list[State] = []
         for i, ok in enumerate(decoded.ok):
             state, rgb = self._show(decoded.bits[i], layout) if ok else ("crc_failed", None)
@@ -231,40 +207,9 @@ class SeparationScheme:
             return "parse_failed", None
 
 
-class CapacityBound:
-    """The best picture of a source codec at the capacity of the true channel, with no overhead at all.
+def _mcs_facts(mcs: Mcs, block: TransportBlock) -> Info:
+    return {"mcs": mcs.index, "mcs_table": mcs.table, "payload_bits": block.size, "crc_bits": block.crc_bits}
 
-    Args:
-        name: label.
-        search: source codec with its quality search.
-        block_error: None = capacity; else the normal approximation at this block error rate (the frames that
-            it loses are not counted).
-    """
 
-    def __init__(self, name: str, search: QualitySearch, block_error: float | None = None) -> None:
-        self.name = name
-        self._search = search
-        self._block_error = block_error
-
-    def _bits(self, csi: Csi) -> list[float]:
-        if self._block_error is None:
-            return capacity_bits(csi).tolist()
-        return normal_approximation_bits(csi, self._block_error).tolist()
-
-    def check(self, height: int, width: int, budget: int) -> None:
-        """Defined for every size."""
-
-    def reach(self, image: Tensor, budget: int, csi: Csi) -> Reconstruction:
-        """See :class:`linksim.schemes.base.Bound`."""
-        result = mean_grey(image.shape[0], image.shape[2], image.shape[3], image.device)
-        states: list[State] = []
-        info: list[Info] = []
-        for i, bits in enumerate(self._bits(csi)):
-            rgb, digest = _pixels(image[i])
-            best = self._search.best(rgb, digest, int(bits // 8))
-            states.append("ok" if best else "source_unfit")
-            info.append(_facts(best))
-            if best:
-                picture = self._search.decode(best.stream, (rgb.shape[0], rgb.shape[1]))
-                result[i] = torch.from_numpy(picture).to(image.device).permute(2, 0, 1) / 255
-        return Reconstruction(result, tuple(states), info=tuple(info))
+def _spent(payload: Payload) -> Info:
+    return {"header_bits": payload.header_bits, "padding_bits": payload.padding_bits}

@@ -18,7 +18,8 @@ from torch import Tensor
 from channels.checks import complaint
 from channels.equalization import equalize
 from channels.types import Csit, Received
-from linksim.digital.transport import Qam, gold_sequence
+from linksim.digital.qam import Qam
+from linksim.digital.transport import gold_sequence
 from linksim.images import round_to_uint8
 from linksim.schemes.base import CsitKind, Frame, Reconstruction, all_ok
 
@@ -69,18 +70,17 @@ class UncodedScheme:
         bits = np.zeros((len(image), num_bits), np.uint8)
         bits[:, : pixels.shape[1]] = pixels
         bits ^= gold_sequence(num_bits)
-        sent = torch.from_numpy(bits)
-        symbols = self._qam.modulate(sent.to(image.device))
-        return Frame(symbols, _ReducedLayout(rows, cols, height, width), side_info_bits=32, sent_bits=sent)
+        layout = _ReducedLayout(rows, cols, height, width)
+        return Frame(self._qam.modulate(bits), layout, side_info_bits=32, sent_bits=torch.from_numpy(bits))
 
     def receive(self, received: Received, layout: _ReducedLayout, seeds: Sequence[int]) -> Reconstruction:
         """See :class:`linksim.schemes.base.Scheme`."""
         x_hat, _ = equalize(received, "zf")
-        hard = self._qam.decide(x_hat).cpu()
-        bits = hard.numpy() ^ gold_sequence(hard.shape[1])
+        hard = self._qam.decide(x_hat)
+        bits = hard ^ gold_sequence(hard.shape[1])
         count = 24 * layout.rows * layout.cols
         pixels = np.packbits(bits[:, :count], axis=1).reshape(-1, 3, layout.rows, layout.cols)
         small = torch.from_numpy(pixels).to(received.y.device) / 255
         size = (layout.height, layout.width)
         image = F.interpolate(small, size, mode="bicubic", align_corners=False).clamp(0, 1)
-        return Reconstruction(image, all_ok(len(image)), bits_hat=hard)
+        return Reconstruction(image, all_ok(len(image)), bits_hat=torch.from_numpy(hard))

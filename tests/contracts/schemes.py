@@ -9,7 +9,10 @@ import torch
 
 from linksim import zoo
 from linksim.digital.mcs import MCS_TABLE_1
-from linksim.digital.source_codec import PillowCodec, QualitySearch, StreamCache, make_source_codec
+from linksim.digital.pillow_codec import PillowCodec
+from linksim.digital.quality_search import QualitySearch
+from linksim.digital.source_codec import make_source_codec
+from linksim.digital.stream_cache import StreamCache
 from linksim.jscc.block_klt import BlockKlt
 from linksim.jscc.cnn_yang2024 import CnnYang2024, CnnYang2024Config
 from linksim.jscc.lean import LeanCodec, LeanConfig

@@ -13,12 +13,13 @@ import torch
 from channels.awgn import AwgnChannel
 from channels.flat_fading import FlatFadingChannel
 from channels.types import Csit
-from linksim.digital.source_codec import QualitySearch, make_source_codec
+from linksim.digital.quality_search import QualitySearch
+from linksim.digital.source_codec import make_source_codec
 from linksim.images import SkimageImages
 from linksim.link import run_link
 from linksim.metrics.distortion import psnr
 from linksim.schemes.base import Frame, Reconstruction
-from linksim.schemes.separation import CapacityBound
+from linksim.schemes.bound import SourceBound
 from tests.contracts.schemes import ANALOG, BUDGET, DIGITAL, SCHEMES, SIDE, NoCache, receive_elsewhere
 
 SEEDS = [5, 6, 7]
@@ -172,7 +173,7 @@ def test_separation_never_beats_the_capacity_bound_of_its_codec(name, channel):
         torch.stack([images[n][:, 60 : 60 + side, 200 : 200 + side] for n in images.names]).float() / 255
     )
     budget, compared = 3 * side * side // 12, 0
-    bound = CapacityBound("bound", QualitySearch(make_source_codec(codec, "420"), NoCache()))
+    bound = SourceBound("bound", QualitySearch(make_source_codec(codec, "420"), NoCache()))
     for snr_db in (8.0, 16.0, 26.0):
         snr = torch.full((3,), snr_db)
         with torch.no_grad():

@@ -12,7 +12,7 @@ from PIL import Image
 
 from linksim.digital import bpg
 from linksim.digital.hevc import CodecError, Picture, coding_block, decode_hevc, encode_hevc
-from linksim.digital.source_codec import PillowCodec
+from linksim.digital.pillow_codec import PillowCodec
 from linksim.images import SkimageImages
 
 REFERENCE = Path(__file__).parent.parent / "data" / "bpg"

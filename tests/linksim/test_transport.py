@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from linksim.digital.crc import append_crc, crc_holds
 from linksim.digital.ldpc import LIFTING_SETS, LdpcCode, Lifting, select_lifting
-from linksim.digital.mcs import MCS_TABLE_1
-from linksim.digital.transport import Qam, TransportBlock, append_crc, crc_holds
+from linksim.digital.mcs import ALL_MCS, MCS_TABLE_1
+from linksim.digital.qam import Qam
+from linksim.digital.transport import TransportBlock
 
 from sionna.phy.fec.crc import CRCEncoder
 from sionna.phy.fec.ldpc import LDPC5GEncoder
@@ -41,28 +43,43 @@ def test_transport_block_sizes_equal_38214_through_sionna():
 
 
 def test_coded_bits_equal_sionna_tbencoder():
-    """Random sizes and MCS from rate 1/5 upwards (Sionna refuses repetition): every coded bit.
+    """220 random (size, MCS, layers) from rate 1/5 upwards (Sionna refuses repetition): every coded bit.
 
     Sionna picks the base graph by the code block and the rate that results; TS 38.212 sec. 7.2.2 by the
-    payload
-    and the rate of the MCS. The few cases at a boundary where they differ are compared in the next test.
+    payload and the rate of the MCS. The few cases at a boundary where they differ are compared in the next
+    test.
     """
     rng = random.Random(3)
-    compared = 0
-    while compared < 30:
-        mcs, uses = rng.choice(MCS_TABLE_1[3:]), rng.randint(200, 9000)
-        block = TransportBlock(uses, mcs.bits_per_symbol, mcs.rate)
+    table = [mcs for mcs in ALL_MCS if mcs.rate >= 0.21]
+    compared, several_blocks, several_layers, otherwise = 0, 0, 0, 0
+    while compared < 220:
+        mcs, layers = rng.choice(table), rng.randint(1, 4)
+        uses = rng.randint(200, 9000 if compared % 20 == 0 else 1500)
+        block = TransportBlock(uses, mcs.bits_per_symbol, mcs.rate, num_layers=layers)
+        resulting = block.block_bits / min(block.sent_bits)
+        if resulting > 0.95 or (block.graph == 1 and resulting < 1 / 3):
+            continue  # Sionna refuses these
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # rates a little above 948/1024 after quantisation
             reference = TBEncoder(
-                block.size, uses * mcs.bits_per_symbol, mcs.rate, mcs.bits_per_symbol, n_rnti=1, n_id=1
+                *(block.size, block.num_coded_bits, mcs.rate, mcs.bits_per_symbol),
+                num_layers=layers,
+                n_rnti=1,
+                n_id=1,
             )
+        assert reference.tb_size == block.size
         if reference.ldpc_encoder.z != block.code.z:
+            otherwise += 1
             continue
         payload = np.random.default_rng(uses).integers(0, 2, (2, block.size), dtype=np.uint8)
         expected = reference(torch.from_numpy(payload).float()).numpy()
         np.testing.assert_array_equal(block.encode(payload), expected)
         compared += 1
+        several_blocks += block.num_code_blocks > 1
+        several_layers += layers > 1
+    assert several_blocks > 40
+    assert several_layers > 100
+    assert otherwise < 20
 
 
 @pytest.mark.parametrize(("uses", "index"), [(415, 22), (2238, 12), (936, 22)])
@@ -92,7 +109,7 @@ def test_every_lifting_size_encodes_to_a_code_word_and_corrects_noise(graph):
                 assert not code._row_sum(columns, row, code.shifts.shape[1]).any(), (graph, z, row)
             sent = word[:, code.selection(code.length - 2 * z)]
             noisy = (1 - 2.0 * sent) * 4 + rng.normal(0, 8**0.5, sent.shape)  # LLRs of 3 dB: easy at rate 1/3
-            hat, good, _ = code.decode(code.prior(noisy.astype(np.float32), sent.shape[1]), 30)
+            hat, good, _ = code.decode(code.prior(noisy.astype(np.float32)), 30)
             assert good.all()
             np.testing.assert_array_equal(hat, payload)
 
@@ -112,7 +129,7 @@ def test_repetition_below_rate_one_fifth_reads_the_circular_buffer_again():
     np.testing.assert_array_equal(buffer[:length], buffer[length : 2 * length])
     assert length == code.length - 2 * code.z - (code.info_bits - 200)
     llr = np.ones((1, 10**4), np.float32)
-    full = code.prior(llr, 10**4)
+    full = code.prior(llr)
     assert full[0, buffer[0]] == np.sum(buffer == buffer[0])
 
 
@@ -121,12 +138,12 @@ def test_block_is_decoded_above_capacity_and_fails_below_it(index):
     mcs = MCS_TABLE_1[index]
     block, qam = TransportBlock(3000, mcs.bits_per_symbol, mcs.rate), Qam(mcs.bits_per_symbol)
     payload = np.random.default_rng(index).integers(0, 2, (6, block.size), dtype=np.uint8)
-    x = qam.modulate(torch.from_numpy(block.encode(payload)))
+    x = qam.modulate(block.encode(payload))
     gen = torch.Generator().manual_seed(index)
     noise = torch.randn(x.shape, generator=gen, dtype=x.dtype)
     for offset_db, expected in ((3.5, True), (-1.0, False)):
         no = 10 ** (-offset_db / 10) / (2**mcs.efficiency - 1)
-        llr = qam.demodulate(x + noise * no**0.5, torch.full(x.shape, no)).numpy()
+        llr = qam.demodulate(x + noise * no**0.5, torch.full(x.shape, no))
         decoded = block.decode(llr)
         assert bool(decoded.ok.all()) is expected
         assert bool(decoded.ok.any()) is expected
@@ -137,12 +154,32 @@ def test_block_is_decoded_above_capacity_and_fails_below_it(index):
 @pytest.mark.parametrize("order", [2, 4, 6, 8])
 def test_llrs_equal_sionnas_demapper_over_the_whole_constellation(order):
     qam, gen = Qam(order), torch.Generator().manual_seed(order)
-    bits = torch.randint(0, 2, (2, 500 * order), generator=gen)
-    x = qam.modulate(bits)
+    bits = torch.randint(0, 2, (2, 500 * order), generator=gen, dtype=torch.uint8)
+    x = qam.modulate(bits.numpy())
     no = torch.rand(x.shape, generator=gen) * 0.3 + 0.01
     y = x + torch.randn(x.shape, generator=gen, dtype=x.dtype) * no.sqrt()
     expected = -Demapper("app", "qam", order)(y, no)
-    torch.testing.assert_close(qam.demodulate(y, no), expected, atol=2e-3, rtol=1e-4)
+    torch.testing.assert_close(torch.from_numpy(qam.demodulate(y, no)), expected, atol=2e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("graph", "bits", "length"), [(1, 1000, 1500), (2, 500, 1500), (1, 8448, 9000)])
+@pytest.mark.parametrize("rv", [0, 1, 2, 3])
+def test_redundancy_versions_equal_sionnas(graph, bits, length, rv):
+    code = LdpcCode(graph, select_lifting(graph, bits, bits), bits)
+    payload = np.random.default_rng(bits).integers(0, 2, (2, bits), dtype=np.uint8)
+    encoder = LDPC5GEncoder(bits, length, bg=f"bg{graph}")
+    expected = encoder(torch.from_numpy(payload).float(), rv=[rv]).numpy()[:, 0]
+    np.testing.assert_array_equal(code.encode(payload)[:, code.selection(length, rv)], expected)
+
+
+def test_zeros_are_never_accepted():
+    """The code word of a zero payload without noise, and no information at all: the CRC holds, and yet."""
+    block = TransportBlock(600, 2, 0.5)
+    sent = block.encode(np.zeros((1, block.size), np.uint8))
+    for llr in (5.0 - 10.0 * sent, np.zeros((1, 1200))):
+        decoded = block.decode(llr.astype(np.float32))
+        assert not decoded.bits.any()
+        assert not decoded.ok.any()
 
 
 def test_decoder_survives_broken_llrs():
@@ -155,11 +192,31 @@ def test_decoder_survives_broken_llrs():
 def test_sionna_decoder_agrees_with_ours_on_easy_words():
     block, qam = TransportBlock(2000, 4, 0.5), Qam(4)
     payload = np.random.default_rng(9).integers(0, 2, (2, block.size), dtype=np.uint8)
-    x = qam.modulate(torch.from_numpy(block.encode(payload)))
+    x = qam.modulate(block.encode(payload))
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=x.dtype) * 0.1**0.5
-    llr = qam.demodulate(x + noise, torch.full(x.shape, 0.1)).numpy()
+    llr = qam.demodulate(x + noise, torch.full(x.shape, 0.1))
     for decoder in ("layered", "sionna"):
         np.testing.assert_array_equal(block.decode(llr, decoder=decoder).bits, payload)
+
+
+def test_sionna_decoder_refuses_several_transmissions():
+    block = TransportBlock(2000, 2, 0.5)
+    with pytest.raises(ValueError, match="decoder: layered"):
+        block.decode(np.zeros((2, 1, 4000), np.float32), decoder="sionna", rvs=(0, 2))
+
+
+def test_a_word_is_decoded_alike_in_any_batch():
+    """48 noisy words at the edge of the waterfall, alone and together: bits, parity and iterations."""
+    code = LdpcCode(2, select_lifting(2, 600, 600), 600)
+    rng = np.random.default_rng(5)
+    words = code.encode(rng.integers(0, 2, (48, 600), dtype=np.uint8))[:, code.selection(1200)]
+    llr = (4 * (1 - 2.0 * words) + rng.normal(0, 10.5**0.5, words.shape)).astype(np.float32) / 2
+    prior = code.prior(llr)
+    together = code.decode(prior, 20)
+    assert 0 < together[1].sum() < 48
+    for i in range(48):
+        for whole, alone in zip(together, code.decode(prior[i : i + 1], 20), strict=True):
+            np.testing.assert_array_equal(whole[i : i + 1], alone)
 
 
 def test_sionna_decoder_refuses_repetition_with_a_cure():

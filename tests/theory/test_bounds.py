@@ -7,9 +7,16 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.special import exp1
 
 from channels.types import Csi
-from linksim.digital.bounds import capacity_bits, normal_approximation_bits
+from linksim.digital.bounds import (
+    block_error_probability,
+    capacity_bits,
+    ergodic_bits,
+    normal_approximation_bits,
+    outage_bits,
+)
 
 
 def awgn(snr_db: float, num_uses: int) -> Csi:
@@ -62,3 +69,49 @@ def test_normal_approximation_is_below_capacity_and_closes_in():
     assert float(normal_approximation_bits(awgn(-10.0, 64), 1e-6)) == 0
     with pytest.raises(ValueError, match="block_error"):
         normal_approximation_bits(awgn(5.0, 100), 0.7)
+
+
+def rayleigh_powers(frames: int = 200_000) -> torch.Tensor:
+    """|h|² of frames with one Rayleigh fade each."""
+    return torch.from_numpy(np.random.default_rng(2).exponential(size=(frames, 1)))
+
+
+@pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])
+def test_ergodic_capacity_of_rayleigh_fading(snr_db):
+    """E log2(1 + snr·|h|²) = e^(1/snr)·E1(1/snr)/ln 2; 200,000 fades, 4 sigma with Var C < 5 bits²."""
+    snr = 10 ** (snr_db / 10)
+    expected = math.exp(1 / snr) * exp1(1 / snr) / math.log(2)
+    measured = ergodic_bits(rayleigh_powers(), 1 / snr, 1000) / 1000
+    assert abs(measured - expected) < 4 * math.sqrt(5 / 200_000)
+    assert measured < math.log2(1 + snr), "Jensen"
+
+
+@pytest.mark.parametrize("probability", [0.01, 0.1, 0.5])
+def test_outage_capacity_of_rayleigh_fading(probability):
+    """log2(1 - snr·ln(1 - ε)): 200,000 fades, so ε itself is met within 4·sqrt(ε(1-ε)/N)."""
+    snr, powers = 10.0, rayleigh_powers()
+    rate = outage_bits(powers, 1 / snr, 1, probability)
+    met = 1 - math.exp(-(2**rate - 1) / snr)
+    assert abs(met - probability) < 4 * math.sqrt(probability * (1 - probability) / 200_000)
+
+
+def test_finite_blocklength_outage_is_quasi_static_outage_and_awgn_in_the_limits():
+    """Without fading: the normal approximation. With slow fading: within 1% of the outage capacity at n =
+    100,000 (Yang et al. 2014: dispersion vanishes), and below it at n = 200.
+    """
+    one = torch.ones(1, 1)
+    expected = float(normal_approximation_bits(awgn(5.0, 500), 1e-3))
+    assert outage_bits(one, 10**-0.5, 500, 1e-3, finite_blocklength=True) == pytest.approx(expected, rel=1e-6)
+    assert ergodic_bits(one, 10**-0.5, 500, 1e-3) == pytest.approx(expected, rel=1e-6)
+    powers = rayleigh_powers(20_000)
+    for num_uses, tolerance in ((200, 0.2), (100_000, 0.01)):
+        capacity = outage_bits(powers, 0.1, num_uses, 0.05)
+        finite = outage_bits(powers, 0.1, num_uses, 0.05, finite_blocklength=True)
+        assert finite == pytest.approx(capacity, rel=tolerance)
+
+
+def test_block_error_probability_inverts_the_normal_approximation():
+    csi = awgn(7.0, 800)
+    for epsilon in (1e-4, 1e-2, 0.3):
+        bits = float(normal_approximation_bits(csi, epsilon))
+        assert float(block_error_probability(csi, bits)) == pytest.approx(epsilon, rel=1e-6)

@@ -15,7 +15,7 @@ import torch
 
 from channels.awgn import AwgnChannel
 from linksim.digital.ldpc import LdpcCode, select_base_graph, select_lifting
-from linksim.digital.transport import Qam
+from linksim.digital.qam import Qam
 
 from sionna.phy.fec.ldpc import LDPC5GDecoder, LDPC5GEncoder
 
@@ -31,9 +31,9 @@ def _received(n: int, snr_db: float, noise_factor: float = 1.0):
     qam = Qam(2)
     seeds = [31 * n + i for i in range(NUM_BLOCKS)]
     snr = torch.full((NUM_BLOCKS,), snr_db - 10 * math.log10(noise_factor))
-    received = AwgnChannel()(qam.modulate(torch.from_numpy(sent)), snr, seeds)
+    received = AwgnChannel()(qam.modulate(sent), snr, seeds)
     no = torch.full(received.y.shape, 10 ** (-snr_db / 10))
-    return code, bits, qam.demodulate(received.y, no).numpy()
+    return code, bits, qam.demodulate(received.y, no)
 
 
 def sionna_bler(n: int, snr_db: float, iterations: int = 20, **keywords) -> float:
@@ -47,7 +47,7 @@ def sionna_bler(n: int, snr_db: float, iterations: int = 20, **keywords) -> floa
 
 def our_bler(n: int, snr_db: float, iterations: int = 20, **keywords) -> float:
     code, bits, llr = _received(n, snr_db, **keywords)
-    hat, _, _ = code.decode(code.prior(llr, n), max_iterations=iterations)
+    hat, _, _ = code.decode(code.prior(llr), max_iterations=iterations)
     return float((hat != bits).any(axis=1).mean())
 
 

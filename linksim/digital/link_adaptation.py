@@ -1,0 +1,257 @@
+"""Link adaptation: the frozen, measured table, and the policies that pick an MCS by it.
+
+May import: numpy, scipy, pydantic, channels.checks, linksim.digital.mcs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+from scipy.stats import beta
+
+from channels.checks import complaint
+from linksim.digital.mcs import MCS_TABLES, Mcs, in_table
+
+__all__ = [
+    "AdaptiveMcs",
+    "Calibration",
+    "CalibrationError",
+    "ChannelCalibration",
+    "McsCurve",
+    "QualityCurve",
+]
+
+
+class CalibrationError(ValueError):
+    """A link-adaptation table that is missing, broken or made for something else."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class McsCurve(_Frozen):
+    """Measured transport block errors of one MCS (index and table as in :data:`ALL_MCS`), in rising SNR.
+
+    Args:
+        snr_db: Es/N0 [dB].
+        errors, blocks: counts at each SNR.
+        low, high: 95% Clopper-Pearson limits of the block error rate.
+    """
+
+    mcs: int
+    table: int = 1
+    snr_db: tuple[float, ...]
+    errors: tuple[int, ...]
+    blocks: tuple[int, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @classmethod
+    def counted(
+        cls, mcs: Mcs, snr_db: Sequence[float], errors: Sequence[int], blocks: Sequence[int]
+    ) -> McsCurve:
+        """A curve with its intervals."""
+        e, n = np.array(errors), np.array(blocks)
+        low = np.where(e > 0, beta.ppf(0.025, np.maximum(e, 1), n - e + 1), 0.0)
+        high = np.where(e < n, beta.ppf(0.975, e + 1, np.maximum(n - e, 1)), 1.0)
+        return cls(
+            mcs=mcs.index,
+            table=mcs.table,
+            snr_db=tuple(snr_db),
+            errors=tuple(errors),
+            blocks=tuple(blocks),
+            low=tuple(low.round(5).tolist()),
+            high=tuple(high.round(5).tolist()),
+        )
+
+    @property
+    def scheme(self) -> Mcs:
+        """The MCS."""
+        return MCS_TABLES[self.table][self.mcs]
+
+    def bler(self, snr_db: float) -> float:
+        """Block error rate at an SNR: interpolated between measured points in the logit domain.
+
+        Below the first point 1, above the last point its value. Each point is (errors + 1/2) / (blocks + 1).
+        """
+        if snr_db < self.snr_db[0]:
+            return 1.0
+        p = (np.array(self.errors) + 0.5) / (np.array(self.blocks) + 1)
+        p = np.minimum.accumulate(p)
+        logit = np.log(p / (1 - p))
+        return float(1 / (1 + np.exp(-np.interp(snr_db, self.snr_db, logit))))
+
+
+class ChannelCalibration(_Frozen):
+    """All MCS on one channel.
+
+    Args:
+        channel: specification of the channel as the scenario has it, without its name.
+        num_uses: channel uses of a transport block.
+        seed: seed of the measurement.
+        command: what measured it.
+        decoder: LDPC decoder and its iterations.
+        curves: one per MCS.
+    """
+
+    channel: dict[str, object]
+    num_uses: int
+    seed: int
+    command: str
+    decoder: str
+    curves: tuple[McsCurve, ...]
+
+
+class QualityCurve(_Frozen):
+    """Mean PSNR [dB] of a source codec against bits per pixel, over a set of calibration pictures."""
+
+    codec: str
+    images: str
+    bits_per_pixel: tuple[float, ...]
+    psnr_db: tuple[float, ...]
+    failure_psnr_db: float
+
+    def psnr(self, bits_per_pixel: float) -> float:
+        """Mean PSNR [dB] at a rate; below the first point, that of a failed picture."""
+        if bits_per_pixel < self.bits_per_pixel[0]:
+            return self.failure_psnr_db
+        return float(np.interp(math.log(bits_per_pixel), np.log(self.bits_per_pixel), self.psnr_db))
+
+
+class Calibration(_Frozen):
+    """The frozen link-adaptation table: which MCS promises the best picture at an SNR.
+
+    Made by ``linksim calibrate`` on training pictures and its own noise, never on the noise of a test.
+    """
+
+    format: str
+    versions: dict[str, str]
+    channels: tuple[ChannelCalibration, ...]
+    quality: tuple[QualityCurve, ...]
+
+    @classmethod
+    def load(cls, path: Path) -> Calibration:
+        """Read a table.
+
+        Raises:
+            CalibrationError: missing or broken.
+        """
+        if not path.is_file():
+            cure = "Make one with linksim calibrate."
+            raise CalibrationError(
+                complaint("calibration", "no such file", path.absolute(), "a JSON file", cure)
+            )
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except (ValidationError, UnicodeDecodeError) as problem:
+            first = str(problem)
+            if isinstance(problem, ValidationError):
+                error = problem.errors(include_url=False)[0]
+                first = f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
+            expected = "a table of linksim calibrate"
+            raise CalibrationError(complaint(f"calibration {path}", "broken", first, expected)) from None
+
+    def save(self, path: Path) -> None:
+        """Write the table."""
+        path.write_text(json.dumps(self.model_dump(mode="json"), separators=(",", ":")) + "\n")
+
+    def measured(self, channel: dict[str, object], num_uses: int, num_blocks: int) -> tuple[McsCurve, ...]:
+        """Curves of a channel at this block length with at least so many blocks."""
+        return tuple(
+            curve
+            for c in self.channels
+            if c.channel == channel and c.num_uses == num_uses
+            for curve in c.curves
+            if curve.blocks[0] >= num_blocks
+        )
+
+    def channel(self, channel: dict[str, object], num_uses: int) -> ChannelCalibration:
+        """The measurement for a channel, at the block length closest to ``num_uses``.
+
+        Raises:
+            CalibrationError: the channel was not measured.
+        """
+        found = [c for c in self.channels if c.channel == channel]
+        if not found:
+            raise CalibrationError(
+                complaint(
+                    "mcs",
+                    "adaptive, but the link-adaptation table has no such channel",
+                    json.dumps(channel, sort_keys=True),
+                    "a measured channel",
+                    "Run linksim calibrate SCENARIO --out table.json and set calibration: table.json, "
+                    "or set a fixed mcs.",
+                )
+            )
+        return min(found, key=lambda c: abs(math.log(c.num_uses / num_uses)))
+
+    def quality_of(self, codec: str) -> QualityCurve:
+        """The quality curve of a source codec.
+
+        Raises:
+            CalibrationError: not measured.
+        """
+        for curve in self.quality:
+            if curve.codec == codec:
+                return curve
+        known = [c.codec for c in self.quality]
+        cure = "Run linksim calibrate with --quality-images, or set a fixed mcs."
+        raise CalibrationError(
+            complaint("source", "no quality curve in the link-adaptation table", codec, known, cure)
+        )
+
+
+@dataclass(frozen=True)
+class AdaptiveMcs:
+    """Link adaptation by a frozen table.
+
+    Policies:
+
+    * "best_quality": the MCS with the highest expected PSNR, (1 - p)·Q(rate) + p·Q(failure);
+    * "target_bler": the MCS of highest efficiency whose block error rate is at most ``target_bler``, as
+      radios do it (TS 38.214 sec. 5.2.2.1 has 0.1 and 0.00001); the most robust one where none is.
+
+    Args:
+        channel: measured block error rates p.
+        quality: Q over bits per pixel; None is enough for "target_bler".
+        table: choose from this table of TS 38.214 only.
+        policy: see above.
+        target_bler: of the policy of that name.
+    """
+
+    channel: ChannelCalibration
+    quality: QualityCurve | None
+    table: int | None = None
+    policy: Literal["best_quality", "target_bler"] = "best_quality"
+    target_bler: float = 0.1
+
+    def choose(self, snr_db: float, bits_per_pixel: Callable[[Mcs], float]) -> Mcs:
+        """The MCS for an average SNR [dB] that the transmitter was told.
+
+        Args:
+            snr_db: average SNR [dB].
+            bits_per_pixel: what an MCS leaves for the stream of a picture, bits per pixel.
+        """
+        allowed = [c for c in self.channel.curves if self.table is None or in_table(c.scheme, self.table)]
+        if self.policy == "target_bler":
+            good = [c for c in allowed if c.bler(snr_db) <= self.target_bler]
+            if good:
+                return max(good, key=lambda c: c.scheme.efficiency).scheme
+            return min(allowed, key=lambda c: c.scheme.efficiency).scheme
+        quality = self.quality
+        assert quality is not None, "best_quality needs a quality curve"
+
+        def expected(curve: McsCurve) -> float:
+            p = curve.bler(snr_db)
+            rate = max(bits_per_pixel(curve.scheme), 1e-9)
+            return (1 - p) * quality.psnr(rate) + p * quality.failure_psnr_db
+
+        return max(allowed, key=expected).scheme

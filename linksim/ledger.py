@@ -1,0 +1,138 @@
+"""What the channel uses of an image are spent on. May import: numpy, linksim.{results, statistics, figures}.
+
+Data uses of a digital frame are split in the proportion of the bits that the channel code protects: its
+parity belongs to them in equal shares.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from linksim.figures import COLOURS, axis_grid
+from linksim.results import Point, Record, side_info_uses
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["CATEGORIES", "Entry", "ledger", "plot_ledger", "spent"]
+
+CATEGORIES = (
+    "payload",
+    "header",
+    "padding",
+    "CRC",
+    "pilots",
+    "guard",
+    "side information",
+    "retransmissions",
+)
+
+
+def spent(record: Record) -> dict[str, float]:
+    """Channel uses of one unit by category; they add up to everything that ``cbr_total`` counts.
+
+    * payload: the coded picture, or analog symbols;
+    * header: the length field of a digital payload, the scale of a linear analog code;
+    * padding: zeros behind the stream;
+    * CRC: of the transport block and its code blocks;
+    * pilots, guard: of the first transmission, as its channel counts them;
+    * side information: what an analog receiver must be told (the picture size);
+    * retransmissions: all uses of every transmission but the first.
+    """
+    sent = record.transmissions
+    data, pilot, guard = (uses / sent for uses in (record.data_uses, record.pilot_uses, record.guard_uses))
+    result = dict.fromkeys(CATEGORIES, 0.0)
+    info = record.info
+    if "crc_bits" in info:
+        bits = {
+            "payload": 8 * float(info["bytes"]),
+            "header": float(info["header_bits"]),
+            "padding": float(info["padding_bits"]),
+            "CRC": float(info["crc_bits"]),
+        }
+        total = sum(bits.values())
+        result |= {name: data * share / total for name, share in bits.items()}
+    else:
+        result["header"] = float(info.get("header_uses", 0))
+        result["payload"] = data - result["header"]
+    result["pilots"], result["guard"] = pilot, guard
+    result["side information"] = float(side_info_uses(record.side_info_bits))
+    result["retransmissions"] = (sent - 1) * (data + pilot + guard)
+    return result
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Mean uses of the units of one point, over 3·H·W.
+
+    Args:
+        channel, scheme: names.
+        point: swept values beside SNR.
+        snr_db: SNR [dB].
+        shares: by category; their sum is the mean ``cbr_total``.
+    """
+
+    channel: str
+    scheme: str
+    point: Point
+    snr_db: float
+    shares: dict[str, float]
+
+
+def ledger(records: Iterable[Record]) -> list[Entry]:
+    """Mean shares of every channel, scheme and swept point, in the order of the records."""
+    groups: dict[tuple[str, str, Point, float], list[Record]] = defaultdict(list)
+    for record in {r.key: r for r in records}.values():
+        key = record.key
+        groups[key.channel, key.scheme, key.point, key.snr_db].append(record)
+    entries = []
+    for (channel, scheme, point, snr_db), members in groups.items():
+        parts = [(spent(r), r.source_values) for r in members]
+        shares = {c: float(np.mean([uses[c] / values for uses, values in parts])) for c in CATEGORIES}
+        entries.append(Entry(channel, scheme, point, snr_db, shares))
+    return entries
+
+
+def plot_ledger(entries: Sequence[Entry], title: str = "") -> Figure:
+    """Stacked bars: one per scheme and SNR, one field per channel."""
+    channels = list(dict.fromkeys(e.channel for e in entries))
+    most = max(sum(e.channel == c for e in entries) for c in channels)
+    figure, grid = axis_grid(len(channels), width=max(4.8, 1.5 + 0.24 * most), height=4.6)
+    used = [c for c in CATEGORIES if any(e.shares[c] > 0 for e in entries)]
+    for axes, channel in zip(grid, channels, strict=True):
+        _draw(axes, [e for e in entries if e.channel == channel], used)
+        axes.set_title(channel, fontsize=11)
+    grid[0].set_ylabel("channel uses / (3·H·W), mean")
+    handles, labels = grid[0].get_legend_handles_labels()
+    columns = min(len(labels), 4)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
+    if title:
+        figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def _draw(axes: Axes, entries: Sequence[Entry], categories: Sequence[str]) -> None:
+    entries = sorted(entries, key=lambda e: e.snr_db)
+    place, ticks, last = 0.0, [], None
+    for entry in entries:
+        place += 1.0 if last is None or entry.snr_db == last else 1.8
+        ticks.append((place, entry))
+        last = entry.snr_db
+    bottom = np.zeros(len(entries))
+    at = [x for x, _ in ticks]
+    for i, category in enumerate(categories):
+        heights = np.array([e.shares[category] for e in entries])
+        axes.bar(at, heights, 0.85, bottom=bottom, color=COLOURS[i % len(COLOURS)], label=category)
+        bottom += heights
+    names = [
+        ", ".join([e.scheme, *(f"{n.split('.')[-1]} {v}" for n, v in e.point), f"{e.snr_db:g} dB"])
+        for _, e in ticks
+    ]
+    axes.set_xticks(at, names, rotation=90, fontsize=7)
+    axes.grid(visible=True, axis="y", alpha=0.3)

@@ -1,0 +1,89 @@
+"""Panels of pictures: the original and what every scheme made of it. Reads stores only.
+
+May import: numpy, matplotlib, PIL, linksim.{results, figures}.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from linksim.figures import LABELS, swept_text
+from linksim.results import Record, ResultStore, RunFolderError, original_file, panel_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["plot_panel"]
+
+
+def _value_text(record: Record) -> str:
+    parts = []
+    for name, value in record.values.items():
+        text = f"{value:.2f} dB" if name == "psnr" else f"{value:.3f}"
+        parts.append(f"{LABELS.get(name, name).split(' [')[0]} {text}")
+    if record.state != "ok":
+        parts.insert(0, record.state)
+    return textwrap.fill(", ".join(parts), 34)
+
+
+def plot_panel(store: ResultStore, image: str, channel: str) -> Figure:
+    """Original and every scheme at the panel's SNRs, with the metric values of just that picture.
+
+    Raises:
+        RunFolderError: pictures missing.
+    """
+    from matplotlib.figure import Figure
+
+    records = [
+        r
+        for r in store.records()
+        if r.key.image == image and r.key.channel == channel and r.key.trial == 0
+        if panel_file(store, r.key).exists()
+    ]
+    points = list(dict.fromkeys((r.key.point, r.key.snr_db) for r in records))
+    schemes = list(dict.fromkeys(r.key.scheme for r in records))
+    original = original_file(store, image)
+    if not records or not original.exists():
+        raise RunFolderError(
+            f"{store.images}: got no pictures of {image} on {channel}, expected those of the panel."
+        )
+    picture = _read_picture(original)
+    aspect = picture.shape[0] / picture.shape[1]
+    columns, rows = 1 + len(schemes), len(points)
+    figure = Figure(figsize=(3.0 * columns, (3.0 * aspect + 0.8) * rows + 0.4), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    by_key = {(r.key.scheme, r.key.point, r.key.snr_db): r for r in records}
+    for i, (point, snr_db) in enumerate(points):
+        _show(grid[i][0], picture, f"original, {channel}", "")
+        for j, scheme in enumerate(schemes):
+            record = by_key.get((scheme, point, snr_db))
+            if record is None:
+                grid[i][j + 1].set_visible(False)
+                continue
+            swept = "".join(f", {swept_text(name, value)}" for name, value in point)
+            shown = _read_picture(panel_file(store, record.key))
+            _show(grid[i][j + 1], shown, f"{scheme}, {snr_db:g} dB{swept}", _value_text(record))
+    return figure
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture)
+    except (OSError, ValueError, SyntaxError) as problem:
+        cure = "Remove it; the next linksim simulate of a new --out makes it again."
+        raise RunFolderError(f"{path}: broken, got {problem}, expected a picture. {cure}") from None
+
+
+def _show(axes: Axes, picture: np.ndarray, title: str, below: str) -> None:
+    axes.imshow(picture, interpolation="nearest")
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel(below, fontsize=8)
+    axes.set_xticks([])
+    axes.set_yticks([])

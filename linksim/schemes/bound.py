@@ -1,0 +1,121 @@
+"""Bounds: the best picture of a source codec if the channel code were as good as theory allows.
+
+May import: torch, channels.{types, units}, linksim.schemes.{base, payload}, linksim.digital.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from channels.seeding import uniform
+from channels.types import Csi
+from linksim.digital.bounds import (
+    block_error_probability,
+    capacity_bits,
+    ergodic_bits,
+    normal_approximation_bits,
+    outage_bits,
+)
+from linksim.digital.quality_search import QualitySearch, Wish
+from linksim.schemes.base import Info, Reconstruction, State, mean_grey
+from linksim.schemes.payload import fit_facts, pixels
+
+__all__ = ["BoundRate", "Fading", "SourceBound"]
+
+Fading = Literal["realised", "ergodic", "outage"]
+Powers = Callable[[int], Tensor]
+
+
+@dataclass(frozen=True)
+class BoundRate:
+    """How much information a frame carries.
+
+    Args:
+        fading: "realised": what the fade of each frame allows, known to the transmitter, so no scheme with
+            this codec and equal power can do better; "outage": one rate for all fades, chosen knowing their
+            statistics, frames that cannot carry it are lost; "ergodic": one rate, as if every use had a fade
+            of its own.
+        block_error: None for capacity, else the normal approximation at this block error rate.
+        outage_probability: of "outage" at capacity; at finite blocklength it is ``block_error``.
+        powers: |h|² [D, m] of sampled frames of n uses, for "outage" and "ergodic".
+    """
+
+    fading: Fading = "realised"
+    block_error: float | None = None
+    outage_probability: float = 0.1
+    powers: Powers | None = None
+
+    def bits(self, csi: Csi) -> list[float]:
+        """Bits per frame [B] for true gains."""
+        if self.fading == "realised":
+            if self.block_error is None:
+                return capacity_bits(csi).tolist()
+            return normal_approximation_bits(csi, self.block_error).tolist()
+        assert self.powers is not None, "sampled fades"
+        batch, num_uses = csi.h.shape
+        powers = self.powers(num_uses)
+        rates: dict[float, float] = {}
+        noises = csi.no.expand(batch, num_uses)[:, 0].tolist()
+        for no in set(noises):
+            if self.fading == "ergodic":
+                rates[no] = ergodic_bits(powers, no, num_uses, self.block_error)
+            else:
+                target = self.block_error if self.block_error is not None else self.outage_probability
+                finite = self.block_error is not None
+                rates[no] = outage_bits(powers, no, num_uses, target, finite_blocklength=finite)
+        return [rates[no] for no in noises]
+
+    def failures(self, csi: Csi, bits: Sequence[float], seeds: Sequence[int]) -> list[bool]:
+        """Which frames [B] the fade does not carry; only "outage" knows such."""
+        if self.fading != "outage":
+            return [False] * len(bits)
+        if self.block_error is None:
+            reached = [have * (1 + 1e-6) for have in capacity_bits(csi).tolist()]  # rates from float32 gains
+            return [have < want for have, want in zip(reached, bits, strict=True)]
+        lost = []
+        for i, (want, seed) in enumerate(zip(bits, seeds, strict=True)):
+            no = csi.no[i : i + 1]
+            one = Csi(csi.h[i : i + 1], no, torch.zeros_like(no))
+            lost.append(uniform(seed) < float(block_error_probability(one, want)))
+        return lost
+
+
+class SourceBound:
+    """The best picture of a source codec within the bits of a bound, with no overhead at all.
+
+    Args:
+        name: label.
+        search: source codec with its quality search.
+        rate: bits per frame.
+    """
+
+    def __init__(self, name: str, search: QualitySearch, rate: BoundRate | None = None) -> None:
+        self.name = name
+        self._search = search
+        self._rate = rate or BoundRate()
+
+    def check(self, height: int, width: int, budget: int) -> None:
+        """Defined for every size."""
+
+    def reach(self, image: Tensor, budget: int, csi: Csi, seeds: Sequence[int]) -> Reconstruction:
+        """See :class:`linksim.schemes.base.Bound`."""
+        result = mean_grey(image.shape[0], image.shape[2], image.shape[3], image.device)
+        bits = self._rate.bits(csi)
+        lost = self._rate.failures(csi, bits, seeds)
+        wishes = [Wish(*pixels(x), int(b // 8)) for x, b in zip(image, bits, strict=True)]
+        states: list[State] = []
+        info: list[Info] = []
+        for i, fit in enumerate(self._search.best_of(wishes)):
+            info.append({"codec": self._search.name, **fit_facts(fit), "payload_bits": int(bits[i])})
+            if lost[i] or fit is None:
+                states.append("outage" if lost[i] else "source_unfit")
+                continue
+            states.append("ok")
+            picture = self._search.decode(fit.stream, (image.shape[2], image.shape[3]))
+            result[i] = torch.from_numpy(picture).to(image.device).permute(2, 0, 1) / 255
+        return Reconstruction(result, tuple(states), info=tuple(info))

@@ -1,0 +1,137 @@
+"""What channel uses are spent on: categories add up to what cbr_total counts, on every scheme and channel."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from linksim.cli import main
+from linksim.figures import curves, envelope, load_rows, step_names
+from linksim.ledger import CATEGORIES, ledger, spent
+from linksim.results import ResultStore, side_info_uses
+from tests.linksim.tiny import write
+
+SCENARIO = """
+name: ledger
+seed: 3
+images: {kind: skimage, names: [astronaut, coffee], crop: 64}
+bandwidth: {data_ratio: 1/12}
+channels:
+  - {kind: awgn}
+  - kind: ofdm
+    name: ofdm
+    num_subcarriers: 32
+    model: {kind: tdl, profile: A, delay_spread_s: 100e-9}
+sweep: {snr_db: [0, 6, 16], trials: 2}
+schemes:
+  - {kind: linear_analog, name: linear}
+  - {kind: separation, name: MCS, mcs: [2, 6, 10]}
+  - {kind: separation, name: harq, mcs: 10, harq: {max_transmissions: 4}}
+  - {kind: capacity_bound, name: bound}
+  - {kind: capacity_bound, name: outage, fading: outage, outage_probability: 0.2}
+metrics: [psnr, bler]
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> ResultStore:
+    folder = tmp_path_factory.mktemp("ledger")
+    assert main(["simulate", write(folder, SCENARIO), "--out", str(folder / "run"), "--workers", "1"]) == 0
+    return ResultStore(folder / "run")
+
+
+def test_categories_add_up_to_the_total(store):
+    for record in store.records():
+        assert sum(spent(record).values()) == pytest.approx(record.cbr_total * record.source_values)
+    for entry in ledger(store.records()):
+        assert tuple(entry.shares) == CATEGORIES
+        rows = [r for r in load_rows(store) if (r.channel, r.scheme) == (entry.channel, entry.scheme)]
+        total = next(r.cbr_total for r in rows if r.snr_db == entry.snr_db)
+        assert sum(entry.shares.values()) == pytest.approx(total)
+
+
+def test_every_category_is_where_it_belongs(store):
+    for record in store.records():
+        uses = spent(record)
+        digital = record.key.scheme.startswith(("MCS", "harq"))
+        assert (uses["CRC"] > 0) is digital
+        assert (uses["pilots"] > 0) is (record.key.channel == "ofdm")
+        assert (uses["retransmissions"] > 0) is (record.transmissions > 1)
+        assert (uses["header"] > 0) is (digital or record.key.scheme == "linear")
+        if record.key.scheme == "linear":
+            assert uses["side information"] == side_info_uses(32)
+
+
+def test_payload_share_is_that_of_the_stream(store):
+    record = next(r for r in store.records() if r.key.scheme == "MCS 6" and r.state == "ok")
+    info = record.info
+    bits = 8 * info["bytes"] + info["header_bits"] + info["padding_bits"]
+    assert bits == info["payload_bits"]
+    expected = record.data_uses * 8 * info["bytes"] / (bits + info["crc_bits"])
+    assert spent(record)["payload"] == pytest.approx(expected)
+
+
+def test_retransmissions_count_in_every_ratio(store):
+    again = [r for r in store.records() if r.key.scheme == "harq" and r.transmissions > 1]
+    once = [r for r in store.records() if r.key.scheme == "harq" and r.transmissions == 1]
+    assert again
+    assert once
+    for record in again:
+        single = next(r for r in once if r.key.channel == record.key.channel)
+        assert record.cbr_data == pytest.approx(record.transmissions * single.cbr_data)
+        assert record.pilot_uses == record.transmissions * single.pilot_uses
+        assert record.guard_uses == record.transmissions * single.guard_uses
+
+
+def test_codec_and_its_version_are_recorded(store):
+    header = store.header()
+    assert "preset veryslow" in header["tools"]["bpg-420"]
+    assert "x265" in header["tools"]["bpg-420"]
+    assert all(r.info["codec"].startswith("bpg-420") for r in store.records() if r.key.scheme != "linear")
+
+
+def test_run_made_with_another_codec_version_is_refused(store, capsys, tmp_path):
+    header = json.loads(store.header_path.read_text())
+    before = store.header_path.read_text()
+    header["tools"]["bpg-420"] = "libx265 of yesterday"
+    store.header_path.write_text(json.dumps(header))
+    try:
+        assert main(["simulate", write(tmp_path, SCENARIO), "--out", str(store.folder), "--no-report"]) == 2
+    finally:
+        store.header_path.write_text(before)
+    assert "made with other codecs" in capsys.readouterr().err
+
+
+def test_staircase_and_its_envelope(store):
+    steps = step_names(store.header())
+    assert steps == ["MCS 2", "MCS 6", "MCS 10", "harq"]
+    lines = [c for c in curves(load_rows(store), "psnr", "snr_db", steps=steps[:3]) if c.is_step]
+    assert {c.scheme for c in lines} == set(steps[:3])
+    own = [c for c in lines if c.channel == "awgn"]
+    best = envelope(own, lower_is_better=False)
+    np.testing.assert_allclose(best.mean, np.max([c.mean for c in own], axis=0))
+    worst = envelope(own, lower_is_better=True)
+    np.testing.assert_allclose(worst.mean, np.min([c.mean for c in own], axis=0))
+    assert "chosen on these results" in best.label
+
+
+def test_figures_are_drawn(store, tmp_path, capsys):
+    assert (store.figures / "ledger.png").stat().st_size > 5000
+    out = tmp_path / "bars.svg"
+    assert main(["plot", str(store.folder), "--ledger", "--out", str(out)]) == 0
+    text = out.read_text()
+    for label in ("retransmissions", "pilots", "CRC", "padding"):
+        assert label in text
+    assert main(["plot", str(store.folder), "--metric", "psnr", "--out", str(out)]) == 0
+    assert "envelope of 4 fixed MCS" in out.read_text()
+    assert main(["plot", str(store.folder), "--ledger", "--x", "snr_db"]) == 2
+    capsys.readouterr()
+
+
+def test_outage_loses_the_frames_that_its_rate_is_too_high_for(store):
+    """On AWGN there is nothing to lose; on a fading channel the lost frames are grey and counted."""
+    lost = [r for r in store.records() if r.state == "outage"]
+    assert all(r.key.channel == "ofdm" and r.key.scheme == "outage" for r in lost)
+    assert lost
