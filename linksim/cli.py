@@ -327,7 +327,7 @@ def _plot(args: argparse.Namespace) -> int:
 
 def _plot_ledger(args: argparse.Namespace) -> int:
     from linksim.figures import save_figure
-    from linksim.ledger import ledger, plot_ledger
+    from linksim.ledger import ledger, plot_ledger, to_csv
     from linksim.results import ResultStore, RunFolderError
 
     if args.x:
@@ -342,7 +342,8 @@ def _plot_ledger(args: argparse.Namespace) -> int:
         raise RunFolderError(got)
     out = args.out or args.run[0] / "figures" / "ledger.png"
     save_figure(plot_ledger(entries, f"{', '.join(dict.fromkeys(titles))}: channel uses"), out)
-    print(out)
+    print(to_csv(entries), end="")
+    print(out, file=sys.stderr)
     return 0
 
 

@@ -281,11 +281,11 @@ def _name_step(axes: Axes, line: Curve) -> None:
     )
 
 
-def axis_grid(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with ``count`` fields, up to three side by side, of a size in inches each."""
+def axis_grid(count: int, width: float, height: float, columns: int = 3) -> tuple[Figure, list[Axes]]:
+    """A figure with ``count`` fields, up to ``columns`` side by side, of a size in inches each."""
     from matplotlib.figure import Figure
 
-    columns = min(count, 3)
+    columns = min(count, columns)
     shape = (math.ceil(count / columns), columns)
     figure = Figure(figsize=(1.0 + width * shape[1], height * shape[0] + 0.4), layout="constrained")
     grid = figure.subplots(*shape, squeeze=False, sharey=True)
@@ -359,8 +359,11 @@ def bound_names(header: dict[str, Any]) -> list[str]:
 
 
 def step_names(header: dict[str, Any]) -> list[str]:
-    """Schemes of a run with a fixed MCS, if there are several: the steps of a staircase."""
-    fixed = [s["name"] for s in header["scenario"]["schemes"] if isinstance(s.get("mcs"), int)]
+    """Schemes of a run with a fixed MCS, if there are several: the steps of a staircase. Not those with
+    retransmissions, which take more uses.
+    """
+    schemes = header["scenario"]["schemes"]
+    fixed = [s["name"] for s in schemes if isinstance(s.get("mcs"), int) and not s.get("harq")]
     return fixed if len(fixed) > 1 else []
 
 

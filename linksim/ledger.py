@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["CATEGORIES", "Entry", "ledger", "plot_ledger", "spent"]
+__all__ = ["CATEGORIES", "Entry", "ledger", "plot_ledger", "spent", "to_csv"]
 
+_MANY_BARS = 40
 CATEGORIES = (
     "payload",
     "header",
@@ -100,21 +101,40 @@ def ledger(records: Iterable[Record]) -> list[Entry]:
 
 
 def plot_ledger(entries: Sequence[Entry], title: str = "") -> Figure:
-    """Stacked bars: one per scheme and SNR, one field per channel."""
+    """Stacked bars: one per scheme and SNR, one field per channel; of many SNRs the lowest, the middle one
+    and the highest are drawn.
+    """
+    levels = sorted({e.snr_db for e in entries})
+    if len(entries) > _MANY_BARS * len({e.channel for e in entries}):
+        shown = {levels[0], levels[len(levels) // 2], levels[-1]}
+        entries = [e for e in entries if e.snr_db in shown]
     channels = list(dict.fromkeys(e.channel for e in entries))
     most = max(sum(e.channel == c for e in entries) for c in channels)
-    figure, grid = axis_grid(len(channels), width=max(4.8, 1.5 + 0.24 * most), height=4.6)
+    figure, grid = axis_grid(len(channels), width=max(6.0, 1.5 + 0.26 * most), height=3.8, columns=1)
     used = [c for c in CATEGORIES if any(e.shares[c] > 0 for e in entries)]
     for axes, channel in zip(grid, channels, strict=True):
         _draw(axes, [e for e in entries if e.channel == channel], used)
         axes.set_title(channel, fontsize=11)
-    grid[0].set_ylabel("channel uses / (3·H·W), mean")
+        axes.set_ylabel("channel uses / (3·H·W), mean", fontsize=9)
     handles, labels = grid[0].get_legend_handles_labels()
     columns = min(len(labels), 4)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
     if title:
         figure.suptitle(title, fontsize=12)
     return figure
+
+
+def to_csv(entries: Sequence[Entry]) -> str:
+    """The numbers behind the bars: uses over 3·H·W, one column per category."""
+    fields = list(dict.fromkeys(name for e in entries for name, _ in e.point))
+    lines = [",".join(["channel", "scheme", *fields, "snr_db", *(c.replace(" ", "_") for c in CATEGORIES)])]
+    for e in entries:
+        swept = dict(e.point)
+        shares = [f"{e.shares[c]:.6g}" for c in CATEGORIES]
+        lines.append(
+            ",".join([e.channel, e.scheme, *(str(swept[f]) for f in fields), f"{e.snr_db:g}", *shares])
+        )
+    return "\n".join(lines) + "\n"
 
 
 def _draw(axes: Axes, entries: Sequence[Entry], categories: Sequence[str]) -> None:
