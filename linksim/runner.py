@@ -11,6 +11,7 @@ import logging
 import platform
 import subprocess
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -259,6 +260,26 @@ class _Machine:
         return built
 
 
+class _Measure:
+    """Image metrics of single pictures, remembered: a digital link shows the same picture at many points."""
+
+    _KEEP = 4096
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self._known: OrderedDict[tuple[str, str], dict[str, float]] = OrderedDict()
+
+    def values(self, name: str, shown: Tensor, original: Tensor) -> dict[str, float]:
+        """Metrics by name of a picture [3, H, W] uint8 against the original ``name``."""
+        key = (name, image_digest(shown))
+        if key not in self._known:
+            x_hat, x = shown[None].float() / 255, original[None].float() / 255
+            self._known[key] = {m.info.name: float(m(x_hat, x)) for m in self.metrics.image}
+            if len(self._known) > self._KEEP:
+                self._known.popitem(last=False)
+        return dict(self._known[key])
+
+
 def preflight(plan: Plan, device: torch.device) -> None:
     """Build every scheme and channel and check it, and the metrics, against every image.
 
@@ -297,6 +318,7 @@ def run(
     _check_sizes(plan, metrics)
     machines = [_Machine(plan, variant, device, workers) for variant in plan.variants]
     _check_measures(plan, metrics, machines)
+    measure = _Measure(metrics)
     store = ResultStore(folder)
     store.open(_header(plan, device, metrics))
     try:
@@ -307,7 +329,7 @@ def run(
         for machine in machines:
             for batch in plan.batches(machine.variant):
                 if not done.issuperset(batch.keys()):
-                    records = _run_batch(plan, machine, batch, metrics, store, device)
+                    records = _run_batch(plan, machine, batch, measure, store, device)
                     store.append([r for r in records if r.key not in done])
                     done.update(r.key for r in records)
                     progress(len(done), plan.num_units)
@@ -360,7 +382,7 @@ def _check_sizes(plan: Plan, metrics: Metrics) -> None:
 
 
 def _run_batch(
-    plan: Plan, machine: _Machine, batch: Batch, metrics: Metrics, store: ResultStore, device: torch.device
+    plan: Plan, machine: _Machine, batch: Batch, measure: _Measure, store: ResultStore, device: torch.device
 ) -> list[Record]:
     scenario = machine.variant.scenario
     original = torch.stack([plan.images[name] for name, _ in batch.members])
@@ -377,7 +399,7 @@ def _run_batch(
         seconds = (time.monotonic() - began) / len(seeds)
         shown = round_to_uint8(out.reconstruction.image).cpu()
         independent = channel.memoryless and getattr(scheme, "memoryless", False)
-        records = _records(batch, seeds, original, shown, out, metrics, seconds, independent)
+        records = _records(batch, seeds, original, shown, out, measure, seconds, independent)
     except Exception as problem:
         name, trial = batch.members[0]
         where = f"{batch.channel}, {batch.scheme}, {batch.snr_db:g} dB, image {name}, trial {trial}"
@@ -394,17 +416,17 @@ def _records(
     original: Tensor,
     shown: Tensor,
     out: LinkOutput,
-    metrics: Metrics,
+    measure: _Measure,
     seconds: float,
     independent_bits: bool,
 ) -> list[Record]:
-    x_hat, x = shown.float() / 255, original.float() / 255
-    pairs = list(zip(x_hat.split(1), x.split(1), strict=True))  # one by one: large maps are slow to allocate
-    values = {m.info.name: [float(m(a, b)) for a, b in pairs] for m in metrics.image}
+    values = [
+        measure.values(name, a, b) for (name, _), a, b in zip(batch.members, shown, original, strict=True)
+    ]
     counts: dict[str, list[tuple[int, int]]] = {}
     sent, hat = out.sent_bits, out.reconstruction.bits_hat
     if sent is not None and hat is not None:
-        for metric in metrics.count:
+        for metric in measure.metrics.count:
             errors, trials = metric(hat, sent)
             counts[metric.info.name] = list(zip(errors.tolist(), trials.tolist(), strict=True))
     return [
@@ -412,14 +434,14 @@ def _records(
             key=key,
             seed=seeds[i],
             state=out.reconstruction.states[i],
-            values={name: column[i] for name, column in values.items()},
+            values=values[i],
             counts={name: column[i] for name, column in counts.items()},
             data_uses=out.uses.data * out.transmissions[i],
             pilot_uses=out.uses.pilot * out.transmissions[i],
             guard_uses=out.uses.guard * out.transmissions[i],
             transmissions=out.transmissions[i],
             side_info_bits=out.side_info_bits,
-            source_values=3 * x.shape[2] * x.shape[3],
+            source_values=original[i].numel(),
             seconds=round(seconds, 4),
             independent_bits=independent_bits,
             info=dict(out.info[i]) if out.info else {},

@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     Strict,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -336,12 +337,22 @@ class HarqSpec(Spec):
     )
 
 
+_MCS_ROW = {"type": "integer", "minimum": 0, "maximum": 28}
+_MCS_SCHEMA = {
+    "anyOf": [{"const": "adaptive"}, _MCS_ROW, {"type": "array", "items": _MCS_ROW, "minItems": 1}]
+}
+McsName = Annotated[
+    Literal["adaptive"] | Annotated[Int, Field(ge=0, le=28)],
+    WithJsonSchema(_MCS_SCHEMA),  # a list is taken apart by the scenario
+]
+
+
 class SeparationSpec(SchemeBase):
     """Source codec, CRC, 5G LDPC and QAM, adapted to the SNR by a frozen table."""
 
     kind: Literal["separation"]
     source: Source = SourceSpec()
-    mcs: Literal["adaptive"] | Annotated[Int, Field(ge=0, le=28)] = Field(
+    mcs: McsName = Field(
         "adaptive",
         description="adaptive, or a fixed index of a table of TS 38.214; a list of indices makes a scheme "
         "of each, named after it",

@@ -248,7 +248,7 @@ def test_codec_that_is_not_there_is_one_message(monkeypatch):
     with pytest.raises(ValueError, match=r"pip install 'linksim\[heic\]'"):
         make_source_codec("heic")
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(ValueError, match="bpgenc, bpgdec.*or use codec: bpg"):
+    with pytest.raises(ValueError, match=r"bpgenc, bpgdec.*or use codec: bpg"):
         make_source_codec("bpg_external")
     with pytest.raises(ValueError, match="one of 'bpg'"):
         make_source_codec("gif")

@@ -1,0 +1,69 @@
+"""The bundled link-adaptation table: curves that fall, thresholds in order and above capacity."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from linksim import zoo
+from linksim.digital.link_adaptation import Calibration, ChannelCalibration
+from linksim.digital.mcs import ALL_MCS
+
+
+@pytest.fixture(scope="module")
+def table() -> Calibration:
+    return Calibration.load(zoo.asset("mcs-calibration.json"))
+
+
+def threshold(curve, share: float = 0.1) -> float:
+    """SNR [dB] at which the measured block error rate falls to a share."""
+    p = np.array(curve.errors) / np.array(curve.blocks)
+    return float(np.interp(-share, -p, curve.snr_db))
+
+
+def awgn(table: Calibration) -> list[ChannelCalibration]:
+    found = [c for c in table.channels if c.channel == {"kind": "awgn"}]
+    assert len(found) >= 2
+    return found
+
+
+def test_every_curve_falls_and_covers_its_waterfall(table):
+    for channel in table.channels:
+        assert [c.scheme for c in channel.curves] == list(ALL_MCS)
+        for curve in channel.curves:
+            p = np.array(curve.errors) / np.array(curve.blocks)
+            assert np.all(np.diff(p) <= 0)
+            assert np.all(np.diff(curve.snr_db) > 0)
+            assert p[0] == 1
+            assert all(low <= q <= high for low, q, high in zip(curve.low, p, curve.high, strict=True))
+
+
+def test_awgn_thresholds_are_ordered_and_above_capacity(table):
+    """In rising efficiency within a modulation; where two meet at nearly one rate, the larger with its lower
+    code rate is up to half a decibel better.
+    """
+    for channel in awgn(table):
+        snr_db = np.array([threshold(c) for c in channel.curves])
+        efficiency = np.array([c.scheme.efficiency for c in channel.curves])
+        assert np.all(np.diff(snr_db) > -0.6)
+        for order in (2, 4, 6, 8):
+            own = np.array([c.scheme.bits_per_symbol == order for c in channel.curves])
+            assert np.all(np.diff(snr_db[own]) > 0)
+        gap = snr_db - 10 * np.log10(2**efficiency - 1)
+        assert np.all(gap > 0.2)
+        assert np.all(gap < 2.7), "256QAM without shaping is 1.5 dB from capacity, the code another"
+
+
+def test_awgn_waterfalls_are_steep(table):
+    for channel in awgn(table):
+        for curve in channel.curves:
+            assert threshold(curve, 0.05) - threshold(curve, 0.95) < 1.6
+
+
+def test_everything_is_known_of_every_measurement(table):
+    assert {"sionna", "torch", "av", "numba"} <= set(table.versions)
+    for channel in table.channels:
+        assert "linksim calibrate" in channel.command
+        assert f"--seed {channel.seed}" in channel.command
+        assert channel.decoder == "layered, 50 iterations"
+        assert min(c.blocks[0] for c in channel.curves) >= 200
