@@ -23,6 +23,7 @@ __all__ = [
     "fill_normal",
     "generator",
     "item_seed",
+    "real_normal",
     "sionna_device",
     "sionna_rng",
     "uniform",
@@ -79,6 +80,11 @@ def complex_normal(shape: Sequence[int], gen: torch.Generator, dtype: torch.dtyp
         dtype: torch.complex64 or torch.complex128.
     """
     return torch.randn(tuple(shape), generator=gen, dtype=dtype)
+
+
+def real_normal(shape: Sequence[int], seed: int) -> Tensor:
+    """Standard normal samples of a shape from a seed, float32 on the CPU."""
+    return torch.randn(tuple(shape), generator=generator(seed))
 
 
 def fill_normal(out: Tensor, seeds: Sequence[int]) -> None:

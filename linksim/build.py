@@ -5,7 +5,7 @@ May import everything below it: scenario, schemes, digital, jscc, metrics, image
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from channels.ofdm import OfdmChannel
 from channels.seeding import item_seed
 from linksim import scenario as spec
 from linksim import zoo
-from linksim.checkpoints import file_digest, load_into, read_checkpoint
+from linksim.checkpoints import file_digest, load_into, read_checkpoint, tree_digest
 from linksim.digital.link_adaptation import AdaptiveMcs, Calibration
 from linksim.digital.mcs import MCS_TABLES, Mcs
 from linksim.digital.quality_search import QualitySearch
@@ -38,6 +38,7 @@ from linksim.schemes.separation import Harq, SeparationScheme
 from linksim.schemes.uncoded import UncodedScheme
 
 if TYPE_CHECKING:  # digital schemes run without any network loaded
+    from linksim.diffusion.model import DiffusionModel
     from linksim.jscc.cnn_yang2024 import CnnYang2024
     from linksim.jscc.lean import LeanCodec
     from linksim.schemes.jscc import AnalogCodec
@@ -51,6 +52,7 @@ __all__ = [
     "build_scheme",
     "calibration_key",
     "load_codec",
+    "load_diffjscc",
     "make_search",
     "scheme_files",
     "scheme_tools",
@@ -58,6 +60,7 @@ __all__ = [
 
 # Frames, and evenly spaced uses of each, from which "outage" and "ergodic" limits know the fading.
 _BOUND_FRAMES, _BOUND_USES, _BOUND_CHUNK = 2000, 512, 20
+CODEC_FILE = "codec.safetensors"  # the JSCC part of a DiffJSCC folder
 _BLOCK_KLT, _CALIBRATION = "block-klt-16.safetensors", "mcs-calibration.json"
 
 
@@ -219,6 +222,10 @@ def scheme_files(scheme: spec.SchemeBase) -> dict[str, str]:
     """Digest of every file that decides what a scheme does: weights and link-adaptation tables, by name."""
     if isinstance(scheme, spec.JsccSpec):
         return {scheme.checkpoint: file_digest(zoo.codec_path(scheme.checkpoint))}
+    if isinstance(scheme, spec.DiffJsccSpec):
+        from linksim.diffusion.model import find_folder
+
+        return {scheme.checkpoint: tree_digest(find_folder(scheme.checkpoint))}
     if isinstance(scheme, spec.LinearAnalogSpec):
         return {_BLOCK_KLT: file_digest(zoo.asset(_BLOCK_KLT))}
     if isinstance(scheme, spec.SeparationSpec) and scheme.mcs == "adaptive":
@@ -240,6 +247,8 @@ def build_scheme(
     """
     if isinstance(scheme, spec.JsccSpec | spec.LinearAnalogSpec):
         return _build_analog(scheme, device)
+    if isinstance(scheme, spec.DiffJsccSpec):
+        return _build_diffjscc(scheme, device)
     if isinstance(scheme, spec.SeparationSpec):
         harq = scheme.harq
         return SeparationScheme(
@@ -270,6 +279,53 @@ def _build_analog(scheme: spec.JsccSpec | spec.LinearAnalogSpec, device: torch.d
     klt = BlockKlt.load(zoo.asset(_BLOCK_KLT))
     linear = LinearAnalogCodec(klt, scale=scheme.scale, design_snr_db=scheme.design_snr_db)
     return JsccScheme(scheme.name, linear, scheme.csit)
+
+
+def load_diffjscc(folder: Path) -> tuple[AnalogCodec, DiffusionModel]:
+    """The JSCC codec and the diffusion of a folder, in the authors' format or in that of linksim convert."""
+    from linksim.diffusion.diffjscc_checkpoint import open_authors_checkpoint
+    from linksim.diffusion.model import INDEX_FILE, JSCC_FOLDER, DiffusionModel
+
+    if (folder / INDEX_FILE).is_file():
+        codec = load_codec(str(folder / JSCC_FOLDER / CODEC_FILE))
+        return codec, DiffusionModel.load(folder)
+    opened = open_authors_checkpoint(folder)
+    return authors_codec(folder, opened.tensors), DiffusionModel.from_authors(opened)
+
+
+def authors_codec(folder: Path, tensors: Mapping[str, torch.Tensor]) -> CnnYang2024:
+    """The JSCC codec of an opened checkpoint in the authors' format."""
+    from linksim.jscc.cnn_yang2024 import codec_from_authors, read_authors_config
+
+    return codec_from_authors(read_authors_config(folder / "config.yaml"), tensors, folder / "model.ckpt")
+
+
+def _build_diffjscc(scheme: spec.DiffJsccSpec, device: torch.device) -> Scheme:
+    from linksim.diffusion.caption import BLIP2, HubCaptioner
+    from linksim.diffusion.model import find_folder
+    from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
+    from linksim.schemes.diffjscc import DiffJsccScheme
+    from linksim.schemes.jscc import JsccScheme
+
+    codec, model = load_diffjscc(find_folder(scheme.checkpoint))
+    if isinstance(codec, nn.Module):
+        codec.to(device)
+    captioner = None
+    if scheme.caption != "none":
+        captioner = HubCaptioner(BLIP2 if scheme.caption == "blip2" else scheme.caption, device=device)
+        captioner.prepare()
+    options = SamplerOptions(
+        scheme.sampler,
+        scheme.steps,
+        scheme.start,
+        scheme.strength,
+        scheme.guidance,
+        scheme.color_fix,
+        scheme.tile,
+    )
+    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    receiver = DiffusionReceiver(model, options, captioner, device=device, dtype=dtype[scheme.precision])
+    return DiffJsccScheme(JsccScheme(scheme.name, codec, scheme.csit), receiver)
 
 
 def _bound_rate(scheme: spec.BoundBase, channel: spec.ChannelBase) -> BoundRate:

@@ -19,7 +19,15 @@ from torch import Tensor, nn
 from channels.checks import complaint
 from linksim.scenario import CodecSpec
 
-__all__ = ["Checkpoint", "CheckpointError", "file_digest", "load_into", "read_checkpoint", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "file_digest",
+    "load_into",
+    "read_checkpoint",
+    "save_checkpoint",
+    "tree_digest",
+]
 
 FORMAT = "linksim-codec-1"
 _CODEC: TypeAdapter[CodecSpec] = TypeAdapter(CodecSpec)
@@ -53,6 +61,13 @@ def file_digest(path: Path) -> str:
         return "missing"
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def tree_digest(folder: Path) -> str:
+    """Digest of every file below a folder, by relative name, 16 hex digits."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and ".cache" not in p.parts)
+    parts = [f"{p.relative_to(folder).as_posix()} {file_digest(p)}" for p in paths]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def save_checkpoint(

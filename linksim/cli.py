@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["entry_point", "main"]
 
+COMMANDS = ("simulate", "check", "plot", "report", "list", "train", "calibrate", "convert", "schema")
 LISTS = ("channels", "schemes", "metrics", "models", "scenarios")
 
 
@@ -33,7 +34,18 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         words = [w.strip("'\",()") for w in message.split()]
-        choices = ("simulate", "check", "plot", "report", "list", "train", "calibrate", "schema", *LISTS)
+        choices = (
+            "simulate",
+            "check",
+            "plot",
+            "report",
+            "list",
+            "train",
+            "calibrate",
+            "convert",
+            "schema",
+            *LISTS,
+        )
         close = [c for w in words for c in difflib.get_close_matches(w, choices, n=1) if w not in choices]
         hint = f" Did you mean {close[0]}?" if close else ""
         print(f"linksim: {message}.{hint} See linksim --help.", file=sys.stderr)
@@ -121,6 +133,15 @@ def _parser() -> _Parser:
     calibrate.add_argument("--quality-limit", type=_count, default=24, help="pictures to use of them")
     calibrate.add_argument("--seed", type=int, default=1, help="of payloads, fades and noise")
 
+    convert = commands.add_parser("convert", help="turn other people's checkpoints into diffusers folders")
+    convert.add_argument("what", choices=("diffjscc",))
+    convert.add_argument("source", help="folder with config.yaml and model.ckpt, or owner/name on a hub")
+    convert.add_argument("target", type=Path, help="folder to be made")
+    convert.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="default: as stored")
+    convert.add_argument(
+        "--tokenizer", metavar="NAME", help="folder or owner/name of CLIP's tokenizer, for captions"
+    )
+
     commands.add_parser("schema", help="print the JSON schema of scenario files")
     return parser
 
@@ -147,8 +168,8 @@ def _user_errors() -> tuple[type[Exception], ...]:
     from linksim.checkpoints import CheckpointError
     from linksim.digital.link_adaptation import CalibrationError
     from linksim.images import ImageError
-    from linksim.jscc.cnn_yang2024 import AuthorsFormatError
     from linksim.metrics.base import MetricUnavailable
+    from linksim.pickle_reader import ModelFormatError
     from linksim.scenario_io import ScenarioError
 
     return (
@@ -156,7 +177,7 @@ def _user_errors() -> tuple[type[Exception], ...]:
         ImageError,
         CheckpointError,
         CalibrationError,
-        AuthorsFormatError,
+        ModelFormatError,
         MetricUnavailable,
     )
 
@@ -438,6 +459,22 @@ def _calibrate(args: argparse.Namespace) -> int:
     return 0
 
 
+def _convert(args: argparse.Namespace) -> int:
+    import torch
+
+    from linksim.convert import convert_diffjscc
+
+    convert_diffjscc(
+        args.source,
+        args.target,
+        dtype=getattr(torch, args.dtype) if args.dtype else None,
+        tokenizer=args.tokenizer,
+        report=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print(args.target)
+    return 0
+
+
 def _schema(args: argparse.Namespace) -> int:
     from linksim.scenario_io import json_schema
 
@@ -459,6 +496,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "list": _list,
     "train": _train,
     "calibrate": _calibrate,
+    "convert": _convert,
     "schema": _schema,
 }
 

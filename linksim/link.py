@@ -99,9 +99,15 @@ def run_link(
         received.uses,
         frame.side_info_bits,
         frame.sent_bits,
-        frame.info,
+        _merged(frame.info, reconstruction.info, len(seeds)),
         tuple(transmissions),
     )
+
+
+def _merged(sender: tuple[Info, ...], receiver: tuple[Info, ...], batch: int) -> tuple[Info, ...]:
+    """Facts of both ends, per image."""
+    empty: tuple[Info, ...] = ({},) * batch
+    return tuple({**a, **b} for a, b in zip(sender or empty, receiver or empty, strict=True))
 
 
 def _retransmit(

@@ -297,6 +297,39 @@ class JsccSpec(SchemeBase):
     csit: CsitName = "average_snr"
 
 
+class DiffJsccSpec(SchemeBase):
+    """DiffJSCC: a JSCC codec with a latent diffusion behind its decoder."""
+
+    kind: Literal["diffjscc"]
+    checkpoint: Annotated[str, Strict()] = Field(
+        description="the authors' folder, a folder of linksim convert diffjscc, or owner/name on a hub"
+    )
+    csit: CsitName = "average_snr"
+    sampler: Literal["ancestral", "ddim", "dpmsolver++", "unipc"] = Field(
+        "ancestral", description="ancestral: the authors'"
+    )
+    steps: Annotated[Int, Field(ge=1, le=1000)] = 100
+    start: Literal["noise", "condition"] = Field(
+        "noise", description="condition: the latent of the initial reconstruction, noised to strength"
+    )
+    strength: Annotated[Real, Field(gt=0, le=1)] = Field(1.0, description="of start: condition")
+    guidance: Annotated[Real, Field(ge=0)] = Field(
+        0.0, description="pull toward the initial reconstruction (Λ); the authors' example has 100"
+    )
+    color_fix: Literal["wavelet", "adain", "none"] = "wavelet"
+    caption: Annotated[str, Strict()] = Field(
+        "none", description="none, blip2, or an image-to-text model of transformers (folder or owner/name)"
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    tile: NaturalInt = Field(1024, description="pixels beyond which the diffusion works on tiles; 0: never")
+
+    @model_validator(mode="after")
+    def _strength(self) -> DiffJsccSpec:
+        if self.strength < 1 and self.start == "noise":
+            raise ValueError(f"strength: got {self.strength:g} with start: noise, expected start: condition.")
+        return self
+
+
 class LinearAnalogSpec(SchemeBase):
     """Block KLT, water-filled power, LMMSE receiver."""
 
@@ -424,6 +457,7 @@ class UncodedSpec(SchemeBase):
 
 SchemeSpec = Annotated[
     JsccSpec
+    | DiffJsccSpec
     | LinearAnalogSpec
     | SeparationSpec
     | CapacityBoundSpec
@@ -433,6 +467,7 @@ SchemeSpec = Annotated[
 ]
 SCHEME_KINDS: tuple[type[SchemeBase], ...] = (
     JsccSpec,
+    DiffJsccSpec,
     LinearAnalogSpec,
     SeparationSpec,
     CapacityBoundSpec,

@@ -40,7 +40,13 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.checkpoints": {"channels.checks", "linksim.scenario"},
     "linksim.metrics.": {"channels.checks", "channels.units", "linksim.metrics.", "linksim.zoo"},
     "linksim.digital.": {"channels.types", "channels.units", "channels.checks", "channels.seeding", "linksim.digital."},
-    "linksim.jscc.": {"channels.types", "channels.units", "channels.checks", "channels.equalization", "linksim.jscc."},
+    "linksim.pickle_reader": {"channels.checks"},
+    "linksim.jscc.": {"linksim.pickle_reader", "channels.types", "channels.units", "channels.checks", "channels.equalization", "linksim.jscc."},
+    "linksim.diffusion.": {"channels.checks", "channels.seeding", "linksim.pickle_reader", "linksim.diffusion."},
+    "linksim.schemes.diffjscc": {
+        "channels.types", "linksim.diffusion.receiver", "linksim.jscc.csi_embedding", "linksim.schemes.base",
+        "linksim.schemes.jscc",
+    },
     "linksim.schemes.": {
         "channels.types", "channels.checks", "channels.equalization", "channels.seeding", "linksim.schemes.base",
         "linksim.schemes.payload", "linksim.digital.", "linksim.jscc.", "linksim.images",
@@ -48,7 +54,11 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.link": {"channels.base", "channels.seeding", "channels.types", "channels.units", "channels.checks", "linksim.schemes.base"},
     "linksim.build": {
         "channels.", "linksim", "linksim.scenario", "linksim.zoo", "linksim.checkpoints", "linksim.images",
-        "linksim.metrics.", "linksim.digital.", "linksim.jscc.", "linksim.schemes.",
+        "linksim.metrics.", "linksim.digital.", "linksim.diffusion.", "linksim.jscc.", "linksim.schemes.",
+    },
+    "linksim.convert": {
+        "channels.checks", "linksim.build", "linksim.checkpoints", "linksim.diffusion.", "linksim.jscc.",
+        "linksim.scenario",
     },
     "linksim.results": {"channels.checks", "linksim.scenario_io"},
     "linksim.statistics": {"linksim.results"},

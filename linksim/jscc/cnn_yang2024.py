@@ -3,11 +3,13 @@
 Source: Yang et al., "Diffusion-Aided Joint Source Channel Coding For High Realism Wireless Image
 Transmission", arXiv 2404.17736, 2024 (architecture of the authors' ``DeepJSCC`` class).
 
-May import: torch, pyyaml, channels.{checks, types, equalization}, linksim.jscc.{layout, csi_embedding}.
+May import: torch, pyyaml, channels.{checks, types, equalization}, linksim.pickle_reader, linksim.jscc
+(layout, csi_embedding).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,16 +25,19 @@ from channels.equalization import equalize
 from channels.types import Csi, Csit, Received
 from linksim.jscc.csi_embedding import CsiKind, csi_vector
 from linksim.jscc.layout import SymbolLayout
+from linksim.pickle_reader import ModelFormatError, read_tensors
 
-__all__ = ["AuthorsFormatError", "CnnYang2024", "CnnYang2024Config", "load_authors_checkpoint"]
+__all__ = [
+    "CnnYang2024",
+    "CnnYang2024Config",
+    "codec_from_authors",
+    "load_authors_checkpoint",
+    "read_authors_config",
+]
 
 Padding = Literal["zeros", "reflect"]
 NUM_DOWN = 4
 UNKNOWN_SNR_DB = 7.0  # told to the encoder when the transmitter knows nothing: middle of the training range
-
-
-class AuthorsFormatError(ValueError):
-    """A folder that is no checkpoint in the authors' format, or holds another network."""
 
 
 @dataclass(frozen=True)
@@ -249,19 +254,24 @@ def _authors_names(config: CnnYang2024Config) -> dict[str, str]:
     return table
 
 
-def _read_config(path: Path) -> CnnYang2024Config:
+def read_authors_config(path: Path) -> CnnYang2024Config:
+    """Sizes of the JSCC network in the authors' ``config.yaml``.
+
+    Raises:
+        ModelFormatError: missing, broken, or of another network.
+    """
     try:
         settings: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         jscc = settings["params"]["preprocess_config"]
         target, p = jscc["target"], jscc["params"]
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as problem:
         expected = "the authors' config.yaml"
-        raise AuthorsFormatError(complaint(str(path), "cannot be read", repr(problem), expected)) from None
+        raise ModelFormatError(complaint(str(path), "cannot be read", repr(problem), expected)) from None
     wanted = {"norm": "batch", "n_downsample": NUM_DOWN, "input_nc": 3, "output_nc": 3}
     wrong = {k: p.get(k) for k, v in wanted.items() if p.get(k) != v}
     if target != "model.deepjscc_cnn.DeepJSCC" or wrong:
         got = {"target": target, **wrong}
-        raise AuthorsFormatError(
+        raise ModelFormatError(
             complaint(str(path), "another JSCC network", got, {"target": "the CNN", **wanted})
         )
     return CnnYang2024Config(
@@ -278,29 +288,29 @@ def _read_config(path: Path) -> CnnYang2024Config:
 def load_authors_checkpoint(folder: Path) -> CnnYang2024:
     """The JSCC codec inside a DiffJSCC checkpoint folder (config.yaml, model.ckpt).
 
-    The pickle is read with ``weights_only`` and memory-mapped; nothing in it is executed.
+    Raises:
+        ModelFormatError: files missing, another network, tensors missing or misshapen.
+    """
+    config = read_authors_config(folder / "config.yaml")  # first: it says which network the file should hold
+    return codec_from_authors(config, read_tensors(folder / "model.ckpt"), folder / "model.ckpt")
+
+
+def codec_from_authors(config: CnnYang2024Config, tensors: Mapping[str, Tensor], path: Path) -> CnnYang2024:
+    """The JSCC codec of a checkpoint whose tensors were read before.
 
     Raises:
-        AuthorsFormatError: files missing, another network, tensors missing or misshapen.
+        ModelFormatError: tensors missing, unknown or misshapen.
     """
-    config = _read_config(folder / "config.yaml")
-    path = folder / "model.ckpt"
-    try:
-        stored: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as problem:  # torch.load raises many types for a broken file
-        first = str(problem).splitlines()[0] if str(problem) else repr(problem)
-        raise AuthorsFormatError(
-            complaint(str(path), "cannot be read", first, "a checkpoint of weights")
-        ) from None
-    tensors = stored.get("state_dict", stored) if isinstance(stored, dict) else {}
     codec = CnnYang2024(config)
     own = codec.state_dict()
     names = _authors_names(config)
     shapes = {k: tuple(v.shape) for k, v in tensors.items() if isinstance(v, Tensor)}
     problems = [names[k] for k, v in own.items() if shapes.get(_PREFIX + names[k]) != tuple(v.shape)]
+    known = {_PREFIX + name for name in names.values()}
+    problems += [k for k in shapes if k.startswith(_PREFIX) and k not in known]
     if problems:
         shown = ", ".join(problems[:5]) + (f" and {len(problems) - 5} more" if len(problems) > 5 else "")
         expected = f"the {len(own)} tensors of {_PREFIX}*"
-        raise AuthorsFormatError(complaint(str(path), "tensors missing or of another shape", shown, expected))
+        raise ModelFormatError(complaint(str(path), "tensors missing, unknown or misshapen", shown, expected))
     codec.load_state_dict({k: tensors[_PREFIX + names[k]] for k in own})
     return codec.eval().requires_grad_(False)

@@ -54,7 +54,7 @@ class Reconstruction:
         bits_hat: [B, k] uint8 payload as decoded (digital schemes).
         block_ok: [B] bool, transport block accepted (digital schemes).
         stages: intermediate images by name, [B, 3, H, W].
-        info: per image, facts worth a record, of limits that have no transmitter.
+        info: per image, facts of the receiver worth a record.
     """
 
     image: Tensor

@@ -1,0 +1,117 @@
+"""Conversion of other people's checkpoints into folders that load with ``from_pretrained``.
+
+May import: torch, channels.checks, linksim.{build, checkpoints, scenario, jscc, diffusion}.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from channels.checks import complaint
+from linksim.build import CODEC_FILE, authors_codec
+from linksim.checkpoints import save_checkpoint
+from linksim.diffusion.diffjscc_checkpoint import open_authors_checkpoint
+from linksim.diffusion.model import JSCC_FOLDER, DiffusionModel, find_folder
+from linksim.diffusion.text import TOKENIZER_FOLDER
+from linksim.jscc.cnn_yang2024 import CnnYang2024Config
+from linksim.pickle_reader import ModelFormatError
+from linksim.scenario import CnnYang2024Spec
+
+__all__ = ["convert_diffjscc"]
+
+Report = Callable[[str], None]
+
+
+def convert_diffjscc(
+    source: str,
+    target: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    tokenizer: str | None = None,
+    report: Report = lambda line: None,
+) -> None:
+    """Write the authors' checkpoint as a folder of stock diffusers and transformers parts.
+
+    The checkpoint stays memory-mapped; one part at a time is in memory. The folder appears whole: it is
+    written under another name beside ``target`` and renamed in the end.
+
+    Args:
+        source: folder with ``config.yaml`` and ``model.ckpt``, or a hub repository that has them.
+        target: folder to be made.
+        dtype: of the weights that are written; None = as they are stored.
+        tokenizer: folder or hub repository of CLIP's tokenizer; None = none (enough for the empty caption).
+        report: called with a line per part.
+
+    Raises:
+        ModelFormatError: a checkpoint that does not fit, a tokenizer that cannot be had, or a target that is
+            there already.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        cure = "Use another folder; nothing was written."
+        raise ModelFormatError(complaint(str(target), "exists", "files", "a new or empty folder", cure))
+    folder = find_folder(source)
+    opened = open_authors_checkpoint(folder)
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name, make in (
+        ("unet", opened.unet),
+        ("controlnet", opened.control),
+        ("vae", opened.vae),
+        ("condition_vae", opened.condition_vae),
+        ("text_encoder", opened.text_encoder),
+    ):
+        part: Any = make()
+        if part is not None:
+            report(f"{name}: {sum(p.numel() for p in part.parameters()):,} parameters")
+            (part if dtype is None else part.to(dtype)).save_pretrained(partial / name)
+    codec = authors_codec(folder, opened.tensors)
+    report(f"{JSCC_FOLDER}: {sum(p.numel() for p in codec.parameters()):,} parameters")
+    (partial / JSCC_FOLDER).mkdir()
+    recipe: dict[str, object] = {"converted_from": source}
+    save_checkpoint(
+        partial / JSCC_FOLDER / CODEC_FILE,
+        _codec_spec(codec.config),
+        codec.state_dict(),
+        recipe,
+        torch.float32,
+    )
+    DiffusionModel.from_authors(opened).save_index(partial)
+    if tokenizer is not None:
+        _save_tokenizer(tokenizer, partial / TOKENIZER_FOLDER)
+        report(f"{TOKENIZER_FOLDER}: {tokenizer}")
+    if target.exists():
+        target.rmdir()
+    partial.replace(target)
+
+
+def _codec_spec(config: CnnYang2024Config) -> CnnYang2024Spec:
+    return CnnYang2024Spec(
+        kind="cnn_yang2024",
+        latent_channels=config.latent_channels,
+        width=config.width,
+        max_width=config.max_width,
+        max_decoder_width=config.max_decoder_width,
+        blocks=config.blocks,
+        decoder_blocks=config.decoder_blocks,
+        csi=config.csi,
+    )
+
+
+def _save_tokenizer(name: str, folder: Path) -> None:
+    from transformers import CLIPTokenizer
+
+    try:
+        CLIPTokenizer.from_pretrained(find_folder(name)).save_pretrained(folder)
+    except (OSError, ValueError, TypeError) as problem:
+        if isinstance(problem, ModelFormatError):
+            raise
+        said = str(problem).splitlines()[0]
+        raise ModelFormatError(
+            complaint(f"tokenizer {name}", "cannot be read", said, "CLIP's tokenizer")
+        ) from None

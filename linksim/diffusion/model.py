@@ -1,0 +1,211 @@
+"""The diffusion part of DiffJSCC as one object: stock parts, read from and written to a folder.
+
+A folder has one sub-folder per part, each of which loads with ``from_pretrained`` of its class, and
+``diffjscc.json`` with what the parts do not say. It can be pushed to a hub as it is.
+
+May import: torch, diffusers, transformers, huggingface_hub, channels.checks, linksim.pickle_reader (its
+error), linksim.diffusion.{sampler, diffjscc_checkpoint}.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from transformers import CLIPTextModel
+
+from channels.checks import complaint
+from linksim.diffusion.diffjscc_checkpoint import AuthorsCheckpoint
+from linksim.diffusion.sampler import Schedule
+from linksim.pickle_reader import ModelFormatError
+
+__all__ = ["INDEX_FILE", "JSCC_FOLDER", "DiffusionModel", "find_folder"]
+
+INDEX_FILE, JSCC_FOLDER = "diffjscc.json", "jscc"
+FORMAT = "linksim-diffjscc-1"
+_PARTS: dict[str, type[Any]] = {
+    "unet": UNet2DConditionModel,
+    "controlnet": ControlNetModel,
+    "vae": AutoencoderKL,
+    "condition_vae": AutoencoderKL,
+    "text_encoder": CLIPTextModel,
+}
+_OPTIONAL = ("condition_vae",)
+
+
+@dataclass
+class DiffusionModel:
+    """All networks behind the JSCC decoder.
+
+    Args:
+        unet: frozen denoiser, predicts eps.
+        control: control module; its class label is the SNR.
+        vae: autoencoder.
+        condition_vae: whose encoder makes the condition; usually ``vae`` itself.
+        text_encoder: text tower up to its penultimate layer.
+        schedule: noise schedule of the training.
+        snr_scale, min_snr: class label = snr_scale·snr_db - min_snr.
+        snr_db: range of the SNR in training [dB].
+        folder: where a tokenizer lies, if there is one.
+    """
+
+    unet: UNet2DConditionModel
+    control: ControlNetModel
+    vae: AutoencoderKL
+    condition_vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    schedule: Schedule
+    snr_scale: float
+    min_snr: float
+    snr_db: tuple[float, float]
+    folder: Path | None = None
+
+    @classmethod
+    def from_authors(cls, checkpoint: AuthorsCheckpoint) -> DiffusionModel:
+        """The parts of an opened checkpoint in the authors' format."""
+        config, vae = checkpoint.config, checkpoint.vae()
+        s = config.schedule
+        return cls(
+            unet=checkpoint.unet(),
+            control=checkpoint.control(),
+            vae=vae,
+            condition_vae=checkpoint.condition_vae() or vae,
+            text_encoder=checkpoint.text_encoder(),
+            schedule=Schedule(s["num_train_timesteps"], s["beta_start"], s["beta_end"]),
+            snr_scale=config.snr_scale,
+            min_snr=config.min_snr,
+            snr_db=config.snr_db,
+        )
+
+    def parts(self) -> dict[str, Any]:
+        """Networks by the names of their sub-folders."""
+        found = {
+            "unet": self.unet,
+            "controlnet": self.control,
+            "vae": self.vae,
+            "text_encoder": self.text_encoder,
+        }
+        if self.condition_vae is not self.vae:
+            found["condition_vae"] = self.condition_vae
+        return found
+
+    def save_index(self, folder: Path) -> None:
+        """Write ``diffjscc.json`` and ``model_index.json``."""
+        names = list(self.parts())
+        index = {
+            "format": FORMAT,
+            "parts": names,
+            "schedule": vars(self.schedule),
+            "snr_scale": self.snr_scale,
+            "min_snr": self.min_snr,
+            "snr_db": list(self.snr_db),
+        }
+        (folder / INDEX_FILE).write_text(json.dumps(index, indent=1) + "\n")
+        listed = {name: [_PARTS[name].__module__.split(".")[0], _PARTS[name].__name__] for name in names}
+        (folder / "model_index.json").write_text(json.dumps(listed, indent=1) + "\n")
+
+    def save(self, folder: Path) -> None:
+        """Write a folder of this model."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, part in self.parts().items():
+            part.save_pretrained(folder / name)
+        self.save_index(folder)
+
+    @classmethod
+    def load(cls, folder: Path, dtype: torch.dtype = torch.float32) -> DiffusionModel:
+        """Read a folder that :meth:`save` wrote.
+
+        Raises:
+            ModelFormatError: no such model in the folder, or a part that is missing or broken.
+        """
+        index = _read_index(folder / INDEX_FILE)
+        parts: dict[str, Any] = {}
+        for name, kind in _PARTS.items():
+            if name not in index["parts"] and name in _OPTIONAL:
+                continue
+            try:
+                keyword = {"dtype" if kind is CLIPTextModel else "torch_dtype": dtype}
+                parts[name] = kind.from_pretrained(folder / name, local_files_only=True, **keyword)
+            except (OSError, ValueError, RuntimeError) as problem:
+                said = str(problem).splitlines()[0] if str(problem) else repr(problem)
+                raise ModelFormatError(
+                    complaint(str(folder / name), "cannot be read", said, f"a {kind.__name__}")
+                ) from None
+            parts[name].eval().requires_grad_(False)
+        return cls(
+            unet=parts["unet"],
+            control=parts["controlnet"],
+            vae=parts["vae"],
+            condition_vae=parts.get("condition_vae", parts["vae"]),
+            text_encoder=parts["text_encoder"],
+            schedule=Schedule(**index["schedule"]),
+            snr_scale=float(index["snr_scale"]),
+            min_snr=float(index["min_snr"]),
+            snr_db=(float(index["snr_db"][0]), float(index["snr_db"][1])),
+            folder=folder,
+        )
+
+    @property
+    def image_multiple(self) -> int:
+        """Sides of pictures are padded to multiples of this: the factors of autoencoder and denoiser."""
+        levels = len(self.vae.config.block_out_channels) + len(self.unet.config.block_out_channels) - 2
+        return int(2**levels)
+
+    @property
+    def latent_factor(self) -> int:
+        """Pixels per latent position, along a side."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> DiffusionModel:
+        """Move all parts; the SNR embedding stays in float32, its sinusoid of 1400 needs it."""
+        for part in self.parts().values():
+            part.to(device=device, dtype=dtype)
+        self.control.class_embedding.to(dtype=torch.float32)
+        return self
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    expected = f"{FORMAT} as linksim convert diffjscc writes it"
+    try:
+        index: Any = json.loads(path.read_text(encoding="utf-8"))
+        if index["format"] != FORMAT:
+            raise ValueError(f"format {index['format']}")
+        missing = {"parts", "schedule", "snr_scale", "min_snr", "snr_db"} - set(index)
+        if missing:
+            raise ValueError(f"no {sorted(missing)[0]}")
+    except (OSError, UnicodeDecodeError, ValueError, TypeError, KeyError) as problem:
+        raise ModelFormatError(complaint(str(path), "cannot be read", problem, expected)) from None
+    return dict(index)
+
+
+def find_folder(name: str) -> Path:
+    """A local folder, or a snapshot of a hub repository ("owner/name"), downloaded when it is not cached.
+
+    Raises:
+        ModelFormatError: neither there nor to be had.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name.count("/") != 1 or name.startswith(("/", ".", "~")):
+        raise ModelFormatError(
+            complaint("checkpoint", "no such folder", folder.absolute(), "a folder, or owner/name on a hub")
+        )
+    import huggingface_hub
+
+    try:
+        return Path(huggingface_hub.snapshot_download(name))
+    except (OSError, ValueError, RuntimeError) as problem:  # the hub's errors derive from these
+        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
+        cure = (
+            f"Download it where there is a network (hf download {name}) and give the folder, "
+            "or set HF_HOME to a cache that has it."
+        )
+        expected = "a folder, or a repository of the Hugging Face hub that can be reached"
+        raise ModelFormatError(
+            complaint(f"checkpoint {name}", "cannot be downloaded", said, expected, cure)
+        ) from None

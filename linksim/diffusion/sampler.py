@@ -1,0 +1,205 @@
+"""Samplers of a latent diffusion: pure functions of a noise predictor, a schedule and noises per image.
+
+``predict(z, t) -> eps`` is the network: z [B, c, h, w] at the integer time t. Everything else is here. Noises
+are arguments, one stream per image, so the result of an image does not depend on its batch mates.
+
+May import: torch, diffusers (its schedulers), channels.checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from channels.checks import check_at_least, check_choice, check_range
+
+__all__ = ["Guidance", "Noise", "Predict", "SamplerKind", "Schedule", "ancestral_times", "sample"]
+
+Predict = Callable[[Tensor, int], Tensor]
+Noise = Callable[[int], Tensor]  # step number -> [B, c, h, w]
+SamplerKind = Literal["ancestral", "ddim", "dpmsolver++", "unipc"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Noise schedule: ᾱ_t of "scaled_linear" betas, as latent diffusion was trained with.
+
+    Args:
+        num_train_timesteps: T.
+        beta_start, beta_end: first and last beta; their square roots are linear in t.
+    """
+
+    num_train_timesteps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.0120
+
+    @property
+    def alphas_cumprod(self) -> Tensor:
+        """ᾱ [T] float64."""
+        ends = (self.beta_start**0.5, self.beta_end**0.5, self.num_train_timesteps)
+        return (1 - torch.linspace(*ends, dtype=torch.float64).square()).cumprod(0)
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Pull toward the latent of the initial reconstruction.
+
+    After every prediction of x0: delta = weight·(target - x0)/(c·h·w). The authors' sampler adds half of it
+    to the mean of the next step; the others are given x0 + delta as the prediction.
+
+    Args:
+        target: [B, c, h, w] latent.
+        weight: Λ; larger is more faithful and less realistic.
+
+    Source: DiffJSCC, arXiv 2404.17736, sec. III-E.
+    """
+
+    target: Tensor
+    weight: float
+
+    def delta(self, x0: Tensor) -> Tensor:
+        """What is added to a prediction of x0."""
+        return self.weight * (self.target - x0) / x0[0].numel()
+
+
+def ancestral_times(num_steps: int, num_train_timesteps: int = 1000) -> list[int]:
+    """Times from the noisiest on: ``num_steps`` evenly spaced ones, both ends included.
+
+    Example:
+        >>> ancestral_times(5)
+        [999, 749, 500, 250, 0]
+    """
+    if num_steps == 1:
+        return [num_train_timesteps - 1]
+    spaced = torch.linspace(0, num_train_timesteps - 1, num_steps, dtype=torch.float64)
+    return [int(t) for t in spaced.round().flip(0)]
+
+
+def sample(
+    kind: SamplerKind,
+    predict: Predict,
+    schedule: Schedule,
+    num_steps: int,
+    start: Tensor,
+    noise: Noise,
+    guidance: Guidance | None = None,
+    strength: float = 1.0,
+) -> Tensor:
+    """Latents [B, c, h, w] at time 0.
+
+    Args:
+        kind: "ancestral" (the authors'), "ddim", "dpmsolver++" (second order, multistep) or "unipc".
+        predict: noise predictor.
+        schedule: noise schedule.
+        num_steps: network evaluations at strength 1.
+        start: x_T [B, c, h, w], unit variance, for strength 1; else the latent to start from, which is noised
+            to the level of the first step.
+        noise: standard normal noise of a step, from 0; step -1 noises ``start``.
+        guidance: pull toward a latent.
+        strength: share of the noise levels that is gone through, from the noised ``start`` on.
+
+    Raises:
+        ValueError: unknown kind, no steps, strength not in (0, 1].
+
+    Source: Ho et al., "Denoising Diffusion Probabilistic Models", 2020 (ancestral, fixed small variance);
+        Song et al. 2021 (DDIM); Lu et al. 2022 (DPM-Solver++); Zhao et al. 2023 (UniPC).
+    """
+    check_choice("sampler", kind, ("ancestral", "ddim", "dpmsolver++", "unipc"))
+    check_at_least("steps", num_steps, 1)
+    check_range("strength", strength, 1e-3, 1.0)
+    if kind == "ancestral":
+        return _ancestral(predict, schedule, num_steps, start, noise, guidance, strength)
+    return _by_scheduler(kind, predict, schedule, num_steps, start, noise, guidance, strength)
+
+
+def _from_strength(times: Sequence[int], strength: float) -> list[int]:
+    """The last times that ``strength`` leaves; at least one."""
+    return list(times[len(times) - max(1, round(strength * len(times))) :])
+
+
+def _noised(start: Tensor, alpha: Tensor, noise: Noise, strength: float) -> Tensor:
+    if strength >= 1:
+        return start
+    return alpha.sqrt().to(start.dtype) * start + (1 - alpha).sqrt().to(start.dtype) * noise(-1)
+
+
+def _x0(z: Tensor, eps: Tensor, alpha: Tensor) -> Tensor:
+    return (z - (1 - alpha).sqrt().to(z.dtype) * eps) / alpha.sqrt().to(z.dtype)
+
+
+def _ancestral(
+    predict: Predict,
+    schedule: Schedule,
+    num_steps: int,
+    start: Tensor,
+    noise: Noise,
+    guidance: Guidance | None,
+    strength: float,
+) -> Tensor:
+    all_times = ancestral_times(num_steps, schedule.num_train_timesteps)
+    times = _from_strength(all_times, strength)
+    levels = schedule.alphas_cumprod.to(start.device)
+    z = _noised(start, levels[times[0]], noise, strength)
+    for step, t in enumerate(times):
+        alpha = levels[t]
+        before = levels[times[step + 1]] if step + 1 < len(times) else torch.ones_like(alpha)
+        x0 = _x0(z, predict(z, t), alpha)
+        beta = 1 - alpha / before  # of the spaced process
+        own = (beta * before.sqrt() / (1 - alpha)).to(z.dtype)
+        old = ((1 - before) * (1 - beta).sqrt() / (1 - alpha)).to(z.dtype)
+        z = own * x0 + old * z
+        if guidance is not None:
+            z = z + 0.5 * guidance.delta(x0)
+        if step + 1 < len(times):
+            z = z + (beta * (1 - before) / (1 - alpha)).sqrt().to(z.dtype) * noise(step)
+    return z
+
+
+def _scheduler(kind: SamplerKind, schedule: Schedule) -> Any:
+    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+
+    common = {
+        "num_train_timesteps": schedule.num_train_timesteps,
+        "beta_start": schedule.beta_start,
+        "beta_end": schedule.beta_end,
+        "beta_schedule": "scaled_linear",
+    }
+    if kind == "ddim":
+        return DDIMScheduler(**common, clip_sample=False, set_alpha_to_one=True, timestep_spacing="linspace")
+    extra = {"timestep_spacing": "linspace", "final_sigmas_type": "zero"}
+    if kind == "dpmsolver++":
+        return DPMSolverMultistepScheduler(**common, **extra, algorithm_type="dpmsolver++")
+    return UniPCMultistepScheduler(**common, **extra)
+
+
+def _by_scheduler(
+    kind: SamplerKind,
+    predict: Predict,
+    schedule: Schedule,
+    num_steps: int,
+    start: Tensor,
+    noise: Noise,
+    guidance: Guidance | None,
+    strength: float,
+) -> Tensor:
+    """Deterministic samplers of diffusers; guidance changes the prediction of x0 that they are given."""
+    scheduler = _scheduler(kind, schedule)
+    scheduler.set_timesteps(num_steps)
+    levels = schedule.alphas_cumprod.to(start.device)
+    times = _from_strength([int(t) for t in scheduler.timesteps], strength)
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(num_steps - len(times))
+    z = _noised(start, levels[times[0]], noise, strength)
+    for t in times:
+        eps = predict(z, t)
+        if guidance is not None:
+            alpha = levels[t]
+            x0 = _x0(z, eps, alpha)
+            x0 = x0 + guidance.delta(x0)
+            eps = (z - alpha.sqrt().to(z.dtype) * x0) / (1 - alpha).sqrt().to(z.dtype)
+        z = scheduler.step(eps, t, z, return_dict=False)[0]
+    return z

@@ -1,0 +1,93 @@
+"""Tensors of a PyTorch checkpoint file, memory-mapped, with nothing executed.
+
+A Lightning checkpoint carries other pickled objects beside its state_dict. They are skipped: every class or
+function that is not one of the few that rebuild tensors is replaced by an empty one.
+
+May import: torch, channels.checks.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from channels.checks import complaint
+
+__all__ = ["ModelFormatError", "read_tensors"]
+
+_HARMLESS: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+    ("torch", "Size"): torch.Size,
+}
+
+
+class ModelFormatError(ValueError):
+    """A checkpoint of other people's, or a model folder, that cannot be used."""
+
+
+class _Skipped:
+    """Stands for an object of a class that is not loaded."""
+
+    def __init__(self, *arguments: object, **keywords: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+    def __setitem__(self, key: object, value: object) -> None:
+        pass
+
+    def append(self, value: object) -> None:
+        """Items of a skipped list are skipped."""
+
+    def extend(self, values: object) -> None:
+        """Items of a skipped list are skipped."""
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        """Nothing is imported by name: what is not harmless is an empty class."""
+        return _HARMLESS.get((module, name), type(name.rpartition(".")[2], (_Skipped,), {}))
+
+
+# What torch.load wants of a module in the place of ``pickle``.
+_READER = SimpleNamespace(Unpickler=_Unpickler, UnpicklingError=pickle.UnpicklingError, load=None)
+
+
+def read_tensors(path: Path) -> Mapping[str, Tensor]:
+    """Tensors by name: those of ``state_dict`` if there is one. Memory-mapped: nothing is copied yet.
+
+    Raises:
+        ModelFormatError: no such file, no PyTorch checkpoint, or no tensors in it.
+    """
+    if not path.is_file():
+        raise ModelFormatError(
+            complaint(str(path), "no such file", path.absolute(), "the authors' model.ckpt")
+        )
+    expected = "a PyTorch checkpoint with tensors"
+    try:
+        try:
+            stored: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except (
+            pickle.UnpicklingError
+        ):  # other objects beside the tensors: read it with everything else skipped
+            stored = torch.load(
+                path, map_location="cpu", weights_only=False, mmap=True, pickle_module=_READER
+            )
+    except Exception as problem:  # torch.load raises many types for a broken file
+        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
+        raise ModelFormatError(complaint(str(path), "cannot be read", said, expected)) from None
+    found = stored.get("state_dict", stored) if isinstance(stored, dict) else {}
+    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ModelFormatError(complaint(str(path), "holds no tensors", type(stored).__name__, expected))
+    return tensors

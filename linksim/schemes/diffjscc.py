@@ -1,0 +1,55 @@
+"""DiffJSCC as a scheme: a JSCC codec, and a diffusion receiver behind its decoder.
+
+May import: torch, channels.types, linksim.schemes.{base, jscc}, linksim.jscc.csi_embedding,
+    linksim.diffusion.receiver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from channels.types import Csit, Received
+from linksim.diffusion.receiver import DiffusionReceiver
+from linksim.jscc.csi_embedding import effective_snr_db
+from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction
+from linksim.schemes.jscc import JsccLayout, JsccScheme
+
+__all__ = ["DiffJsccScheme"]
+
+
+class DiffJsccScheme:
+    """JSCC, then diffusion conditioned on the initial reconstruction, its caption and the SNR.
+
+    Nothing but the symbols is sent: condition and caption are made at the receiver. The control module is
+    given the effective SNR of the symbols as the receiver estimates it, so a fade reaches it.
+
+    Args:
+        jscc: transmitter and first receiver.
+        diffusion: second receiver.
+    """
+
+    def __init__(self, jscc: JsccScheme, diffusion: DiffusionReceiver) -> None:
+        self.name = jscc.name
+        self.csit: CsitKind = jscc.csit
+        self._jscc, self._diffusion = jscc, diffusion
+
+    def check(self, height: int, width: int, budget: int) -> None:
+        """See :class:`linksim.schemes.jscc.JsccScheme`; the diffusion takes any size."""
+        self._jscc.check(height, width, budget)
+
+    def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
+        """See :class:`linksim.schemes.base.Scheme`."""
+        return self._jscc.transmit(image, budget, csit)
+
+    def receive(self, received: Received, layout: JsccLayout, seeds: Sequence[int]) -> Reconstruction:
+        """See :class:`linksim.schemes.base.Scheme`; ``stages["jscc"]`` is the initial reconstruction."""
+        first = self._jscc.receive(received, layout, seeds)
+        snr_db = effective_snr_db(received.csi)
+        image = self._diffusion(first.image, snr_db, seeds).to(first.image.device)
+        marks: list[Info] = [
+            {"snr_outside_training": 1} if outside else {}
+            for outside in self._diffusion.outside_training(snr_db)
+        ]
+        return Reconstruction(image, first.states, stages={"jscc": first.image}, info=tuple(marks))
