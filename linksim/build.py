@@ -16,6 +16,7 @@ from torch import nn
 
 from channels.awgn import AwgnChannel
 from channels.base import ChannelOperator, Precision
+from channels.checks import complaint
 from channels.delay_models import TdlModel
 from channels.flat_fading import FlatFadingChannel
 from channels.ofdm import OfdmChannel
@@ -32,6 +33,7 @@ from linksim.metrics.base import CountMetric, ImageMetric, MetricInfo, MetricUna
 from linksim.metrics.distortion import MsSsim, Psnr, Ssim
 from linksim.metrics.errors import Ber, Bler
 from linksim.metrics.perceptual import Lpips
+from linksim.pickle_reader import ModelFormatError
 from linksim.schemes.base import Bound, Scheme
 from linksim.schemes.bound import BoundRate, SourceBound
 from linksim.schemes.separation import Harq, SeparationScheme
@@ -289,6 +291,11 @@ def load_diffjscc(folder: Path) -> tuple[AnalogCodec, DiffusionModel]:
     if (folder / INDEX_FILE).is_file():
         codec = load_codec(str(folder / JSCC_FOLDER / CODEC_FILE))
         return codec, DiffusionModel.load(folder)
+    if not (folder / "config.yaml").is_file():
+        expected = f"config.yaml and model.ckpt of the authors, or {INDEX_FILE} of linksim convert diffjscc"
+        raise ModelFormatError(
+            complaint("checkpoint", "no DiffJSCC model in the folder", folder.absolute(), expected)
+        )
     opened = open_authors_checkpoint(folder)
     return authors_codec(folder, opened.tensors), DiffusionModel.from_authors(opened)
 

@@ -12,7 +12,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -60,7 +60,9 @@ class _Unpickler(pickle.Unpickler):
 
 
 # What torch.load wants of a module in the place of ``pickle``.
-_READER = SimpleNamespace(Unpickler=_Unpickler, UnpicklingError=pickle.UnpicklingError, load=None)
+_READER: Any = ModuleType("linksim_reader")
+_READER.Unpickler, _READER.UnpicklingError = _Unpickler, pickle.UnpicklingError
+_READER.load = lambda file, **keywords: _Unpickler(file, **keywords).load()
 
 
 def read_tensors(path: Path) -> Mapping[str, Tensor]:

@@ -53,12 +53,12 @@ ALLOWED: dict[str, set[str]] = {
     },
     "linksim.link": {"channels.base", "channels.seeding", "channels.types", "channels.units", "channels.checks", "linksim.schemes.base"},
     "linksim.build": {
-        "channels.", "linksim", "linksim.scenario", "linksim.zoo", "linksim.checkpoints", "linksim.images",
+        "channels.", "linksim", "linksim.pickle_reader", "linksim.scenario", "linksim.zoo", "linksim.checkpoints", "linksim.images",
         "linksim.metrics.", "linksim.digital.", "linksim.diffusion.", "linksim.jscc.", "linksim.schemes.",
     },
     "linksim.convert": {
         "channels.checks", "linksim.build", "linksim.checkpoints", "linksim.diffusion.", "linksim.jscc.",
-        "linksim.scenario",
+        "linksim.pickle_reader", "linksim.scenario",
     },
     "linksim.results": {"channels.checks", "linksim.scenario_io"},
     "linksim.statistics": {"linksim.results"},

@@ -224,7 +224,7 @@ def _rename_conv_norm(
         table[f"{norm}.{part}"] = f"{theirs_norm}.{part}"
 
 
-def _authors_names(config: CnnYang2024Config) -> dict[str, str]:
+def authors_names(config: CnnYang2024Config) -> dict[str, str]:
     """Our tensor name to the authors'."""
     table: dict[str, str] = {}
     for i in range(NUM_DOWN + 1):
@@ -303,7 +303,7 @@ def codec_from_authors(config: CnnYang2024Config, tensors: Mapping[str, Tensor],
     """
     codec = CnnYang2024(config)
     own = codec.state_dict()
-    names = _authors_names(config)
+    names = authors_names(config)
     shapes = {k: tuple(v.shape) for k, v in tensors.items() if isinstance(v, Tensor)}
     problems = [names[k] for k, v in own.items() if shapes.get(_PREFIX + names[k]) != tuple(v.shape)]
     known = {_PREFIX + name for name in names.values()}
