@@ -4,8 +4,10 @@
     make demo
     python benchmarks/plot_ber_vs_snr.py --out docs/figures/ber_vs_snr > docs/figures/ber_vs_snr.jsonl
     python benchmarks/readme_results.py --kodak runs/kodak-1-96 --quickstart runs/quickstart
+    python benchmarks/readme_results.py --separation runs/separation-kodak-1-24 runs/separation-kodak-1-96
+    python benchmarks/readme_results.py --staircase runs/separation-staircase --ldpc ldpc.jsonl
 
-Each part of the README between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is replaced; parts whose run
+Each part of the README (and of docs/separation.md, docs/flat-curve.md) between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is replaced; parts whose run
 is not given stay as they are. Prints one JSON line per table.
 """
 
@@ -19,7 +21,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from linksim.figures import LABELS, bound_names, load_rows, plot_metric, save_figure
+from linksim.figures import LABELS, bound_names, load_rows, plot_metric, save_figure, step_names
 from linksim.panels import plot_panel
 from linksim.results import ResultStore, RunFolderError
 
@@ -37,7 +39,8 @@ def table(store: ResultStore, metric: str, channel: str) -> str:
         f"| {LABELS.get(metric, metric)} | " + " | ".join(f"{snr:g} dB" for snr in points) + " |",
         "|---" * (len(points) + 1) + "|",
     ]
-    for scheme in dict.fromkeys(r.scheme for r in rows):
+    steps = step_names(store.header())
+    for scheme in dict.fromkeys(r.scheme for r in rows if r.scheme not in steps):
         own = {r.snr_db: r for r in rows if r.scheme == scheme}
         cells = []
         for snr in points:
@@ -52,7 +55,8 @@ def table(store: ResultStore, metric: str, channel: str) -> str:
 
 def draw(store: ResultStore, metric: str, name: str) -> str:
     """A figure into docs/figures; returns the path as the README writes it."""
-    figure = plot_metric(load_rows(store), metric, bounds=bound_names(store.header()))
+    header = store.header()
+    figure = plot_metric(load_rows(store), metric, bounds=bound_names(header), steps=step_names(header))
     save_figure(figure, FIGURES / f"{name}.png")
     return f"docs/figures/{name}.png"
 
@@ -88,6 +92,52 @@ def kodak(store: ResultStore) -> str:
     )
 
 
+def failed(store: ResultStore, scheme: str) -> str:
+    """A table row: share of the frames of a scheme that showed a grey picture, by SNR."""
+    rows = sorted(
+        (r for r in load_rows(store) if r.metric == "psnr" and r.scheme == scheme), key=lambda r: r.snr_db
+    )
+    shares = [100 * r.num_failures / (r.num_images * r.num_trials) for r in rows]
+    return f"| {scheme}, failed frames | " + " | ".join(f"{share:.1f}%" for share in shares) + " |"
+
+
+def separation(stores: list[ResultStore]) -> str:
+    """The part of the README about BPG + LDPC at two ratios."""
+    parts = []
+    for store in stores:
+        ratio = store.header()["scenario"]["bandwidth"]["data_ratio"]
+        name = f"separation_{ratio.replace('/', '_')}"
+        psnr, lpips = (draw(store, m, f"{name}_{m}") for m in ("psnr", "lpips_squeeze"))
+        parts.append(
+            f"CBR {ratio}:\n\n"
+            f"| ![PSNR versus SNR at CBR {ratio}]({psnr}) | ![LPIPS versus SNR at CBR {ratio}]({lpips}) |\n"
+            f"|---|---|\n\n{table(store, 'psnr', 'awgn')}\n{failed(store, 'BPG + LDPC')}\n\n"
+            f"{table(store, 'lpips_squeeze', 'awgn')}"
+        )
+    return "\n\n".join([*parts, facts(stores[-1])])
+
+
+def staircase(store: ResultStore) -> str:
+    """The figure of docs/flat-curve.md."""
+    path = draw(store, "psnr", "staircase_psnr").removeprefix("docs/")
+    return f"![Steps of fixed MCS, their envelope and the adaptive scheme]({path})"
+
+
+def ldpc(path: Path) -> str:
+    """The table of docs/separation.md from the output of benchmarks/ldpc_decoder.py."""
+    lines = [
+        "| k, n | Eb/N0 | BLER | Sionna, 20 iterations | Mbit/s | Sionna | speed-up |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for text in path.read_text().splitlines():
+        p = json.loads(text)
+        lines.append(
+            f"| {p['k']}, {p['n']} | {p['ebno_db']:g} dB | {p['bler']:.2g} | {p['sionna_bler']:.2g} | "
+            f"{p['mbit_per_s']:.1f} | {p['sionna_mbit_per_s']:.2f} | {p['speedup']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
 def quickstart(store: ResultStore) -> str:
     """The part of the README about the quickstart."""
     figure = draw(store, "psnr", "quickstart_psnr")
@@ -104,10 +154,10 @@ def fill(text: str, name: str, content: str) -> str:
     Raises:
         RunFolderError: no such part.
     """
-    pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(\n<!-- end {name} -->)", re.DOTALL)
+    pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(\n?<!-- end {name} -->)", re.DOTALL)
     if not pattern.search(text):
-        raise RunFolderError(f"README.md: got no part {name}, expected <!-- begin {name} --> and its end.")
-    return pattern.sub(lambda match: match[1] + content + match[2], text)
+        raise RunFolderError(f"document: got no part {name}, expected <!-- begin {name} --> and its end.")
+    return pattern.sub(lambda match: f"{match[1]}{content}\n{match[2].lstrip()}", text)
 
 
 def main() -> int:
@@ -117,21 +167,33 @@ def main() -> int:
     )
     parser.add_argument("--kodak", type=Path, help="run folder of kodak-1-96")
     parser.add_argument("--quickstart", type=Path, help="run folder of quickstart")
+    parser.add_argument(
+        "--separation", type=Path, nargs=2, help="run folders of separation/kodak-1-24 and -96"
+    )
+    parser.add_argument("--staircase", type=Path, help="run folder of separation/staircase")
+    parser.add_argument("--ldpc", type=Path, help="output of benchmarks/ldpc_decoder.py")
     args = parser.parse_args()
-    readme = ROOT / "README.md"
-    text = readme.read_text()
+    readme, docs = ROOT / "README.md", ROOT / "docs"
     try:
-        for name, folder, write in (
-            ("kodak", args.kodak, kodak),
-            ("quickstart", args.quickstart, quickstart),
-        ):
-            if folder is not None:
-                text = fill(text, name, write(ResultStore(folder)))
+        if args.kodak:
+            update(readme, "kodak", kodak(ResultStore(args.kodak)))
+        if args.quickstart:
+            update(readme, "quickstart", quickstart(ResultStore(args.quickstart)))
+        if args.separation:
+            update(readme, "separation", separation([ResultStore(f) for f in args.separation]))
+        if args.staircase:
+            update(docs / "flat-curve.md", "staircase", staircase(ResultStore(args.staircase)))
+        if args.ldpc:
+            update(docs / "separation.md", "ldpc", ldpc(args.ldpc))
     except RunFolderError as problem:
         print(problem, file=sys.stderr)
         return 2
-    readme.write_text(text)
     return 0
+
+
+def update(path: Path, name: str, content: str) -> None:
+    """Replace a marked part of a file."""
+    path.write_text(fill(path.read_text(), name, content))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from channels.base import ChannelOperator
 from channels.equalization import equalize
 from channels.seeding import item_seed
 from channels.types import Draw
-from channels.units import linear_to_db
+from channels.units import snr_db_to_no
 from linksim import __version__
 from linksim.build import build_channel, calibration_key, make_search
 from linksim.digital.link_adaptation import Calibration, ChannelCalibration, McsCurve, QualityCurve
@@ -48,6 +48,7 @@ BITS_PER_PIXEL = (
     *map(float, np.geomspace(0.01, 3.0, 25).round(5)),
 )
 _CHUNK = 16
+_CAPACITY_USES, _GAP = 256, 5  # a code of this length is a decibel or so from capacity
 DECODER = f"layered, {DEFAULT_ITERATIONS} iterations"
 Report = Callable[[str], None]
 
@@ -64,6 +65,20 @@ class _Frames:
         if chunk not in self._draws:
             self._draws[chunk] = self.channel.draw(self.num_uses, self.seeds[chunk : chunk + _CHUNK])
         return self._draws[chunk]
+
+    def capacity(self, grid: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Bits per use that the fade of every frame carries at every SNR of a grid, [frames, grid]: where to
+        look for thresholds first.
+        """
+        rows = []
+        snr = torch.from_numpy(grid)[None, :, None]
+        step = max(1, self.num_uses // _CAPACITY_USES)
+        for chunk in range(0, len(self.seeds), _CHUNK):
+            h = self.channel.gain(self._draw(chunk))[:, ::step]
+            power = (h.real.square() + h.imag.square()).double()[:, None]
+            no = self.channel.noise_variance(snr_db_to_no(snr))
+            rows.append(torch.log2(1 + power / no).mean(-1).numpy())
+        return np.concatenate(rows)
 
     def succeed(self, block: TransportBlock, qam: Qam, snr_db: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whether each frame is decoded at its own SNR [frames]; nan leaves a frame out (True)."""
@@ -113,8 +128,8 @@ def measure_channel(
     """Lowest SNR on a grid of 0.25 dB at which each of ``num_frames`` frames decodes, for every MCS.
 
     Fade and noise of a frame are the same at every SNR and for every MCS (scaled), so a frame decodes from
-    its threshold upwards; the search starts where the last MCS ended or capacity allows. The block error
-    rate at an SNR is the share of frames with a higher threshold.
+    its threshold upwards; the search starts a little above the capacity of its fade. The block error rate at
+    an SNR is the share of frames with a higher threshold.
 
     Args:
         channel: operator.
@@ -128,14 +143,11 @@ def measure_channel(
     """
     frames = _Frames(channel, num_uses, num_frames, seed)
     grid = np.array(SNR_GRID_DB)
-    level = np.full(num_frames, int(np.argmin(np.abs(grid))))
+    capacity = frames.capacity(grid)
     curves = []
     for mcs in sorted(table, key=lambda m: m.efficiency):
         block, qam = TransportBlock(num_uses, mcs.bits_per_symbol, mcs.rate), Qam(mcs.bits_per_symbol)
-        needed = int(
-            np.searchsorted(grid, linear_to_db(2**mcs.efficiency - 1))
-        )  # by capacity, without fading
-        guess = np.maximum(level, needed) + 1
+        guess = (capacity < mcs.efficiency).sum(axis=1) + _GAP
         level = _thresholds(partial(frames.succeed, block, qam), guess, grid)
         curves.append(_curve(mcs, level, grid))
         median = grid[min(int(np.median(level)), len(grid) - 1)]

@@ -15,13 +15,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 if TYPE_CHECKING:
     import torch
 
     from linksim.runner import Plan
-    from linksim.scenario import Scenario, TrainScenario
+    from linksim.scenario import ControlTrainScenario, Scenario
+    from linksim.scenario_io import Training
 
 __all__ = ["entry_point", "main"]
 
@@ -223,7 +224,7 @@ class _Progress:
 # -------------------------------------------------------------------------------------------- commands
 
 
-def _load(args: argparse.Namespace) -> Scenario | TrainScenario:
+def _load(args: argparse.Namespace) -> Scenario | Training:
     from linksim.scenario_io import load_any, parse_overrides
 
     return load_any(args.scenario, parse_overrides(args.overrides))
@@ -260,21 +261,20 @@ def _check(args: argparse.Namespace) -> int:
 
     from linksim.build import build_images
     from linksim.runner import make_plan, preflight
-    from linksim.scenario import Scenario
+    from linksim.scenario import Scenario, TrainScenario
     from linksim.scenario_io import scenario_hash
 
     scenario = _load(args)
     valid = f"{scenario.name}: valid, hash {scenario_hash(scenario)}"
     if not isinstance(scenario, Scenario):
-        from linksim.train import check_recipe
+        recipe: Any = scenario.train if isinstance(scenario, TrainScenario) else scenario.train_control
+        if isinstance(scenario, TrainScenario):
+            from linksim.train import check_recipe
 
-        check_recipe(scenario)
+            check_recipe(scenario)
         images = build_images(scenario.images)
         print(valid)
-        print(
-            f"training: {len(images)} images, {scenario.train.steps} steps of "
-            f"{scenario.train.batch_size} crops"
-        )
+        print(f"training: {len(images)} images, {recipe.steps} steps of {recipe.batch_size} crops")
         return 0
     plan = make_plan(scenario)
     preflight(plan, torch.device("cpu"))
@@ -407,6 +407,7 @@ def _train(args: argparse.Namespace) -> int:
     import torch
 
     from linksim.checkpoints import read_checkpoint, save_checkpoint
+    from linksim.scenario import TrainScenario
     from linksim.scenario_io import load_train_scenario, parse_overrides
     from linksim.train import train
 
@@ -414,6 +415,8 @@ def _train(args: argparse.Namespace) -> int:
     folder = args.out or Path("runs") / scenario.name
     if args.export:
         _writable(args.export, "--export")
+    if not isinstance(scenario, TrainScenario):
+        return _train_control(scenario, folder, args)
     summary = train(
         scenario, folder, _device(args.device), lambda line: print(line, file=sys.stderr, flush=True)
     )
@@ -426,6 +429,23 @@ def _train(args: argparse.Namespace) -> int:
         stored = read_checkpoint(summary.checkpoint)
         save_checkpoint(args.export, stored.codec, stored.tensors, stored.recipe, torch.float16)
         print(f"half precision: {args.export}")
+    return 0
+
+
+def _train_control(scenario: ControlTrainScenario, folder: Path, args: argparse.Namespace) -> int:
+    from linksim.scenario_io import ScenarioError
+    from linksim.train_control import train_control
+
+    if args.export:
+        raise ScenarioError("--export: got it for a control module, expected it for a codec.")
+    summary = train_control(
+        scenario, folder, _device(args.device), lambda line: print(line, file=sys.stderr, flush=True)
+    )
+    print(
+        f"{summary.steps} steps in {summary.seconds / 60:.1f} min, loss {summary.losses[0]:.4f} to "
+        f"{summary.losses[1]:.4f}, validation {summary.validation_loss}"
+    )
+    print(f"model: {summary.folder}")
     return 0
 
 

@@ -22,7 +22,7 @@ from linksim.jscc.cnn_yang2024 import CnnYang2024Config
 from linksim.pickle_reader import ModelFormatError
 from linksim.scenario import CnnYang2024Spec
 
-__all__ = ["convert_diffjscc"]
+__all__ = ["convert_diffjscc", "save_codec"]
 
 Report = Callable[[str], None]
 
@@ -72,15 +72,7 @@ def convert_diffjscc(
             (part if dtype is None else part.to(dtype)).save_pretrained(partial / name)
     codec = authors_codec(folder, opened.tensors)
     report(f"{JSCC_FOLDER}: {sum(p.numel() for p in codec.parameters()):,} parameters")
-    (partial / JSCC_FOLDER).mkdir()
-    recipe: dict[str, object] = {"converted_from": source}
-    save_checkpoint(
-        partial / JSCC_FOLDER / CODEC_FILE,
-        _codec_spec(codec.config),
-        codec.state_dict(),
-        recipe,
-        torch.float32,
-    )
+    save_codec(codec, partial, {"converted_from": source})
     DiffusionModel.from_authors(opened).save_index(partial)
     if tokenizer is not None:
         _save_tokenizer(tokenizer, partial / TOKENIZER_FOLDER)
@@ -88,6 +80,13 @@ def convert_diffjscc(
     if target.exists():
         target.rmdir()
     partial.replace(target)
+
+
+def save_codec(codec: Any, folder: Path, recipe: dict[str, object]) -> None:
+    """Write the JSCC codec of a DiffJSCC folder."""
+    (folder / JSCC_FOLDER).mkdir(exist_ok=True)
+    path = folder / JSCC_FOLDER / CODEC_FILE
+    save_checkpoint(path, _codec_spec(codec.config), codec.state_dict(), recipe, torch.float32)
 
 
 def _codec_spec(config: CnnYang2024Config) -> CnnYang2024Spec:

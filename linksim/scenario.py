@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-__all__ = ["CHANNEL_KINDS", "SCHEME_KINDS", "Scenario", "TrainScenario"]
+__all__ = ["CHANNEL_KINDS", "SCHEME_KINDS", "ControlTrainScenario", "Scenario", "TrainScenario"]
 
 
 class Spec(BaseModel):
@@ -710,10 +710,79 @@ class TrainSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def _one_channel(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "channel" in data and "channels" not in data:
-            data = {**data, "channels": [{"channel": data["channel"]}]}
-            del data["channel"]
-        return data
+        return _channel_as_mixture(data)
+
+
+class ControlStartSpec(Spec):
+    """Start of the training of a control module: a DiffJSCC model, or Stable Diffusion and a codec."""
+
+    model: Annotated[str, Strict()] | None = Field(
+        None, description="DiffJSCC folder or owner/name: its control module is trained further"
+    )
+    stable_diffusion: Annotated[str, Strict()] | None = Field(
+        None,
+        description="folder or owner/name of Stable Diffusion 2.x: a new control module, a copy of its UNet",
+    )
+    codec: Annotated[str, Strict()] | None = Field(
+        None, description="JSCC checkpoint, with stable_diffusion (or in the place of the model's own)"
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> ControlStartSpec:
+        if (self.model is None) == (self.stable_diffusion is None):
+            raise ValueError("got both or none of model and stable_diffusion, expected one of them.")
+        if self.stable_diffusion is not None and self.codec is None:
+            raise ValueError("codec: missing, expected a JSCC checkpoint beside stable_diffusion.")
+        return self
+
+
+class ControlTrainSpec(Spec):
+    """How the control module of DiffJSCC is trained; UNet, autoencoder, text tower and codec are frozen."""
+
+    start: ControlStartSpec
+    channels: Annotated[tuple[TrainChannelSpec, ...], Field(min_length=1)]
+    snr_db: SnrRangeSpec
+    csit: CsitName = "average_snr"
+    crop: Annotated[Int, Field(ge=64, multiple_of=64)] = 512
+    batch_size: PositiveInt = Field(8, description="pictures per step, over all processes")
+    steps: PositiveInt = 25_000
+    time_budget_s: Seconds | None = None
+    learning_rate: Positive = 1e-4
+    weight_decay: Annotated[Real, Field(ge=0)] = 0.01
+    warmup_steps: NaturalInt = 0
+    clip_norm: Positive = 1.0
+    ema_decay: Annotated[Real, Field(ge=0, lt=1)] = 0.999
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    gradient_checkpointing: Bool = False
+    validation_images: NaturalInt = 8
+    validation_snr_db: tuple[SnrDb, ...] = (1.0, 10.0)
+    validation_every_steps: PositiveInt = 500
+    sample_steps: PositiveInt = Field(10, description="of the sample grids in the TensorBoard log")
+    checkpoint_every_s: Seconds = 300.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_channel(cls, data: Any) -> Any:
+        return _channel_as_mixture(data)
+
+
+def _channel_as_mixture(data: Any) -> Any:
+    """``channel: X`` means ``channels: [{channel: X}]``."""
+    if isinstance(data, dict) and "channel" in data and "channels" not in data:
+        data = {**data, "channels": [{"channel": data["channel"]}]}
+        del data["channel"]
+    return data
+
+
+class ControlTrainScenario(Spec):
+    """A training of the control module: pictures in, a DiffJSCC folder out."""
+
+    schema_version: Literal[1] = 1
+    name: Name
+    question: str = ""
+    seed: NaturalInt = 0
+    images: ImagesSpec
+    train_control: ControlTrainSpec
 
 
 class TrainScenario(Spec):

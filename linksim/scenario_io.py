@@ -19,7 +19,7 @@ from typing import Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from linksim.scenario import Scenario, TrainScenario
+from linksim.scenario import ControlTrainScenario, Scenario, TrainScenario
 
 __all__ = [
     "ScenarioError",
@@ -404,8 +404,12 @@ def _load_mapping(name: str, overrides: Sequence[tuple[str, Any]]) -> tuple[dict
     return data, path
 
 
-def load_any(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario | TrainScenario:
-    """Read a scenario of either kind: a file with the key ``train`` is a training.
+Training = TrainScenario | ControlTrainScenario
+_TRAININGS: dict[str, type[BaseModel]] = {"train": TrainScenario, "train_control": ControlTrainScenario}
+
+
+def load_any(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario | Training:
+    """Read a scenario of either kind: a file with the key ``train`` or ``train_control`` is a training.
 
     Args:
         name: file, or name of a scenario that comes with linksim.
@@ -415,14 +419,17 @@ def load_any(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario |
         ScenarioError: every problem of the file, a line each.
     """
     data, path = _load_mapping(name, overrides)
-    if "train" in data and not isinstance(data["train"], dict):
-        expected = "a block of keys and values, in a file that describes a training"
-        raise ScenarioError(f"{path}: train: not a block, got {data['train']!r}, expected {expected}.")
-    model: type[BaseModel] = TrainScenario if "train" in data else Scenario
+    model: type[BaseModel] = Scenario
+    for key, training in _TRAININGS.items():
+        if key in data:
+            model = training
+            if not isinstance(data[key], dict):
+                expected = "a block of keys and values, in a file that describes a training"
+                raise ScenarioError(f"{path}: {key}: not a block, got {data[key]!r}, expected {expected}.")
     scenario = _validate(model, data, str(path))
     if isinstance(scenario, Scenario):
         list(variants(scenario, where=str(path)))
-    assert isinstance(scenario, Scenario | TrainScenario)
+    assert isinstance(scenario, Scenario | Training)
     return scenario
 
 
@@ -440,21 +447,21 @@ def load_scenario(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scena
     return scenario
 
 
-def load_train_scenario(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> TrainScenario:
+def load_train_scenario(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Training:
     """Read a training scenario; arguments as of :func:`load_any`.
 
     Raises:
         ScenarioError: every problem of the file, or an evaluation.
     """
     scenario = load_any(name, overrides)
-    if not isinstance(scenario, TrainScenario):
+    if not isinstance(scenario, Training):
         raise ScenarioError(
             f"{name}: train: missing, got an evaluation, expected a training. Run it with linksim simulate."
         )
     return scenario
 
 
-def scenario_hash(scenario: Scenario | TrainScenario) -> str:
+def scenario_hash(scenario: Scenario | Training) -> str:
     """SHA-256 over everything that can change a record, 16 hex digits: not ``question``, ``panel``,
     ``statistics`` and ``batch_size``.
     """
@@ -520,20 +527,26 @@ def json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "linksim scenario",
         "description": "Add 'extends: FILE' to start from another file.",
-        "anyOf": [{"$ref": "#/$defs/Scenario"}, {"$ref": "#/$defs/TrainScenario"}],
+        "anyOf": [
+            {"$ref": "#/$defs/Scenario"},
+            {"$ref": "#/$defs/TrainScenario"},
+            {"$ref": "#/$defs/ControlTrainScenario"},
+        ],
         "$defs": _definitions(),
     }
 
 
 def _definitions() -> dict[str, Any]:
     merged: dict[str, Any] = {}
-    for model in (Scenario, TrainScenario):
+    for model in (Scenario, TrainScenario, ControlTrainScenario):
         schema = model.model_json_schema(ref_template="#/$defs/{model}")
         merged.update(schema.pop("$defs", {}))
         merged[model.__name__] = schema
     merged["SweepSpec"]["patternProperties"] = {r"\.": {"type": "array", "minItems": 1}}
     merged["TrainSpec"]["properties"]["channel"] = merged["TrainChannelSpec"]["properties"]["channel"]
     merged["TrainSpec"]["required"].remove("channels")
+    merged["ControlTrainSpec"]["properties"]["channel"] = merged["TrainChannelSpec"]["properties"]["channel"]
+    merged["ControlTrainSpec"]["required"].remove("channels")
     merged["BandwidthSpec"]["properties"]["data_ratio"] = {
         "type": ["string", "integer"],
         "pattern": r"^\s*\d+\s*/\s*\d+\s*$",

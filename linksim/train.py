@@ -8,7 +8,6 @@ May import: torch, accelerate, linksim.{build, link, scenario, images, checkpoin
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -31,19 +29,30 @@ from linksim.checkpoints import CheckpointError, save_checkpoint
 from linksim.images import ImageError
 from linksim.jscc.block_klt import fit_block_klt
 from linksim.jscc.lean import LeanCodec
-from linksim.link import RunError, run_link
+from linksim.link import run_link
 from linksim.metrics.distortion import MsSsim, ms_ssim, psnr
 from linksim.metrics.perceptual import Lpips
 from linksim.optim import Muon, split_parameters
+from linksim.photographs import Photographs
 from linksim.scenario import LossSpec, OptimizerSpec, TrainScenario
 from linksim.scenario_io import ScenarioError, scenario_hash
 from linksim.schemes.jscc import JsccScheme
+from linksim.train_folder import (
+    STATE_FILE,
+    TrainingDiverged,
+    broken_state,
+    prepare_folder,
+    read_state,
+    write_header,
+    write_state,
+)
 
 __all__ = ["TrainSummary", "TrainingDiverged", "check_recipe", "train"]
 
 log = logging.getLogger("linksim.train")
 _MSE_FLOOR = 1e-5  # 50 dB: a flat crop must not outweigh all pictures
-STATE_FILE, MODEL_FILE, RUN_FILE = "state.pt", "model.safetensors", "train.json"
+MODEL_FILE = "model.safetensors"
+_RATE = "train.optimizer.learning_rate"
 
 
 @dataclass(frozen=True)
@@ -61,70 +70,6 @@ class TrainSummary:
     steps: int
     seconds: float
     validation_psnr_db: dict[str, float]
-
-
-class TrainingDiverged(RunError):
-    """Weights or symbols that are not finite any more; the last state on disk is good."""
-
-    def __init__(self, step: int, what: str) -> None:
-        super().__init__(f"training step {step}: diverged, {what}. Lower train.optimizer.learning_rate.")
-
-
-class Photographs:
-    """All training pictures in memory as uint8, split into training and validation."""
-
-    def __init__(self, scenario: TrainScenario) -> None:
-        crop = scenario.train.crop
-        images = build_images(scenario.images)
-        pictures = []
-        for name in images.names:
-            picture = images[name]
-            if min(picture.shape[1:]) >= crop:
-                pictures.append(picture)
-        held_out = scenario.train.validation_images
-        if len(pictures) <= held_out:
-            raise ImageError(
-                complaint(
-                    "images",
-                    "too few pictures as large as train.crop",
-                    f"{len(pictures)} of {len(images)} of at least {crop} x {crop} pixels",
-                    f"more than train.validation_images = {held_out}",
-                )
-            )
-        order = np.random.default_rng(scenario.seed).permutation(len(pictures))
-        self.validation = [pictures[i] for i in order[:held_out]]
-        self.training = [pictures[i] for i in order[held_out:]]
-        self.crop = crop
-        self.scale_low = scenario.train.scale_low
-
-    def batch(self, rng: np.random.Generator, size: int) -> Tensor:
-        """[size, 3, crop, crop] float in [0, 1]: random pictures, crops, scales and mirror images."""
-        crops = []
-        for index in rng.integers(0, len(self.training), size):
-            crop = self._crop(rng, self.training[index])
-            crops.append(crop.flip(2) if rng.random() < 0.5 else crop)
-        return torch.stack(crops)
-
-    def _crop(self, rng: np.random.Generator, picture: Tensor) -> Tensor:
-        side = self.crop
-        if self.scale_low < 1 and rng.random() < 0.5:
-            side = min(round(self.crop / rng.uniform(self.scale_low, 1.0)), *picture.shape[1:])
-        top = int(rng.integers(0, picture.shape[1] - side + 1))
-        left = int(rng.integers(0, picture.shape[2] - side + 1))
-        crop = picture[:, top : top + side, left : left + side].float() / 255
-        if side == self.crop:
-            return crop
-        size = (self.crop, self.crop)
-        shrunk = F.interpolate(crop[None], size, mode="bicubic", antialias=True, align_corners=False)
-        return shrunk[0].clamp(0, 1)
-
-    def validation_batches(self, size: int) -> list[Tensor]:
-        """Centre crops of the held-out pictures, [<= size, 3, crop, crop] float each."""
-        crops = []
-        for picture in self.validation:
-            top, left = ((side - self.crop) // 2 for side in picture.shape[1:])
-            crops.append(picture[:, top : top + self.crop, left : left + self.crop])
-        return [torch.stack(crops[i : i + size]).float() / 255 for i in range(0, len(crops), size)]
 
 
 class _Losses:
@@ -199,7 +144,13 @@ class Trainer:
         mixed = "bf16" if self.spec.precision == "bfloat16" else "no"
         self.accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
         self.device = self.accelerator.device
-        self.photographs = Photographs(scenario)
+        self.photographs = Photographs(
+            build_images(scenario.images),
+            seed=scenario.seed,
+            crop=self.spec.crop,
+            held_out=self.spec.validation_images,
+            scale_low=self.spec.scale_low,
+        )
         codec = self._start()
         self.module = _LinkModule(codec).to(self.device).to(memory_format=torch.channels_last)
         self.codec = codec
@@ -263,10 +214,10 @@ class Trainer:
         try:
             x_hat = self.link(image, snr_db.to(self.device), seeds, channel, scheme)
         except ValueError as problem:  # the channel refuses symbols that are not finite
-            raise TrainingDiverged(self.step, str(problem)) from None
+            raise TrainingDiverged(self.step, str(problem), _RATE) from None
         loss = self.losses(x_hat.float(), image)
         if not bool(torch.isfinite(loss)):
-            raise TrainingDiverged(self.step, f"the loss is {float(loss)}")
+            raise TrainingDiverged(self.step, f"the loss is {float(loss)}", _RATE)
         world.backward(loss)
         world.clip_grad_norm_(self.module.parameters(), spec.optimizer.clip_norm)
         self.clean = False  # between here and the average a state on disk would be half a step
@@ -316,16 +267,13 @@ class Trainer:
     def save_state(self) -> None:
         """Write everything that a resumed training needs, in one step."""
         state = {
-            "scenario_hash": scenario_hash(self.scenario),
             "step": self.step,
             "seconds": self.seconds,
             "model": self.codec.state_dict(),
             "ema": self.ema,
             "optimizers": [o.state_dict() for o in self.optimizers],
         }
-        partial = self.out / (STATE_FILE + ".partial")
-        torch.save(state, partial)
-        partial.replace(self.out / STATE_FILE)
+        write_state(self.scenario, self.out, state)
 
     def load_state(self) -> None:
         """Continue where a former sitting stopped.
@@ -333,28 +281,17 @@ class Trainer:
         Raises:
             ScenarioError: the folder belongs to another training, or its state is broken.
         """
-        path = self.out / STATE_FILE
-        if not path.is_file():
+        state = read_state(self.scenario, self.out, self.device)
+        if state is None:
             return
-        expected = scenario_hash(self.scenario)
         try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
-            got = state["scenario_hash"]
-            if got == expected:
-                self.codec.load_state_dict(state["model"])
-                self.ema = state["ema"]
-                for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-                    optimizer.load_state_dict(saved)
-                self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        except Exception as problem:  # torch.load raises many types for a broken file
-            cure = "Remove the file to start again."
-            reason = f"{type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else ''}"
-            raise ScenarioError(
-                complaint(str(path), "cannot be read", reason, "a training state", cure)
-            ) from None
-        if got != expected:
-            cure = "Use another --out, or the scenario that made the folder."
-            raise ScenarioError(complaint(str(self.out), "folder of another training", got, expected, cure))
+            self.codec.load_state_dict(state["model"])
+            self.ema = state["ema"]
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
+            self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        except (KeyError, ValueError, RuntimeError, TypeError) as problem:
+            raise broken_state(self.out, problem) from None
         log.info("resumed at step %d after %.0f s", self.step, self.seconds)
 
     def save_model(self, validation: dict[str, float], dtype: torch.dtype = torch.float32) -> Path:
@@ -398,42 +335,6 @@ def check_recipe(scenario: TrainScenario) -> None:
     _Losses(spec.loss, spec.crop, torch.device("cpu"))
 
 
-def _prepare(scenario: TrainScenario, out: Path) -> None:
-    """Make the folder, or refuse one that belongs to another training before anything is loaded."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise ScenarioError(
-            complaint(str(out), "cannot be made", problem, "a folder", "Use another --out.")
-        ) from None
-    header = out / RUN_FILE
-    expected = scenario_hash(scenario)
-    if header.is_file():
-        try:
-            got = json.loads(header.read_bytes())["scenario_hash"]
-        except (ValueError, KeyError, TypeError) as problem:
-            raise ScenarioError(
-                complaint(str(header), "cannot be read", problem, "a training header")
-            ) from None
-        if got != expected:
-            cure = "Use another --out, or the scenario that made the folder."
-            raise ScenarioError(complaint(str(out), "folder of another training", got, expected, cure))
-        return
-    if any(out.iterdir()):
-        cure = "Use another --out."
-        raise ScenarioError(
-            complaint(str(out), "not empty and no training", "other files", "an empty folder", cure)
-        )
-
-
-def _write_header(scenario: TrainScenario, out: Path) -> None:
-    header, expected = out / RUN_FILE, scenario_hash(scenario)
-    if header.is_file():
-        return
-    text = json.dumps({"scenario_hash": expected, "scenario": scenario.model_dump(mode="json")}, indent=1)
-    header.write_text(text + "\n")
-
-
 def train(
     scenario: TrainScenario,
     out: Path,
@@ -453,13 +354,13 @@ def train(
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    _prepare(scenario, out)
+    prepare_folder(scenario, out)
     if not (out / STATE_FILE).is_file():
         check_recipe(scenario)
     torch.set_flush_denormal(True)  # Muon's Gram matrices are full of denormals: 3.3 times slower on a CPU
     trainer = Trainer(scenario, out, device)
     trainer.load_state()
-    _write_header(scenario, out)  # the first moment at which the folder is known to belong to a good recipe
+    write_header(scenario, out)  # the first moment at which the folder is known to belong to a good recipe
     writer = SummaryWriter(str(out / "tensorboard"), purge_step=trainer.step)
     started, before, saved = time.monotonic(), trainer.seconds, time.monotonic()
     recent: list[float] = []

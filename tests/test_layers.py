@@ -67,7 +67,16 @@ ALLOWED: dict[str, set[str]] = {
         "linksim.link", "linksim.results", "linksim.scenario", "linksim.scenario_io", "linksim.schemes.base",
         "linksim.statistics",
     },
+    "linksim.photographs": {"channels.checks", "linksim.images"},
+    "linksim.train_folder": {"channels.checks", "linksim.link", "linksim.scenario_io"},
+    "linksim.train_control": {
+        "channels.base", "channels.checks", "channels.seeding", "linksim.build", "linksim.checkpoints",
+        "linksim.convert", "linksim.diffusion.", "linksim.jscc.", "linksim.link", "linksim.photographs",
+        "linksim.scenario",
+        "linksim.scenario_io", "linksim.schemes.jscc", "linksim.train_folder",
+    },
     "linksim.train": {
+        "linksim.photographs", "linksim.train_folder",
         "channels.base", "channels.checks", "channels.seeding", "linksim.build", "linksim.checkpoints",
         "linksim.images", "linksim.jscc.", "linksim.link", "linksim.metrics.", "linksim.optim", "linksim.scenario",
         "linksim.scenario_io", "linksim.schemes.jscc",
@@ -88,7 +97,7 @@ ALLOWED: dict[str, set[str]] = {
 OWNERS = {
     "torch.randn": {"channels.seeding"},
     "torch.rand": {"channels.flat_fading", "channels.seeding"},
-    "torch.manual_seed": {"linksim.train"},
+    "torch.manual_seed": {"linksim.train", "linksim.train_control"},
     "torch.fft": set(),
     "sys.exit": set(),
     "SystemExit": {"linksim.cli"},

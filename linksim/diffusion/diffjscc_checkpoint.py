@@ -1,7 +1,7 @@
 """The authors' DiffJSCC checkpoints as stock diffusers and transformers models, strictly.
 
 May import: torch, diffusers, transformers, channels.checks, linksim.pickle_reader,
-linksim.diffusion.{authors_config, ldm_names}.
+linksim.diffusion.{authors_config, hint, ldm_names}.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from channels.checks import complaint
 from linksim.diffusion.authors_config import AuthorsConfig, read_authors_config
+from linksim.diffusion.hint import hint_tensors
 from linksim.diffusion.ldm_names import control_names, text_names, unet_names, vae_names
 from linksim.pickle_reader import ModelFormatError, read_tensors
 
@@ -62,24 +63,16 @@ class AuthorsCheckpoint:
     def control(self) -> ControlNetModel:
         """The control module, its class embedding being that of the SNR.
 
-        The authors convolve [z, hint] together: the first input channels are ``conv_in``. The rest is the
-        hint's own, linear; diffusers has SiLU between two convolutions there. With the hint h and -h side by
-        side it is exactly linear: SiLU(h) - SiLU(-h) = h.
+        The authors convolve [z, hint] together: the first input channels are ``conv_in``, the others the
+        hint's own convolution (:mod:`linksim.diffusion.hint`).
         """
         first = self.tensors[f"{_CONTROL}input_blocks.0.0.weight"]
         latent = int(self.config.control_config["in_channels"])
-        own, hint = first[:, :latent], first[:, latent:]
-        eye = torch.eye(hint.shape[1], dtype=hint.dtype)
-        pair = torch.zeros(2 * hint.shape[1], hint.shape[1], 3, 3, dtype=hint.dtype)
-        pair[:, :, 1, 1] = torch.cat([eye, -eye])
         tensors = {ours: self.tensors[_CONTROL + t] for t, ours in control_names(self.config.unet).items()}
         tensors |= {
-            "conv_in.weight": own,
+            "conv_in.weight": first[:, :latent],
             "conv_in.bias": self.tensors[f"{_CONTROL}input_blocks.0.0.bias"],
-            "controlnet_cond_embedding.conv_in.weight": pair,
-            "controlnet_cond_embedding.conv_in.bias": torch.zeros(len(pair), dtype=hint.dtype),
-            "controlnet_cond_embedding.conv_out.weight": torch.cat([hint, -hint], dim=1),
-            "controlnet_cond_embedding.conv_out.bias": torch.zeros(len(hint), dtype=hint.dtype),
+            **hint_tensors(first[:, latent:]),
         }
         return self._filled(ControlNetModel, self.config.control_config, tensors)
 

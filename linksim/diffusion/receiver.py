@@ -95,6 +95,11 @@ class DiffusionReceiver:
         self._text = TextFeatures.beside(model.text_encoder, model.folder)
         self._warned = False
 
+    def compile(self) -> None:
+        """Compile denoiser and control with torch.compile; the first pictures of a size then take minutes."""
+        self.model.unet.compile(dynamic=False)
+        self.model.control.compile(dynamic=False)
+
     def outside_training(self, snr_db: Tensor) -> list[bool]:
         """Whether each SNR [B] lies outside of the range that the model was trained for; warned of once."""
         low, high = self.model.snr_db
@@ -126,7 +131,7 @@ class DiffusionReceiver:
         height, width = initial.shape[2:]
         padded = self._pad(initial)
         condition = self.encode(self.model.condition_vae, padded)
-        text = self._text(captions).to(self.dtype)
+        text = self.text(captions)
         latent = self._sample(padded, condition, text, snr_db.to(self.device), seeds)
         shown = fix_color(self.decode(latent), padded, self.options.color_fix)
         return shown[:, :, :height, :width].clamp(0, 1)
@@ -148,6 +153,10 @@ class DiffusionReceiver:
         """Images float32, about [0, 1], of latents."""
         scaled = (latent / self.model.vae.config.scaling_factor).to(self.dtype)
         return (self.model.vae.decode(scaled).sample.float() + 1) / 2
+
+    def text(self, captions: Sequence[str]) -> Tensor:
+        """Embeddings [B, L, d] of captions."""
+        return self._text(captions).to(self.dtype)
 
     def predict(self, z: Tensor, t: int, text: Tensor, condition: Tensor, label: Tensor) -> Tensor:
         """Eps [B, c, h, w] float32 of the denoiser with its control."""

@@ -32,10 +32,17 @@ LdpcDecoder = Literal["auto", "layered", "sionna"]
 DEFAULT_ITERATIONS = 50
 
 
-@lru_cache(maxsize=32)
-def gold_sequence(length: int) -> Bits:
-    """Scrambling sequence of TS 38.211 sec. 5.2.1 for n_RNTI = n_ID = 1, [length] uint8."""
+@lru_cache(maxsize=8)
+def _gold_sequence(length: int) -> Bits:
     return np.asarray(generate_prng_seq(length, (1 << 15) + 1)).astype(np.uint8)
+
+
+def gold_sequence(length: int) -> Bits:
+    """Scrambling sequence of TS 38.211 sec. 5.2.1 for n_RNTI = n_ID = 1, [length] uint8.
+
+    A shorter one is the beginning of a longer one; they are made for powers of two and kept.
+    """
+    return _gold_sequence(1 << max(10, (length - 1).bit_length()))[:length]
 
 
 # Table 5.1.3.2-1 of TS 38.214: transport block sizes up to 3824 bits.

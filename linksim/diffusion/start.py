@@ -1,0 +1,82 @@
+"""A new control module from Stable Diffusion: a copy of its UNet's encoder that says nothing at first.
+
+May import: torch, diffusers, transformers, channels.checks, linksim.pickle_reader (its error),
+linksim.diffusion.{hint, model, sampler}.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from transformers import CLIPTextModel
+
+from channels.checks import complaint
+from linksim.diffusion.hint import hint_tensors
+from linksim.diffusion.model import DiffusionModel
+from linksim.diffusion.sampler import Schedule
+from linksim.pickle_reader import ModelFormatError
+
+__all__ = ["from_stable_diffusion", "new_control"]
+
+SNR_SCALE, MIN_SNR = 100.0, 0.0  # class label = 100·snr_db, the authors' scale
+
+
+def new_control(unet: UNet2DConditionModel, hint_channels: int = 4) -> ControlNetModel:
+    """A control module with the encoder of a UNet; hint and residuals start at zero, the SNR is new to it."""
+    c = unet.config
+    control = ControlNetModel(
+        in_channels=c.in_channels,
+        conditioning_channels=hint_channels,
+        conditioning_embedding_out_channels=(2 * hint_channels,),
+        class_embed_type="timestep",
+        block_out_channels=c.block_out_channels,
+        layers_per_block=c.layers_per_block,
+        transformer_layers_per_block=c.transformer_layers_per_block,
+        down_block_types=c.down_block_types,
+        attention_head_dim=c.attention_head_dim,
+        cross_attention_dim=c.cross_attention_dim,
+        use_linear_projection=c.use_linear_projection,
+        norm_num_groups=c.norm_num_groups,
+        upcast_attention=c.upcast_attention,
+    )
+    own, theirs = control.state_dict(), unet.state_dict()
+    shared = {k: v for k, v in theirs.items() if k in own and own[k].shape == v.shape}
+    silent = hint_tensors(torch.zeros(c.block_out_channels[0], hint_channels, 3, 3))
+    control.load_state_dict({**own, **shared, **silent})
+    return control
+
+
+def from_stable_diffusion(folder: Path, snr_db: tuple[float, float]) -> DiffusionModel:
+    """The parts of a Stable Diffusion 2.x folder with a new control module.
+
+    Raises:
+        ModelFormatError: a part that is missing, or a model that predicts something else than the noise.
+    """
+    parts = {}
+    for name, kind in (
+        ("unet", UNet2DConditionModel),
+        ("vae", AutoencoderKL),
+        ("text_encoder", CLIPTextModel),
+    ):
+        try:
+            parts[name] = kind.from_pretrained(folder / name, local_files_only=True)
+        except (OSError, ValueError, RuntimeError) as problem:
+            said = str(problem).splitlines()[0] if str(problem) else repr(problem)
+            raise ModelFormatError(
+                complaint(str(folder / name), "cannot be read", said, f"a {kind.__name__}")
+            ) from None
+        parts[name].eval().requires_grad_(False)
+    return DiffusionModel(
+        unet=parts["unet"],
+        control=new_control(parts["unet"]),
+        vae=parts["vae"],
+        condition_vae=parts["vae"],
+        text_encoder=parts["text_encoder"],
+        schedule=Schedule(),
+        snr_scale=SNR_SCALE,
+        min_snr=MIN_SNR,
+        snr_db=snr_db,
+        folder=folder,
+    )

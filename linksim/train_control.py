@@ -1,0 +1,411 @@
+"""Training of DiffJSCC's control module through the same run_link that evaluates it.
+
+UNet, autoencoder, text tower and JSCC codec are frozen. Every random choice (pictures, crops, SNR, channel,
+noise, time) is a function of the seed, the step and the place of a picture in the whole batch, so a training
+that was killed and resumed, or that runs in several processes, is the training that was not.
+
+May import: torch, accelerate, linksim.{build, checkpoints, convert, diffusion, link, photographs, scenario,
+schemes, train_folder}.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from channels.base import ChannelOperator
+from channels.seeding import derived_seed, item_seed, real_normal
+from linksim.build import build_channel, build_images, load_codec, load_diffjscc
+from linksim.convert import save_codec
+from linksim.diffusion.model import DiffusionModel, find_folder
+from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
+from linksim.diffusion.start import from_stable_diffusion
+from linksim.jscc.csi_embedding import effective_snr_db
+from linksim.link import run_link
+from linksim.photographs import Photographs
+from linksim.scenario import ControlTrainScenario, ControlTrainSpec
+from linksim.schemes.jscc import AnalogCodec, JsccScheme
+from linksim.train_folder import (
+    TrainingDiverged,
+    broken_state,
+    prepare_folder,
+    read_state,
+    write_header,
+    write_state,
+)
+
+__all__ = ["ControlSummary", "train_control"]
+
+log = logging.getLogger("linksim.train_control")
+MODEL_FOLDER = "model"
+
+
+@dataclass(frozen=True)
+class ControlSummary:
+    """Result of a training.
+
+    Args:
+        folder: the trained model, a DiffJSCC folder.
+        steps: optimiser steps done.
+        seconds: time spent, over all sittings.
+        losses: mean loss of the first and of the last tenth of the steps of this sitting.
+        validation_loss: of the averaged weights on the held-out pictures, by SNR [dB].
+    """
+
+    folder: Path
+    steps: int
+    seconds: float
+    losses: tuple[float, float]
+    validation_loss: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Pictures of one process and what is drawn for each.
+
+    Args:
+        image: [B, 3, H, W] in [0, 1].
+        snr_db: [B].
+        seeds: of the channel.
+        times: [B] int64, diffusion times.
+        noise: [B, c, h, w], what the denoiser must predict.
+    """
+
+    image: Tensor
+    snr_db: Tensor
+    seeds: list[int]
+    times: Tensor
+    noise: Tensor
+
+
+def _start(spec: ControlTrainSpec) -> tuple[AnalogCodec, DiffusionModel]:
+    """Frozen codec and model with the control module that is trained."""
+    if spec.start.model is not None:
+        codec, model = load_diffjscc(find_folder(spec.start.model))
+    else:
+        assert spec.start.stable_diffusion is not None
+        folder = find_folder(spec.start.stable_diffusion)
+        model = from_stable_diffusion(folder, (spec.snr_db.low, spec.snr_db.high))
+        codec = None
+    if spec.start.codec is not None:
+        codec = load_codec(spec.start.codec)
+    assert codec is not None
+    return codec, model
+
+
+class ControlTrainer:
+    """State and loop of one training; see :func:`train_control`."""
+
+    def __init__(self, scenario: ControlTrainScenario, out: Path, device: torch.device) -> None:
+        self.scenario, self.spec, self.out = scenario, scenario.train_control, out
+        mixed = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[self.spec.precision]
+        self.accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
+        self.device = self.accelerator.device
+        self.photographs = Photographs(
+            build_images(scenario.images),
+            seed=scenario.seed,
+            crop=self.spec.crop,
+            held_out=self.spec.validation_images,
+            block="train_control",
+        )
+        torch.manual_seed(item_seed(scenario.seed, "weights", 0, "train") % 2**31)
+        self.codec, self.model = _start(self.spec)
+        if isinstance(self.codec, nn.Module):
+            self.codec.to(self.device)
+        self.receiver = DiffusionReceiver(
+            self.model, SamplerOptions("dpmsolver++", self.spec.sample_steps), device=self.device
+        )
+        self.control = self.model.control.train().requires_grad_(True)
+        self.control.controlnet_cond_embedding.conv_in.requires_grad_(False)  # see diffusion.hint
+        if self.spec.gradient_checkpointing:
+            self.control.enable_gradient_checkpointing()
+            self.model.unet.enable_gradient_checkpointing()
+        trained = [p for p in self.control.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            trained, lr=self.spec.learning_rate, weight_decay=self.spec.weight_decay
+        )
+        self.ema = {k: v.detach().clone() for k, v in self.control.state_dict().items()}
+        self.wrapped, self.optimizer = self.accelerator.prepare(self.control, self.optimizer)
+        self.channels = [build_channel(c.channel, self.device) for c in self.spec.channels]
+        weights = np.array([c.weight for c in self.spec.channels])
+        self.shares = weights / weights.sum()
+        self.levels = self.model.schedule.alphas_cumprod.to(self.device)
+        self.step, self.seconds, self.clean = 0, 0.0, True
+
+    def progress(self) -> float:
+        """Share of the training that is done, by steps or by time, whichever is further."""
+        share = self.step / self.spec.steps
+        if self.spec.time_budget_s is not None:
+            share = max(share, self.seconds / self.spec.time_budget_s)
+        return share
+
+    # ------------------------------------------------------------------------------------ one step
+
+    def _draw(self) -> _Batch:
+        """The pictures of this process, out of the batch of all processes."""
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        images, snr_db, seeds, times, noises = [], [], [], [], []
+        factor, channels = self.model.latent_factor, int(self.model.vae.config.latent_channels)
+        shape = (channels, self.spec.crop // factor, self.spec.crop // factor)
+        for place in range(rank, self.spec.batch_size, world):
+            seed = item_seed(self.scenario.seed, f"step {self.step} picture {place}", 0, "control")
+            rng = np.random.default_rng(seed)
+            images.append(self.photographs.batch(rng, 1)[0])
+            snr_db.append(rng.uniform(self.spec.snr_db.low, self.spec.snr_db.high))
+            times.append(int(rng.integers(0, self.model.schedule.num_train_timesteps)))
+            seeds.append(seed)
+            noises.append(real_normal(shape, derived_seed(seed, "diffusion noise")))
+        return _Batch(
+            torch.stack(images).to(self.device),
+            torch.tensor(snr_db, dtype=torch.float32, device=self.device),
+            seeds,
+            torch.tensor(times, device=self.device),
+            torch.stack(noises).to(self.device),
+        )
+
+    @torch.no_grad()
+    def _link(self, batch: _Batch, channel: ChannelOperator) -> tuple[Tensor, Tensor]:
+        """Initial reconstructions [B, 3, H, W] and the effective SNR [B] that the receiver sees [dB]."""
+        seen: list[Tensor] = []
+
+        class Listening(JsccScheme):
+            def receive(self, received: Any, layout: Any, seeds: Any) -> Any:
+                seen.append(effective_snr_db(received.csi))
+                return super().receive(received, layout, seeds)
+
+        scheme = Listening("training", self.codec, self.spec.csit)
+        height, width = batch.image.shape[2:]
+        budget = self.codec.num_symbols(height, width)  # type: ignore[attr-defined]
+        out = run_link(scheme, channel, batch.image, batch.snr_db, batch.seeds, budget)
+        return out.reconstruction.image, seen[0].to(self.device)
+
+    def loss(self, control: nn.Module, batch: _Batch, channel: ChannelOperator) -> Tensor:
+        """Mean squared error of the predicted noise, the denoiser's own training loss.
+
+        Source: Ho et al., "Denoising Diffusion Probabilistic Models", 2020, eq. 14.
+        """
+        initial, snr_db = self._link(batch, channel)
+        with torch.no_grad():
+            target = self.receiver.encode(self.model.vae, batch.image)
+            condition = self.receiver.encode(self.model.condition_vae, initial)
+            text = self.receiver.text([""] * len(batch.image))
+        alpha = self.levels[batch.times].float()[:, None, None, None]
+        z = alpha.sqrt() * target + (1 - alpha).sqrt() * batch.noise
+        with self.accelerator.autocast():
+            down, middle = control(
+                z,
+                batch.times,
+                encoder_hidden_states=text,
+                controlnet_cond=condition,
+                class_labels=self.model.snr_scale * snr_db - self.model.min_snr,
+                return_dict=False,
+            )
+            eps = self.model.unet(
+                z,
+                batch.times,
+                encoder_hidden_states=text,
+                down_block_additional_residuals=down,
+                mid_block_additional_residual=middle,
+            ).sample
+        return (eps.float() - batch.noise).square().mean()
+
+    def train_step(self) -> float:
+        """One optimiser step; returns the loss over the whole batch, of all processes."""
+        seed = item_seed(self.scenario.seed, f"step {self.step}", 0, "control channel")
+        channel = self.channels[int(np.random.default_rng(seed).choice(len(self.channels), p=self.shares))]
+        warm = min(1.0, (self.step + 1) / max(1, self.spec.warmup_steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = warm * self.spec.learning_rate
+        self.optimizer.zero_grad()
+        loss = self.loss(self.wrapped, self._draw(), channel)
+        if not bool(torch.isfinite(loss)):
+            raise TrainingDiverged(self.step, f"the loss is {float(loss)}", "train_control.learning_rate")
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.control.parameters(), self.spec.clip_norm)
+        self.clean = False  # between here and the average a state on disk would be half a step
+        self.optimizer.step()
+        self.step += 1
+        self._average()
+        self.clean = True
+        return float(self.accelerator.gather(loss.detach()).mean())
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.spec.ema_decay, (1 + self.step) / (10 + self.step))
+        for key, value in self.control.state_dict().items():
+            self.ema[key].lerp_(value, 1 - decay)
+
+    # ---------------------------------------------------------------------------------- validation
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Loss of the averaged weights on the held-out pictures, on the first channel, by SNR; the same times
+        and noises every time.
+        """
+        live = {k: v.clone() for k, v in self.control.state_dict().items()}
+        self.control.load_state_dict(self.ema)
+        result = {}
+        for snr in self.spec.validation_snr_db:
+            values = []
+            for i, image in enumerate(self.photographs.validation_batches(1)):
+                seed = item_seed(self.scenario.seed, f"{i}", 0, "validation")
+                rng = np.random.default_rng(seed)
+                factor = self.model.latent_factor
+                shape = (int(self.model.vae.config.latent_channels), *(s // factor for s in image.shape[2:]))
+                batch = _Batch(
+                    image.to(self.device),
+                    torch.full((1,), snr, device=self.device),
+                    [seed],
+                    torch.tensor([int(rng.integers(0, len(self.levels)))], device=self.device),
+                    real_normal(shape, seed)[None].to(self.device),
+                )
+                values.append(float(self.loss(self.control, batch, self.channels[0])))
+            result[f"{snr:g}"] = round(float(np.mean(values)), 5) if values else float("nan")
+        self.control.load_state_dict(live)
+        return result
+
+    @torch.no_grad()
+    def samples(self, count: int = 4) -> Tensor | None:
+        """Held-out originals, initial reconstructions and samples of the averaged weights, one row each."""
+        pictures = self.photographs.validation_batches(count)
+        if not pictures:
+            return None
+        live = {k: v.clone() for k, v in self.control.state_dict().items()}
+        self.control.load_state_dict(self.ema)
+        image = pictures[0].to(self.device)
+        seeds = [item_seed(self.scenario.seed, f"{i}", 0, "samples") for i in range(len(image))]
+        snr_db = torch.full((len(image),), self.spec.validation_snr_db[0], device=self.device)
+        empty = torch.zeros(0, device=self.device)
+        initial, seen = self._link(_Batch(image, snr_db, seeds, empty, empty), self.channels[0])
+        shown = self.receiver(initial, seen, seeds)
+        self.control.load_state_dict(live)
+        rows = [torch.cat(list(part.clamp(0, 1)), dim=2) for part in (image, initial, shown)]
+        return torch.cat(rows, dim=1).cpu()
+
+    # ------------------------------------------------------------------------------ state on disk
+
+    def save_state(self) -> None:
+        """Write everything that a resumed training needs, in one step; by the first process."""
+        if self.accelerator.is_main_process:
+            state = {
+                "step": self.step,
+                "seconds": self.seconds,
+                "control": self.control.state_dict(),
+                "ema": self.ema,
+                "optimizer": self.optimizer.state_dict(),
+            }
+            write_state(self.scenario, self.out, state)
+
+    def load_state(self) -> None:
+        """Continue where a former sitting stopped.
+
+        Raises:
+            ScenarioError: the folder belongs to another training, or its state is broken.
+        """
+        state = read_state(self.scenario, self.out, self.device)
+        if state is None:
+            return
+        try:
+            self.control.load_state_dict(state["control"])
+            self.ema = state["ema"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        except (KeyError, ValueError, RuntimeError, TypeError) as problem:
+            raise broken_state(self.out, problem) from None
+        log.info("resumed at step %d after %.0f s", self.step, self.seconds)
+
+    def save_model(self) -> Path:
+        """Write the model with the averaged weights as a DiffJSCC folder."""
+        folder = self.out / MODEL_FOLDER
+        if self.accelerator.is_main_process:
+            live = {k: v.clone() for k, v in self.control.state_dict().items()}
+            self.control.load_state_dict(self.ema)
+            self.model.save(folder)
+            save_codec(self.codec, folder, {"scenario": self.scenario.name, "steps": self.step})
+            self.control.load_state_dict(live)
+        return folder
+
+
+def train_control(
+    scenario: ControlTrainScenario,
+    out: Path,
+    device: torch.device,
+    report: Callable[[str], None] = lambda line: None,
+) -> ControlSummary:
+    """Train a control module, or go on with a training in the same folder.
+
+    Several processes share the work under ``accelerate launch``.
+
+    Args:
+        scenario: recipe.
+        out: folder for state, model and TensorBoard log.
+        device: where to train.
+        report: called with a line of progress now and then.
+
+    Raises:
+        ScenarioError, ImageError, ModelFormatError: recipe, pictures, model or state that cannot be used.
+        TrainingDiverged: a loss that is not finite.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    first = Accelerator(cpu=device.type == "cpu").is_main_process
+    if first:
+        prepare_folder(scenario, out)
+    trainer = ControlTrainer(scenario, out, device)
+    trainer.load_state()
+    trainer.accelerator.wait_for_everyone()
+    writer = None
+    if first:
+        write_header(scenario, out)
+        writer = SummaryWriter(str(out / "tensorboard"), purge_step=trainer.step)
+    started, before, saved = time.monotonic(), trainer.seconds, time.monotonic()
+    losses: list[float] = []
+    try:
+        while trainer.progress() < 1:
+            losses.append(trainer.train_step())
+            trainer.seconds = before + time.monotonic() - started
+            if writer is not None:
+                writer.add_scalar("train/loss", losses[-1], trainer.step)
+            if trainer.step % trainer.spec.validation_every_steps == 0:
+                _report(trainer, writer, losses, report)
+            if time.monotonic() - saved > trainer.spec.checkpoint_every_s:
+                trainer.save_state()
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        if trainer.clean:
+            trainer.save_state()
+        raise
+    validation = trainer.validate()
+    trainer.save_state()
+    folder = trainer.save_model()
+    if writer is not None:
+        writer.close()
+    tenth = max(1, len(losses) // 10)
+    ends = (float(np.mean(losses[:tenth])), float(np.mean(losses[-tenth:]))) if losses else (np.nan, np.nan)
+    return ControlSummary(folder, trainer.step, trainer.seconds, ends, validation)
+
+
+def _report(trainer: ControlTrainer, writer: Any, losses: list[float], report: Callable[[str], None]) -> None:
+    validation = trainer.validate()
+    if writer is not None:
+        for snr, value in validation.items():
+            writer.add_scalar(f"validation/loss_at_{snr}_db", value, trainer.step)
+        grid = trainer.samples()
+        if grid is not None:
+            writer.add_image("validation/original_initial_sample", grid, trainer.step)
+    recent = losses[-trainer.spec.validation_every_steps :]
+    shown = ", ".join(f"{value:.4f} at {snr} dB" for snr, value in validation.items())
+    left = trainer.seconds / max(trainer.progress(), 1e-9) - trainer.seconds
+    report(
+        f"step {trainer.step} of {trainer.spec.steps}, loss {np.mean(recent):.4f}, validation {shown}, "
+        f"{trainer.seconds / 60:.1f} min done, about {left / 60:.0f} min left"
+    )
