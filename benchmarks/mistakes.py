@@ -70,7 +70,7 @@ def search() -> QualitySearch:
 def adaptive() -> AdaptiveMcs:
     """The shipped link-adaptation table on AWGN."""
     table = Calibration.load(zoo.asset("mcs-calibration.json"))
-    return AdaptiveMcs(table.channel({"kind": "awgn"}, uses(96)), table.quality_of(search().name))
+    return AdaptiveMcs(table.lengths({"kind": "awgn"}), table.quality_of(search().name))
 
 
 def uses(inverse_ratio: int) -> int:
@@ -104,7 +104,7 @@ def chosen(snr_db: float, num_uses: int) -> Mcs:
         size = transport_block_size(num_uses, mcs.bits_per_symbol, mcs.rate)
         return 8 * stream_budget(size // 8) / (SIZE[0] * SIZE[1])
 
-    return adaptive().choose(snr_db, rate)
+    return adaptive().choose(snr_db, num_uses, rate)
 
 
 def honest_bytes(mcs: Mcs, num_uses: int) -> int:
@@ -359,12 +359,10 @@ def one_mcs_for_all() -> dict[str, object]:
     """MCS 8 at every SNR, against the adaptive choice, AWGN."""
     fixed, n = MCS_TABLE_1[8], uses(24)
     right = {f"{s:g} dB": mean_quality(honest_bytes(chosen(s, n), n)) for s in SNRS_DB}
-    table = adaptive().channel
-    curve = next(c for c in table.curves if c.scheme == fixed)
     shown = float(np.mean([grey(rgb) for rgb, _ in photographs()]))
     flat = {}
     for snr_db in SNRS_DB:
-        p = curve.bler(snr_db)
+        p = adaptive().block_error_rates(snr_db, n)[fixed]
         flat[f"{snr_db:g} dB"] = (1 - p) * mean_quality(honest_bytes(fixed, n)) + p * shown
     return {
         "effect": "PSNR [dB] of one MCS and of the adaptive choice, CBR 1/24",

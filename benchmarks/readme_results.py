@@ -7,7 +7,7 @@
     python benchmarks/readme_results.py --separation runs/separation-kodak-1-24 runs/separation-kodak-1-96
     python benchmarks/readme_results.py --staircase runs/separation-staircase --ldpc ldpc.jsonl
 
-Each part of the README (and of docs/separation.md, docs/flat-curve.md) between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is replaced; parts whose run
+Each part of a document between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is replaced; parts whose run
 is not given stay as they are. Prints one JSON line per table.
 """
 

@@ -198,13 +198,13 @@ def _calibration_path(path: str | None) -> Path:
     return Path(path).expanduser() if path else zoo.asset(_CALIBRATION)
 
 
-def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase, num_uses: int) -> Mcs | AdaptiveMcs:
+def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase) -> Mcs | AdaptiveMcs:
     if scheme.mcs != "adaptive":
         return MCS_TABLES[1 if scheme.mcs_table == "any" else scheme.mcs_table][scheme.mcs]
     table = _calibration(scheme.calibration)
     by_quality = scheme.policy == "best_quality"
     return AdaptiveMcs(
-        table.channel(calibration_key(channel), num_uses),
+        table.lengths(calibration_key(channel)),
         table.quality_of(make_search(scheme.source).name) if by_quality else None,
         None if scheme.mcs_table == "any" else scheme.mcs_table,
         scheme.policy,
@@ -236,7 +236,7 @@ def scheme_files(scheme: spec.SchemeBase) -> dict[str, str]:
 
 
 def build_scheme(
-    scheme: spec.SchemeSpec, channel: spec.ChannelBase, device: torch.device, num_uses: int, workers: int = 1
+    scheme: spec.SchemeSpec, channel: spec.ChannelBase, device: torch.device, workers: int = 1
 ) -> Scheme | Bound:
     """The scheme of a specification.
 
@@ -244,7 +244,6 @@ def build_scheme(
         scheme: specification.
         channel: channel that it will run on (link adaptation is per channel).
         device: where networks run.
-        num_uses: typical data uses of an image.
         workers: processes that code pictures.
     """
     if isinstance(scheme, spec.JsccSpec | spec.LinearAnalogSpec):
@@ -256,7 +255,7 @@ def build_scheme(
         return SeparationScheme(
             scheme.name,
             make_search(scheme.source, workers),
-            _mcs(scheme, channel, num_uses),
+            _mcs(scheme, channel),
             harq=Harq(harq.max_transmissions, harq.combining) if harq else None,
             decoder=scheme.decoder,
             iterations=scheme.decoder_iterations,

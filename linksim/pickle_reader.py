@@ -88,8 +88,9 @@ def read_tensors(path: Path) -> Mapping[str, Tensor]:
     except Exception as problem:  # torch.load raises many types for a broken file
         said = str(problem).splitlines()[0] if str(problem) else repr(problem)
         raise ModelFormatError(complaint(str(path), "cannot be read", said, expected)) from None
-    found = stored.get("state_dict", stored) if isinstance(stored, dict) else {}
-    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+    found = stored.get("state_dict", stored) if isinstance(stored, dict) else None
+    named = found.items() if isinstance(found, dict) else ()
+    tensors = {name: value for name, value in named if isinstance(value, Tensor)}
     if not tensors:
         raise ModelFormatError(complaint(str(path), "holds no tensors", type(stored).__name__, expected))
     return tensors

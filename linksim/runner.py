@@ -247,11 +247,11 @@ class _Machine:
                 self.schemes[name, scheme.name] = self._build(plan, scheme, spec, device)
 
     def _build(self, plan: Plan, scheme: Any, channel: ChannelBase, device: torch.device) -> Scheme | Bound:
-        budgets = [plan.budget(self.variant, name) for name in plan.images]
         try:
-            built = build_scheme(scheme, channel, device, num_uses=max(budgets), workers=self.workers)
+            built = build_scheme(scheme, channel, device, workers=self.workers)
         except ValueError as problem:  # checkpoints and tables: the message starts with the field
-            raise ScenarioError(f"schemes.{scheme.name}.{problem}") from None
+            link = "." if str(problem)[:1].islower() else ": "  # a field of the scheme, or a file
+            raise ScenarioError(f"schemes.{scheme.name}{link}{problem}") from None
         for name, image in plan.images.items():
             try:
                 built.check(image.shape[1], image.shape[2], plan.budget(self.variant, name))

@@ -173,13 +173,13 @@ class Calibration(_Frozen):
             if curve.blocks[0] >= num_blocks
         )
 
-    def channel(self, channel: dict[str, object], num_uses: int) -> ChannelCalibration:
-        """The measurement for a channel, at the block length closest to ``num_uses``.
+    def lengths(self, channel: dict[str, object]) -> tuple[ChannelCalibration, ...]:
+        """All measurements of a channel, one per block length.
 
         Raises:
             CalibrationError: the channel was not measured.
         """
-        found = [c for c in self.channels if c.channel == channel]
+        found = tuple(c for c in self.channels if c.channel == channel)
         if not found:
             raise CalibrationError(
                 complaint(
@@ -191,7 +191,7 @@ class Calibration(_Frozen):
                     "or set a fixed mcs.",
                 )
             )
-        return min(found, key=lambda c: abs(math.log(c.num_uses / num_uses)))
+        return found
 
     def quality_of(self, codec: str) -> QualityCurve:
         """The quality curve of a source codec.
@@ -209,6 +209,9 @@ class Calibration(_Frozen):
         )
 
 
+_SAME_LENGTH = 0.01
+
+
 @dataclass(frozen=True)
 class AdaptiveMcs:
     """Link adaptation by a frozen table.
@@ -219,39 +222,56 @@ class AdaptiveMcs:
     * "target_bler": the MCS of highest efficiency whose block error rate is at most ``target_bler``, as
       radios do it (TS 38.214 sec. 5.2.2.1 has 0.1 and 0.00001); the most robust one where none is.
 
+    The threshold of a code moves by up to 0.3 dB with the block length, and not steadily: the lifting size
+    and the number of fillers decide. At a length that was measured (within 1%) its own rates count, at others
+    the worst of all lengths.
+
     Args:
-        channel: measured block error rates p.
+        lengths: measured block error rates p of one channel, by block length.
         quality: Q over bits per pixel; None is enough for "target_bler".
         table: choose from this table of TS 38.214 only.
         policy: see above.
         target_bler: of the policy of that name.
     """
 
-    channel: ChannelCalibration
+    lengths: tuple[ChannelCalibration, ...]
     quality: QualityCurve | None
     table: int | None = None
     policy: Literal["best_quality", "target_bler"] = "best_quality"
     target_bler: float = 0.1
 
-    def choose(self, snr_db: float, bits_per_pixel: Callable[[Mcs], float]) -> Mcs:
+    def block_error_rates(self, snr_db: float, num_uses: int) -> dict[Mcs, float]:
+        """P of every MCS that may be chosen, at an average SNR [dB] and a block length."""
+        own = [c for c in self.lengths if abs(c.num_uses / num_uses - 1) <= _SAME_LENGTH]
+        rates: dict[Mcs, float] = {}
+        for channel in own or self.lengths:
+            for curve in channel.curves:
+                mcs = curve.scheme
+                if self.table is None or in_table(mcs, self.table):
+                    rates[mcs] = max(rates.get(mcs, 0.0), curve.bler(snr_db))
+        return rates
+
+    def choose(self, snr_db: float, num_uses: int, bits_per_pixel: Callable[[Mcs], float]) -> Mcs:
         """The MCS for an average SNR [dB] that the transmitter was told.
 
         Args:
             snr_db: average SNR [dB].
+            num_uses: channel uses of the transport block.
             bits_per_pixel: what an MCS leaves for the stream of a picture, bits per pixel.
         """
-        allowed = [c for c in self.channel.curves if self.table is None or in_table(c.scheme, self.table)]
+        rates = self.block_error_rates(snr_db, num_uses)
         if self.policy == "target_bler":
-            good = [c for c in allowed if c.bler(snr_db) <= self.target_bler]
-            if good:
-                return max(good, key=lambda c: c.scheme.efficiency).scheme
-            return min(allowed, key=lambda c: c.scheme.efficiency).scheme
+            good = [mcs for mcs, p in rates.items() if p <= self.target_bler]
+            return max(good, key=_efficiency) if good else min(rates, key=_efficiency)
         quality = self.quality
         assert quality is not None, "best_quality needs a quality curve"
 
-        def expected(curve: McsCurve) -> float:
-            p = curve.bler(snr_db)
-            rate = max(bits_per_pixel(curve.scheme), 1e-9)
-            return (1 - p) * quality.psnr(rate) + p * quality.failure_psnr_db
+        def expected(mcs: Mcs) -> float:
+            rate = max(bits_per_pixel(mcs), 1e-9)
+            return (1 - rates[mcs]) * quality.psnr(rate) + rates[mcs] * quality.failure_psnr_db
 
-        return max(allowed, key=expected).scheme
+        return max(rates, key=expected)
+
+
+def _efficiency(mcs: Mcs) -> float:
+    return mcs.efficiency

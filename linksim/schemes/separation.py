@@ -142,7 +142,7 @@ class SeparationScheme:
             size = transport_block_size(budget, mcs.bits_per_symbol, mcs.rate)
             return 8 * stream_budget(size // 8) / num_pixels
 
-        return self._mcs.choose(values.pop(), bits_per_pixel)
+        return self._mcs.choose(values.pop(), budget, bits_per_pixel)
 
     def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
         """See :class:`linksim.schemes.base.Scheme`."""

@@ -12,7 +12,13 @@ from channels.awgn import AwgnChannel
 from channels.flat_fading import FlatFadingChannel
 from linksim.calibrate import _Frames, _thresholds, measure_channel, measure_quality, merge
 from linksim.digital.hevc import CodecError
-from linksim.digital.link_adaptation import AdaptiveMcs, Calibration, CalibrationError, McsCurve
+from linksim.digital.link_adaptation import (
+    AdaptiveMcs,
+    Calibration,
+    CalibrationError,
+    ChannelCalibration,
+    McsCurve,
+)
 from linksim.digital.mcs import ALL_MCS, MCS_TABLE_1, MCS_TABLES, in_table
 from linksim.digital.pillow_codec import PillowCodec
 from linksim.digital.qam import Qam
@@ -186,14 +192,43 @@ def test_measured_thresholds_rise_with_the_mcs_and_lie_above_capacity(table):
 def test_choice_follows_the_snr_and_is_robust_at_the_threshold(table):
     channel, quality = table.channels[0], table.quality[0]
     assert quality.psnr_db == tuple(sorted(quality.psnr_db))
-    adaptive = AdaptiveMcs(channel, quality)
-    chosen = [adaptive.choose(float(s), lambda m: 0.3 * m.efficiency).index for s in range(-6, 20)]
+    adaptive = AdaptiveMcs((channel,), quality)
+    chosen = [adaptive.choose(float(s), 600, lambda m: 0.3 * m.efficiency).index for s in range(-6, 20)]
     assert chosen == sorted(chosen)
     assert set(chosen) == {2, 6, 12, 20}
     for snr_db, index in zip(range(-6, 20), chosen, strict=True):
         curve = next(c for c in channel.curves if c.mcs == index)
         if snr_db > 0:
             assert curve.bler(float(snr_db)) < 0.2, "a grey picture costs more than a lower rate"
+
+
+def test_target_bler_takes_the_fastest_mcs_within_it(table):
+    adaptive = AdaptiveMcs((table.channels[0],), None, policy="target_bler", target_bler=0.05)
+    for snr_db in range(-8, 20):
+        rates = adaptive.block_error_rates(float(snr_db), 600)
+        chosen = adaptive.choose(float(snr_db), 600, lambda mcs: 0.0)
+        good = [mcs for mcs, p in rates.items() if p <= 0.05]
+        expected = max(good, key=lambda m: m.efficiency) if good else min(rates, key=lambda m: m.efficiency)
+        assert chosen == expected
+    assert adaptive.choose(30.0, 600, lambda mcs: 0.0).index == 20
+
+
+def test_a_length_that_was_not_measured_gets_the_worst_of_all():
+    """Thresholds move with the length: 2 dB at one, 3 dB at another; between the two nothing is promised."""
+    mcs = MCS_TABLE_1[5]
+
+    def length(num_uses: int, threshold: float) -> ChannelCalibration:
+        snr_db = (threshold - 0.25, threshold, threshold + 0.25)
+        curve = McsCurve.counted(mcs, snr_db, (200, 0, 0), (200,) * 3)
+        return ChannelCalibration(
+            channel={"kind": "awgn"}, num_uses=num_uses, seed=1, command="", decoder="", curves=(curve,)
+        )
+
+    adaptive = AdaptiveMcs((length(1000, 2.0), length(4000, 3.0)), None)
+    assert adaptive.block_error_rates(2.5, 1005)[mcs] < 0.01
+    assert adaptive.block_error_rates(2.5, 4000)[mcs] > 0.99
+    assert adaptive.block_error_rates(2.5, 2000)[mcs] > 0.99
+    assert adaptive.block_error_rates(3.5, 2000)[mcs] < 0.01
 
 
 def test_table_round_trip_merge_and_unknown_channel(table, tmp_path):
@@ -203,7 +238,7 @@ def test_table_round_trip_merge_and_unknown_channel(table, tmp_path):
     again = merge(table, table.channels, table.quality)
     assert len(again.channels) == len(again.quality) == 1
     with pytest.raises(CalibrationError, match="linksim calibrate"):
-        table.channel({"kind": "rayleigh"}, 600)
+        table.lengths({"kind": "rayleigh"})
     with pytest.raises(CalibrationError, match="no quality curve"):
         table.quality_of("jpeg-420")
 
@@ -254,9 +289,9 @@ def test_all_mcs_are_the_three_tables_once_each():
 
 def test_choice_stays_in_the_table_that_is_asked_for(table):
     channel, quality = table.channels[0], table.quality[0]
-    adaptive = AdaptiveMcs(channel, quality, table=3)
+    adaptive = AdaptiveMcs((channel,), quality, table=3)
     for snr_db in range(-8, 24):
-        chosen = adaptive.choose(float(snr_db), lambda m: 0.3 * m.efficiency)
+        chosen = adaptive.choose(float(snr_db), 600, lambda m: 0.3 * m.efficiency)
         assert in_table(chosen, 3)
 
 
