@@ -25,14 +25,34 @@ from linksim.diffusion.authors_config import AuthorsConfig, read_authors_config
 from linksim.diffusion.diffjscc_checkpoint import text_heads
 from linksim.diffusion.ldm_names import control_names, text_names, unet_names, vae_names
 from linksim.diffusion.sampler import Schedule
-from linksim.jscc.cnn_yang2024 import CnnYang2024, authors_names
-from linksim.jscc.cnn_yang2024 import read_authors_config as read_jscc_config
+from linksim.jscc.authors import make_codec, names_of, read_jscc_config
+
+SWIN = {
+    "img_size_h": 64,
+    "img_size_w": 64,
+    "patch_size": 2,
+    "in_chans": 3,
+    "embed_dims": [8, 12, 12, 16],
+    "embed_dims_d": [16, 12, 12, 8],
+    "depths": [2, 2, 1, 2],
+    "depths_d": [2, 1, 2, 2],
+    "num_heads": [2, 3, 3, 4],
+    "num_heads_d": [4, 3, 3, 2],
+    "bottleneck_dim": 4,
+    "window_size": 2,
+    "mlp_ratio": 4.0,
+    "qkv_bias": True,
+    "SNR_low": 0,
+    "SNR_high": 14,
+    "channel": "AWGN",
+}
 
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"unet": (32, [1, 1, 2, 2], 1, 16, 48), "vae": (32, [1, 1, 2, 2], 1), "text": (3, 512),
              "jscc": (8, 48, 4, "AWGN")},
     "small": {"unet": (32, [1, 2, 3], 2, 8, 40), "vae": (32, [1, 2, 2, 2], 2), "text": (2, 514),
               "jscc": (4, 16, 16, "Rayleigh")},
+    "swin": {"unet": (32, [1, 2], 1, 16, 32), "vae": (32, [1, 1, 2, 2], 1), "text": (2, 514), "jscc": SWIN},
     "full": {"unet": (320, [1, 2, 4, 4], 2, 64, 1024), "vae": (128, [1, 2, 4, 4], 2), "text": (24, 49408),
              "jscc": (64, 512, 16, "AWGN")},
 }  # fmt: skip
@@ -72,22 +92,6 @@ def settings(size: str) -> dict[str, Any]:
         "attn_resolutions": [],
         "dropout": 0.0,
     }
-    ngf, cap, channels, channel = s["jscc"]
-    jscc = {
-        "input_nc": 3,
-        "ngf": ngf,
-        "max_ngf_E": cap,
-        "max_ngf_D": cap,
-        "n_downsample": 4,
-        "norm": "batch",
-        "C_channel": channels,
-        "output_nc": 3,
-        "n_blocks_E": 2,
-        "n_blocks_D": 2,
-        "SNR_low": 0,
-        "SNR_high": 14,
-        "channel": channel,
-    }
     params = {
         "linear_start": 0.00085,
         "linear_end": 0.012,
@@ -104,9 +108,31 @@ def settings(size: str) -> dict[str, Any]:
             "target": "ldm.models.autoencoder.AutoencoderKL",
             "params": {"embed_dim": 4, "ddconfig": vae},
         },
-        "preprocess_config": {"target": "model.deepjscc_cnn.DeepJSCC", "params": jscc},
+        "preprocess_config": _jscc(s["jscc"]),
     }
     return {"target": "model.cldm.ControlLDM", "params": params}
+
+
+def _jscc(sizes: Any) -> dict[str, Any]:
+    if isinstance(sizes, dict):
+        return {"target": "model.deepjscc_swin.DeepJSCC_SWIN", "params": sizes}
+    ngf, cap, channels, channel = sizes
+    params = {
+        "input_nc": 3,
+        "ngf": ngf,
+        "max_ngf_E": cap,
+        "max_ngf_D": cap,
+        "n_downsample": 4,
+        "norm": "batch",
+        "C_channel": channels,
+        "output_nc": 3,
+        "n_blocks_E": 2,
+        "n_blocks_D": 2,
+        "SNR_low": 0,
+        "SNR_high": 14,
+        "channel": channel,
+    }
+    return {"target": "model.deepjscc_cnn.DeepJSCC", "params": params}
 
 
 def _randomised(module: nn.Module, seed: int) -> dict[str, Tensor]:
@@ -173,9 +199,10 @@ def tensors(size: str, config: AuthorsConfig, folder: Path) -> dict[str, Tensor]
     }
     width = int(config.unet_config["cross_attention_dim"])
     result |= {f"cond_stage_model.model.{name}": value for name, value in _text(size, width)}
-    codec = CnnYang2024(read_jscc_config(folder / "config.yaml"))
-    names = authors_names(codec.config)
-    result |= {f"preprocess_model.{names[k]}": v for k, v in codec.state_dict().items()}
+    codec = make_codec(read_jscc_config(folder / "config.yaml"))
+    names = names_of(codec.config)
+    state = codec.state_dict()
+    result |= {f"preprocess_model.{theirs}": state[ours] for ours, theirs in names.items()}
     schedule = Schedule()
     result["alphas_cumprod"] = schedule.alphas_cumprod.float()
     return result

@@ -41,7 +41,7 @@ from linksim.schemes.uncoded import UncodedScheme
 
 if TYPE_CHECKING:  # digital schemes run without any network loaded
     from linksim.diffusion.model import DiffusionModel
-    from linksim.jscc.cnn_yang2024 import CnnYang2024
+    from linksim.jscc.authors import AuthorsCodec
     from linksim.jscc.lean import LeanCodec
     from linksim.schemes.jscc import AnalogCodec
 
@@ -131,10 +131,12 @@ def calibration_key(channel: spec.ChannelBase) -> dict[str, object]:
 # ----------------------------------------------------------------------------------------------- codecs
 
 
-def build_codec(codec: spec.CodecSpec) -> LeanCodec | CnnYang2024:
+def build_codec(codec: spec.CodecSpec) -> LeanCodec | AuthorsCodec:
     """An untrained network."""
-    from linksim.jscc.cnn_yang2024 import CnnYang2024, CnnYang2024Config
+    from linksim.jscc.authors import make_codec
+    from linksim.jscc.cnn_yang2024 import CnnYang2024Config
     from linksim.jscc.lean import LeanCodec, LeanConfig
+    from linksim.jscc.swin_yang2024 import SwinYang2024Config
 
     if isinstance(codec, spec.LeanCodecSpec):
         return LeanCodec(
@@ -147,22 +149,13 @@ def build_codec(codec: spec.CodecSpec) -> LeanCodec | CnnYang2024:
                 codec.embedding,
             )
         )
-    return CnnYang2024(
-        CnnYang2024Config(
-            codec.latent_channels,
-            codec.width,
-            codec.max_width,
-            codec.max_decoder_width,
-            codec.blocks,
-            codec.decoder_blocks,
-            codec.csi,
-        )
-    )
+    kind = CnnYang2024Config if isinstance(codec, spec.CnnYang2024Spec) else SwinYang2024Config
+    return make_codec(kind(**codec.model_dump(exclude={"kind"})))
 
 
 def load_codec(checkpoint: str) -> AnalogCodec:
     """A trained network in evaluation mode: a bundled model, a linksim checkpoint, or a DiffJSCC folder."""
-    from linksim.jscc.cnn_yang2024 import load_authors_checkpoint
+    from linksim.jscc.authors import load_authors_checkpoint
 
     path = zoo.codec_path(checkpoint)
     if path.is_dir():
@@ -299,11 +292,11 @@ def load_diffjscc(folder: Path) -> tuple[AnalogCodec, DiffusionModel]:
     return authors_codec(folder, opened.tensors), DiffusionModel.from_authors(opened)
 
 
-def authors_codec(folder: Path, tensors: Mapping[str, torch.Tensor]) -> CnnYang2024:
+def authors_codec(folder: Path, tensors: Mapping[str, torch.Tensor]) -> AuthorsCodec:
     """The JSCC codec of an opened checkpoint in the authors' format."""
-    from linksim.jscc.cnn_yang2024 import codec_from_authors, read_authors_config
+    from linksim.jscc.authors import codec_from_authors, read_jscc_config
 
-    return codec_from_authors(read_authors_config(folder / "config.yaml"), tensors, folder / "model.ckpt")
+    return codec_from_authors(read_jscc_config(folder / "config.yaml"), tensors, folder / "model.ckpt")
 
 
 def _build_diffjscc(scheme: spec.DiffJsccSpec, device: torch.device) -> Scheme:

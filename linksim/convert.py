@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from linksim.checkpoints import save_checkpoint
 from linksim.diffusion.diffjscc_checkpoint import open_authors_checkpoint
 from linksim.diffusion.model import JSCC_FOLDER, DiffusionModel, find_folder
 from linksim.diffusion.text import TOKENIZER_FOLDER
+from linksim.jscc.authors import AuthorsCodecConfig
 from linksim.jscc.cnn_yang2024 import CnnYang2024Config
 from linksim.pickle_reader import ModelFormatError
-from linksim.scenario import CnnYang2024Spec
+from linksim.scenario import CnnYang2024Spec, CodecSpec, SwinYang2024Spec
 
 __all__ = ["convert_diffjscc", "save_codec"]
 
@@ -89,17 +91,10 @@ def save_codec(codec: Any, folder: Path, recipe: dict[str, object]) -> None:
     save_checkpoint(path, _codec_spec(codec.config), codec.state_dict(), recipe, torch.float32)
 
 
-def _codec_spec(config: CnnYang2024Config) -> CnnYang2024Spec:
-    return CnnYang2024Spec(
-        kind="cnn_yang2024",
-        latent_channels=config.latent_channels,
-        width=config.width,
-        max_width=config.max_width,
-        max_decoder_width=config.max_decoder_width,
-        blocks=config.blocks,
-        decoder_blocks=config.decoder_blocks,
-        csi=config.csi,
-    )
+def _codec_spec(config: AuthorsCodecConfig) -> CodecSpec:
+    if isinstance(config, CnnYang2024Config):
+        return CnnYang2024Spec(kind="cnn_yang2024", **asdict(config))
+    return SwinYang2024Spec(kind="swin_yang2024", **asdict(config))
 
 
 def _save_tokenizer(name: str, folder: Path) -> None:

@@ -26,6 +26,7 @@ __all__ = ["AuthorsCheckpoint", "open_authors_checkpoint"]
 
 _UNET, _CONTROL, _VAE = "model.diffusion_model.", "control_model.", "first_stage_model."
 _CONDITION, _TEXT, JSCC = "cond_encoder.", "cond_stage_model.model.", "preprocess_model."
+_CAPTIONER = "blip_model."  # in checkpoints of one's own training; captioners are loaded by their own name
 # Tensors that say nothing that is not known otherwise: the noise schedule, parts of the text tower that its
 # penultimate layer does not use, and counters.
 _REDUNDANT = (
@@ -171,7 +172,7 @@ class AuthorsCheckpoint:
         return (
             name in known
             or name in _REDUNDANT
-            or name.startswith((last, JSCC))  # the JSCC codec checks its own
+            or name.startswith((last, JSCC, _CAPTIONER))  # the JSCC codec checks its own
         )
 
     def _expected_shapes(self) -> dict[str, torch.Size | None]:

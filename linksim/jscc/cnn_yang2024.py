@@ -3,41 +3,29 @@
 Source: Yang et al., "Diffusion-Aided Joint Source Channel Coding For High Realism Wireless Image
 Transmission", arXiv 2404.17736, 2024 (architecture of the authors' ``DeepJSCC`` class).
 
-May import: torch, pyyaml, channels.{checks, types, equalization}, linksim.pickle_reader, linksim.jscc
-(layout, csi_embedding).
+May import: torch, channels.{checks, types, equalization}, linksim.jscc (layout, csi_embedding).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from channels import units
 from channels.checks import complaint
 from channels.equalization import equalize
 from channels.types import Csi, Csit, Received
-from linksim.jscc.csi_embedding import CsiKind, csi_vector
+from linksim.jscc.csi_embedding import UNKNOWN_SNR_DB, CsiKind, csi_vector
 from linksim.jscc.layout import SymbolLayout
-from linksim.pickle_reader import ModelFormatError, read_tensors
 
-__all__ = [
-    "CnnYang2024",
-    "CnnYang2024Config",
-    "codec_from_authors",
-    "load_authors_checkpoint",
-    "read_authors_config",
-]
+__all__ = ["CnnYang2024", "CnnYang2024Config", "authors_names"]
 
 Padding = Literal["zeros", "reflect"]
 NUM_DOWN = 4
-UNKNOWN_SNR_DB = 7.0  # told to the encoder when the transmitter knows nothing: middle of the training range
 
 
 @dataclass(frozen=True)
@@ -213,8 +201,6 @@ class CnnYang2024(nn.Module):
 
 # ------------------------------------------------------------------------------------ authors' format
 
-_PREFIX = "preprocess_model."
-
 
 def _rename_conv_norm(
     table: dict[str, str], ours: str, theirs_conv: str, norm: str, theirs_norm: str
@@ -252,65 +238,3 @@ def authors_names(config: CnnYang2024Config) -> dict[str, str]:
         table[f"encoder.projection.{kind}"] = f"E.projection.{kind}"
         table[f"decoder.last.{kind}"] = f"G.model.{3 * NUM_DOWN + 1}.{kind}"
     return table
-
-
-def read_authors_config(path: Path) -> CnnYang2024Config:
-    """Sizes of the JSCC network in the authors' ``config.yaml``.
-
-    Raises:
-        ModelFormatError: missing, broken, or of another network.
-    """
-    try:
-        settings: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        jscc = settings["params"]["preprocess_config"]
-        target, p = jscc["target"], jscc["params"]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as problem:
-        expected = "the authors' config.yaml"
-        raise ModelFormatError(complaint(str(path), "cannot be read", repr(problem), expected)) from None
-    wanted = {"norm": "batch", "n_downsample": NUM_DOWN, "input_nc": 3, "output_nc": 3}
-    wrong = {k: p.get(k) for k, v in wanted.items() if p.get(k) != v}
-    if target != "model.deepjscc_cnn.DeepJSCC" or wrong:
-        got = {"target": target, **wrong}
-        raise ModelFormatError(
-            complaint(str(path), "another JSCC network", got, {"target": "the CNN", **wanted})
-        )
-    return CnnYang2024Config(
-        latent_channels=p["C_channel"],
-        width=p["ngf"],
-        max_width=p["max_ngf_E"],
-        max_decoder_width=p["max_ngf_D"],
-        blocks=p["n_blocks_E"],
-        decoder_blocks=p["n_blocks_D"],
-        csi="snr" if p["channel"] == "AWGN" else "snr_h",
-    )
-
-
-def load_authors_checkpoint(folder: Path) -> CnnYang2024:
-    """The JSCC codec inside a DiffJSCC checkpoint folder (config.yaml, model.ckpt).
-
-    Raises:
-        ModelFormatError: files missing, another network, tensors missing or misshapen.
-    """
-    config = read_authors_config(folder / "config.yaml")  # first: it says which network the file should hold
-    return codec_from_authors(config, read_tensors(folder / "model.ckpt"), folder / "model.ckpt")
-
-
-def codec_from_authors(config: CnnYang2024Config, tensors: Mapping[str, Tensor], path: Path) -> CnnYang2024:
-    """The JSCC codec of a checkpoint whose tensors were read before.
-
-    Raises:
-        ModelFormatError: tensors missing, unknown or misshapen.
-    """
-    codec = CnnYang2024(config)
-    own = codec.state_dict()
-    names = authors_names(config)
-    shapes = {k: tuple(v.shape) for k, v in tensors.items() if isinstance(v, Tensor)}
-    problems = [names[k] for k, v in own.items() if shapes.get(_PREFIX + names[k]) != tuple(v.shape)]
-    known = {_PREFIX + name for name in names.values()}
-    problems += [k for k in shapes if k.startswith(_PREFIX) and k not in known]
-    if problems:
-        shown = ", ".join(problems[:5]) + (f" and {len(problems) - 5} more" if len(problems) > 5 else "")
-        expected = f"the {len(own)} tensors of {_PREFIX}*"
-        raise ModelFormatError(complaint(str(path), "tensors missing, unknown or misshapen", shown, expected))
-    codec.load_state_dict({k: tensors[_PREFIX + names[k]] for k in own})
-    return codec.eval().requires_grad_(False)

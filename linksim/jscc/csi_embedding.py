@@ -15,9 +15,18 @@ from channels import units
 from channels.checks import complaint
 from channels.types import Csi
 
-__all__ = ["SNR_DB_RANGE", "CsiKind", "SnrEmbedding", "clip_snr_db", "csi_vector", "effective_snr_db"]
+__all__ = [
+    "SNR_DB_RANGE",
+    "UNKNOWN_SNR_DB",
+    "CsiKind",
+    "SnrEmbedding",
+    "clip_snr_db",
+    "csi_vector",
+    "effective_snr_db",
+]
 
 SNR_DB_RANGE = (-20.0, 40.0)
+UNKNOWN_SNR_DB = 7.0  # told to encoders that need a number: the middle of DiffJSCC's training range
 CsiKind = Literal["snr", "snr_h"]
 
 

@@ -17,6 +17,7 @@ from linksim.jscc.block_klt import BlockKlt
 from linksim.jscc.cnn_yang2024 import CnnYang2024, CnnYang2024Config
 from linksim.jscc.lean import LeanCodec, LeanConfig
 from linksim.jscc.linear_analog import LinearAnalogCodec
+from linksim.jscc.swin_yang2024 import SwinYang2024, SwinYang2024Config
 from linksim.schemes.base import Scheme
 from linksim.schemes.jscc import JsccScheme
 from linksim.schemes.separation import SeparationScheme
@@ -53,6 +54,14 @@ def _cnn(csi: str) -> Scheme:
     return JsccScheme(f"cnn-{csi}", codec, "average_snr" if csi == "snr" else "perfect")
 
 
+def _swin() -> Scheme:
+    torch.manual_seed(3)
+    config = SwinYang2024Config(
+        latent_channels=128, widths=(8, 8, 8, 16), depths=(1, 1, 1, 2), heads=(2, 2, 2, 2)
+    )
+    return JsccScheme("swin", SwinYang2024(config).eval().requires_grad_(False))
+
+
 def _linear(scale: str) -> Scheme:
     codec = LinearAnalogCodec(BlockKlt.load(zoo.asset("block-klt-16.safetensors")), scale=scale)
     return JsccScheme(f"linear-{scale}", codec)
@@ -67,6 +76,7 @@ ANALOG: dict[str, Callable[[], Scheme]] = {
     "lean": _lean,
     "cnn-snr": lambda: _cnn("snr"),
     "cnn-snr_h": lambda: _cnn("snr_h"),
+    "swin": _swin,
     "linear-sent": lambda: _linear("sent"),
     "linear-blind": lambda: _linear("blind"),
 }

@@ -186,6 +186,20 @@ def test_other_sizes_and_rayleigh_csi_convert_with_no_change(tmp_path, initial):
     assert out.reconstruction.image.shape == initial.shape
 
 
+def test_swin_checkpoint_converts_and_decodes_alike(tmp_path, initial):
+    folder = make(tmp_path / "swin", "swin")
+    convert_diffjscc(str(folder), tmp_path / "out")
+    shown = []
+    for place in (folder, tmp_path / "out"):
+        codec, model = load_diffjscc(place)
+        assert type(codec).__name__ == "SwinYang2024"
+        scheme = DiffJsccScheme(JsccScheme("swin", codec), DiffusionReceiver(model, options()))
+        with torch.no_grad():
+            out = run_link(scheme, AwgnChannel(), initial, torch.full((2,), 8.0), [3, 4], 3 * 64 * 128 // 384)
+        shown.append(out.reconstruction.image)
+    torch.testing.assert_close(shown[0], shown[1], atol=1e-5, rtol=0)
+
+
 def test_hint_is_linear_through_the_stock_embedding(authors):
     """Two convolutions with SiLU between them are the one bias-free convolution of the authors."""
     opened = open_authors_checkpoint(authors)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from channels.awgn import AwgnChannel
@@ -14,13 +15,14 @@ from channels.types import ChannelUses, Csi, Csit, Received
 from linksim import zoo
 from linksim.build import load_codec
 from linksim.images import SkimageImages
+from linksim.jscc.authors import load_authors_checkpoint
 from linksim.jscc.block_klt import BlockKlt, fit_block_klt
-from linksim.jscc.cnn_yang2024 import load_authors_checkpoint
 from linksim.jscc.csi_embedding import csi_vector, effective_snr_db
 from linksim.jscc.layout import SymbolLayout
 from linksim.jscc.linear_analog import LinearAnalogCodec, waterfill
 from linksim.link import run_link
 from linksim.metrics.distortion import psnr
+from linksim.pickle_reader import ModelFormatError
 from linksim.schemes.jscc import JsccScheme
 
 REFERENCE = Path(__file__).parent.parent / "data" / "diffjscc_tiny"
@@ -60,6 +62,55 @@ def test_cnn_yang2024_equals_the_authors_activations(expected):
     received = Received(y, Csi(torch.ones_like(y), no, torch.zeros_like(no)), ChannelUses(64))
     image = codec.decode(received, layout, None)
     torch.testing.assert_close(image, expected["initial_reconstruction"], atol=1e-5, rtol=0)
+
+
+SWIN = Path(__file__).parent.parent / "data" / "swin_tiny"
+
+
+def test_swin_yang2024_equals_the_authors_activations():
+    """Latent, symbols and reconstruction within 1e-5; the reference was computed with the authors' modules on
+    random weights, shifted windows included.
+    """
+    codec = load_authors_checkpoint(SWIN)
+    expected = load_file(str(SWIN / "expected.safetensors"))
+    image, told = expected["image"], Csit(expected["snr_db"][:, 0])
+    layout = codec.layout(64, 96, codec.num_symbols(64, 96))
+    torch.testing.assert_close(codec.latent(image, told), expected["latent"], atol=1e-5, rtol=0)
+    symbols = codec.encode(image, layout, told)
+    torch.testing.assert_close(symbols, as_complex(expected["symbols_re_im"]), atol=1e-5, rtol=0)
+    y = symbols + as_complex(expected["noise_re_im"])
+    no = 10 ** (-expected["snr_db"] / 10)
+    received = Received(y, Csi(torch.ones_like(y), no, torch.zeros_like(no)), ChannelUses(y.shape[1]))
+    shown = codec.decode(received, layout, None)
+    torch.testing.assert_close(shown, expected["reconstruction"], atol=1e-5, rtol=0)
+
+
+def test_swin_without_the_shift_of_its_windows_is_another_network():
+    """The comparison above fails when the effect is removed."""
+    codec = load_authors_checkpoint(SWIN)
+    expected = load_file(str(SWIN / "expected.safetensors"))
+    for module in codec.modules():
+        if hasattr(module, "shift_size"):
+            module.shift_size = [0, 0]
+    latent = codec.latent(expected["image"], Csit(expected["snr_db"][:, 0]))
+    assert (latent - expected["latent"]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("channel", "Rayleigh", "nobody equalised"),
+        ("patch_size", 4, "settings not supported"),
+        ("embed_dims", [8, 12, 12, 20], "misshapen"),
+    ],
+)
+def test_swin_of_other_settings_is_refused(tmp_path, field, value, said):
+    settings = yaml.safe_load((SWIN / "config.yaml").read_text())
+    settings["params"]["preprocess_config"]["params"][field] = value
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "model.ckpt").symlink_to(SWIN / "model.ckpt")
+    with pytest.raises(ModelFormatError, match=said):
+        load_authors_checkpoint(tmp_path)
 
 
 def test_authors_folder_is_a_checkpoint_like_any_other():

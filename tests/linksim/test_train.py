@@ -169,8 +169,14 @@ def test_lpips_loss_trains(recipe, tmp_path, monkeypatch):
     assert summary.steps == 3
 
 
-def test_cnn_yang2024_trains(recipe, tmp_path):
-    codec = "{kind: cnn_yang2024, latent_channels: 16, width: 4, max_width: 8, max_decoder_width: 8}"
+@pytest.mark.parametrize(
+    "codec",
+    [
+        "{kind: cnn_yang2024, latent_channels: 16, width: 4, max_width: 8, max_decoder_width: 8}",
+        "{kind: swin_yang2024, latent_channels: 16, widths: [8, 8, 8, 8], heads: [2, 2, 2, 2], window: 4}",
+    ],
+)
+def test_other_codecs_train(recipe, tmp_path, codec):
     summary = run(
         recipe, tmp_path / "run", f"train.codec={codec}", "train.steps=4", "train.optimizer.kind=adamw"
     )

@@ -1,0 +1,149 @@
+"""JSCC codecs in the format of DiffJSCC's authors: ``config.yaml`` and the tensors of ``preprocess_model``.
+
+May import: torch, pyyaml, channels.checks, linksim.pickle_reader, linksim.jscc.{cnn_yang2024, swin_yang2024}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import Tensor
+
+from channels.checks import complaint
+from linksim.jscc import cnn_yang2024, swin_yang2024
+from linksim.jscc.cnn_yang2024 import NUM_DOWN, CnnYang2024, CnnYang2024Config
+from linksim.jscc.swin_yang2024 import SwinYang2024, SwinYang2024Config
+from linksim.pickle_reader import ModelFormatError, read_tensors
+
+__all__ = [
+    "AuthorsCodec",
+    "AuthorsCodecConfig",
+    "codec_from_authors",
+    "load_authors_checkpoint",
+    "make_codec",
+    "names_of",
+    "read_jscc_config",
+]
+
+AuthorsCodec = CnnYang2024 | SwinYang2024
+AuthorsCodecConfig = CnnYang2024Config | SwinYang2024Config
+PREFIX = "preprocess_model."
+_CNN, _SWIN = "model.deepjscc_cnn.DeepJSCC", "model.deepjscc_swin.DeepJSCC_SWIN"
+
+
+def make_codec(config: AuthorsCodecConfig) -> AuthorsCodec:
+    """An untrained codec."""
+    return CnnYang2024(config) if isinstance(config, CnnYang2024Config) else SwinYang2024(config)
+
+
+def names_of(config: AuthorsCodecConfig) -> dict[str, str]:
+    """Our tensor names to the authors', without their prefix."""
+    if isinstance(config, CnnYang2024Config):
+        return cnn_yang2024.authors_names(config)
+    return swin_yang2024.authors_names(config)
+
+
+def read_jscc_config(path: Path) -> AuthorsCodecConfig:
+    """Sizes of the JSCC network in the authors' ``config.yaml``.
+
+    Raises:
+        ModelFormatError: missing, broken, or of another network.
+    """
+    try:
+        settings: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        jscc = settings["params"]["preprocess_config"]
+        target, p = jscc["target"], jscc["params"]
+        readers: dict[str, Callable[[dict[str, Any], Path], AuthorsCodecConfig]] = {_CNN: _cnn, _SWIN: _swin}
+        if target not in readers:
+            expected = " or ".join(readers)
+            raise ModelFormatError(complaint(str(path), "another JSCC network", target, expected))
+        return readers[target](p, path)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as problem:
+        if isinstance(problem, ModelFormatError):
+            raise
+        expected = "the authors' config.yaml"
+        raise ModelFormatError(complaint(str(path), "cannot be read", repr(problem), expected)) from None
+
+
+def _require(settings: dict[str, Any], wanted: dict[str, object], path: Path, cure: str = "") -> None:
+    wrong = {k: settings.get(k) for k, v in wanted.items() if settings.get(k, v) != v}
+    if wrong:
+        expected = {k: wanted[k] for k in wrong}
+        raise ModelFormatError(complaint(str(path), "settings not supported", wrong, expected, cure))
+
+
+def _cnn(p: dict[str, Any], path: Path) -> CnnYang2024Config:
+    _require(p, {"norm": "batch", "n_downsample": NUM_DOWN, "input_nc": 3, "output_nc": 3}, path)
+    return CnnYang2024Config(
+        latent_channels=p["C_channel"],
+        width=p["ngf"],
+        max_width=p["max_ngf_E"],
+        max_decoder_width=p["max_ngf_D"],
+        blocks=p["n_blocks_E"],
+        decoder_blocks=p["n_blocks_D"],
+        csi="snr" if p["channel"] == "AWGN" else "snr_h",
+    )
+
+
+def _swin(p: dict[str, Any], path: Path) -> SwinYang2024Config:
+    cure = "The authors' Swin decodes faded symbols that nobody equalised, without knowing the fade."
+    _require(p, {"channel": "AWGN"}, path, cure)
+    _require(p, {"patch_size": 2, "in_chans": 3, "qkv_bias": True, "qk_scale": None}, path)
+
+    def sizes(name: str) -> tuple[int, ...]:
+        return tuple(int(v) for v in p[name])
+
+    return SwinYang2024Config(
+        latent_channels=p["bottleneck_dim"],
+        widths=sizes("embed_dims"),
+        depths=sizes("depths"),
+        heads=sizes("num_heads"),
+        decoder_widths=sizes("embed_dims_d"),
+        decoder_depths=sizes("depths_d"),
+        decoder_heads=sizes("num_heads_d"),
+        window=p["window_size"],
+        mlp_ratio=float(p["mlp_ratio"]),
+        image_size=(p["img_size_h"], p["img_size_w"]),
+    )
+
+
+def load_authors_checkpoint(folder: Path) -> AuthorsCodec:
+    """The JSCC codec inside a DiffJSCC checkpoint folder (config.yaml, model.ckpt).
+
+    Raises:
+        ModelFormatError: files missing, another network, tensors missing or misshapen.
+    """
+    config = read_jscc_config(folder / "config.yaml")  # first: it says which network the file should hold
+    return codec_from_authors(config, read_tensors(folder / "model.ckpt"), folder / "model.ckpt")
+
+
+def codec_from_authors(config: AuthorsCodecConfig, tensors: Mapping[str, Tensor], path: Path) -> AuthorsCodec:
+    """The JSCC codec of a checkpoint whose tensors were read before.
+
+    Raises:
+        ModelFormatError: tensors missing, unknown or misshapen.
+    """
+    codec = make_codec(config)
+    names = names_of(config)
+    own = {k: v for k, v in codec.state_dict().items() if k in names}
+    shapes = {k: tuple(v.shape) for k, v in tensors.items() if isinstance(v, Tensor)}
+    problems = [names[k] for k, v in own.items() if shapes.get(PREFIX + names[k]) != tuple(v.shape)]
+    known = {PREFIX + name for name in names.values()}
+    is_swin = isinstance(config, SwinYang2024Config)
+    problems += [
+        k
+        for k in shapes
+        if k.startswith(PREFIX)
+        and k not in known
+        and not (is_swin and swin_yang2024.is_redundant(k.removeprefix(PREFIX)))
+    ]
+    if problems:
+        shown = ", ".join(problems[:5]) + (f" and {len(problems) - 5} more" if len(problems) > 5 else "")
+        expected = f"the {len(own)} tensors of {PREFIX}*"
+        raise ModelFormatError(complaint(str(path), "tensors missing, unknown or misshapen", shown, expected))
+    state = codec.state_dict()  # keeps the position numbers that follow from the sizes
+    codec.load_state_dict(state | {k: tensors[PREFIX + names[k]] for k in own})
+    return codec.eval().requires_grad_(False)
