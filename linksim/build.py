@@ -40,6 +40,7 @@ from linksim.schemes.separation import Harq, SeparationScheme
 from linksim.schemes.uncoded import UncodedScheme
 
 if TYPE_CHECKING:  # digital schemes run without any network loaded
+    from linksim.diffusion.caption import HubCaptioner
     from linksim.diffusion.model import DiffusionModel
     from linksim.jscc.authors import AuthorsCodec
     from linksim.jscc.lean import LeanCodec
@@ -47,6 +48,7 @@ if TYPE_CHECKING:  # digital schemes run without any network loaded
 
 __all__ = [
     "Metrics",
+    "build_captioner",
     "build_channel",
     "build_codec",
     "build_images",
@@ -299,20 +301,37 @@ def authors_codec(folder: Path, tensors: Mapping[str, torch.Tensor]) -> AuthorsC
     return codec_from_authors(read_jscc_config(folder / "config.yaml"), tensors, folder / "model.ckpt")
 
 
-def _build_diffjscc(scheme: spec.DiffJsccSpec, device: torch.device) -> Scheme:
+@lru_cache(maxsize=2)
+def _shared_diffjscc(
+    folder: Path, device: torch.device, precision: str
+) -> tuple[AnalogCodec, DiffusionModel]:
+    """A model that several schemes of a scenario have in common, in memory once."""
+    codec, model = load_diffjscc(folder)
+    if isinstance(codec, nn.Module):
+        codec.to(device)
+    return codec, model
+
+
+@lru_cache(maxsize=2)
+def build_captioner(name: str, device: torch.device) -> HubCaptioner | None:
+    """A captioner by its name in scenarios, ready to be used; None for "none"."""
     from linksim.diffusion.caption import BLIP2, HubCaptioner
+
+    if name == "none":
+        return None
+    captioner = HubCaptioner(BLIP2 if name == "blip2" else name, device=device)
+    captioner.prepare()
+    return captioner
+
+
+def _build_diffjscc(scheme: spec.DiffJsccSpec, device: torch.device) -> Scheme:
     from linksim.diffusion.model import find_folder
     from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
     from linksim.schemes.diffjscc import DiffJsccScheme
     from linksim.schemes.jscc import JsccScheme
 
-    codec, model = load_diffjscc(find_folder(scheme.checkpoint))
-    if isinstance(codec, nn.Module):
-        codec.to(device)
-    captioner = None
-    if scheme.caption != "none":
-        captioner = HubCaptioner(BLIP2 if scheme.caption == "blip2" else scheme.caption, device=device)
-        captioner.prepare()
+    codec, model = _shared_diffjscc(find_folder(scheme.checkpoint), device, scheme.precision)
+    captioner = build_captioner(scheme.caption, device)
     options = SamplerOptions(
         scheme.sampler,
         scheme.steps,
@@ -322,8 +341,10 @@ def _build_diffjscc(scheme: spec.DiffJsccSpec, device: torch.device) -> Scheme:
         scheme.color_fix,
         scheme.tile,
     )
-    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    receiver = DiffusionReceiver(model, options, captioner, device=device, dtype=dtype[scheme.precision])
+    dtype: torch.dtype = getattr(torch, scheme.precision)
+    receiver = DiffusionReceiver(model, options, captioner, device=device, dtype=dtype)
+    if scheme.compile:
+        receiver.compile()
     return DiffJsccScheme(JsccScheme(scheme.name, codec, scheme.csit), receiver)
 
 

@@ -322,6 +322,9 @@ class DiffJsccSpec(SchemeBase):
     )
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     tile: NaturalInt = Field(1024, description="pixels beyond which the diffusion works on tiles; 0: never")
+    compile: Bool = Field(
+        False, description="torch.compile: the first pictures of a size take minutes longer"
+    )
 
     @model_validator(mode="after")
     def _strength(self) -> DiffJsccSpec:
@@ -761,6 +764,9 @@ class ControlStartSpec(Spec):
     codec: Annotated[str, Strict()] | None = Field(
         None, description="JSCC checkpoint, with stable_diffusion (or in the place of the model's own)"
     )
+    gamma_map: Bool = Field(
+        False, description="show a new control module the SNR of every position, for fades within a picture"
+    )
 
     @model_validator(mode="after")
     def _one(self) -> ControlStartSpec:
@@ -768,6 +774,8 @@ class ControlStartSpec(Spec):
             raise ValueError("got both or none of model and stable_diffusion, expected one of them.")
         if self.stable_diffusion is not None and self.codec is None:
             raise ValueError("codec: missing, expected a JSCC checkpoint beside stable_diffusion.")
+        if self.gamma_map and self.model is not None:
+            raise ValueError("gamma_map: got true with model, which has its own; expected stable_diffusion.")
         return self
 
 
@@ -793,6 +801,9 @@ class ControlTrainSpec(Spec):
     validation_snr_db: tuple[SnrDb, ...] = (1.0, 10.0)
     validation_every_steps: PositiveInt = 500
     sample_steps: PositiveInt = Field(10, description="of the sample grids in the TensorBoard log")
+    caption: Annotated[str, Strict()] = Field(
+        "none", description="of the initial reconstruction, as in scheme diffjscc"
+    )
     checkpoint_every_s: Seconds = 300.0
 
     @model_validator(mode="before")

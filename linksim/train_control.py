@@ -24,12 +24,12 @@ from torch import Tensor, nn
 
 from channels.base import ChannelOperator
 from channels.seeding import derived_seed, item_seed, real_normal
-from linksim.build import build_channel, build_images, load_codec, load_diffjscc
+from linksim.build import build_captioner, build_channel, build_images, load_codec, load_diffjscc
 from linksim.convert import save_codec
 from linksim.diffusion.model import DiffusionModel, find_folder
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
 from linksim.diffusion.start import from_stable_diffusion
-from linksim.jscc.csi_embedding import effective_snr_db
+from linksim.jscc.csi_embedding import CsiKind, csi_vector, gamma_map
 from linksim.link import run_link
 from linksim.photographs import Photographs
 from linksim.scenario import ControlTrainScenario, ControlTrainSpec
@@ -87,6 +87,21 @@ class _Batch:
     noise: Tensor
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What the receiver has of a batch before the diffusion.
+
+    Args:
+        initial: [B, 3, H, W], reconstructions of the codec.
+        snr_db: [B], what the control module is told.
+        gamma_map: [B, 1, h, w], see :func:`linksim.jscc.csi_embedding.gamma_map`.
+    """
+
+    initial: Tensor
+    snr_db: Tensor
+    gamma_map: Tensor
+
+
 def _start(spec: ControlTrainSpec) -> tuple[AnalogCodec, DiffusionModel]:
     """Frozen codec and model with the control module that is trained."""
     if spec.start.model is not None:
@@ -94,7 +109,8 @@ def _start(spec: ControlTrainSpec) -> tuple[AnalogCodec, DiffusionModel]:
     else:
         assert spec.start.stable_diffusion is not None
         folder = find_folder(spec.start.stable_diffusion)
-        model = from_stable_diffusion(folder, (spec.snr_db.low, spec.snr_db.high))
+        snr_db = (spec.snr_db.low, spec.snr_db.high)
+        model = from_stable_diffusion(folder, snr_db, gamma_map=spec.start.gamma_map)
         codec = None
     if spec.start.codec is not None:
         codec = load_codec(spec.start.codec)
@@ -122,7 +138,10 @@ class ControlTrainer:
         if isinstance(self.codec, nn.Module):
             self.codec.to(self.device)
         self.receiver = DiffusionReceiver(
-            self.model, SamplerOptions("dpmsolver++", self.spec.sample_steps), device=self.device
+            self.model,
+            SamplerOptions("dpmsolver++", self.spec.sample_steps),
+            build_captioner(self.spec.caption, self.device),
+            device=self.device,
         )
         self.control = self.model.control.train().requires_grad_(True)
         self.control.controlnet_cond_embedding.conv_in.requires_grad_(False)  # see diffusion.hint
@@ -173,31 +192,35 @@ class ControlTrainer:
         )
 
     @torch.no_grad()
-    def _link(self, batch: _Batch, channel: ChannelOperator) -> tuple[Tensor, Tensor]:
-        """Initial reconstructions [B, 3, H, W] and the effective SNR [B] that the receiver sees [dB]."""
-        seen: list[Tensor] = []
+    def _link(self, batch: _Batch, channel: ChannelOperator) -> _Seen:
+        """What the diffusion is given of the received symbols."""
+        seen: list[tuple[Tensor, Tensor]] = []
+        kind: CsiKind = getattr(getattr(self.codec, "config", None), "csi", "snr")
 
         class Listening(JsccScheme):
             def receive(self, received: Any, layout: Any, seeds: Any) -> Any:
-                seen.append(effective_snr_db(received.csi))
+                told = csi_vector(received.csi, kind)[:, 0], gamma_map(received.csi, layout.symbols)
+                seen.append(told)
                 return super().receive(received, layout, seeds)
 
         scheme = Listening("training", self.codec, self.spec.csit)
         height, width = batch.image.shape[2:]
         budget = self.codec.num_symbols(height, width)  # type: ignore[attr-defined]
         out = run_link(scheme, channel, batch.image, batch.snr_db, batch.seeds, budget)
-        return out.reconstruction.image, seen[0].to(self.device)
+        snr_db, spread = seen[0]
+        return _Seen(out.reconstruction.image, snr_db.to(self.device), spread.to(self.device))
 
     def loss(self, control: nn.Module, batch: _Batch, channel: ChannelOperator) -> Tensor:
         """Mean squared error of the predicted noise, the denoiser's own training loss.
 
         Source: Ho et al., "Denoising Diffusion Probabilistic Models", 2020, eq. 14.
         """
-        initial, snr_db = self._link(batch, channel)
+        seen = self._link(batch, channel)
         with torch.no_grad():
             target = self.receiver.encode(self.model.vae, batch.image)
-            condition = self.receiver.encode(self.model.condition_vae, initial)
-            text = self.receiver.text([""] * len(batch.image))
+            condition = self.receiver.encode(self.model.condition_vae, seen.initial)
+            hint = self.receiver.hint(condition, seen.gamma_map)
+            text = self.receiver.text(self.receiver.captions(seen.initial))
         alpha = self.levels[batch.times].float()[:, None, None, None]
         z = alpha.sqrt() * target + (1 - alpha).sqrt() * batch.noise
         with self.accelerator.autocast():
@@ -205,8 +228,8 @@ class ControlTrainer:
                 z,
                 batch.times,
                 encoder_hidden_states=text,
-                controlnet_cond=condition,
-                class_labels=self.model.snr_scale * snr_db - self.model.min_snr,
+                controlnet_cond=hint,
+                class_labels=self.model.snr_scale * seen.snr_db - self.model.min_snr,
                 return_dict=False,
             )
             eps = self.model.unet(
@@ -285,10 +308,10 @@ class ControlTrainer:
         seeds = [item_seed(self.scenario.seed, f"{i}", 0, "samples") for i in range(len(image))]
         snr_db = torch.full((len(image),), self.spec.validation_snr_db[0], device=self.device)
         empty = torch.zeros(0, device=self.device)
-        initial, seen = self._link(_Batch(image, snr_db, seeds, empty, empty), self.channels[0])
-        shown = self.receiver(initial, seen, seeds)
+        seen = self._link(_Batch(image, snr_db, seeds, empty, empty), self.channels[0])
+        shown = self.receiver(seen.initial, seen.snr_db, seeds, seen.gamma_map)
         self.control.load_state_dict(live)
-        rows = [torch.cat(list(part.clamp(0, 1)), dim=2) for part in (image, initial, shown)]
+        rows = [torch.cat(list(part.clamp(0, 1)), dim=2) for part in (image, seen.initial, shown)]
         return torch.cat(rows, dim=1).cpu()
 
     # ------------------------------------------------------------------------------ state on disk

@@ -51,6 +51,7 @@ class DiffusionModel:
         snr_scale, min_snr: class label = snr_scale·snr_db - min_snr.
         snr_db: range of the SNR in training [dB].
         folder: where a tokenizer lies, if there is one.
+        gamma_map: whether the control module is shown the SNR of every position beside the condition.
     """
 
     unet: UNet2DConditionModel
@@ -63,6 +64,7 @@ class DiffusionModel:
     min_snr: float
     snr_db: tuple[float, float]
     folder: Path | None = None
+    gamma_map: bool = False
 
     @classmethod
     def from_authors(cls, checkpoint: AuthorsCheckpoint) -> DiffusionModel:
@@ -103,6 +105,7 @@ class DiffusionModel:
             "snr_scale": self.snr_scale,
             "min_snr": self.min_snr,
             "snr_db": list(self.snr_db),
+            "gamma_map": self.gamma_map,
         }
         (folder / INDEX_FILE).write_text(json.dumps(index, indent=1) + "\n")
         listed = {name: [_PARTS[name].__module__.split(".")[0], _PARTS[name].__name__] for name in names}
@@ -147,6 +150,7 @@ class DiffusionModel:
             min_snr=float(index["min_snr"]),
             snr_db=(float(index["snr_db"][0]), float(index["snr_db"][1])),
             folder=folder,
+            gamma_map=bool(index.get("gamma_map", False)),
         )
 
     @property

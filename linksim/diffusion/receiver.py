@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from channels import seeding
-from channels.checks import check_at_least, check_choice, check_range
+from channels.checks import check_at_least, check_choice, check_range, complaint
 from linksim.diffusion.color_fix import ColorFix, fix_color
 from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.sampler import Guidance, SamplerKind, sample
@@ -115,24 +115,29 @@ class DiffusionReceiver:
         return outside
 
     @torch.no_grad()
-    def __call__(self, initial: Tensor, snr_db: Tensor, seeds: Sequence[int]) -> Tensor:
+    def __call__(
+        self, initial: Tensor, snr_db: Tensor, seeds: Sequence[int], gamma_map: Tensor | None = None
+    ) -> Tensor:
         """Pictures from initial reconstructions.
 
         Args:
             initial: [B, 3, H, W] in [0, 1], any size.
             snr_db: [B] effective SNR [dB].
             seeds: one whole number per image.
+            gamma_map: [B, 1, h, w], see :func:`linksim.jscc.csi_embedding.gamma_map`; models that were
+                trained with it need it, others do not look at it.
 
         Returns:
             [B, 3, H, W] float32 in [0, 1].
         """
         initial = initial.to(self.device).float()
-        captions = [""] * len(initial) if self._captioner is None else self._captioner(initial)
+        captions = self.captions(initial)
         height, width = initial.shape[2:]
         padded = self._pad(initial)
         condition = self.encode(self.model.condition_vae, padded)
         text = self.text(captions)
-        latent = self._sample(padded, condition, text, snr_db.to(self.device), seeds)
+        hint = self.hint(condition, gamma_map)
+        latent = self._sample(padded, condition, hint, text, snr_db.to(self.device), seeds)
         shown = fix_color(self.decode(latent), padded, self.options.color_fix)
         return shown[:, :, :height, :width].clamp(0, 1)
 
@@ -149,16 +154,31 @@ class DiffusionReceiver:
         mean = vae.encode((2 * image - 1).to(self.dtype)).latent_dist.mode()  # type: ignore[attr-defined]
         return mean.float() * self.model.vae.config.scaling_factor
 
+    def hint(self, condition: Tensor, gamma_map: Tensor | None) -> Tensor:
+        """What the control module is shown: the condition latent and, if it was trained so, the SNR map."""
+        if not self.model.gamma_map:
+            return condition
+        if gamma_map is None:
+            raise ValueError(
+                complaint("gamma_map", "missing", None, "[B, 1, h, w]", "This model was trained with it.")
+            )
+        spread = F.interpolate(gamma_map.to(condition), condition.shape[2:], mode="nearest-exact")
+        return torch.cat([condition, spread], dim=1)
+
     def decode(self, latent: Tensor) -> Tensor:
         """Images float32, about [0, 1], of latents."""
         scaled = (latent / self.model.vae.config.scaling_factor).to(self.dtype)
         return (self.model.vae.decode(scaled).sample.float() + 1) / 2
 
+    def captions(self, initial: Tensor) -> list[str]:
+        """What the captioner says of images [B, 3, H, W]; nothing without one."""
+        return [""] * len(initial) if self._captioner is None else self._captioner(initial)
+
     def text(self, captions: Sequence[str]) -> Tensor:
         """Embeddings [B, L, d] of captions."""
         return self._text(captions).to(self.dtype)
 
-    def predict(self, z: Tensor, t: int, text: Tensor, condition: Tensor, label: Tensor) -> Tensor:
+    def predict(self, z: Tensor, t: int, text: Tensor, hint: Tensor, label: Tensor) -> Tensor:
         """Eps [B, c, h, w] float32 of the denoiser with its control."""
         times = torch.full((len(z),), t, device=z.device)
         z = z.to(self.dtype)
@@ -166,7 +186,7 @@ class DiffusionReceiver:
             z,
             times,
             encoder_hidden_states=text,
-            controlnet_cond=condition.to(self.dtype),
+            controlnet_cond=hint.to(self.dtype),
             class_labels=label,
             return_dict=False,
         )
@@ -180,7 +200,13 @@ class DiffusionReceiver:
         return eps.float()
 
     def _sample(
-        self, padded: Tensor, condition: Tensor, text: Tensor, snr_db: Tensor, seeds: Sequence[int]
+        self,
+        padded: Tensor,
+        condition: Tensor,
+        hint: Tensor,
+        text: Tensor,
+        snr_db: Tensor,
+        seeds: Sequence[int],
     ) -> Tensor:
         options, model = self.options, self.model
         label = (model.snr_scale * snr_db - model.min_snr).float()
@@ -193,7 +219,7 @@ class DiffusionReceiver:
         tiles = Tiles(tuple(condition.shape[2:]), options.tile // model.latent_factor)
 
         def predict(z: Tensor, t: int) -> Tensor:
-            return tiles.blend(lambda cut: self.predict(cut(z), t, text, cut(condition), label))
+            return tiles.blend(lambda cut: self.predict(cut(z), t, text, cut(hint), label))
 
         guidance = None
         if options.guidance > 0:

@@ -48,8 +48,15 @@ def new_control(unet: UNet2DConditionModel, hint_channels: int = 4) -> ControlNe
     return control
 
 
-def from_stable_diffusion(folder: Path, snr_db: tuple[float, float]) -> DiffusionModel:
+def from_stable_diffusion(
+    folder: Path, snr_db: tuple[float, float], *, gamma_map: bool = False
+) -> DiffusionModel:
     """The parts of a Stable Diffusion 2.x folder with a new control module.
+
+    Args:
+        folder: with unet, vae and text_encoder.
+        snr_db: range of the SNR in the training to come [dB].
+        gamma_map: whether the control module will be shown the SNR of every position.
 
     Raises:
         ModelFormatError: a part that is missing, or a model that predicts something else than the noise.
@@ -70,7 +77,7 @@ def from_stable_diffusion(folder: Path, snr_db: tuple[float, float]) -> Diffusio
         parts[name].eval().requires_grad_(False)
     return DiffusionModel(
         unet=parts["unet"],
-        control=new_control(parts["unet"]),
+        control=new_control(parts["unet"], int(parts["vae"].config.latent_channels) + gamma_map),
         vae=parts["vae"],
         condition_vae=parts["vae"],
         text_encoder=parts["text_encoder"],
@@ -79,4 +86,5 @@ def from_stable_diffusion(folder: Path, snr_db: tuple[float, float]) -> Diffusio
         min_snr=MIN_SNR,
         snr_db=snr_db,
         folder=folder,
+        gamma_map=gamma_map,
     )

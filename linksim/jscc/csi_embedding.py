@@ -1,6 +1,6 @@
 """How channel state enters a neural receiver: the only place, with the only dB clipping range.
 
-May import: torch, channels.{types, units, checks}.
+May import: torch, channels.{types, units, checks}, linksim.jscc.layout.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from channels import units
 from channels.checks import complaint
 from channels.types import Csi
+from linksim.jscc.layout import SymbolLayout
 
 __all__ = [
     "SNR_DB_RANGE",
@@ -23,6 +24,7 @@ __all__ = [
     "clip_snr_db",
     "csi_vector",
     "effective_snr_db",
+    "gamma_map",
 ]
 
 SNR_DB_RANGE = (-20.0, 40.0)
@@ -81,6 +83,22 @@ def csi_vector(csi: Csi, kind: CsiKind) -> Tensor:
         )
     average_snr_db = clip_snr_db(-units.linear_to_db(csi.no.mean(-1, keepdim=True)))
     return torch.cat([average_snr_db, h.real, h.imag], dim=1)
+
+
+def gamma_map(csi: Csi, layout: SymbolLayout) -> Tensor:
+    """Effective SNR of every latent position, for networks that are given a map.
+
+    Args:
+        csi: gamma [B, n].
+        layout: where each symbol lies.
+
+    Returns:
+        [B, 1, rows, cols] float, in units of 10 dB; lowest where nothing was sent.
+
+    Source: the effective SNR of :func:`effective_snr_db`, over the pairs of a position.
+    """
+    rate = layout.to_pair_map(torch.log2(1 + csi.gamma)).mean(1, keepdim=True)
+    return clip_snr_db(units.linear_to_db((torch.pow(2.0, rate) - 1).clamp_min(1e-6))) / 10
 
 
 class SnrEmbedding(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from channels.types import Csit, Received
 from linksim.diffusion.receiver import DiffusionReceiver
-from linksim.jscc.csi_embedding import effective_snr_db
+from linksim.jscc.csi_embedding import CsiKind, csi_vector, gamma_map
 from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction
 from linksim.schemes.jscc import JsccLayout, JsccScheme
 
@@ -23,7 +23,9 @@ class DiffJsccScheme:
     """JSCC, then diffusion conditioned on the initial reconstruction, its caption and the SNR.
 
     Nothing but the symbols is sent: condition and caption are made at the receiver. The control module is
-    given the effective SNR of the symbols as the receiver estimates it, so a fade reaches it.
+    given the SNR that the codec's CSI vector begins with: the effective SNR of the symbols as the receiver
+    estimates it, so that a fade reaches it; the average SNR where the codec is given the gain beside it, as
+    the authors do. Models that were trained with a map of the SNR over the picture are given that too.
 
     Args:
         jscc: transmitter and first receiver.
@@ -46,8 +48,10 @@ class DiffJsccScheme:
     def receive(self, received: Received, layout: JsccLayout, seeds: Sequence[int]) -> Reconstruction:
         """See :class:`linksim.schemes.base.Scheme`; ``stages["jscc"]`` is the initial reconstruction."""
         first = self._jscc.receive(received, layout, seeds)
-        snr_db = effective_snr_db(received.csi)
-        image = self._diffusion(first.image, snr_db, seeds).to(first.image.device)
+        kind: CsiKind = getattr(getattr(self._jscc.codec, "config", None), "csi", "snr")
+        snr_db = csi_vector(received.csi, kind)[:, 0]
+        spread = gamma_map(received.csi, layout.symbols)
+        image = self._diffusion(first.image, snr_db, seeds, spread).to(first.image.device)
         marks: list[Info] = [
             {"snr_outside_training": 1} if outside else {}
             for outside in self._diffusion.outside_training(snr_db)

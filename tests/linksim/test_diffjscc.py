@@ -186,6 +186,25 @@ def test_other_sizes_and_rayleigh_csi_convert_with_no_change(tmp_path, initial):
     assert out.reconstruction.image.shape == initial.shape
 
 
+def test_control_of_a_codec_with_the_gain_is_told_the_average_snr(tmp_path, initial, monkeypatch):
+    """As the authors do; a codec that is told one number hears the effective SNR of the fade."""
+    told = []
+
+    def listen(self, image, snr_db, seeds, gamma_map=None):
+        told.append(snr_db)
+        return image
+
+    monkeypatch.setattr(DiffusionReceiver, "__call__", listen)
+    for size, csit in (("small", "perfect"), ("tiny", "average_snr")):
+        codec, model = load_diffjscc(make(tmp_path / size, size))
+        scheme = DiffJsccScheme(JsccScheme(size, codec, csit), DiffusionReceiver(model, options()))
+        budget = codec.num_symbols(64, 128)
+        with torch.no_grad():
+            run_link(scheme, FlatFadingChannel(), initial, torch.full((2,), 8.0), [3, 4], budget)
+    torch.testing.assert_close(told[0], torch.full((2,), 8.0))
+    assert (told[1] - 8.0).abs().min() > 0.1
+
+
 def test_swin_checkpoint_converts_and_decodes_alike(tmp_path, initial):
     folder = make(tmp_path / "swin", "swin")
     convert_diffjscc(str(folder), tmp_path / "out")

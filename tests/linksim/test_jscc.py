@@ -17,7 +17,7 @@ from linksim.build import load_codec
 from linksim.images import SkimageImages
 from linksim.jscc.authors import load_authors_checkpoint
 from linksim.jscc.block_klt import BlockKlt, fit_block_klt
-from linksim.jscc.csi_embedding import csi_vector, effective_snr_db
+from linksim.jscc.csi_embedding import csi_vector, effective_snr_db, gamma_map
 from linksim.jscc.layout import SymbolLayout
 from linksim.jscc.linear_analog import LinearAnalogCodec, waterfill
 from linksim.link import run_link
@@ -131,6 +131,18 @@ def test_snr_h_codec_needs_perfect_transmitter_csi_and_one_gain(photographs):
 
 
 # ------------------------------------------------------------------------------------ layout and CSI
+
+
+def test_gamma_map_is_the_effective_snr_of_every_position():
+    layout = SymbolLayout(4, 2, 3)
+    gamma = torch.full((1, 2, 2, 3), 10.0)
+    gamma[0, :, 1, 2] = torch.tensor([1.0, 3.0])  # log2(1 + gamma) = 1 and 2: 1.5 bits
+    h = torch.ones(1, 12, dtype=torch.complex64)
+    csi = Csi(h, 1 / gamma.flatten(1), torch.zeros(1, 12))
+    spread = gamma_map(csi, layout)
+    expected = torch.ones(1, 1, 2, 3)
+    expected[0, 0, 1, 2] = torch.log10(torch.tensor(2**1.5 - 1))
+    torch.testing.assert_close(spread, expected)
 
 
 def test_layout_pairs_channel_i_with_i_plus_half():

@@ -16,7 +16,9 @@ import torch
 
 from benchmarks.make_diffjscc_checkpoint import make
 from linksim.cli import main
+from linksim.convert import convert_diffjscc
 from linksim.diffusion.model import DiffusionModel
+from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
 from linksim.diffusion.start import from_stable_diffusion, new_control
 from tests.linksim.tiny import write
 
@@ -113,6 +115,33 @@ schemes: [{{kind: diffjscc, name: dj, checkpoint: {trained / "model"}, steps: 2}
 metrics: [psnr]
 """
     assert main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "run"), "--no-report"]) == 0
+
+
+def test_map_of_the_snr_reaches_the_picture(start, tmp_path):
+    """A new control module with the SNR of every position, over OFDM; without the map it says what is missing."""
+    folder = tmp_path / "converted"
+    convert_diffjscc(str(start), folder)
+    text = recipe(start, 8, OFDM).replace(
+        f"{{model: {start}}}", f"{{stable_diffusion: {folder}, codec: {start}, gamma_map: true}}"
+    )
+    assert main(["train", write(tmp_path, text), "--out", str(tmp_path / "run")]) == 0
+    model = DiffusionModel.load(tmp_path / "run" / "model")
+    assert model.gamma_map
+    assert model.control.config.conditioning_channels == 5
+    receiver = DiffusionReceiver(model, SamplerOptions("ddim", 2))
+    initial = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    snr_db = torch.tensor([5.0])
+    low, high = (receiver(initial, snr_db, [1], torch.full((1, 1, 4, 4), v)) for v in (-1.0, 2.0))
+    assert (low - high).abs().max() > 1e-6
+    with pytest.raises(ValueError, match="gamma_map: missing"):
+        receiver(initial, snr_db, [1])
+
+
+def test_captions_reach_the_training(start, tmp_path, capsys):
+    """A captioner that cannot be had is one message before any work."""
+    text = recipe(start, 2) + "  caption: /nowhere/captioner\n"
+    assert main(["train", write(tmp_path, text), "--out", str(tmp_path / "run")]) == 2
+    assert "/nowhere/captioner" in capsys.readouterr().err
 
 
 def test_killed_training_resumes_to_the_same_weights(start, tmp_path):
