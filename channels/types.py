@@ -18,7 +18,8 @@ Lives here: the frozen containers. May import: torch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 from torch import Tensor
 
@@ -102,5 +103,11 @@ class Received:
         return Received(self.y[rows], csi, self.uses)
 
 
+@dataclass(frozen=True)
 class Draw:
     """All randomness of one channel call. Opaque to everything but the operator that made it."""
+
+    def select(self, rows: Tensor) -> Self:
+        """What the images ``rows`` of the batch see; tensors of an operator's draw begin with the batch."""
+        kept = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v[rows.to(v.device)] for k, v in kept.items() if isinstance(v, Tensor)})

@@ -48,6 +48,7 @@ BITS_PER_PIXEL = (
     *map(float, np.geomspace(0.01, 3.0, 25).round(5)),
 )
 _CHUNK = 16
+_SAVED_TOGETHER = 15  # MCS, which an interrupted calibration does not measure again
 _CAPACITY_USES, _GAP = 256, 5  # a code of this length is a decibel or so from capacity
 DECODER = f"layered, {DEFAULT_ITERATIONS} iterations"
 Report = Callable[[str], None]
@@ -98,19 +99,19 @@ class _Frames:
         wanted: NDArray[np.bool_],
         chunk: int,
     ) -> NDArray[np.bool_]:
-        seeds = self.seeds[chunk : chunk + _CHUNK]
+        rows = np.flatnonzero(wanted)
+        seeds = [self.seeds[chunk + i] for i in rows]
         payload = np.stack(
             [np.random.default_rng(s).integers(0, 2, block.size, dtype=np.uint8) for s in seeds]
         )
         symbols = qam.modulate(block.encode(payload))
-        snr = torch.from_numpy(np.where(wanted, snr_db, 0.0)).float()
+        snr = torch.from_numpy(snr_db[rows]).float()
         with torch.no_grad():
-            x_hat, no_eff = equalize(self.channel(symbols, snr, seeds, self._draw(chunk)), "zf")
-            keep = torch.from_numpy(wanted)
-            llr = qam.demodulate(x_hat[keep], no_eff[keep])
-        decoded = block.decode(llr)
-        good = np.ones(len(seeds), np.bool_)
-        good[wanted] = decoded.ok & (decoded.bits == payload[wanted]).all(axis=1)
+            draw = self._draw(chunk).select(torch.from_numpy(rows))
+            x_hat, no_eff = equalize(self.channel(symbols, snr, seeds, draw), "zf")
+            decoded = block.decode(qam.demodulate(x_hat, no_eff))
+        good = np.ones(len(wanted), np.bool_)
+        good[rows] = decoded.ok & (decoded.bits == payload).all(axis=1)
         return good
 
 
@@ -297,22 +298,21 @@ def calibrate(
             known = table.measured(key, num_uses, num_frames) if table is not None else ()
             missing = [m for m in ALL_MCS if m not in {c.scheme for c in known}]
             report(f"{what}, {len(missing)} MCS to measure")
-            if not missing:
-                continue
             channel = build_channel(spec, torch.device("cpu"))
-            new = measure_channel(
-                channel,
-                key,
-                num_uses,
-                num_frames=num_frames,
-                seed=seed,
-                table=missing,
-                command=command,
-                report=report,
-            )
-            curves = sorted((*known, *new.curves), key=lambda c: c.scheme.efficiency)
-            table = merge(table, [new.model_copy(update={"curves": tuple(curves)})], [])
-            yield table
+            for first in range(0, len(missing), _SAVED_TOGETHER):
+                new = measure_channel(
+                    channel,
+                    key,
+                    num_uses,
+                    num_frames=num_frames,
+                    seed=seed,
+                    table=missing[first : first + _SAVED_TOGETHER],
+                    command=command,
+                    report=report,
+                )
+                known = tuple(sorted((*known, *new.curves), key=lambda c: c.scheme.efficiency))
+                table = merge(table, [new.model_copy(update={"curves": known})], [])
+                yield table
 
 
 def search_of(scheme: SchemeSpec, workers: int = 1) -> QualitySearch | None:
