@@ -64,7 +64,6 @@ __all__ = [
 
 # Frames, and evenly spaced uses of each, from which "outage" and "ergodic" limits know the fading.
 _BOUND_FRAMES, _BOUND_USES, _BOUND_CHUNK = 2000, 512, 20
-CODEC_FILE = "codec.safetensors"  # the JSCC part of a DiffJSCC folder
 _BLOCK_KLT, _CALIBRATION = "block-klt-16.safetensors", "mcs-calibration.json"
 
 
@@ -156,7 +155,7 @@ def build_codec(codec: spec.CodecSpec) -> LeanCodec | AuthorsCodec:
 
 
 def load_codec(checkpoint: str) -> AnalogCodec:
-    """A trained network in evaluation mode: a bundled model, a linksim checkpoint, or a DiffJSCC folder."""
+    """A trained network in evaluation mode; see :func:`linksim.zoo.codec_path`."""
     from linksim.jscc.authors import load_authors_checkpoint
 
     path = zoo.codec_path(checkpoint)
@@ -218,11 +217,10 @@ def scheme_tools(scheme: spec.SchemeBase) -> dict[str, str]:
 def scheme_files(scheme: spec.SchemeBase) -> dict[str, str]:
     """Digest of every file that decides what a scheme does: weights and link-adaptation tables, by name."""
     if isinstance(scheme, spec.JsccSpec):
-        return {scheme.checkpoint: file_digest(zoo.codec_path(scheme.checkpoint))}
+        path = zoo.codec_path(scheme.checkpoint)
+        return {scheme.checkpoint: tree_digest(path) if path.is_dir() else file_digest(path)}
     if isinstance(scheme, spec.DiffJsccSpec):
-        from linksim.diffusion.model import find_folder
-
-        return {scheme.checkpoint: tree_digest(find_folder(scheme.checkpoint))}
+        return {scheme.checkpoint: tree_digest(zoo.find_folder(scheme.checkpoint))}
     if isinstance(scheme, spec.LinearAnalogSpec):
         return {_BLOCK_KLT: file_digest(zoo.asset(_BLOCK_KLT))}
     if isinstance(scheme, spec.SeparationSpec) and scheme.mcs == "adaptive":
@@ -280,13 +278,14 @@ def _build_analog(scheme: spec.JsccSpec | spec.LinearAnalogSpec, device: torch.d
 def load_diffjscc(folder: Path) -> tuple[AnalogCodec, DiffusionModel]:
     """The JSCC codec and the diffusion of a folder, in the authors' format or in that of linksim convert."""
     from linksim.diffusion.diffjscc_checkpoint import open_authors_checkpoint
-    from linksim.diffusion.model import INDEX_FILE, JSCC_FOLDER, DiffusionModel
+    from linksim.diffusion.model import DiffusionModel
 
-    if (folder / INDEX_FILE).is_file():
-        codec = load_codec(str(folder / JSCC_FOLDER / CODEC_FILE))
+    if (folder / zoo.DIFFJSCC_INDEX).is_file():
+        codec = load_codec(str(folder))
         return codec, DiffusionModel.load(folder)
     if not (folder / "config.yaml").is_file():
-        expected = f"config.yaml and model.ckpt of the authors, or {INDEX_FILE} of linksim convert diffjscc"
+        index = zoo.DIFFJSCC_INDEX
+        expected = f"config.yaml and model.ckpt of the authors, or {index} of linksim convert diffjscc"
         raise ModelFormatError(
             complaint("checkpoint", "no DiffJSCC model in the folder", folder.absolute(), expected)
         )
@@ -325,12 +324,11 @@ def build_captioner(name: str, device: torch.device) -> HubCaptioner | None:
 
 
 def _build_diffjscc(scheme: spec.DiffJsccSpec, device: torch.device) -> Scheme:
-    from linksim.diffusion.model import find_folder
     from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
     from linksim.schemes.diffjscc import DiffJsccScheme
     from linksim.schemes.jscc import JsccScheme
 
-    codec, model = _shared_diffjscc(find_folder(scheme.checkpoint), device, scheme.precision)
+    codec, model = _shared_diffjscc(zoo.find_folder(scheme.checkpoint), device, scheme.precision)
     captioner = build_captioner(scheme.caption, device)
     options = SamplerOptions(
         scheme.sampler,
@@ -345,7 +343,8 @@ def _build_diffjscc(scheme: spec.DiffJsccSpec, device: torch.device) -> Scheme:
     receiver = DiffusionReceiver(model, options, captioner, device=device, dtype=dtype)
     if scheme.compile:
         receiver.compile()
-    return DiffJsccScheme(JsccScheme(scheme.name, codec, scheme.csit), receiver)
+    jscc = JsccScheme(scheme.name, codec, scheme.csit)
+    return DiffJsccScheme(jscc, receiver, scheme.control_snr_db)
 
 
 def _bound_rate(scheme: spec.BoundBase, channel: spec.ChannelBase) -> BoundRate:

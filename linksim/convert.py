@@ -1,6 +1,6 @@
 """Conversion of other people's checkpoints into folders that load with ``from_pretrained``.
 
-May import: torch, channels.checks, linksim.{build, checkpoints, scenario, jscc, diffusion}.
+May import: torch, channels.checks, linksim.{build, checkpoints, scenario, jscc, diffusion, zoo}.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from typing import Any
 import torch
 
 from channels.checks import complaint
-from linksim.build import CODEC_FILE, authors_codec
+from linksim.build import authors_codec
 from linksim.checkpoints import save_checkpoint
 from linksim.diffusion.diffjscc_checkpoint import open_authors_checkpoint
-from linksim.diffusion.model import JSCC_FOLDER, DiffusionModel, find_folder
+from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.text import TOKENIZER_FOLDER
 from linksim.jscc.authors import AuthorsCodecConfig
 from linksim.jscc.cnn_yang2024 import CnnYang2024Config
 from linksim.pickle_reader import ModelFormatError
 from linksim.scenario import CnnYang2024Spec, CodecSpec, SwinYang2024Spec
+from linksim.zoo import DIFFJSCC_CODEC, find_folder
 
 __all__ = ["convert_diffjscc", "save_codec"]
 
@@ -73,7 +74,7 @@ def convert_diffjscc(
             report(f"{name}: {sum(p.numel() for p in part.parameters()):,} parameters")
             (part if dtype is None else part.to(dtype)).save_pretrained(partial / name)
     codec = authors_codec(folder, opened.tensors)
-    report(f"{JSCC_FOLDER}: {sum(p.numel() for p in codec.parameters()):,} parameters")
+    report(f"jscc: {sum(p.numel() for p in codec.parameters()):,} parameters")
     save_codec(codec, partial, {"converted_from": source})
     DiffusionModel.from_authors(opened).save_index(partial)
     if tokenizer is not None:
@@ -86,8 +87,8 @@ def convert_diffjscc(
 
 def save_codec(codec: Any, folder: Path, recipe: dict[str, object]) -> None:
     """Write the JSCC codec of a DiffJSCC folder."""
-    (folder / JSCC_FOLDER).mkdir(exist_ok=True)
-    path = folder / JSCC_FOLDER / CODEC_FILE
+    path = folder / DIFFJSCC_CODEC
+    path.parent.mkdir(exist_ok=True)
     save_checkpoint(path, _codec_spec(codec.config), codec.state_dict(), recipe, torch.float32)
 
 

@@ -292,7 +292,7 @@ class JsccSpec(SchemeBase):
 
     kind: Literal["jscc"]
     checkpoint: Annotated[str, Strict()] = Field(
-        description="a bundled model (linksim list models) or a file"
+        description="a bundled model (linksim list models), a file, a DiffJSCC folder, or owner/name"
     )
     csit: CsitName = "average_snr"
 
@@ -319,6 +319,9 @@ class DiffJsccSpec(SchemeBase):
     color_fix: Literal["wavelet", "adain", "none"] = "wavelet"
     caption: Annotated[str, Strict()] = Field(
         "none", description="none, blip2, or an image-to-text model of transformers (folder or owner/name)"
+    )
+    control_snr_db: SnrDb | None = Field(
+        None, description="ablation: tell the control module this SNR, whatever the channel"
     )
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     tile: NaturalInt = Field(1024, description="pixels beyond which the diffusion works on tiles; 0: never")

@@ -5,7 +5,7 @@ noise, time) is a function of the seed, the step and the place of a picture in t
 that was killed and resumed, or that runs in several processes, is the training that was not.
 
 May import: torch, accelerate, linksim.{build, checkpoints, convert, diffusion, link, photographs, scenario,
-schemes, train_folder}.
+schemes, train_folder, zoo}.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from channels.base import ChannelOperator
 from channels.seeding import derived_seed, item_seed, real_normal
 from linksim.build import build_captioner, build_channel, build_images, load_codec, load_diffjscc
 from linksim.convert import save_codec
-from linksim.diffusion.model import DiffusionModel, find_folder
+from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
 from linksim.diffusion.start import from_stable_diffusion
 from linksim.jscc.csi_embedding import CsiKind, csi_vector, gamma_map
@@ -42,6 +42,7 @@ from linksim.train_folder import (
     write_header,
     write_state,
 )
+from linksim.zoo import find_folder
 
 __all__ = ["ControlSummary", "train_control"]
 

@@ -1,21 +1,27 @@
 """Names, digests and places of weights: bundled with the package, in a folder of the user, or fetched.
 
-May import: torch (hub cache location), standard library.
+May import: torch (hub cache location), huggingface_hub, channels.checks, linksim.pickle_reader (its error).
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from channels.checks import complaint
+from linksim.pickle_reader import ModelFormatError
+
 __all__ = [
     "BACKBONES",
     "BUNDLED_CODECS",
+    "DIFFJSCC_CODEC",
+    "DIFFJSCC_INDEX",
     "Backbone",
     "BackboneFile",
     "WeightsUnavailable",
@@ -23,9 +29,13 @@ __all__ = [
     "backbone_at",
     "codec_path",
     "find_backbone",
+    "find_folder",
 ]
 
 WEIGHTS_VARIABLE = "LINKSIM_WEIGHTS"
+DIFFJSCC_INDEX = "diffjscc.json"  # in a folder of linksim convert diffjscc
+DIFFJSCC_CODEC = "jscc/codec.safetensors"
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _TIMEOUT_S = 20
 
 
@@ -78,11 +88,50 @@ def asset(name: str) -> Path:
     return Path(__file__).parent / "assets" / name
 
 
+def find_folder(name: str) -> Path:
+    """A local folder, or a snapshot of a hub repository ("owner/name"), downloaded when it is not cached.
+
+    Raises:
+        ModelFormatError: neither there nor to be had.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if not _REPOSITORY.fullmatch(name):
+        raise ModelFormatError(
+            complaint("checkpoint", "no such folder", folder.absolute(), "a folder, or owner/name on a hub")
+        )
+    import huggingface_hub
+
+    try:
+        return Path(huggingface_hub.snapshot_download(name))
+    except (OSError, ValueError, RuntimeError) as problem:  # the hub's errors derive from these
+        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
+        cure = (
+            f"Download it where there is a network (hf download {name}) and give the folder, "
+            "or set HF_HOME to a cache that has it."
+        )
+        expected = "a folder, or a repository of the Hugging Face hub that can be reached"
+        raise ModelFormatError(
+            complaint(f"checkpoint {name}", "cannot be downloaded", said, expected, cure)
+        ) from None
+
+
 def codec_path(checkpoint: str) -> Path:
-    """File of a bundled model by its name, or the path itself."""
+    """File of a trained codec, or the folder of a DiffJSCC model in the authors' format.
+
+    Args:
+        checkpoint: a bundled model, a file, a DiffJSCC folder of either format, or owner/name on a hub.
+
+    Raises:
+        ModelFormatError: a repository that cannot be had.
+    """
     if checkpoint in BUNDLED_CODECS:
         return asset(BUNDLED_CODECS[checkpoint])
-    return Path(checkpoint).expanduser()
+    path = Path(checkpoint).expanduser()
+    if not path.exists() and not path.suffix and _REPOSITORY.fullmatch(checkpoint):
+        path = find_folder(checkpoint)
+    return path / DIFFJSCC_CODEC if (path / DIFFJSCC_INDEX).is_file() else path
 
 
 def _hub_cache() -> Path:

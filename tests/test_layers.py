@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "linksim": set(),
     "linksim.scenario": set(),
     "linksim.scenario_io": {"linksim.scenario"},
-    "linksim.zoo": set(),
+    "linksim.zoo": {"channels.checks", "linksim.pickle_reader"},
     "linksim.optim": set(),
     "linksim.images": {"channels.checks"},
     "linksim.checkpoints": {"channels.checks", "linksim.scenario"},
@@ -42,7 +42,9 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.digital.": {"channels.types", "channels.units", "channels.checks", "channels.seeding", "linksim.digital."},
     "linksim.pickle_reader": {"channels.checks"},
     "linksim.jscc.": {"linksim.pickle_reader", "channels.types", "channels.units", "channels.checks", "channels.equalization", "linksim.jscc."},
-    "linksim.diffusion.": {"channels.checks", "channels.seeding", "linksim.pickle_reader", "linksim.diffusion."},
+    "linksim.diffusion.": {
+        "channels.checks", "channels.seeding", "linksim.pickle_reader", "linksim.zoo", "linksim.diffusion.",
+    },
     "linksim.schemes.diffjscc": {
         "channels.types", "linksim.diffusion.receiver", "linksim.jscc.csi_embedding", "linksim.schemes.base",
         "linksim.schemes.jscc",
@@ -58,7 +60,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "linksim.convert": {
         "channels.checks", "linksim.build", "linksim.checkpoints", "linksim.diffusion.", "linksim.jscc.",
-        "linksim.pickle_reader", "linksim.scenario",
+        "linksim.pickle_reader", "linksim.scenario", "linksim.zoo",
     },
     "linksim.results": {"channels.checks", "linksim.scenario_io"},
     "linksim.statistics": {"linksim.results"},
@@ -73,7 +75,7 @@ ALLOWED: dict[str, set[str]] = {
         "channels.base", "channels.checks", "channels.seeding", "linksim.build", "linksim.checkpoints",
         "linksim.convert", "linksim.diffusion.", "linksim.jscc.", "linksim.link", "linksim.photographs",
         "linksim.scenario",
-        "linksim.scenario_io", "linksim.schemes.jscc", "linksim.train_folder",
+        "linksim.scenario_io", "linksim.schemes.jscc", "linksim.train_folder", "linksim.zoo",
     },
     "linksim.train": {
         "linksim.photographs", "linksim.train_folder",

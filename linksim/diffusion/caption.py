@@ -1,6 +1,6 @@
 """Captions of initial reconstructions, by an image-to-text model of transformers, loaded when first used.
 
-May import: torch, transformers, huggingface_hub, channels.checks, linksim.pickle_reader (its error).
+May import: torch, transformers, channels.checks, linksim.zoo, linksim.pickle_reader (its error).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class HubCaptioner:
         """
         if self._folder is not None:
             return self._folder
-        from linksim.diffusion.model import find_folder
+        from linksim.zoo import find_folder
 
         folder = find_folder(self.name)
         needed = model_bytes(folder) * (1 if self._dtype != torch.float32 else 2)

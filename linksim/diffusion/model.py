@@ -3,29 +3,33 @@
 A folder has one sub-folder per part, each of which loads with ``from_pretrained`` of its class, and
 ``diffjscc.json`` with what the parts do not say. It can be pushed to a hub as it is.
 
-May import: torch, diffusers, transformers, huggingface_hub, channels.checks, linksim.pickle_reader (its
-error), linksim.diffusion.{sampler, diffjscc_checkpoint}.
+May import: torch, diffusers, transformers, channels.checks, linksim.zoo, linksim.pickle_reader (its error),
+linksim.diffusion.{sampler, diffjscc_checkpoint}.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from transformers import CLIPTextModel
+from transformers.utils import logging as hub_logging
 
 from channels.checks import complaint
 from linksim.diffusion.diffjscc_checkpoint import AuthorsCheckpoint
 from linksim.diffusion.sampler import Schedule
 from linksim.pickle_reader import ModelFormatError
+from linksim.zoo import DIFFJSCC_INDEX
 
-__all__ = ["INDEX_FILE", "JSCC_FOLDER", "DiffusionModel", "find_folder"]
+__all__ = ["DiffusionModel"]
 
-INDEX_FILE, JSCC_FOLDER = "diffjscc.json", "jscc"
 FORMAT = "linksim-diffjscc-1"
 _PARTS: dict[str, type[Any]] = {
     "unet": UNet2DConditionModel,
@@ -107,7 +111,7 @@ class DiffusionModel:
             "snr_db": list(self.snr_db),
             "gamma_map": self.gamma_map,
         }
-        (folder / INDEX_FILE).write_text(json.dumps(index, indent=1) + "\n")
+        (folder / DIFFJSCC_INDEX).write_text(json.dumps(index, indent=1) + "\n")
         listed = {name: [_PARTS[name].__module__.split(".")[0], _PARTS[name].__name__] for name in names}
         (folder / "model_index.json").write_text(json.dumps(listed, indent=1) + "\n")
 
@@ -125,14 +129,15 @@ class DiffusionModel:
         Raises:
             ModelFormatError: no such model in the folder, or a part that is missing or broken.
         """
-        index = _read_index(folder / INDEX_FILE)
+        index = _read_index(folder / DIFFJSCC_INDEX)
         parts: dict[str, Any] = {}
         for name, kind in _PARTS.items():
             if name not in index["parts"] and name in _OPTIONAL:
                 continue
             try:
                 keyword = {"dtype" if kind is CLIPTextModel else "torch_dtype": dtype}
-                parts[name] = kind.from_pretrained(folder / name, local_files_only=True, **keyword)
+                with _quiet():
+                    parts[name] = kind.from_pretrained(folder / name, local_files_only=True, **keyword)
             except (OSError, ValueError, RuntimeError) as problem:
                 said = str(problem).splitlines()[0] if str(problem) else repr(problem)
                 raise ModelFormatError(
@@ -166,10 +171,25 @@ class DiffusionModel:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> DiffusionModel:
         """Move all parts; the SNR embedding stays in float32, its sinusoid of 1400 needs it."""
-        for part in self.parts().values():
-            part.to(device=device, dtype=dtype)
+        with _quiet():
+            for part in self.parts().values():
+                part.to(device=device, dtype=dtype)
         self.control.class_embedding.to(dtype=torch.float32)
         return self
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without progress bars of loading and remarks on the cast, which say nothing here."""
+    diffusers_level, bar = diffusers.utils.logging.get_verbosity(), hub_logging.is_progress_bar_enabled()
+    diffusers.utils.logging.set_verbosity_error()
+    hub_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        diffusers.utils.logging.set_verbosity(diffusers_level)
+        if bar:
+            hub_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _read_index(path: Path) -> dict[str, Any]:
@@ -184,32 +204,3 @@ def _read_index(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, ValueError, TypeError, KeyError) as problem:
         raise ModelFormatError(complaint(str(path), "cannot be read", problem, expected)) from None
     return dict(index)
-
-
-def find_folder(name: str) -> Path:
-    """A local folder, or a snapshot of a hub repository ("owner/name"), downloaded when it is not cached.
-
-    Raises:
-        ModelFormatError: neither there nor to be had.
-    """
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if name.count("/") != 1 or name.startswith(("/", ".", "~")):
-        raise ModelFormatError(
-            complaint("checkpoint", "no such folder", folder.absolute(), "a folder, or owner/name on a hub")
-        )
-    import huggingface_hub
-
-    try:
-        return Path(huggingface_hub.snapshot_download(name))
-    except (OSError, ValueError, RuntimeError) as problem:  # the hub's errors derive from these
-        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
-        cure = (
-            f"Download it where there is a network (hf download {name}) and give the folder, "
-            "or set HF_HOME to a cache that has it."
-        )
-        expected = "a folder, or a repository of the Hugging Face hub that can be reached"
-        raise ModelFormatError(
-            complaint(f"checkpoint {name}", "cannot be downloaded", said, expected, cure)
-        ) from None

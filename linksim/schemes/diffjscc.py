@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from channels.types import Csit, Received
@@ -30,12 +31,15 @@ class DiffJsccScheme:
     Args:
         jscc: transmitter and first receiver.
         diffusion: second receiver.
+        control_snr_db: for ablations, what the control module is told whatever the channel [dB].
     """
 
-    def __init__(self, jscc: JsccScheme, diffusion: DiffusionReceiver) -> None:
+    def __init__(
+        self, jscc: JsccScheme, diffusion: DiffusionReceiver, control_snr_db: float | None = None
+    ) -> None:
         self.name = jscc.name
         self.csit: CsitKind = jscc.csit
-        self._jscc, self._diffusion = jscc, diffusion
+        self._jscc, self._diffusion, self._control_snr_db = jscc, diffusion, control_snr_db
 
     def check(self, height: int, width: int, budget: int) -> None:
         """See :class:`linksim.schemes.jscc.JsccScheme`; the diffusion takes any size."""
@@ -50,6 +54,8 @@ class DiffJsccScheme:
         first = self._jscc.receive(received, layout, seeds)
         kind: CsiKind = getattr(getattr(self._jscc.codec, "config", None), "csi", "snr")
         snr_db = csi_vector(received.csi, kind)[:, 0]
+        if self._control_snr_db is not None:
+            snr_db = torch.full_like(snr_db, self._control_snr_db)
         spread = gamma_map(received.csi, layout.symbols)
         image = self._diffusion(first.image, snr_db, seeds, spread).to(first.image.device)
         marks: list[Info] = [

@@ -20,7 +20,7 @@ from linksim.cli import main
 from linksim.convert import convert_diffjscc
 from linksim.diffusion.color_fix import adain, wavelet
 from linksim.diffusion.diffjscc_checkpoint import open_authors_checkpoint
-from linksim.diffusion.model import DiffusionModel, find_folder
+from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
 from linksim.diffusion.sampler import Guidance, sample
 from linksim.diffusion.tiles import Tiles
@@ -30,6 +30,7 @@ from linksim.pickle_reader import ModelFormatError, read_tensors
 from linksim.results import ResultStore
 from linksim.schemes.diffjscc import DiffJsccScheme
 from linksim.schemes.jscc import JsccScheme
+from linksim.zoo import find_folder
 from tests.linksim.tiny import write
 
 REFERENCE = (
@@ -515,3 +516,32 @@ def test_scheme_sends_what_its_jscc_sends(converted, initial):
     assert torch.equal(out.reconstruction.stages["jscc"], first.reconstruction.image)
     assert (out.uses, out.side_info_bits) == (first.uses, first.side_info_bits)
     assert not torch.equal(out.reconstruction.image, first.reconstruction.image)
+
+
+def test_jscc_stage_alone_is_a_scheme_of_either_folder(authors, converted, tmp_path):
+    """The first stage of a DiffJSCC model beside the whole of it, from the same folder."""
+    lines = [
+        f"{{kind: jscc, name: {name}, checkpoint: {folder}}}"
+        for name, folder in (("authors", authors), ("converted", converted))
+    ]
+    text = SCENARIO.replace(
+        "[{kind: diffjscc, name: dj, checkpoint: FOLDER, steps: 2}]", f"[{', '.join(lines)}]"
+    )
+    out = tmp_path / "run"
+    assert main(["simulate", write(tmp_path, text), "--out", str(out), "--no-report"]) == 0
+    one, two = (r.values["psnr"] for r in ResultStore(out).records())
+    assert one == pytest.approx(two, abs=1e-4)
+
+
+def test_ablation_tells_the_control_module_another_snr(converted, initial):
+    codec, model = load_diffjscc(converted)
+    receiver = DiffusionReceiver(model, options())
+    snr, budget = torch.full((2,), 2.0), 3 * 64 * 128 // 384
+    shown = []
+    for told in (None, 2.0, 13.0):
+        scheme = DiffJsccScheme(JsccScheme("dj", codec), receiver, told)
+        with torch.no_grad():
+            out = run_link(scheme, AwgnChannel(), initial, snr, [1, 2], budget)
+        shown.append(out.reconstruction.image)
+    assert torch.equal(shown[0], shown[1])
+    assert not torch.equal(shown[0], shown[2])
