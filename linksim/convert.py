@@ -18,7 +18,7 @@ from linksim.build import authors_codec
 from linksim.checkpoints import save_checkpoint
 from linksim.diffusion.diffjscc_checkpoint import open_authors_checkpoint
 from linksim.diffusion.model import DiffusionModel
-from linksim.diffusion.text import TOKENIZER_FOLDER
+from linksim.diffusion.text import TOKENIZER_FOLDER, read_tokenizer
 from linksim.jscc.authors import AuthorsCodecConfig
 from linksim.jscc.cnn_yang2024 import CnnYang2024Config
 from linksim.pickle_reader import ModelFormatError
@@ -78,7 +78,7 @@ def convert_diffjscc(
     save_codec(codec, partial, {"converted_from": source})
     DiffusionModel.from_authors(opened).save_index(partial)
     if tokenizer is not None:
-        _save_tokenizer(tokenizer, partial / TOKENIZER_FOLDER)
+        read_tokenizer(tokenizer).save_pretrained(partial / TOKENIZER_FOLDER)
         report(f"{TOKENIZER_FOLDER}: {tokenizer}")
     if target.exists():
         target.rmdir()
@@ -96,17 +96,3 @@ def _codec_spec(config: AuthorsCodecConfig) -> CodecSpec:
     if isinstance(config, CnnYang2024Config):
         return CnnYang2024Spec(kind="cnn_yang2024", **asdict(config))
     return SwinYang2024Spec(kind="swin_yang2024", **asdict(config))
-
-
-def _save_tokenizer(name: str, folder: Path) -> None:
-    from transformers import CLIPTokenizer
-
-    try:
-        CLIPTokenizer.from_pretrained(find_folder(name)).save_pretrained(folder)
-    except (OSError, ValueError, TypeError) as problem:
-        if isinstance(problem, ModelFormatError):
-            raise
-        said = str(problem).splitlines()[0]
-        raise ModelFormatError(
-            complaint(f"tokenizer {name}", "cannot be read", said, "CLIP's tokenizer")
-        ) from None

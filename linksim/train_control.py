@@ -28,7 +28,7 @@ from linksim.build import build_captioner, build_channel, build_images, load_cod
 from linksim.convert import save_codec
 from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
-from linksim.diffusion.start import from_stable_diffusion
+from linksim.diffusion.start import STABLE_DIFFUSION_FILES, from_stable_diffusion
 from linksim.jscc.csi_embedding import CsiKind, csi_vector, gamma_map
 from linksim.link import run_link
 from linksim.photographs import Photographs
@@ -109,7 +109,7 @@ def _start(spec: ControlTrainSpec) -> tuple[AnalogCodec, DiffusionModel]:
         codec, model = load_diffjscc(find_folder(spec.start.model))
     else:
         assert spec.start.stable_diffusion is not None
-        folder = find_folder(spec.start.stable_diffusion)
+        folder = find_folder(spec.start.stable_diffusion, STABLE_DIFFUSION_FILES)
         snr_db = (spec.snr_db.low, spec.snr_db.high)
         model = from_stable_diffusion(folder, snr_db, gamma_map=spec.start.gamma_map)
         codec = None

@@ -10,7 +10,7 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +88,12 @@ def asset(name: str) -> Path:
     return Path(__file__).parent / "assets" / name
 
 
-def find_folder(name: str) -> Path:
+def find_folder(name: str, files: Sequence[str] | None = None) -> Path:
     """A local folder, or a snapshot of a hub repository ("owner/name"), downloaded when it is not cached.
+
+    Args:
+        name: folder or repository.
+        files: patterns of what to download; None for everything.
 
     Raises:
         ModelFormatError: neither there nor to be had.
@@ -104,7 +108,7 @@ def find_folder(name: str) -> Path:
     import huggingface_hub
 
     try:
-        return Path(huggingface_hub.snapshot_download(name))
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(files) if files else None))
     except (OSError, ValueError, RuntimeError) as problem:  # the hub's errors derive from these
         said = str(problem).splitlines()[0] if str(problem) else repr(problem)
         cure = (

@@ -4,12 +4,13 @@ A folder has one sub-folder per part, each of which loads with ``from_pretrained
 ``diffjscc.json`` with what the parts do not say. It can be pushed to a hub as it is.
 
 May import: torch, diffusers, transformers, channels.checks, linksim.zoo, linksim.pickle_reader (its error),
-linksim.diffusion.{sampler, diffjscc_checkpoint}.
+linksim.diffusion.{sampler, text, diffjscc_checkpoint}.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from transformers.utils import logging as hub_logging
 from channels.checks import complaint
 from linksim.diffusion.diffjscc_checkpoint import AuthorsCheckpoint
 from linksim.diffusion.sampler import Schedule
+from linksim.diffusion.text import TOKENIZER_FOLDER
 from linksim.pickle_reader import ModelFormatError
 from linksim.zoo import DIFFJSCC_INDEX
 
@@ -120,6 +122,8 @@ class DiffusionModel:
         folder.mkdir(parents=True, exist_ok=True)
         for name, part in self.parts().items():
             part.save_pretrained(folder / name)
+        if self.folder is not None and (self.folder / TOKENIZER_FOLDER).is_dir():
+            shutil.copytree(self.folder / TOKENIZER_FOLDER, folder / TOKENIZER_FOLDER, dirs_exist_ok=True)
         self.save_index(folder)
 
     @classmethod

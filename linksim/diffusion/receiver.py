@@ -92,7 +92,7 @@ class DiffusionReceiver:
         self.device, self.dtype = torch.device(device), dtype
         self.model = model.to(self.device, dtype)
         self._captioner = captioner
-        self._text = TextFeatures.beside(model.text_encoder, model.folder)
+        self._text = TextFeatures.beside(model.text_encoder, model.folder, needed=captioner is not None)
         self._warned = False
 
     def compile(self) -> None:

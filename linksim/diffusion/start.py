@@ -18,7 +18,7 @@ from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.sampler import Schedule
 from linksim.pickle_reader import ModelFormatError
 
-__all__ = ["from_stable_diffusion", "new_control"]
+__all__ = ["STABLE_DIFFUSION_FILES", "from_stable_diffusion", "new_control"]
 
 SNR_SCALE, MIN_SNR = 100.0, 0.0  # class label = 100·snr_db, the authors' scale
 
@@ -46,6 +46,15 @@ def new_control(unet: UNet2DConditionModel, hint_channels: int = 4) -> ControlNe
     silent = hint_tensors(torch.zeros(c.block_out_channels[0], hint_channels, 3, 3))
     control.load_state_dict({**own, **shared, **silent})
     return control
+
+
+STABLE_DIFFUSION_FILES = (
+    "*/config.json",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/diffusion_pytorch_model.safetensors",
+    "text_encoder/model.safetensors",
+    "tokenizer/*",
+)
 
 
 def from_stable_diffusion(

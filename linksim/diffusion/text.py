@@ -1,6 +1,6 @@
 """Textual features: captions to embeddings of the text tower.
 
-May import: torch, transformers, channels.checks, linksim.pickle_reader (its error).
+May import: torch, transformers, channels.checks, linksim.zoo, linksim.pickle_reader (its error).
 """
 
 from __future__ import annotations
@@ -11,14 +11,33 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import CLIPTextModel
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from channels.checks import complaint
 from linksim.pickle_reader import ModelFormatError
+from linksim.zoo import find_folder
 
-__all__ = ["TOKENIZER_FOLDER", "TextFeatures"]
+__all__ = ["CLIP_TOKENIZER", "TOKENIZER_FOLDER", "TextFeatures", "read_tokenizer"]
 
 TOKENIZER_FOLDER = "tokenizer"
+CLIP_TOKENIZER = "openai/clip-vit-large-patch14"  # the words of every CLIP, OpenCLIP's included
+_FILES = ("vocab.json", "merges.txt", "tokenizer*.json", "special_tokens_map.json")
+
+
+def read_tokenizer(name: str) -> CLIPTokenizer:
+    """CLIP's tokenizer from a folder, or from a hub repository (its few files are downloaded once).
+
+    Raises:
+        ModelFormatError: it cannot be had, or is none.
+    """
+    folder = find_folder(name, _FILES)
+    try:
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError) as problem:
+        said = str(problem).splitlines()[0]
+        raise ModelFormatError(
+            complaint(f"tokenizer {name}", "cannot be read", said, "CLIP's tokenizer")
+        ) from None
 
 
 class TextFeatures:
@@ -35,13 +54,26 @@ class TextFeatures:
         self._known: dict[str, Tensor] = {}
 
     @classmethod
-    def beside(cls, encoder: CLIPTextModel, folder: Path | None) -> TextFeatures:
-        """With the tokenizer of a model folder, if it has one."""
-        if folder is None or not (folder / TOKENIZER_FOLDER).is_dir():
-            return cls(encoder)
-        from transformers import CLIPTokenizer
+    def beside(cls, encoder: CLIPTextModel, folder: Path | None, *, needed: bool = False) -> TextFeatures:
+        """With the tokenizer of a model folder, if it has one; if it has none and one is needed, CLIP's.
 
-        return cls(encoder, CLIPTokenizer.from_pretrained(folder / TOKENIZER_FOLDER, local_files_only=True))
+        Raises:
+            ModelFormatError: needed, and not to be had.
+        """
+        if folder is not None and (folder / TOKENIZER_FOLDER).is_dir():
+            return cls(encoder, read_tokenizer(str(folder / TOKENIZER_FOLDER)))
+        if not needed:
+            return cls(encoder)
+        try:
+            return cls(encoder, read_tokenizer(CLIP_TOKENIZER))
+        except ModelFormatError as problem:
+            cure = (
+                "Captions need it: convert the model with --tokenizer FOLDER, or use caption: none. "
+                f"({problem})"
+            )
+            raise ModelFormatError(
+                complaint("tokenizer", "not in the model folder", "none", "CLIP's tokenizer", cure)
+            ) from None
 
     def tokens(self, caption: str) -> Tensor:
         """[1, L] token ids: start, the caption, end, zeros (the padding of OpenCLIP).
@@ -54,7 +86,7 @@ class TextFeatures:
         words: list[int] = []
         if caption.strip():
             if self._tokenizer is None:
-                cure = "Convert with --tokenizer openai/clip-vit-large-patch14, or use caption: none."
+                cure = f"Convert with --tokenizer {CLIP_TOKENIZER}, or use caption: none."
                 raise ModelFormatError(
                     complaint("tokenizer", "not in the model folder", "none", "CLIP's tokenizer", cure)
                 )

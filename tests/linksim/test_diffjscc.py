@@ -471,7 +471,10 @@ def test_half_precision_runs_and_stays_close(converted, initial, dtype):
     assert float((exact - half).abs().mean()) < 0.05
 
 
-def test_caption_reaches_the_text_tower_and_needs_a_tokenizer(converted, initial, tmp_path):
+def test_caption_reaches_the_text_tower_and_needs_a_tokenizer(
+    converted, initial, tmp_path, monkeypatch, no_network
+):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
     folder = tmp_path / "with"
     shutil.copytree(converted, folder)
     words = "a rocket"
@@ -480,7 +483,7 @@ def test_caption_reaches_the_text_tower_and_needs_a_tokenizer(converted, initial
         return [words] * len(image)
 
     with pytest.raises(ModelFormatError, match="--tokenizer"):
-        DiffusionReceiver(DiffusionModel.load(folder), options(), describe)(initial, torch.zeros(2), [1, 2])
+        DiffusionReceiver(DiffusionModel.load(folder), options(), describe)
     _tokenizer(folder / "tokenizer")
     receiver = DiffusionReceiver(DiffusionModel.load(folder), options(), describe)
     told = receiver(initial, torch.zeros(2), [1, 2])
@@ -490,6 +493,8 @@ def test_caption_reaches_the_text_tower_and_needs_a_tokenizer(converted, initial
     assert tokens[0] == 510
     assert 511 in tokens.tolist()
     assert tokens[-1] == 0
+    DiffusionModel.load(folder).save(tmp_path / "copy")
+    assert (tmp_path / "copy" / "tokenizer" / "vocab.json").is_file()
 
 
 def _tokenizer(folder: Path) -> None:
