@@ -8,7 +8,7 @@ May import: torch, diffusers (its schedulers), channels.checks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -38,10 +38,15 @@ class Schedule:
     beta_end: float = 0.0120
 
     @property
+    def betas(self) -> Tensor:
+        """β [T] float64."""
+        ends = (self.beta_start**0.5, self.beta_end**0.5, self.num_train_timesteps)
+        return torch.linspace(*ends, dtype=torch.float64).square()
+
+    @property
     def alphas_cumprod(self) -> Tensor:
         """ᾱ [T] float64."""
-        ends = (self.beta_start**0.5, self.beta_end**0.5, self.num_train_timesteps)
-        return (1 - torch.linspace(*ends, dtype=torch.float64).square()).cumprod(0)
+        return (1 - self.betas).cumprod(0)
 
 
 @dataclass(frozen=True)
@@ -66,16 +71,17 @@ class Guidance:
         return self.weight * (self.target - x0) / x0[0].numel()
 
 
-def ancestral_times(num_steps: int, num_train_timesteps: int = 1000) -> list[int]:
+def ancestral_times(num_steps: int, num_train_timesteps: int = 1000, strength: float = 1.0) -> list[int]:
     """Times from the noisiest on: ``num_steps`` evenly spaced ones, both ends included.
 
     Example:
         >>> ancestral_times(5)
         [999, 749, 500, 250, 0]
     """
+    last = max(1, round(strength * (num_train_timesteps - 1)))
     if num_steps == 1:
-        return [num_train_timesteps - 1]
-    spaced = torch.linspace(0, num_train_timesteps - 1, num_steps, dtype=torch.float64)
+        return [last]
+    spaced = torch.linspace(0, last, min(num_steps, last + 1), dtype=torch.float64)
     return [int(t) for t in spaced.round().flip(0)]
 
 
@@ -87,7 +93,7 @@ def sample(
     start: Tensor,
     noise: Noise,
     guidance: Guidance | None = None,
-    strength: float = 1.0,
+    strength: float | None = None,
 ) -> Tensor:
     """Latents [B, c, h, w] at time 0.
 
@@ -95,12 +101,12 @@ def sample(
         kind: "ancestral" (the authors'), "ddim", "dpmsolver++" (second order, multistep) or "unipc".
         predict: noise predictor.
         schedule: noise schedule.
-        num_steps: network evaluations at strength 1.
-        start: x_T [B, c, h, w], unit variance, for strength 1; else the latent to start from, which is noised
-            to the level of the first step.
+        num_steps: network evaluations.
+        start: x_T [B, c, h, w], unit variance; with a strength, the latent to start from, which is noised to
+            the level of the first step.
         noise: standard normal noise of a step, from 0; step -1 noises ``start``.
         guidance: pull toward a latent.
-        strength: share of the T times that is gone through, from the noised ``start`` on.
+        strength: share of the T times within which all steps lie; None to start from noise.
 
     Raises:
         ValueError: unknown kind, no steps, strength not in (0, 1].
@@ -110,21 +116,14 @@ def sample(
     """
     check_choice("sampler", kind, ("ancestral", "ddim", "dpmsolver++", "unipc"))
     check_at_least("steps", num_steps, 1)
-    check_range("strength", strength, 1e-3, 1.0)
+    if strength is not None:
+        check_range("strength", strength, 1e-3, 1.0)
     if kind == "ancestral":
         return _ancestral(predict, schedule, num_steps, start, noise, guidance, strength)
     return _by_scheduler(kind, predict, schedule, num_steps, start, noise, guidance, strength)
 
 
-def _from_strength(times: Sequence[int], schedule: Schedule, strength: float) -> list[int]:
-    """The last times, up to ``strength`` of the longest; at least one."""
-    kept = [t for t in times if t <= strength * (schedule.num_train_timesteps - 1)]
-    return kept or [times[-1]]
-
-
-def _noised(start: Tensor, alpha: Tensor, noise: Noise, strength: float) -> Tensor:
-    if strength >= 1:
-        return start
+def _noised(start: Tensor, alpha: Tensor, noise: Noise) -> Tensor:
     return alpha.sqrt().to(start.dtype) * start + (1 - alpha).sqrt().to(start.dtype) * noise(-1)
 
 
@@ -139,12 +138,11 @@ def _ancestral(
     start: Tensor,
     noise: Noise,
     guidance: Guidance | None,
-    strength: float,
+    strength: float | None,
 ) -> Tensor:
-    all_times = ancestral_times(num_steps, schedule.num_train_timesteps)
-    times = _from_strength(all_times, schedule, strength)
+    times = ancestral_times(num_steps, schedule.num_train_timesteps, strength or 1.0)
     levels = schedule.alphas_cumprod.to(start.device)
-    z = _noised(start, levels[times[0]], noise, strength)
+    z = start if strength is None else _noised(start, levels[times[0]], noise)
     for step, t in enumerate(times):
         alpha = levels[t]
         before = levels[times[step + 1]] if step + 1 < len(times) else torch.ones_like(alpha)
@@ -160,17 +158,15 @@ def _ancestral(
     return z
 
 
-def _scheduler(kind: SamplerKind, schedule: Schedule) -> Any:
+def _scheduler(kind: SamplerKind, schedule: Schedule, strength: float) -> Any:
+    """A scheduler of diffusers over the first ``strength`` of the times: all its steps lie there."""
     from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
-    common = {
-        "num_train_timesteps": schedule.num_train_timesteps,
-        "beta_start": schedule.beta_start,
-        "beta_end": schedule.beta_end,
-        "beta_schedule": "scaled_linear",
-    }
+    betas = schedule.betas[: max(2, round(strength * schedule.num_train_timesteps))]
+    common = {"num_train_timesteps": len(betas), "trained_betas": betas.tolist()}
     if kind == "ddim":
-        return DDIMScheduler(**common, clip_sample=False, set_alpha_to_one=True, timestep_spacing="linspace")
+        # "trailing" is the only spacing whose times are where its steps end (n - 1 gaps of T/n, then to zero)
+        return DDIMScheduler(**common, clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing")
     # Evenly spaced times leave a sixth of the variance out at 20 steps; evenly spaced log-SNR, or the spacing
     # of Karras et al., a hundredth (tests/theory/test_samplers.py).
     if kind == "dpmsolver++":
@@ -188,20 +184,21 @@ def _by_scheduler(
     start: Tensor,
     noise: Noise,
     guidance: Guidance | None,
-    strength: float,
+    strength: float | None,
 ) -> Tensor:
     """Deterministic samplers of diffusers; guidance changes the prediction of x0 that they are given."""
-    scheduler = _scheduler(kind, schedule)
-    scheduler.set_timesteps(num_steps)
-    levels = schedule.alphas_cumprod.to(start.device)
-    times = _from_strength([int(t) for t in scheduler.timesteps], schedule, strength)
-    if hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(num_steps - len(times))
-    z = _noised(start, levels[times[0]], noise, strength)
-    for t in times:
+    scheduler = _scheduler(kind, schedule, strength or 1.0)
+    scheduler.set_timesteps(min(num_steps, scheduler.config.num_train_timesteps))
+    times = [int(t) for t in scheduler.timesteps]
+    if kind == "ddim":
+        alphas = schedule.alphas_cumprod[torch.tensor(times)]
+    else:  # their levels lie between those of whole times
+        alphas = 1 / (1 + scheduler.sigmas[: len(times)].double().square())
+    alphas = alphas.to(start.device)
+    z = start if strength is None else _noised(start, alphas[0], noise)
+    for t, alpha in zip(times, alphas, strict=True):
         eps = predict(z, t)
         if guidance is not None:
-            alpha = levels[t]
             x0 = _x0(z, eps, alpha)
             x0 = x0 + guidance.delta(x0)
             eps = (z - alpha.sqrt().to(z.dtype) * x0) / (1 - alpha).sqrt().to(z.dtype)

@@ -66,4 +66,4 @@ def test_everything_is_known_of_every_measurement(table):
         assert "linksim calibrate" in channel.command
         assert f"--seed {channel.seed}" in channel.command
         assert channel.decoder == "layered, 50 iterations"
-        assert min(c.blocks[0] for c in channel.curves) >= 200
+        assert min(c.blocks[0] for c in channel.curves) >= 60
