@@ -240,9 +240,9 @@ def build_scheme(
         workers: processes that code pictures.
     """
     if isinstance(scheme, spec.JsccSpec | spec.LinearAnalogSpec):
-        return _build_analog(scheme, device)
+        return _build_analog(scheme, channel, device)
     if isinstance(scheme, spec.DiffJsccSpec):
-        return _build_diffjscc(scheme, device)
+        return _build_diffjscc(scheme, channel, device)
     if isinstance(scheme, spec.SeparationSpec):
         harq = scheme.harq
         return SeparationScheme(
@@ -259,11 +259,31 @@ def build_scheme(
     return UncodedScheme(scheme.name, scheme.bits_per_symbol, device)
 
 
-def _build_analog(scheme: spec.JsccSpec | spec.LinearAnalogSpec, device: torch.device) -> Scheme:
+def _check_csi(scheme: spec.JsccSpec | spec.DiffJsccSpec, codec: object, channel: spec.ChannelBase) -> None:
+    """A codec that is given the gain of a fade needs one gain per picture, and to be told at both ends.
+
+    Raises:
+        ValueError: another channel or another csit.
+    """
+    if getattr(getattr(codec, "config", None), "csi", "snr") != "snr_h":
+        return
+    checkpoint = f"the encoder of {scheme.checkpoint} is given SNR and gain"
+    if scheme.csit != "perfect":
+        raise ValueError(complaint("csit", checkpoint, scheme.csit, "perfect, which says so"))
+    flat = isinstance(channel, spec.RayleighSpec | spec.RicianSpec) and channel.coherence_symbols is None
+    if not flat and not isinstance(channel, spec.AwgnSpec):
+        expected = "awgn, or rayleigh or rician without coherence_symbols: one gain per picture"
+        raise ValueError(complaint("checkpoint", checkpoint, spec.channel_name(channel), expected))
+
+
+def _build_analog(
+    scheme: spec.JsccSpec | spec.LinearAnalogSpec, channel: spec.ChannelBase, device: torch.device
+) -> Scheme:
     from linksim.schemes.jscc import JsccScheme
 
     if isinstance(scheme, spec.JsccSpec):
         codec = load_codec(scheme.checkpoint)
+        _check_csi(scheme, codec, channel)
         if isinstance(codec, nn.Module):
             codec.to(device)
         return JsccScheme(scheme.name, codec, scheme.csit)
@@ -312,24 +332,26 @@ def _shared_diffjscc(
 
 
 @lru_cache(maxsize=2)
-def build_captioner(name: str, device: torch.device) -> HubCaptioner | None:
-    """A captioner by its name in scenarios, ready to be used; None for "none"."""
+def build_captioner(name: str, device: torch.device, dtype: torch.dtype) -> HubCaptioner | None:
+    """A captioner by its name in scenarios (None for "none"); prepare it once the rest is in memory."""
     from linksim.diffusion.caption import BLIP2, HubCaptioner
 
     if name == "none":
         return None
-    captioner = HubCaptioner(BLIP2 if name == "blip2" else name, device=device)
-    captioner.prepare()
+    captioner = HubCaptioner(BLIP2 if name == "blip2" else name, device=device, dtype=dtype)
+    captioner.find()
     return captioner
 
 
-def _build_diffjscc(scheme: spec.DiffJsccSpec, device: torch.device) -> Scheme:
+def _build_diffjscc(scheme: spec.DiffJsccSpec, channel: spec.ChannelBase, device: torch.device) -> Scheme:
     from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
     from linksim.schemes.diffjscc import DiffJsccScheme
     from linksim.schemes.jscc import JsccScheme
 
     codec, model = _shared_diffjscc(zoo.find_folder(scheme.checkpoint), device, scheme.precision)
-    captioner = build_captioner(scheme.caption, device)
+    _check_csi(scheme, codec, channel)
+    dtype: torch.dtype = getattr(torch, scheme.precision)
+    captioner = build_captioner(scheme.caption, device, dtype)
     options = SamplerOptions(
         scheme.sampler,
         scheme.steps,
@@ -339,8 +361,9 @@ def _build_diffjscc(scheme: spec.DiffJsccSpec, device: torch.device) -> Scheme:
         scheme.color_fix,
         scheme.tile,
     )
-    dtype: torch.dtype = getattr(torch, scheme.precision)
     receiver = DiffusionReceiver(model, options, captioner, device=device, dtype=dtype)
+    if captioner is not None:
+        captioner.prepare()
     if scheme.compile:
         receiver.compile()
     jscc = JsccScheme(scheme.name, codec, scheme.csit)

@@ -16,13 +16,14 @@ import torch
 from channels.checks import complaint
 from linksim.build import authors_codec
 from linksim.checkpoints import save_checkpoint
-from linksim.diffusion.diffjscc_checkpoint import open_authors_checkpoint
-from linksim.diffusion.model import DiffusionModel
+from linksim.diffusion.diffjscc_checkpoint import AuthorsCheckpoint, open_authors_checkpoint
+from linksim.diffusion.model import DiffusionModel, cast, quiet
 from linksim.diffusion.text import TOKENIZER_FOLDER, read_tokenizer
 from linksim.jscc.authors import AuthorsCodecConfig
 from linksim.jscc.cnn_yang2024 import CnnYang2024Config
+from linksim.jscc.lean import LeanConfig
 from linksim.pickle_reader import ModelFormatError
-from linksim.scenario import CnnYang2024Spec, CodecSpec, SwinYang2024Spec
+from linksim.scenario import CnnYang2024Spec, CodecSpec, LeanCodecSpec, SwinYang2024Spec
 from linksim.zoo import DIFFJSCC_CODEC, find_folder
 
 __all__ = ["convert_diffjscc", "save_codec"]
@@ -59,9 +60,28 @@ def convert_diffjscc(
         raise ModelFormatError(complaint(str(target), "exists", "files", "a new or empty folder", cure))
     folder = find_folder(source)
     opened = open_authors_checkpoint(folder)
+    codec = authors_codec(folder, opened.tensors)  # and the tokenizer: what may fail comes first
+    words = None if tokenizer is None else read_tokenizer(tokenizer)
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    try:
+        _write_parts(opened, partial, dtype, report)
+        report(f"jscc: {sum(p.numel() for p in codec.parameters()):,} parameters")
+        save_codec(codec, partial, {"converted_from": source})
+        DiffusionModel.from_authors(opened).save_index(partial)
+        if words is not None:
+            words.save_pretrained(partial / TOKENIZER_FOLDER)
+            report(f"{TOKENIZER_FOLDER}: {tokenizer}")
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if target.exists():
+        target.rmdir()
+    partial.replace(target)
+
+
+def _write_parts(opened: AuthorsCheckpoint, partial: Path, dtype: torch.dtype | None, report: Report) -> None:
     for name, make in (
         ("unet", opened.unet),
         ("controlnet", opened.control),
@@ -72,17 +92,8 @@ def convert_diffjscc(
         part: Any = make()
         if part is not None:
             report(f"{name}: {sum(p.numel() for p in part.parameters()):,} parameters")
-            (part if dtype is None else part.to(dtype)).save_pretrained(partial / name)
-    codec = authors_codec(folder, opened.tensors)
-    report(f"jscc: {sum(p.numel() for p in codec.parameters()):,} parameters")
-    save_codec(codec, partial, {"converted_from": source})
-    DiffusionModel.from_authors(opened).save_index(partial)
-    if tokenizer is not None:
-        read_tokenizer(tokenizer).save_pretrained(partial / TOKENIZER_FOLDER)
-        report(f"{TOKENIZER_FOLDER}: {tokenizer}")
-    if target.exists():
-        target.rmdir()
-    partial.replace(target)
+            with quiet():
+                (part if dtype is None else cast(part, dtype)).save_pretrained(partial / name)
 
 
 def save_codec(codec: Any, folder: Path, recipe: dict[str, object]) -> None:
@@ -92,7 +103,9 @@ def save_codec(codec: Any, folder: Path, recipe: dict[str, object]) -> None:
     save_checkpoint(path, _codec_spec(codec.config), codec.state_dict(), recipe, torch.float32)
 
 
-def _codec_spec(config: AuthorsCodecConfig) -> CodecSpec:
+def _codec_spec(config: AuthorsCodecConfig | LeanConfig) -> CodecSpec:
+    if isinstance(config, LeanConfig):
+        return LeanCodecSpec(kind="lean", **asdict(config))
     if isinstance(config, CnnYang2024Config):
         return CnnYang2024Spec(kind="cnn_yang2024", **asdict(config))
     return SwinYang2024Spec(kind="swin_yang2024", **asdict(config))

@@ -20,9 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from channels.base import ChannelOperator
+from channels.checks import complaint
 from channels.seeding import derived_seed, item_seed, real_normal
 from linksim.build import build_captioner, build_channel, build_images, load_codec, load_diffjscc
 from linksim.convert import save_codec
@@ -33,6 +36,7 @@ from linksim.jscc.csi_embedding import CsiKind, csi_vector, gamma_map
 from linksim.link import run_link
 from linksim.photographs import Photographs
 from linksim.scenario import ControlTrainScenario, ControlTrainSpec
+from linksim.scenario_io import ScenarioError
 from linksim.schemes.jscc import AnalogCodec, JsccScheme
 from linksim.train_folder import (
     TrainingDiverged,
@@ -48,6 +52,7 @@ __all__ = ["ControlSummary", "train_control"]
 
 log = logging.getLogger("linksim.train_control")
 MODEL_FOLDER = "model"
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ def _start(spec: ControlTrainSpec) -> tuple[AnalogCodec, DiffusionModel]:
     """Frozen codec and model with the control module that is trained."""
     if spec.start.model is not None:
         codec, model = load_diffjscc(find_folder(spec.start.model))
+        model.snr_db = (spec.snr_db.low, spec.snr_db.high)
     else:
         assert spec.start.stable_diffusion is not None
         folder = find_folder(spec.start.stable_diffusion, STABLE_DIFFUSION_FILES)
@@ -122,11 +128,18 @@ def _start(spec: ControlTrainSpec) -> tuple[AnalogCodec, DiffusionModel]:
 class ControlTrainer:
     """State and loop of one training; see :func:`train_control`."""
 
-    def __init__(self, scenario: ControlTrainScenario, out: Path, device: torch.device) -> None:
+    def __init__(self, scenario: ControlTrainScenario, out: Path, accelerator: Accelerator) -> None:
         self.scenario, self.spec, self.out = scenario, scenario.train_control, out
-        mixed = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[self.spec.precision]
-        self.accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
-        self.device = self.accelerator.device
+        self.accelerator, self.device = accelerator, accelerator.device
+        if self.spec.precision == "float16" and self.device.type == "cpu":
+            expected = "bfloat16 or float32 on a CPU"
+            raise ScenarioError(complaint("train_control.precision", "needs a GPU", "float16", expected))
+        world = accelerator.num_processes
+        if self.spec.batch_size % world:
+            expected = f"a multiple of the {world} processes"
+            raise ScenarioError(
+                complaint("train_control.batch_size", "does not fit", self.spec.batch_size, expected)
+            )
         self.photographs = Photographs(
             build_images(scenario.images),
             seed=scenario.seed,
@@ -138,12 +151,11 @@ class ControlTrainer:
         self.codec, self.model = _start(self.spec)
         if isinstance(self.codec, nn.Module):
             self.codec.to(self.device)
-        self.receiver = DiffusionReceiver(
-            self.model,
-            SamplerOptions("dpmsolver++", self.spec.sample_steps),
-            build_captioner(self.spec.caption, self.device),
-            device=self.device,
-        )
+        captioner = build_captioner(self.spec.caption, self.device, _DTYPES[self.spec.precision])
+        options = SamplerOptions("dpmsolver++", self.spec.sample_steps)
+        self.receiver = DiffusionReceiver(self.model, options, captioner, device=self.device)
+        if captioner is not None:
+            captioner.prepare()
         self.control = self.model.control.train().requires_grad_(True)
         self.control.controlnet_cond_embedding.conv_in.requires_grad_(False)  # see diffusion.hint
         if self.spec.gradient_checkpointing:
@@ -220,7 +232,8 @@ class ControlTrainer:
         with torch.no_grad():
             target = self.receiver.encode(self.model.vae, batch.image)
             condition = self.receiver.encode(self.model.condition_vae, seen.initial)
-            hint = self.receiver.hint(condition, seen.gamma_map)
+            height, width = batch.image.shape[2:]
+            hint = self.receiver.hint(condition, seen.gamma_map, (height, width))
             text = self.receiver.text(self.receiver.captions(seen.initial))
         alpha = self.levels[batch.times].float()[:, None, None, None]
         z = alpha.sqrt() * target + (1 - alpha).sqrt() * batch.noise
@@ -251,8 +264,9 @@ class ControlTrainer:
             group["lr"] = warm * self.spec.learning_rate
         self.optimizer.zero_grad()
         loss = self.loss(self.wrapped, self._draw(), channel)
-        if not bool(torch.isfinite(loss)):
-            raise TrainingDiverged(self.step, f"the loss is {float(loss)}", "train_control.learning_rate")
+        whole = float(self.accelerator.gather(loss.detach()).mean())
+        if not np.isfinite(whole):  # in every process alike
+            raise TrainingDiverged(self.step, f"the loss is {whole}", "train_control.learning_rate")
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.control.parameters(), self.spec.clip_norm)
         self.clean = False  # between here and the average a state on disk would be half a step
@@ -260,7 +274,12 @@ class ControlTrainer:
         self.step += 1
         self._average()
         self.clean = True
-        return float(self.accelerator.gather(loss.detach()).mean())
+        return whole
+
+    def tell_seconds(self, seconds: float) -> None:
+        """Time spent so far, by the clock of the first process: all must see the same progress."""
+        told = torch.tensor([seconds], dtype=torch.float64, device=self.device)
+        self.seconds = float(broadcast(told)) if self.accelerator.num_processes > 1 else seconds
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -326,6 +345,7 @@ class ControlTrainer:
                 "control": self.control.state_dict(),
                 "ema": self.ema,
                 "optimizer": self.optimizer.state_dict(),
+                "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
             }
             write_state(self.scenario, self.out, state)
 
@@ -342,6 +362,8 @@ class ControlTrainer:
             self.control.load_state_dict(state["control"])
             self.ema = state["ema"]
             self.optimizer.load_state_dict(state["optimizer"])
+            if self.accelerator.scaler:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
         except (KeyError, ValueError, RuntimeError, TypeError) as problem:
             raise broken_state(self.out, problem) from None
@@ -381,10 +403,13 @@ def train_control(
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    first = Accelerator(cpu=device.type == "cpu").is_main_process
+    mixed = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[scenario.train_control.precision]
+    AcceleratorState._reset_state()  # of a former training in this process, perhaps in another precision
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
+    first = accelerator.is_main_process
     if first:
         prepare_folder(scenario, out)
-    trainer = ControlTrainer(scenario, out, device)
+    trainer = ControlTrainer(scenario, out, accelerator)
     trainer.load_state()
     trainer.accelerator.wait_for_everyone()
     writer = None
@@ -396,7 +421,7 @@ def train_control(
     try:
         while trainer.progress() < 1:
             losses.append(trainer.train_step())
-            trainer.seconds = before + time.monotonic() - started
+            trainer.tell_seconds(before + time.monotonic() - started)
             if writer is not None:
                 writer.add_scalar("train/loss", losses[-1], trainer.step)
             if trainer.step % trainer.spec.validation_every_steps == 0:

@@ -1,49 +1,67 @@
 """Captions of initial reconstructions, by an image-to-text model of transformers, loaded when first used.
 
-May import: torch, transformers, channels.checks, linksim.zoo, linksim.pickle_reader (its error).
+May import: torch, transformers, safetensors, psutil, channels.checks, linksim.zoo, linksim.pickle_reader
+(its error).
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from channels.checks import complaint
 from linksim.pickle_reader import ModelFormatError
+from linksim.zoo import find_folder
 
 __all__ = ["BLIP2", "HubCaptioner", "model_bytes"]
 
 BLIP2 = "Salesforce/blip2-opt-2.7b"
 _MAX_TOKENS = 40
+_KEPT = 4096  # captions, of the latest pictures
 
 
-def model_bytes(folder: Path) -> int:
-    """Bytes of the weights in a model folder: safetensors if there are some, else pickles."""
-    for suffix in ("*.safetensors", "*.bin"):
-        files = list(folder.glob(suffix))
-        if files:
-            return sum(path.stat().st_size for path in files)
-    return 0
+def model_bytes(folder: Path, dtype: torch.dtype) -> int:
+    """Bytes that the weights of a model folder take in a precision.
+
+    Of safetensors the header tells the number of weights. Pickles are taken to hold float32, which is the
+    rule for them.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if files:
+        count = 0
+        for path in files:
+            with safe_open(path, "pt") as opened:
+                count += sum(math.prod(opened.get_slice(k).get_shape()) for k in opened.keys())  # noqa: SIM118
+        return count * dtype.itemsize
+    return sum(path.stat().st_size for path in folder.glob("*.bin")) // 4 * dtype.itemsize
 
 
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return 1024 * int(line.split()[1])
-    return 1 << 62
+    return int(psutil.virtual_memory().available)
+
+
+def _find(name: str) -> Path:
+    """The model's folder, without weights in other formats than the one that is read."""
+    folder = find_folder(name, ("*.json", "*.txt", "*.model", "*.safetensors"))
+    if any(folder.glob("*.safetensors")):
+        return folder
+    return find_folder(name, ("*.json", "*.txt", "*.model", "*.bin"))
 
 
 class HubCaptioner:
     """BLIP-2 or any image-to-text model by name.
 
-    The model is found (or downloaded) by :meth:`prepare`, before any long work starts, and loaded with the
-    first picture. Captions are kept per picture.
+    The model is found (or downloaded) by :meth:`find` and its size checked by :meth:`prepare`, before any
+    long work starts; it is loaded with the first picture. Captions are kept per picture.
 
     Args:
         name: folder, or repository of the Hugging Face hub.
@@ -64,32 +82,39 @@ class HubCaptioner:
         self._loaded: tuple[Any, Any] | None = None
         self._known: dict[str, str] = {}
 
+    def find(self) -> Path:
+        """The model's folder, downloaded if need be.
+
+        Raises:
+            ModelFormatError: it cannot be had.
+        """
+        if self._folder is None:
+            self._folder = _find(self.name)
+        return self._folder
+
     def prepare(self) -> Path:
-        """Find the model and check that it fits into the memory.
+        """Find the model and check that it fits into the memory that is free now.
 
         Raises:
             ModelFormatError: it cannot be had, or needs more memory than there is.
         """
-        if self._folder is not None:
-            return self._folder
-        from linksim.zoo import find_folder
-
-        folder = find_folder(self.name)
-        needed = model_bytes(folder) * (1 if self._dtype != torch.float32 else 2)
+        folder = self.find()
+        if self._loaded is not None:
+            return folder
+        needed = model_bytes(folder, self._dtype)
         free = _free_bytes(self._device)
         if needed > free:
-            cure = "Use caption: none, a smaller model, or a machine with more memory."
+            cure = "Use caption: none, a smaller model, precision: bfloat16, or a machine with more memory."
             got = f"{needed / 2**30:.1f} GiB for {self.name}"
             expected = f"at most the {free / 2**30:.1f} GiB that are free"
             raise ModelFormatError(complaint("caption", "needs too much memory", got, expected, cure))
-        self._folder = folder
         return folder
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
             from transformers import AutoModelForImageTextToText, AutoProcessor
 
-            folder = self.prepare()
+            folder = self.find()
             make_processor: Any = AutoProcessor.from_pretrained
             processor = make_processor(folder, local_files_only=True)
             model: Any = AutoModelForImageTextToText.from_pretrained(
@@ -108,6 +133,8 @@ class HubCaptioner:
             if key not in self._known:
                 self._known[key] = self._describe(pixels)
             result.append(self._known[key])
+        for old in list(self._known)[:-_KEPT]:
+            del self._known[old]
         return result
 
     def _describe(self, pixels: Tensor) -> str:

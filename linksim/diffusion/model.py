@@ -30,7 +30,7 @@ from linksim.diffusion.text import TOKENIZER_FOLDER
 from linksim.pickle_reader import ModelFormatError
 from linksim.zoo import DIFFJSCC_INDEX
 
-__all__ = ["DiffusionModel"]
+__all__ = ["DiffusionModel", "cast", "quiet"]
 
 FORMAT = "linksim-diffjscc-1"
 _PARTS: dict[str, type[Any]] = {
@@ -120,8 +120,9 @@ class DiffusionModel:
     def save(self, folder: Path) -> None:
         """Write a folder of this model."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name, part in self.parts().items():
-            part.save_pretrained(folder / name)
+        with quiet():
+            for name, part in self.parts().items():
+                part.save_pretrained(folder / name)
         if self.folder is not None and (self.folder / TOKENIZER_FOLDER).is_dir():
             shutil.copytree(self.folder / TOKENIZER_FOLDER, folder / TOKENIZER_FOLDER, dirs_exist_ok=True)
         self.save_index(folder)
@@ -140,7 +141,7 @@ class DiffusionModel:
                 continue
             try:
                 keyword = {"dtype" if kind is CLIPTextModel else "torch_dtype": dtype}
-                with _quiet():
+                with quiet():
                     parts[name] = kind.from_pretrained(folder / name, local_files_only=True, **keyword)
             except (OSError, ValueError, RuntimeError) as problem:
                 said = str(problem).splitlines()[0] if str(problem) else repr(problem)
@@ -175,15 +176,24 @@ class DiffusionModel:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> DiffusionModel:
         """Move all parts; the SNR embedding stays in float32, its sinusoid of 1400 needs it."""
-        with _quiet():
-            for part in self.parts().values():
-                part.to(device=device, dtype=dtype)
-        self.control.class_embedding.to(dtype=torch.float32)
+        for part in self.parts().values():
+            cast(part, dtype, device)
         return self
 
 
+def cast(part: Any, dtype: torch.dtype, device: torch.device | None = None) -> Any:
+    """A part in another precision; the weights of the SNR embedding keep float32, untouched."""
+    exact = getattr(part, "class_embedding", None)
+    kept = {k: v.clone() for k, v in exact.state_dict().items()} if exact is not None else {}
+    with quiet():
+        part.to(device=device, dtype=dtype)
+    if exact is not None:
+        exact.to(dtype=torch.float32).load_state_dict(kept)
+    return part
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without progress bars of loading and remarks on the cast, which say nothing here."""
     diffusers_level, bar = diffusers.utils.logging.get_verbosity(), hub_logging.is_progress_bar_enabled()
     diffusers.utils.logging.set_verbosity_error()

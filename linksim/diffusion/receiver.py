@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,8 @@ __all__ = ["Captioner", "DiffusionReceiver", "SamplerOptions"]
 
 log = logging.getLogger("linksim.diffusion")
 Start = Literal["noise", "condition"]
+_SLACK_DB = 0.01  # what single precision makes of an SNR at the end of the range
+MIN_TILE = 256
 
 
 class Captioner(Protocol):
@@ -42,12 +44,12 @@ class SamplerOptions:
 
     Args:
         kind: see :func:`linksim.diffusion.sampler.sample`.
-        steps: evaluations of the denoiser at strength 1.
+        steps: evaluations of the denoiser.
         start: from pure noise, or from the condition latent noised to ``strength``.
         strength: share of the noise levels gone through, for ``start: condition``.
         guidance: Λ, pull toward the latent of the initial reconstruction; 0 = none.
         color_fix: "wavelet", "adain" or "none".
-        tile: side in pixels beyond which the denoiser works on overlapping tiles; 0 = never.
+        tile: side in pixels beyond which autoencoder and denoiser work on overlapping tiles; 0 = never.
     """
 
     kind: SamplerKind = "ancestral"
@@ -103,7 +105,7 @@ class DiffusionReceiver:
     def outside_training(self, snr_db: Tensor) -> list[bool]:
         """Whether each SNR [B] lies outside of the range that the model was trained for; warned of once."""
         low, high = self.model.snr_db
-        outside = [not low <= value <= high for value in snr_db.tolist()]
+        outside = [not low - _SLACK_DB <= value <= high + _SLACK_DB for value in snr_db.tolist()]
         if any(outside) and not self._warned:
             self._warned = True
             worst = min(snr_db.tolist()) if min(snr_db.tolist()) < low else max(snr_db.tolist())
@@ -136,7 +138,7 @@ class DiffusionReceiver:
         padded = self._pad(initial)
         condition = self.encode(self.model.condition_vae, padded)
         text = self.text(captions)
-        hint = self.hint(condition, gamma_map)
+        hint = self.hint(condition, gamma_map, (height, width))
         latent = self._sample(padded, condition, hint, text, snr_db.to(self.device), seeds)
         shown = fix_color(self.decode(latent), padded, self.options.color_fix)
         return shown[:, :, :height, :width].clamp(0, 1)
@@ -149,24 +151,36 @@ class DiffusionReceiver:
         mode = "reflect" if bottom < image.shape[2] and right < image.shape[3] else "replicate"
         return F.pad(image, (0, right, 0, bottom), mode=mode) if bottom or right else image
 
-    def encode(self, vae: object, image: Tensor) -> Tensor:
+    def _tile(self, vae: Any, size: Sequence[int]) -> None:
+        """Let the autoencoder work on tiles (its own, blended) where a picture is larger than a tile."""
+        vae.use_tiling = 0 < self.options.tile < max(size)
+        vae.tile_sample_min_size = self.options.tile
+        vae.tile_latent_min_size = self.options.tile // self.model.latent_factor
+
+    def encode(self, vae: Any, image: Tensor) -> Tensor:
         """Latent (mode, scaled) [B, c, h, w] float32 of images in [0, 1]."""
-        mean = vae.encode((2 * image - 1).to(self.dtype)).latent_dist.mode()  # type: ignore[attr-defined]
+        self._tile(vae, image.shape[2:])
+        mean = vae.encode((2 * image - 1).to(self.dtype)).latent_dist.mode()
         return mean.float() * self.model.vae.config.scaling_factor
 
-    def hint(self, condition: Tensor, gamma_map: Tensor | None) -> Tensor:
-        """What the control module is shown: the condition latent and, if it was trained so, the SNR map."""
+    def hint(self, condition: Tensor, gamma_map: Tensor | None, size: tuple[int, int]) -> Tensor:
+        """What the control module is shown: the condition latent and, if it was trained so, the SNR map of a
+        picture of ``size`` pixels, continued over what was padded.
+        """
         if not self.model.gamma_map:
             return condition
         if gamma_map is None:
             raise ValueError(
                 complaint("gamma_map", "missing", None, "[B, 1, h, w]", "This model was trained with it.")
             )
-        spread = F.interpolate(gamma_map.to(condition), condition.shape[2:], mode="nearest-exact")
-        return torch.cat([condition, spread], dim=1)
+        own = [-(-side // self.model.latent_factor) for side in size]
+        spread = F.interpolate(gamma_map.to(condition), own, mode="nearest-exact")
+        below, right = (whole - part for whole, part in zip(condition.shape[2:], own, strict=True))
+        return torch.cat([condition, F.pad(spread, (0, right, 0, below), mode="replicate")], dim=1)
 
     def decode(self, latent: Tensor) -> Tensor:
         """Images float32, about [0, 1], of latents."""
+        self._tile(self.model.vae, [side * self.model.latent_factor for side in latent.shape[2:]])
         scaled = (latent / self.model.vae.config.scaling_factor).to(self.dtype)
         return (self.model.vae.decode(scaled).sample.float() + 1) / 2
 
@@ -227,5 +241,5 @@ class DiffusionReceiver:
             guidance = Guidance(target, options.guidance)
         from_noise = options.start == "noise"
         start = noise(-2) if from_noise else condition
-        strength = 1.0 if from_noise else options.strength
+        strength = None if from_noise else options.strength
         return sample(options.kind, predict, model.schedule, options.steps, start, noise, guidance, strength)

@@ -6,6 +6,7 @@ linksim.diffusion.{hint, model, sampler}.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -54,7 +55,9 @@ STABLE_DIFFUSION_FILES = (
     "vae/diffusion_pytorch_model.safetensors",
     "text_encoder/model.safetensors",
     "tokenizer/*",
+    "scheduler/scheduler_config.json",
 )
+_SCHEDULER = Path("scheduler/scheduler_config.json")
 
 
 def from_stable_diffusion(
@@ -71,6 +74,7 @@ def from_stable_diffusion(
         ModelFormatError: a part that is missing, or a model that predicts something else than the noise.
     """
     parts = {}
+    _schedule(folder / _SCHEDULER)
     for name, kind in (
         ("unet", UNet2DConditionModel),
         ("vae", AutoencoderKL),
@@ -90,10 +94,29 @@ def from_stable_diffusion(
         vae=parts["vae"],
         condition_vae=parts["vae"],
         text_encoder=parts["text_encoder"],
-        schedule=Schedule(),
+        schedule=_schedule(folder / _SCHEDULER),
         snr_scale=SNR_SCALE,
         min_snr=MIN_SNR,
         snr_db=snr_db,
         folder=folder,
         gamma_map=gamma_map,
     )
+
+
+def _schedule(path: Path) -> Schedule:
+    """The noise schedule of a Stable Diffusion folder; where it says none, that of Stable Diffusion 2."""
+    if not path.is_file():
+        return Schedule()
+    expected = "a scheduler that predicts epsilon, with scaled_linear betas"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        kinds = config.get("prediction_type", "epsilon"), config["beta_schedule"]
+        schedule = Schedule(
+            int(config["num_train_timesteps"]), float(config["beta_start"]), float(config["beta_end"])
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
+        raise ModelFormatError(complaint(str(path), "cannot be read", repr(problem), expected)) from None
+    if kinds != ("epsilon", "scaled_linear"):
+        cure = "Use Stable Diffusion 2.1 base (512 pixels), not the 768-pixel model."
+        raise ModelFormatError(complaint(str(path), "another model", ", ".join(kinds), expected, cure))
+    return schedule

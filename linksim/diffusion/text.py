@@ -21,6 +21,7 @@ __all__ = ["CLIP_TOKENIZER", "TOKENIZER_FOLDER", "TextFeatures", "read_tokenizer
 
 TOKENIZER_FOLDER = "tokenizer"
 CLIP_TOKENIZER = "openai/clip-vit-large-patch14"  # the words of every CLIP, OpenCLIP's included
+_KEPT = 64  # embeddings, of the latest captions
 _FILES = ("vocab.json", "merges.txt", "tokenizer*.json", "special_tokens_map.json")
 
 
@@ -91,14 +92,20 @@ class TextFeatures:
                     complaint("tokenizer", "not in the model folder", "none", "CLIP's tokenizer", cure)
                 )
             words = self._tokenizer(caption, add_special_tokens=False).input_ids[: length - 2]
-        ids = [int(config.bos_token_id), *words, int(config.eos_token_id)]
+        # start and end are the last two words of every CLIP vocabulary; older configurations name others
+        start, end = int(config.vocab_size) - 2, int(config.vocab_size) - 1
+        ids = [start, *words, end]
         return torch.tensor([ids + [0] * (length - len(ids))])
 
     @torch.no_grad()
     def __call__(self, captions: Sequence[str]) -> Tensor:
         """Embeddings [B, L, d] of the last hidden layer, normalised."""
+        found = {}
         for caption in captions:
-            if caption not in self._known:
-                ids = self.tokens(caption).to(self._encoder.device)
-                self._known[caption] = self._encoder(ids).last_hidden_state
-        return torch.cat([self._known[caption] for caption in captions])
+            known = self._known.pop(caption, None)
+            if known is None:
+                known = self._encoder(self.tokens(caption).to(self._encoder.device)).last_hidden_state
+            found[caption] = self._known[caption] = known  # last in the order of use
+        for old in list(self._known)[:-_KEPT]:
+            del self._known[old]
+        return torch.cat([found[caption] for caption in captions])

@@ -1,4 +1,4 @@
-"""Overlapping tiles of a large latent, blended. May import: torch."""
+"""Overlapping tiles of a large latent, blended. May import: torch, channels.checks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from channels.checks import complaint
 
 __all__ = ["Tiles"]
 
@@ -26,9 +28,11 @@ class Tiles:
     """
 
     def __init__(self, size: tuple[int, ...], tile: int) -> None:
+        if 0 < tile < 16:
+            raise ValueError(complaint("tile", "too small", tile, "0, or at least 16 latent positions"))
         self.whole = tile <= 0 or max(size) <= tile
         self.size, self.tile = size, tile
-        step = max(8, tile * 3 // 4 // 8 * 8)
+        step = tile * 3 // 4 // 4 * 4
         self.places = [] if self.whole else [
             (top, left) for top in self._starts(size[0], step) for left in self._starts(size[1], step)
         ]  # fmt: skip

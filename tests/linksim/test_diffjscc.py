@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pickle
@@ -18,6 +19,7 @@ from channels.flat_fading import FlatFadingChannel
 from linksim.build import load_codec, load_diffjscc
 from linksim.cli import main
 from linksim.convert import convert_diffjscc
+from linksim.diffusion.caption import HubCaptioner, model_bytes
 from linksim.diffusion.color_fix import adain, wavelet
 from linksim.diffusion.diffjscc_checkpoint import open_authors_checkpoint
 from linksim.diffusion.model import DiffusionModel
@@ -550,3 +552,133 @@ def test_ablation_tells_the_control_module_another_snr(converted, initial):
         shown.append(out.reconstruction.image)
     assert torch.equal(shown[0], shown[1])
     assert not torch.equal(shown[0], shown[2])
+
+
+def test_start_and_end_of_a_caption_are_the_last_words_of_the_vocabulary(converted, tmp_path):
+    """Configurations of CLIP from before 2023 name 0 and 2, which Stable Diffusion was not trained with."""
+    folder = tmp_path / "old"
+    shutil.copytree(converted, folder)
+    path = folder / "text_encoder" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "bos_token_id": 0, "eos_token_id": 2}))
+    tokens = DiffusionReceiver(DiffusionModel.load(folder), options())._text.tokens("")[0]
+    assert tokens[:3].tolist() == [510, 511, 0]
+
+
+def test_only_the_latest_embeddings_are_kept(model):
+    text = DiffusionReceiver(model, options())._text
+    text._tokenizer = lambda caption, add_special_tokens: type("T", (), {"input_ids": [int(caption)]})
+    text([str(i) for i in range(100)])
+    assert list(text._known) == [str(i) for i in range(36, 100)]
+
+
+def test_snr_embedding_is_not_rounded(converted):
+    exact, rounded = DiffusionModel.load(converted), DiffusionModel.load(converted)
+    rounded.to(torch.device("cpu"), torch.bfloat16)
+    for name, weight in exact.control.class_embedding.state_dict().items():
+        assert torch.equal(rounded.control.class_embedding.state_dict()[name], weight)
+    assert rounded.control.conv_in.weight.dtype == torch.bfloat16
+
+
+def test_ends_of_the_training_range_lie_inside(model):
+    receiver = DiffusionReceiver(model, options())
+    ends = 10 * torch.log10(1 / (10 ** (-torch.tensor([0.0, 14.0]) / 10)))  # as it comes out of an estimate
+    assert receiver.outside_training(ends) == [False, False]
+    assert receiver.outside_training(torch.tensor([-0.1, 14.1])) == [True, True]
+
+
+def test_map_of_the_snr_stays_where_its_picture_is(model):
+    """A picture of 37 columns of latents, padded to 40: the map is not stretched."""
+    receiver = DiffusionReceiver(dataclasses.replace(model, gamma_map=True), options())
+    spread = torch.arange(37.0).expand(1, 1, 4, 37)
+    hint = receiver.hint(torch.zeros(1, 4, 8, 80), spread, (64, 592))
+    expected = torch.arange(37.0).repeat_interleave(2)
+    assert torch.equal(hint[0, 4, 0, :74], expected)
+    assert torch.equal(hint[0, 4, 0, 74:], torch.full((6,), 36.0))
+
+
+def test_tiles_too_small_to_overlap_are_refused(converted, tmp_path, capsys):
+    text = SCENARIO.replace("FOLDER", str(converted)).replace("steps: 2", "steps: 2, tile: 64")
+    assert main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "run")]) == 2
+    assert "tile: too small, got 64 pixels, expected 0 or at least 256" in capsys.readouterr().err
+
+
+def test_autoencoder_works_on_tiles_beyond_their_size(model):
+    """The largest input of the encoder is a tile; its result stays near that of the whole."""
+    initial = torch.rand(1, 3, 384, 384, generator=torch.Generator().manual_seed(1))
+    sides = []
+    hook = model.vae.encoder.register_forward_pre_hook(
+        lambda module, inputs: sides.append(inputs[0].shape[-1])
+    )
+    tiled, whole = (
+        DiffusionReceiver(model, SamplerOptions("ddim", 2, tile=tile)).encode(model.vae, initial)
+        for tile in (256, 0)
+    )
+    hook.remove()
+    assert max(sides[:-1]) == 256
+    assert sides[-1] == 384
+    assert tiled.shape == whole.shape
+
+
+@pytest.mark.parametrize(
+    ("channel", "csit", "message"),
+    [
+        ("{kind: awgn}", "average_snr", "csit: the encoder of"),
+        ("{kind: rayleigh, coherence_symbols: 16}", "perfect", "one gain per picture"),
+        (
+            "{kind: ofdm, model: {kind: tdl, profile: C, delay_spread_s: 1e-7}}",
+            "perfect",
+            "one gain per picture",
+        ),
+    ],
+)
+def test_gain_that_does_not_fit_the_checkpoint_is_refused_at_once(tmp_path, channel, csit, message, capsys):
+    folder = make(tmp_path / "rayleigh", "small")
+    text = SCENARIO.replace("FOLDER", str(folder)).replace("1/384", "1/96").replace("{kind: awgn}", channel)
+    text = text.replace("steps: 2", f"steps: 2, csit: {csit}")
+    out = tmp_path / "run"
+    assert main(["simulate", write(tmp_path, text), "--out", str(out)]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.fixture(scope="module")
+def captioner_folder(tmp_path_factory) -> Path:
+    """A small captioner of transformers with random weights, with its processor."""
+    from transformers import (
+        BertTokenizer,
+        BlipConfig,
+        BlipForConditionalGeneration,
+        BlipImageProcessor,
+        BlipProcessor,
+    )
+
+    folder = tmp_path_factory.mktemp("captioner")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", *(chr(ord("a") + i) for i in range(26))]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    tokenizer = BertTokenizer(str(folder / "vocab.txt"))
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    ids = {"vocab_size": 32, "bos_token_id": 5, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0}
+    text = {**size, **ids, "encoder_hidden_size": 16, "max_position_embeddings": 64}
+    config = BlipConfig(text_config=text, vision_config={**size, "image_size": 32, "patch_size": 16})
+    torch.manual_seed(1)
+    BlipForConditionalGeneration(config).save_pretrained(folder)
+    BlipProcessor(BlipImageProcessor(size={"height": 32, "width": 32}), tokenizer).save_pretrained(folder)
+    return folder
+
+
+def test_captioner_of_transformers_describes_pictures(captioner_folder, initial):
+    captioner = HubCaptioner(str(captioner_folder))
+    captioner.prepare()
+    words = captioner(initial)
+    assert len(words) == len(initial)
+    assert all(isinstance(line, str) for line in words)
+    assert captioner(initial) == words
+
+
+def test_captioner_that_needs_too_much_memory_is_refused_before_it_is_loaded(captioner_folder, monkeypatch):
+    single = model_bytes(captioner_folder, torch.float32)
+    assert model_bytes(captioner_folder, torch.bfloat16) == single // 2
+    monkeypatch.setattr("linksim.diffusion.caption._free_bytes", lambda device: single - 1)
+    with pytest.raises(ModelFormatError, match=r"caption: needs too much memory.*expected at most"):
+        HubCaptioner(str(captioner_folder)).prepare()
+    HubCaptioner(str(captioner_folder), dtype=torch.bfloat16).prepare()
