@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import resource
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,7 @@ class Stopwatch:
 
 
 def peak_mb(device: torch.device) -> float:
-    """Largest memory so far: of the device, or of this process."""
+    """Largest memory of this process, on the device or, on a CPU, in all."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -71,10 +73,16 @@ def device_name(device: torch.device) -> str:
     return f"cpu, {torch.get_num_threads()} threads"
 
 
+def alone(*arguments: Any) -> dict[str, Any]:
+    """:func:`measure` in a process of its own, so that peaks and caches are those of one configuration."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure, *arguments).result()
+
+
 def measure(
     folder: Path, options: SamplerOptions, dtype: torch.dtype, batch: int, args: argparse.Namespace
 ) -> dict[str, Any]:
-    """One configuration: once to warm up if asked for, once measured."""
+    """One configuration: once to warm up (always on a GPU), once measured."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     codec, model = load_diffjscc(folder)
     codec.to(device)  # type: ignore[attr-defined]
@@ -98,7 +106,7 @@ def measure(
         frame = jscc.transmit(image, budget, Csit(snr_db))
         received = AwgnChannel(device=device)(frame.symbols, snr_db, seeds)
         receive = watch.timed("jscc", jscc.receive)
-        for _ in range(2 if args.warm_up else 1):
+        for _ in range(2 if args.warm_up or device.type == "cuda" else 1):
             watch.seconds.clear()
             began = watch.now()
             first = receive(received, frame.layout, seeds)
@@ -115,9 +123,7 @@ def measure(
         "ms": {**parts, "other": round(1e3 * total / batch - sum(parts.values()), 1)},
         "total_ms": round(1e3 * total / batch, 1),
         "peak_mb": round(peak_mb(device)),
-        "device": torch.cuda.get_device_name()
-        if device.type == "cuda"
-        else f"cpu, {torch.get_num_threads()} threads",
+        "device": device_name(device),
     }
 
 
@@ -135,21 +141,19 @@ def main() -> int:
     parser.add_argument("--batch", type=int, nargs="+", default=[1])
     parser.add_argument("--caption", help="captioner: folder or owner/name")
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--warm-up", action="store_true", help="run everything once before it is measured")
+    parser.add_argument("--warm-up", action="store_true", help="run once before measuring on a CPU too")
     parser.add_argument("--baseline", action="store_true", help="100 ancestral steps in float32, for a ratio")
     args = parser.parse_args()
     reference = None
     if args.baseline:
-        line = measure(args.folder, SamplerOptions("ancestral", 100), torch.float32, 1, args)
+        line = alone(args.folder, SamplerOptions("ancestral", 100), torch.float32, 1, args)
         reference = line["total_ms"]
         print(json.dumps({"baseline": True, **line}), flush=True)
     for kind in args.sampler:
         for steps in args.steps:
             for dtype in args.dtype:
                 for batch in args.batch:
-                    line = measure(
-                        args.folder, SamplerOptions(kind, steps), getattr(torch, dtype), batch, args
-                    )
+                    line = alone(args.folder, SamplerOptions(kind, steps), getattr(torch, dtype), batch, args)
                     if reference is not None:
                         line["speedup"] = round(reference / line["total_ms"], 2)
                     print(json.dumps(line), flush=True)
