@@ -5,6 +5,7 @@ May import everything below it: scenario, schemes, digital, jscc, metrics, image
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -62,6 +63,7 @@ __all__ = [
     "scheme_tools",
 ]
 
+log = logging.getLogger("linksim.build")
 # Frames, and evenly spaced uses of each, from which "outage" and "ergodic" limits know the fading.
 _BOUND_FRAMES, _BOUND_USES, _BOUND_CHUNK = 2000, 512, 20
 _BLOCK_KLT, _CALIBRATION = "block-klt-16.safetensors", "mcs-calibration.json"
@@ -196,9 +198,18 @@ def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase) -> Mcs | Adapti
     if scheme.mcs != "adaptive":
         return MCS_TABLES[1 if scheme.mcs_table == "any" else scheme.mcs_table][scheme.mcs]
     table = _calibration(scheme.calibration)
+    lengths = table.lengths(calibration_key(channel))
+    used = f"{scheme.decoder.replace('auto', 'layered')}, {scheme.decoder_iterations} iterations"
+    measured = lengths[0].decoder
+    if used != measured:
+        log.warning(
+            "schemes.%s: the link-adaptation table was measured with another decoder, got %s, expected %s; "
+            "frames may be lost more often than it says",
+            *(scheme.name, used, measured),
+        )
     by_quality = scheme.policy == "best_quality"
     return AdaptiveMcs(
-        table.lengths(calibration_key(channel)),
+        lengths,
         table.quality_of(make_search(scheme.source).name) if by_quality else None,
         None if scheme.mcs_table == "any" else scheme.mcs_table,
         scheme.policy,

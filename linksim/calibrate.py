@@ -10,7 +10,7 @@ May import: numpy, torch, linksim.{build, runner, scenario, images, digital, met
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -229,13 +229,19 @@ def merge(
     old: Calibration | None,
     channels: Sequence[ChannelCalibration],
     quality: Sequence[QualityCurve],
+    unfinished: Sequence[ChannelCalibration] = (),
 ) -> Calibration:
-    """A table with new measurements in place of old ones of the same channel and length, or codec."""
+    """A table with new measurements in place of old ones of the same channel and length, or codec.
 
-    def fresh() -> Iterator[ChannelCalibration]:
-        new = {(repr(sorted(c.channel.items())), c.num_uses) for c in channels}
-        for c in old.channels if old else ():
-            if (repr(sorted(c.channel.items())), c.num_uses) not in new:
+    Unfinished ones, with some of their MCS only, are kept beside them and replace nothing.
+    """
+
+    def others(
+        stored: Iterable[ChannelCalibration], new: Sequence[ChannelCalibration]
+    ) -> Iterator[ChannelCalibration]:
+        replaced = {(repr(sorted(c.channel.items())), c.num_uses) for c in new}
+        for c in stored:
+            if (repr(sorted(c.channel.items())), c.num_uses) not in replaced:
                 yield c
 
     names = {q.codec for q in quality}
@@ -243,8 +249,9 @@ def merge(
     return Calibration(
         format=FORMAT,
         versions=_versions(),
-        channels=(*fresh(), *channels),
+        channels=(*others(old.channels if old else (), channels), *channels),
         quality=(*kept, *quality),
+        unfinished=(*others(old.unfinished if old else (), (*channels, *unfinished)), *unfinished),
     )
 
 
@@ -261,7 +268,8 @@ def calibrate(
 ) -> Iterator[Calibration]:
     """Measure every channel of a scenario and, with calibration pictures, every source codec of it.
 
-    Curves that the table already holds for a channel at the same block length with as many frames are kept.
+    Curves that the table already holds for a channel at the same block length with as many frames and the
+    same seed are kept.
 
     Args:
         plan: scenario with its images, whose median number of uses is the block length.
@@ -295,7 +303,7 @@ def calibrate(
         for spec in variant.scenario.channels:
             key = calibration_key(spec)
             what = f"{channel_name(spec)} {dict(variant.values)}: {num_uses} uses, {num_frames} frames"
-            known = table.measured(key, num_uses, num_frames) if table is not None else ()
+            known = table.measured(key, num_uses, num_frames, seed) if table is not None else ()
             missing = [m for m in ALL_MCS if m not in {c.scheme for c in known}]
             report(f"{what}, {len(missing)} MCS to measure")
             channel = build_channel(spec, torch.device("cpu"))
@@ -311,8 +319,12 @@ def calibrate(
                     report=report,
                 )
                 known = tuple(sorted((*known, *new.curves), key=lambda c: c.scheme.efficiency))
-                table = merge(table, [new.model_copy(update={"curves": known})], [])
+                part = [new.model_copy(update={"curves": known})]
+                done = first + _SAVED_TOGETHER >= len(missing)
+                table = merge(table, part, []) if done else merge(table, [], [], part)
                 yield table
+    if table is not None:
+        yield table
 
 
 def search_of(scheme: SchemeSpec, workers: int = 1) -> QualitySearch | None:

@@ -1,6 +1,6 @@
 """Link adaptation: the frozen, measured table, and the policies that pick an MCS by it.
 
-May import: numpy, scipy, pydantic, channels.checks, linksim.digital.mcs.
+May import: numpy, scipy, pydantic, torch, channels.{checks, types, units}, linksim.digital.{bounds, mcs}.
 """
 
 from __future__ import annotations
@@ -9,14 +9,19 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from scipy.stats import beta
 
 from channels.checks import complaint
+from channels.types import Csi
+from channels.units import db_to_linear
+from linksim.digital.bounds import normal_approximation_bits
 from linksim.digital.mcs import MCS_TABLES, Mcs, in_table
 
 __all__ = [
@@ -136,6 +141,7 @@ class Calibration(_Frozen):
     versions: dict[str, str]
     channels: tuple[ChannelCalibration, ...]
     quality: tuple[QualityCurve, ...]
+    unfinished: tuple[ChannelCalibration, ...] = ()  # of an interrupted calibration, not used by schemes
 
     @classmethod
     def load(cls, path: Path) -> Calibration:
@@ -160,18 +166,23 @@ class Calibration(_Frozen):
             raise CalibrationError(complaint(f"calibration {path}", "broken", first, expected)) from None
 
     def save(self, path: Path) -> None:
-        """Write the table."""
-        path.write_text(json.dumps(self.model_dump(mode="json"), separators=(",", ":")) + "\n")
+        """Write the table in one step: the file is whole or the one before."""
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(json.dumps(self.model_dump(mode="json"), separators=(",", ":")) + "\n")
+        partial.replace(path)
 
-    def measured(self, channel: dict[str, object], num_uses: int, num_blocks: int) -> tuple[McsCurve, ...]:
-        """Curves of a channel at this block length with at least so many blocks."""
-        return tuple(
-            curve
-            for c in self.channels
-            if c.channel == channel and c.num_uses == num_uses
+    def measured(
+        self, channel: dict[str, object], num_uses: int, num_blocks: int, seed: int
+    ) -> tuple[McsCurve, ...]:
+        """Curves of a channel at this block length with at least so many blocks, of this seed."""
+        found = {
+            curve.scheme: curve
+            for c in (*self.channels, *self.unfinished)
+            if c.channel == channel and c.num_uses == num_uses and c.seed == seed
             for curve in c.curves
             if curve.blocks[0] >= num_blocks
-        )
+        }
+        return tuple(found.values())
 
     def lengths(self, channel: dict[str, object]) -> tuple[ChannelCalibration, ...]:
         """All measurements of a channel, one per block length.
@@ -212,6 +223,30 @@ class Calibration(_Frozen):
 _SAME_LENGTH = 0.01
 
 
+def _length(channel: ChannelCalibration) -> int:
+    return channel.num_uses
+
+
+@lru_cache(maxsize=4096)
+def _length_loss_db(efficiency: float, num_uses: int, reference: int) -> float:
+    """What a block of fewer uses needs more than a reference [dB], at 10% block errors on AWGN."""
+
+    def needed(uses: int) -> float:
+        low, high = -25.0, 45.0
+        while high - low > 1e-3:
+            middle = (low + high) / 2
+            csi = Csi(
+                torch.ones(1, uses, dtype=torch.complex64),
+                torch.full((1, 1), db_to_linear(-middle)),
+                torch.zeros(1, 1),
+            )
+            enough = float(normal_approximation_bits(csi, 0.1)) >= efficiency * uses
+            low, high = (low, middle) if enough else (middle, high)
+        return high
+
+    return max(0.0, needed(num_uses) - needed(reference))
+
+
 @dataclass(frozen=True)
 class AdaptiveMcs:
     """Link adaptation by a frozen table.
@@ -222,9 +257,11 @@ class AdaptiveMcs:
     * "target_bler": the MCS of highest efficiency whose block error rate is at most ``target_bler``, as
       radios do it (TS 38.214 sec. 5.2.2.1 has 0.1 and 0.00001); the most robust one where none is.
 
-    The threshold of a code moves by up to 0.3 dB with the block length, and not steadily: the lifting size
-    and the number of fillers decide. At a length that was measured (within 1%) its own rates count, at others
-    the worst of all lengths.
+    The threshold of a code moves with the block length, among long blocks by up to 0.3 dB and not steadily:
+    the lifting size and the number of fillers decide. At a length that was measured (within 1%) its own rates
+    count, between two the worse of both. Below the shortest its curves are moved by what the normal
+    approximation says of AWGN (short blocks lose more than that, so measure what matters), above the longest
+    it counts as it is.
 
     Args:
         lengths: measured block error rates p of one channel, by block length.
@@ -240,26 +277,52 @@ class AdaptiveMcs:
     policy: Literal["best_quality", "target_bler"] = "best_quality"
     target_bler: float = 0.1
 
+    @property
+    def candidates(self) -> list[Mcs]:
+        """The MCS that may be chosen."""
+        found = (curve.scheme for channel in self.lengths for curve in channel.curves)
+        return [m for m in dict.fromkeys(found) if self.table is None or in_table(m, self.table)]
+
     def block_error_rates(self, snr_db: float, num_uses: int) -> dict[Mcs, float]:
         """P of every MCS that may be chosen, at an average SNR [dB] and a block length."""
-        own = [c for c in self.lengths if abs(c.num_uses / num_uses - 1) <= _SAME_LENGTH]
         rates: dict[Mcs, float] = {}
-        for channel in own or self.lengths:
+        near = self._near(num_uses)
+        for channel in near:
+            below_all = len(near) == 1 and num_uses < channel.num_uses * (1 - _SAME_LENGTH)
             for curve in channel.curves:
                 mcs = curve.scheme
-                if self.table is None or in_table(mcs, self.table):
-                    rates[mcs] = max(rates.get(mcs, 0.0), curve.bler(snr_db))
+                if self.table is not None and not in_table(mcs, self.table):
+                    continue
+                loss_db = _length_loss_db(mcs.efficiency, num_uses, channel.num_uses) if below_all else 0.0
+                rates[mcs] = max(rates.get(mcs, 0.0), curve.bler(snr_db - loss_db))
         return rates
 
-    def choose(self, snr_db: float, num_uses: int, bits_per_pixel: Callable[[Mcs], float]) -> Mcs:
+    def _near(self, num_uses: int) -> tuple[ChannelCalibration, ...]:
+        """The measurement at this length, or those at the next shorter and longer one."""
+        own = [c for c in self.lengths if abs(c.num_uses / num_uses - 1) <= _SAME_LENGTH]
+        if own:
+            return tuple(own)
+        shorter = [c for c in self.lengths if c.num_uses < num_uses]
+        longer = [c for c in self.lengths if c.num_uses > num_uses]
+        nearest = [max(shorter, key=_length)] if shorter else []
+        return (*nearest, *([min(longer, key=_length)] if longer else []))
+
+    def choose(
+        self,
+        snr_db: float,
+        num_uses: int,
+        bits_per_pixel: Callable[[Mcs], float],
+        usable: Callable[[Mcs], bool] = lambda mcs: True,
+    ) -> Mcs:
         """The MCS for an average SNR [dB] that the transmitter was told.
 
         Args:
             snr_db: average SNR [dB].
             num_uses: channel uses of the transport block.
             bits_per_pixel: what an MCS leaves for the stream of a picture, bits per pixel.
+            usable: which MCS the scheme can send; at least one.
         """
-        rates = self.block_error_rates(snr_db, num_uses)
+        rates = {m: p for m, p in self.block_error_rates(snr_db, num_uses).items() if usable(m)}
         if self.policy == "target_bler":
             good = [mcs for mcs, p in rates.items() if p <= self.target_bler]
             return max(good, key=_efficiency) if good else min(rates, key=_efficiency)

@@ -255,13 +255,14 @@ class TransportBlock:
         """Decode soft bits log(P(0)/P(1)) of one or several transmissions, combined.
 
         A payload of zeros only counts as failed: it is what a decoder returns that knows nothing, and its CRC
-        is zero.
+        is zero. So does, from our decoder, a block with a CRC of 16 bits whose parity checks do not hold: by
+        chance one in 65,536 wrong words has that CRC.
 
         Args:
             llr: [B, G], or [transmissions, B, G] with as many ``rvs``. Equal redundancy versions add up
                 (chase combining), others fill in further code bits (incremental redundancy).
             decoder: "layered" (ours, on the CPU), "sionna" (flooding, on ``device``), or "auto": Sionna's on
-                a GPU where it takes the code, else ours.
+                a GPU where it takes the code and the CRC has 24 bits, else ours.
             iterations: at most.
             rvs: redundancy version of each transmission.
             device: where Sionna's decoder runs.
@@ -273,18 +274,21 @@ class TransportBlock:
         stacked = stacked * (1 - 2 * self.scrambling.astype(np.float32))
         if decoder == "auto":
             on_gpu = torch.device(device).type == "cuda"
-            decoder = "sionna" if on_gpu and self._sionna_refuses(stacked) is None else "layered"
+            taken = on_gpu and self.crc != "16" and self.sionna_refuses(len(stacked)) is None
+            decoder = "sionna" if taken else "layered"
         batch = stacked.shape[1]
         words = np.empty((batch, self.num_code_blocks, self.block_bits), np.uint8)
+        satisfied = np.ones(batch, np.bool_)
         for length in sorted(set(self.sent_bits)):
             members = [r for r, e in enumerate(self.sent_bits) if e == length]
             soft = self._deinterleave(stacked, members, length)
             if decoder == "sionna":
                 blocks = self._decode_sionna(soft, iterations, torch.device(device))
             else:
-                blocks = self._decode_layered(soft, rvs, iterations)
+                blocks, holds = self._decode_layered(soft, rvs, iterations)
+                satisfied &= holds.reshape(batch, -1).all(axis=1)
             words[:, members] = blocks.reshape(batch, len(members), -1)
-        return self._check(words)
+        return self._check(words, satisfied | (self.crc != "16"))
 
     def _deinterleave(self, llr: Floats, members: Sequence[int], length: int) -> Floats:
         """LLRs [transmissions, B·members, E] of code blocks with the same number of sent bits."""
@@ -293,26 +297,32 @@ class TransportBlock:
         parts = [llr[:, :, starts[r] : starts[r] + length][:, :, order] for r in members]
         return np.stack(parts, axis=2).reshape(len(llr), -1, length)
 
-    def _decode_layered(self, llr: Floats, rvs: Sequence[int], iterations: int) -> Bits:
+    def _decode_layered(
+        self, llr: Floats, rvs: Sequence[int], iterations: int
+    ) -> tuple[Bits, NDArray[np.bool_]]:
         prior = None
         for soft, rv in zip(llr, rvs, strict=True):
             prior = self.code.prior(soft, rv, prior)
         assert prior is not None
-        return self.code.decode(prior, iterations)[0]
+        bits, satisfied, _ = self.code.decode(prior, iterations)
+        return bits, satisfied
 
-    def _sionna_refuses(self, llr: Floats) -> ValueError | None:
-        lowest = self.block_bits / max(self.sent_bits)
-        if lowest < 1 / 5:
-            what, got = "Sionna's decoder does not take this rate", f"{self.block_bits}/{max(self.sent_bits)}"
-            cure = "Use decoder: layered."
-            return ValueError(complaint("schemes.decoder", what, got, "1/5 or more", cure))
-        if len(llr) > 1:
-            what, got = "Sionna's decoder is used for single transmissions", f"{len(llr)}"
-            return ValueError(complaint("schemes.decoder", what, got, "1", "Use decoder: layered."))
+    def sionna_refuses(self, num_transmissions: int = 1) -> ValueError | None:
+        """Why Sionna's decoder cannot be used for this block; None if it can."""
+        cure = "Use decoder: layered."
+        lowest, highest = (self.block_bits / e for e in (max(self.sent_bits), min(self.sent_bits)))
+        least, shown = (1 / 3, "1/3") if self.graph == 1 else (1 / 5, "1/5")
+        if lowest < least or highest > 0.95:
+            what, got = "Sionna's decoder does not take this rate", f"{lowest:.3f} to {highest:.3f}"
+            expected = f"{shown} to 0.95 (base graph {self.graph})"
+            return ValueError(complaint("decoder", what, got, expected, cure))
+        if num_transmissions > 1:
+            what = "Sionna's decoder is used for single transmissions"
+            return ValueError(complaint("decoder", what, num_transmissions, "1", cure))
         return None
 
     def _decode_sionna(self, llr: Floats, iterations: int, device: torch.device) -> Bits:
-        refusal = self._sionna_refuses(llr)
+        refusal = self.sionna_refuses(len(llr))
         if refusal is not None:
             raise refusal
         name, length = sionna_device(device), llr.shape[2]
@@ -323,7 +333,7 @@ class TransportBlock:
         with torch.no_grad():
             return decode(torch.from_numpy(-llr[0]).to(device)).cpu().numpy().astype(np.uint8)
 
-    def _check(self, blocks: Bits) -> Decoded:
+    def _check(self, blocks: Bits, credible: NDArray[np.bool_]) -> Decoded:
         batch = len(blocks)
         if self.num_code_blocks > 1:
             flat = blocks.reshape(-1, self.block_bits)
@@ -333,7 +343,7 @@ class TransportBlock:
             total = blocks[:, 0]
             block_ok = np.ones((batch, 1), np.bool_)
         # A decoder that knows nothing returns zeros, whose CRC is zero: they are never accepted.
-        ok = crc_holds(total, self.crc) & total.any(axis=1)
+        ok = crc_holds(total, self.crc) & total.any(axis=1) & credible
         if self.num_code_blocks == 1:
             block_ok = ok[:, None].copy()
         return Decoded(total[:, : self.size], ok & block_ok.all(axis=1), block_ok)

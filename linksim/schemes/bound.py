@@ -71,9 +71,12 @@ class BoundRate:
         return [rates[no] for no in noises]
 
     def failures(self, csi: Csi, bits: Sequence[float], seeds: Sequence[int]) -> list[bool]:
-        """Which frames [B] the fade does not carry; only "outage" knows such."""
+        """Which frames [B] are lost: those that the fade does not carry, or with the probability of a block
+        error that the rate was chosen for.
+        """
         if self.fading != "outage":
-            return [False] * len(bits)
+            rate = self.block_error or 0.0
+            return [uniform(seed) < rate for seed in seeds]
         if self.block_error is None:
             reached = [have * (1 + 1e-6) for have in capacity_bits(csi).tolist()]  # rates from float32 gains
             return [have < want for have, want in zip(reached, bits, strict=True)]

@@ -126,6 +126,16 @@ class SeparationScheme:
         if budget < MIN_USES:
             cure = "Use larger images or a larger bandwidth.data_ratio."
             raise ValueError(complaint("channel uses", "too few", budget, f"at least {MIN_USES}", cure))
+        candidates = [self._mcs] if isinstance(self._mcs, Mcs) else self._mcs.candidates
+        refusals = [self._refusal(budget, mcs) for mcs in candidates]
+        if all(refusals):
+            raise refusals[0]  # type: ignore[misc]
+
+    def _refusal(self, budget: int, mcs: Mcs) -> ValueError | None:
+        """Why the forced decoder does not take a block."""
+        if self._decoder != "sionna":
+            return None
+        return self._block(budget, mcs).sionna_refuses(len(self._rvs))
 
     def _choose(self, csit: Csit | None, budget: int, num_pixels: int) -> Mcs:
         if isinstance(self._mcs, Mcs):
@@ -142,7 +152,9 @@ class SeparationScheme:
             size = transport_block_size(budget, mcs.bits_per_symbol, mcs.rate)
             return 8 * stream_budget(size // 8) / num_pixels
 
-        return self._mcs.choose(values.pop(), budget, bits_per_pixel)
+        return self._mcs.choose(
+            values.pop(), budget, bits_per_pixel, lambda mcs: self._refusal(budget, mcs) is None
+        )
 
     def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
         """See :class:`linksim.schemes.base.Scheme`."""

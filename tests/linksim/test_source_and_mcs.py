@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import brentq
+from scipy.stats import norm
 
 from channels.awgn import AwgnChannel
 from channels.flat_fading import FlatFadingChannel
@@ -213,8 +215,10 @@ def test_target_bler_takes_the_fastest_mcs_within_it(table):
     assert adaptive.choose(30.0, 600, lambda mcs: 0.0).index == 20
 
 
-def test_a_length_that_was_not_measured_gets_the_worst_of_all():
-    """Thresholds move with the length: 2 dB at one, 3 dB at another; between the two nothing is promised."""
+def test_a_length_that_was_not_measured_gets_the_worse_of_its_neighbours():
+    """Thresholds move with the length: 2 dB at one, 3 dB at another; between the two nothing is promised. Below
+    both, the shortest is worse by what the normal approximation says.
+    """
     mcs = MCS_TABLE_1[5]
 
     def length(num_uses: int, threshold: float) -> ChannelCalibration:
@@ -229,6 +233,18 @@ def test_a_length_that_was_not_measured_gets_the_worst_of_all():
     assert adaptive.block_error_rates(2.5, 4000)[mcs] > 0.99
     assert adaptive.block_error_rates(2.5, 2000)[mcs] > 0.99
     assert adaptive.block_error_rates(3.5, 2000)[mcs] < 0.01
+    assert adaptive.block_error_rates(2.5, 1_000_000)[mcs] > 0.99, "the longest, not the worst of all"
+    loss = brentq(lambda loss: adaptive.block_error_rates(2.0 + loss, 250)[mcs] - 0.5, -1, 3)
+    efficiency, error = mcs.efficiency, norm.isf(0.1)
+
+    def bits(snr_db: float, n: int) -> float:
+        gamma = 10 ** (snr_db / 10)
+        spread = error * np.sqrt(n * (1 - (1 + gamma) ** -2)) / np.log(2)
+        return n * np.log2(1 + gamma) - spread + 0.5 * np.log2(n)
+
+    needed = [brentq(lambda s, n=n: bits(s, n) - efficiency * n, -20, 20) for n in (250, 1000)]
+    assert loss + 0.125 == pytest.approx(needed[0] - needed[1], abs=0.01)  # the curve crosses 1/2 at 1.875 dB
+    assert needed[0] - needed[1] > 0.25
 
 
 def test_table_round_trip_merge_and_unknown_channel(table, tmp_path):
@@ -237,6 +253,13 @@ def test_table_round_trip_merge_and_unknown_channel(table, tmp_path):
     assert Calibration.load(path) == table
     again = merge(table, table.channels, table.quality)
     assert len(again.channels) == len(again.quality) == 1
+    begun = table.channels[0].model_copy(update={"curves": table.channels[0].curves[:1], "seed": 5})
+    during = merge(table, [], [], [begun])
+    assert during.channels == table.channels, "an interrupted measurement replaces nothing"
+    key = (begun.channel, begun.num_uses, 24)
+    assert [c.scheme for c in during.measured(*key, seed=5)] == [begun.curves[0].scheme]
+    assert not during.measured(*key, seed=6)
+    assert merge(during, [begun], []).unfinished == ()
     with pytest.raises(CalibrationError, match="linksim calibrate"):
         table.lengths({"kind": "rayleigh"})
     with pytest.raises(CalibrationError, match="no quality curve"):

@@ -42,6 +42,45 @@ def test_transport_block_sizes_equal_38214_through_sionna():
         assert TransportBlock(uses, mcs.bits_per_symbol, mcs.rate).size == int(size)
 
 
+def test_what_sionnas_decoder_refuses_is_known_beforehand():
+    """Every MCS at five lengths: said to be taken if and only if Sionna makes its encoder."""
+    taken = 0
+    for uses in (1024, 3072, 8192, 12288, 49152):
+        for mcs in ALL_MCS:
+            block = TransportBlock(uses, mcs.bits_per_symbol, mcs.rate)
+            said = block.sionna_refuses() is None
+            for length in set(block.sent_bits):
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        LDPC5GEncoder(block.block_bits, length, bg=f"bg{block.graph}")
+                    possible = True
+                except ValueError:
+                    possible = False
+                assert possible or not said, (uses, mcs)
+            taken += said
+    assert taken > 120
+    assert TransportBlock(8192, 2, 0.5).sionna_refuses(2) is not None
+
+
+def test_garbage_with_a_short_crc_is_never_accepted():
+    """20,000 frames of 256 uses below their threshold, with a CRC of 16 bits, which a third of a wrong word passes
+    by chance; and as many words with the right CRC that the decoder left outside of the code.
+    """
+    block = TransportBlock(256, 2, 0.3)
+    assert block.crc == "16"
+    rng = np.random.default_rng(5)
+    bits = rng.integers(0, 2, (20_000, block.size), dtype=np.uint8)
+    sent = 1.0 - 2.0 * block.encode(bits)
+    llr = (4 * 0.2 * (sent + rng.normal(0, np.sqrt(0.5 / 0.2), sent.shape))).astype(np.float32)
+    decoded = block.decode(llr, iterations=8)
+    wrong = (decoded.bits != bits).any(axis=1)
+    assert wrong.mean() > 0.95
+    assert not (decoded.ok & wrong).any()
+    forged = block._check(append_crc(bits, "16")[:, None], np.zeros(len(bits), np.bool_))
+    assert not forged.ok.any()
+
+
 def test_coded_bits_equal_sionna_tbencoder():
     """220 random (size, MCS, layers) from rate 1/5 upwards (Sionna refuses repetition): every coded bit.
 
