@@ -1,6 +1,7 @@
 """Our layered LDPC decoder against Sionna's on the same LLRs, in one process.
 
-Prints one JSON line per point: ``k``, ``n``, ``ebno_db``, ``blocks``, ``bler``, ``sionna_bler``,
+Prints one JSON line per point: ``k``, ``n``, ``ebno_db``, ``blocks``, ``errors``, ``bler``,
+``sionna_errors``, ``sionna_bler``,
 ``mbit_per_s``, ``sionna_mbit_per_s`` (information bits, all threads) and ``speedup``. QPSK on AWGN; ours with
 its default of 50 layered iterations at most, Sionna with 20 flooding iterations of boxplus-phi. Blocks are
 added until Sionna's decoder has made ``--errors`` block errors or ``--blocks`` were sent.
@@ -98,7 +99,9 @@ def measure(duel: Duel, ebno_db: float, errors: int, blocks: int) -> dict[str, f
         "n": duel.n,
         "ebno_db": ebno_db,
         "blocks": sent,
+        "errors": ours.errors,
         "bler": round(ours.errors / sent, 6),
+        "sionna_errors": theirs.errors,
         "sionna_bler": round(theirs.errors / sent, 6),
         "mbit_per_s": round(rates[0], 2),
         "sionna_mbit_per_s": round(rates[1], 4),
@@ -107,7 +110,13 @@ def measure(duel: Duel, ebno_db: float, errors: int, blocks: int) -> dict[str, f
 
 
 def crossing(ebno_db: tuple[float, ...], bler: list[float]) -> float:
-    """SNR [dB] at which the logarithm of the block error rate, interpolated, meets the target."""
+    """SNR [dB] at which the logarithm of the block error rate, interpolated, meets the target.
+
+    Raises:
+        ValueError: the points do not lie on both sides of the target.
+    """
+    if not min(bler) <= TARGET <= max(bler):
+        raise ValueError(f"block error rates {bler} at {ebno_db} dB, expected {TARGET} between them")
     falling = np.log(np.maximum(bler, 1e-9))[::-1]
     return float(np.interp(np.log(TARGET), falling, np.array(ebno_db)[::-1]))
 

@@ -21,9 +21,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from linksim.build import scheme_files
 from linksim.figures import LABELS, bound_names, load_rows, plot_metric, save_figure, step_names
 from linksim.panels import plot_panel
 from linksim.results import ResultStore, RunFolderError
+from linksim.scenario import Scenario
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "docs" / "figures"
@@ -83,6 +85,24 @@ def facts(store: ResultStore) -> str:
     )
 
 
+def current(folder: Path) -> ResultStore:
+    """A run folder that was made with the weights and tables that are installed.
+
+    Raises:
+        RunFolderError: it was made with others.
+    """
+    store = ResultStore(folder)
+    header = store.header()
+    scenario = Scenario.model_validate(header["scenario"])
+    now = {k: v for scheme in scenario.schemes for k, v in scheme_files(scheme).items()}
+    old = sorted(name for name, digest in now.items() if header["files"].get(name) != digest)
+    if old:
+        raise RunFolderError(
+            f"{folder}: got another {', '.join(old)}, expected the installed one. Run it again."
+        )
+    return store
+
+
 def kodak(store: ResultStore) -> str:
     """The part of the README about Kodak."""
     psnr, lpips = (draw(store, m, f"kodak_1_96_{m}") for m in ("psnr", "lpips_squeeze"))
@@ -123,16 +143,22 @@ def staircase(store: ResultStore) -> str:
     return f"![Steps of fixed MCS, their envelope and the adaptive scheme]({path})"
 
 
+def rate(value: float, blocks: int) -> str:
+    """A block error rate; without errors, the 95% upper bound 3 / blocks."""
+    return f"{value:.2g}" if value > 0 else f"< {3 / blocks:.1g}"
+
+
 def ldpc(path: Path) -> str:
     """The table of docs/separation.md from the output of benchmarks/ldpc_decoder.py."""
     lines = [
-        "| k, n | Eb/N0 | BLER | Sionna, 20 iterations | Mbit/s | Sionna | speed-up |",
-        "|---|---|---|---|---|---|---|",
+        "| k, n | Eb/N0 | blocks | BLER | Sionna, 20 iterations | Mbit/s | Sionna | speed-up |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for text in path.read_text().splitlines():
         p = json.loads(text)
         lines.append(
-            f"| {p['k']}, {p['n']} | {p['ebno_db']:g} dB | {p['bler']:.2g} | {p['sionna_bler']:.2g} | "
+            f"| {p['k']}, {p['n']} | {p['ebno_db']:g} dB | {p['blocks']} | {rate(p['bler'], p['blocks'])} | "
+            f"{rate(p['sionna_bler'], p['blocks'])} | "
             f"{p['mbit_per_s']:.1f} | {p['sionna_mbit_per_s']:.2f} | {p['speedup']:.0f} |"
         )
     return "\n".join(lines)
@@ -176,13 +202,13 @@ def main() -> int:
     readme, docs = ROOT / "README.md", ROOT / "docs"
     try:
         if args.kodak:
-            update(readme, "kodak", kodak(ResultStore(args.kodak)))
+            update(readme, "kodak", kodak(current(args.kodak)))
         if args.quickstart:
-            update(readme, "quickstart", quickstart(ResultStore(args.quickstart)))
+            update(readme, "quickstart", quickstart(current(args.quickstart)))
         if args.separation:
-            update(readme, "separation", separation([ResultStore(f) for f in args.separation]))
+            update(readme, "separation", separation([current(f) for f in args.separation]))
         if args.staircase:
-            update(docs / "flat-curve.md", "staircase", staircase(ResultStore(args.staircase)))
+            update(docs / "flat-curve.md", "staircase", staircase(current(args.staircase)))
         if args.ldpc:
             update(docs / "separation.md", "ldpc", ldpc(args.ldpc))
     except RunFolderError as problem:

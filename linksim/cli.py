@@ -322,18 +322,19 @@ def _plot(args: argparse.Namespace) -> int:
 
     if args.ledger:
         return _plot_ledger(args)
-    rows, bounds, steps = [], [], []
+    rows, bounds = [], []
+    steps: dict[str, str] = {}
     for folder in args.run:
         store = ResultStore(folder)
         own = figures.load_rows(store)
         own_bounds, own_steps = figures.bound_names(store.header()), figures.step_names(store.header())
+        name = folder.absolute().name
         if len(args.run) > 1:
-            name = folder.absolute().name
             own = figures.rename(own, name)
             own_bounds, own_steps = ([f"{name} {b}" for b in names] for names in (own_bounds, own_steps))
         rows += own
         bounds += own_bounds
-        steps += own_steps
+        steps |= dict.fromkeys(own_steps, name if len(args.run) > 1 else "")
     headers = [ResultStore(folder).header() for folder in args.run]
     x = args.x or figures.default_x(headers[0])
     lpips = [row.metric for row in rows if row.metric.startswith("lpips")]

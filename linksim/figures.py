@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -300,7 +300,7 @@ def plot_metric(
     *,
     x: str = "snr_db",
     bounds: Iterable[str] = (),
-    steps: Iterable[str] = (),
+    steps: Iterable[str] | Mapping[str, str] = (),
     title: str = "",
 ) -> Figure:
     """A metric over ``x``: one field per channel, shaded confidence intervals, bounds dotted.
@@ -310,15 +310,22 @@ def plot_metric(
         metric: column value of results.csv.
         x: "snr_db", "cbr_data", "cbr_total", or the path of a swept field.
         bounds: names of schemes that are limits.
-        steps: names of schemes with a fixed MCS, drawn thin with their envelope.
+        steps: names of schemes with a fixed MCS, drawn thin with their envelope; a mapping says which of them
+            belong together (of several runs). Other bandwidths and swept values have envelopes of their own.
         title: above the figure.
     """
     lines = curves(rows, metric, x, bounds, steps)
     channels = list(dict.fromkeys(line.channel for line in lines))
-    for channel in channels:
-        fixed = [line for line in lines if line.is_step and line.channel == channel]
-        if fixed:
-            lines.append(envelope(fixed, metric in LOWER_IS_BETTER))
+    group_of = dict(steps) if isinstance(steps, Mapping) else dict.fromkeys(steps, "")
+    families: dict[tuple[Any, ...], list[Curve]] = {}
+    for line in lines:
+        if line.is_step:
+            families.setdefault((line.channel, group_of[line.scheme], line.variant), []).append(line)
+    for (_, group, variant), members in families.items():
+        best = envelope(members, metric in LOWER_IS_BETTER)
+        of = [group] if group else []
+        of += [swept_text(name, value) for name, value in variant]
+        lines.append(replace(best, label=", ".join([best.label, *of])))
     named = [line for line in lines if not line.is_step]
     legend_height = 0.32 * max(sum(1 + len(c.label) // 44 for c in named if c.channel == n) for n in channels)
     figure, grid = axis_grid(len(channels), width=4.8, height=3.6 + legend_height)

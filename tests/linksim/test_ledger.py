@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from linksim.cli import main
-from linksim.figures import curves, envelope, load_rows, step_names
+from linksim.figures import curves, envelope, load_rows, plot_metric, step_names
 from linksim.ledger import CATEGORIES, ledger, spent
 from linksim.results import ResultStore, side_info_uses
 from tests.linksim.tiny import write
@@ -115,6 +117,21 @@ def test_staircase_and_its_envelope(store):
     worst = envelope(own, lower_is_better=True)
     np.testing.assert_allclose(worst.mean, np.min([c.mean for c in own], axis=0))
     assert "chosen on these results" in best.label
+
+
+def test_envelopes_of_two_runs_or_bandwidths_stay_apart(store, tmp_path):
+    """Two copies of a run over two channels: four envelopes; two values of a swept field: one each."""
+    copies = [tmp_path / "one", tmp_path / "two"]
+    for folder in copies:
+        shutil.copytree(store.folder, folder)
+    out = tmp_path / "both.svg"
+    assert main(["plot", *map(str, copies), "--metric", "psnr", "--out", str(out)]) == 0
+    assert out.read_text().count("envelope of 3 fixed MCS") == 4
+    rows = load_rows(store)
+    swept = [replace(r, point=(("bandwidth.data_ratio", v),)) for v in ("1/48", "1/12") for r in rows]
+    figure = plot_metric(swept, "psnr", steps=step_names(store.header()))
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert len([label for label in labels if "envelope" in label]) == 2
 
 
 def test_figures_are_drawn(store, tmp_path, capsys):
