@@ -106,3 +106,24 @@ def test_codec_that_is_not_installed_is_refused_before_anything_runs(tmp_path, p
     message = capsys.readouterr().err
     assert message.startswith("schemes.jpeg.source.codec: tools not on the PATH, got bpgenc, bpgdec")
     assert not (tmp_path / "run").exists()
+
+
+def test_choice_of_the_mcs_knows_nothing_of_the_test(tmp_path, pictures):
+    """At a threshold, where frames fail in one test and pass in another: the same MCS under five seeds."""
+    chosen, states = [], []
+    for seed in range(5):
+        text = SCENARIO.replace("PICTURES", str(pictures)).replace("seed: 5", f"seed: {seed}")
+        text = text.replace(
+            "snr_db: [4, 12], trials: 1", "snr_db: [1.0, 1.25, 1.5, 1.75], trials: 4"
+        )
+        text = text.replace("name: adaptive", "name: adaptive, policy: target_bler, target_bler: 0.7")
+        for scheme in ("fixed, mcs: 8", "jpeg, source: jpeg", "bound}", "finite, fading"):
+            text = "\n".join(line for line in text.splitlines() if scheme not in line)
+        scenario = write(tmp_path, text)
+        out = tmp_path / f"run {seed}"
+        assert main(["simulate", scenario, "--out", str(out), "--no-report"]) == 0
+        records = sorted(ResultStore(out).records(), key=lambda r: str(r.key))
+        chosen.append([r.info["mcs"] for r in records])
+        states.append([r.state for r in records])
+    assert len({tuple(c) for c in chosen}) == 1
+    assert len({tuple(s) for s in states}) > 1, "the tests differ"
