@@ -169,11 +169,17 @@ def _thresholds(
     grid: NDArray[np.float64],
 ) -> NDArray[np.int64]:
     """First grid index at which each frame decodes (len(grid): at none), searched from a guess upwards while
-    it fails and downwards while it succeeds, so that the guess costs time only.
+    it fails and downwards while it succeeds, so that the guess costs time only. What fails at the guess is
+    tried at the last point next: with a floor of the error rate, many frames decode nowhere.
     """
     top = len(grid)
     low, high = np.full(len(guess), -1), np.full(len(guess), top)  # highest failure, lowest success
     probe = np.clip(guess, 0, top - 1)
+    good = succeed(grid[probe])
+    high, low = np.where(good, probe, high), np.where(good, low, probe)
+    hopeless = ~good & ~succeed(np.where(good, np.nan, grid[top - 1]))
+    low = np.where(hopeless, top - 1, low)
+    probe = np.where(high < top, high - 1, low + 1)
     while (open_ := high - low > 1).any():
         good = succeed(np.where(open_, grid[np.clip(probe, 0, top - 1)], np.nan))
         high, low = np.where(open_ & good, probe, high), np.where(open_ & ~good, probe, low)
