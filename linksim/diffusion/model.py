@@ -30,7 +30,7 @@ from linksim.diffusion.text import TOKENIZER_FOLDER
 from linksim.pickle_reader import ModelFormatError
 from linksim.zoo import DIFFJSCC_INDEX
 
-__all__ = ["DiffusionModel", "cast", "quiet"]
+__all__ = ["DiffusionModel", "cast", "quiet", "read_part"]
 
 FORMAT = "linksim-diffjscc-1"
 _PARTS: dict[str, type[Any]] = {
@@ -139,16 +139,7 @@ class DiffusionModel:
         for name, kind in _PARTS.items():
             if name not in index["parts"] and name in _OPTIONAL:
                 continue
-            try:
-                keyword = {"dtype" if kind is CLIPTextModel else "torch_dtype": dtype}
-                with quiet():
-                    parts[name] = kind.from_pretrained(folder / name, local_files_only=True, **keyword)
-            except (OSError, ValueError, RuntimeError) as problem:
-                said = str(problem).splitlines()[0] if str(problem) else repr(problem)
-                raise ModelFormatError(
-                    complaint(str(folder / name), "cannot be read", said, f"a {kind.__name__}")
-                ) from None
-            parts[name].eval().requires_grad_(False)
+            parts[name] = read_part(folder / name, kind, dtype)
         return cls(
             unet=parts["unet"],
             control=parts["controlnet"],
@@ -179,6 +170,22 @@ class DiffusionModel:
         for part in self.parts().values():
             cast(part, dtype, device)
         return self
+
+
+def read_part(folder: Path, kind: type[Any], dtype: torch.dtype = torch.float32) -> Any:
+    """A frozen network of a class of diffusers or transformers from its folder.
+
+    Raises:
+        ModelFormatError: missing or broken.
+    """
+    try:
+        keyword = {"dtype" if kind is CLIPTextModel else "torch_dtype": dtype}
+        with quiet():
+            part = kind.from_pretrained(folder, local_files_only=True, **keyword)
+    except (OSError, ValueError, RuntimeError) as problem:
+        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
+        raise ModelFormatError(complaint(str(folder), "cannot be read", said, f"a {kind.__name__}")) from None
+    return part.eval().requires_grad_(False)
 
 
 def cast(part: Any, dtype: torch.dtype, device: torch.device | None = None) -> Any:

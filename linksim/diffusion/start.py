@@ -15,7 +15,7 @@ from transformers import CLIPTextModel
 
 from channels.checks import complaint
 from linksim.diffusion.hint import hint_tensors
-from linksim.diffusion.model import DiffusionModel
+from linksim.diffusion.model import DiffusionModel, read_part
 from linksim.diffusion.sampler import Schedule
 from linksim.pickle_reader import ModelFormatError
 
@@ -73,28 +73,16 @@ def from_stable_diffusion(
     Raises:
         ModelFormatError: a part that is missing, or a model that predicts something else than the noise.
     """
-    parts = {}
-    _schedule(folder / _SCHEDULER)
-    for name, kind in (
-        ("unet", UNet2DConditionModel),
-        ("vae", AutoencoderKL),
-        ("text_encoder", CLIPTextModel),
-    ):
-        try:
-            parts[name] = kind.from_pretrained(folder / name, local_files_only=True)
-        except (OSError, ValueError, RuntimeError) as problem:
-            said = str(problem).splitlines()[0] if str(problem) else repr(problem)
-            raise ModelFormatError(
-                complaint(str(folder / name), "cannot be read", said, f"a {kind.__name__}")
-            ) from None
-        parts[name].eval().requires_grad_(False)
+    schedule = _schedule(folder / _SCHEDULER)
+    unet = read_part(folder / "unet", UNet2DConditionModel)
+    vae = read_part(folder / "vae", AutoencoderKL)
     return DiffusionModel(
-        unet=parts["unet"],
-        control=new_control(parts["unet"], int(parts["vae"].config.latent_channels) + gamma_map),
-        vae=parts["vae"],
-        condition_vae=parts["vae"],
-        text_encoder=parts["text_encoder"],
-        schedule=_schedule(folder / _SCHEDULER),
+        unet=unet,
+        control=new_control(unet, int(vae.config.latent_channels) + gamma_map),
+        vae=vae,
+        condition_vae=vae,
+        text_encoder=read_part(folder / "text_encoder", CLIPTextModel),
+        schedule=schedule,
         snr_scale=SNR_SCALE,
         min_snr=MIN_SNR,
         snr_db=snr_db,

@@ -113,9 +113,7 @@ def test_choice_of_the_mcs_knows_nothing_of_the_test(tmp_path, pictures):
     chosen, states = [], []
     for seed in range(5):
         text = SCENARIO.replace("PICTURES", str(pictures)).replace("seed: 5", f"seed: {seed}")
-        text = text.replace(
-            "snr_db: [4, 12], trials: 1", "snr_db: [1.0, 1.25, 1.5, 1.75], trials: 4"
-        )
+        text = text.replace("snr_db: [4, 12], trials: 1", "snr_db: [1.0, 1.25, 1.5, 1.75], trials: 4")
         text = text.replace("name: adaptive", "name: adaptive, policy: target_bler, target_bler: 0.7")
         for scheme in ("fixed, mcs: 8", "jpeg, source: jpeg", "bound}", "finite, fading"):
             text = "\n".join(line for line in text.splitlines() if scheme not in line)
