@@ -40,24 +40,27 @@ def test_every_curve_falls_and_covers_its_waterfall(table):
 
 def test_awgn_thresholds_are_ordered_and_above_capacity(table):
     """In rising efficiency within a modulation; where two meet at nearly one rate, the larger with its lower
-    code rate is up to half a decibel better.
+    code rate is up to half a decibel better, a whole one among short blocks, which lose more to capacity too.
     """
     for channel in awgn(table):
+        short = channel.num_uses < 2000
         snr_db = np.array([threshold(c) for c in channel.curves])
         efficiency = np.array([c.scheme.efficiency for c in channel.curves])
-        assert np.all(np.diff(snr_db) > -0.6)
+        assert np.all(np.diff(snr_db) > (-1.2 if short else -0.6))
         for order in (2, 4, 6, 8):
             own = np.array([c.scheme.bits_per_symbol == order for c in channel.curves])
             assert np.all(np.diff(snr_db[own]) > 0)
         gap = snr_db - 10 * np.log10(2**efficiency - 1)
         assert np.all(gap > 0.2)
-        assert np.all(gap < 2.7), "256QAM without shaping is 1.5 dB from capacity, the code another"
+        limit = 5.0 if short else 2.7  # 256QAM without shaping is 1.5 dB from capacity, the code another
+        assert np.all(gap < limit)
 
 
 def test_awgn_waterfalls_are_steep(table):
     for channel in awgn(table):
         for curve in channel.curves:
-            assert threshold(curve, 0.05) - threshold(curve, 0.95) < 1.6
+            limit = 3.5 if channel.num_uses < 2000 else 1.6
+            assert threshold(curve, 0.05) - threshold(curve, 0.95) < limit
 
 
 def test_everything_is_known_of_every_measurement(table):
