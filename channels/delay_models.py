@@ -5,19 +5,22 @@ May import: torch, sionna, channels.{checks, seeding}.
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+import math
+from typing import Literal, Protocol, get_args
 
+import torch
 from torch import Tensor
 
 from channels import checks, seeding  # noqa: F401 (seeding fences the first import of Sionna)
 from channels.base import Precision
 
 from sionna.phy.channel.tr38901 import TDL
-from sionna.phy.ofdm import tdl_freq_cov_mat, tdl_time_cov_mat
+from sionna.phy.ofdm import tdl_time_cov_mat
 
 __all__ = ["DelayModel", "TdlModel", "TdlProfile"]
 
-TdlProfile = Literal["A", "B", "C", "D", "E"]
+TdlProfile = Literal["A", "B", "C", "D", "E", "A10", "A30", "B100", "C60", "C300"]
+_SCALED = ("A", "B", "C", "D", "E")
 
 
 class DelayModel(Protocol):
@@ -49,18 +52,20 @@ class DelayModel(Protocol):
 
 
 class TdlModel:
-    """Tapped delay line of TR 38.901, one antenna at each end, unit mean power.
+    """Tapped delay line of TR 38.901 or TS 38.101-4, one antenna at each end, unit mean power.
 
     Args:
-        profile: "A" to "C" (no line of sight), "D", "E" (Rician first tap).
-        delay_spread_s: RMS delay spread [s].
+        profile: "A" to "C" (no line of sight), "D", "E" (Rician first tap); or one of the fixed profiles that
+            conformance tests use: "A10", "A30", "B100", "C60", "C300" (RMS delay spread in ns in the name).
+        delay_spread_s: RMS delay spread [s] of "A" to "E"; None for the fixed profiles.
         carrier_hz: carrier frequency [Hz].
         speed_mps: speed of the receiver [m/s]; the maximum Doppler shift is speed/c · carrier.
         precision: see :class:`channels.base.ChannelOperator`.
 
     Impulse responses are drawn on the CPU, so they do not depend on the device that the link runs on.
 
-    Source: 3GPP TR 38.901 V19.2.0, sec. 7.7.2, tables 7.7.2-1 to 7.7.2-5 (values from Sionna 2.2).
+    Source: 3GPP TR 38.901 V19.2.0, sec. 7.7.2, tables 7.7.2-1 to 7.7.2-5; TS 38.101-4 V19.2.2, annex B.2.1
+        (values from Sionna 2.2).
 
     Example:
         >>> model = TdlModel("C", delay_spread_s=100e-9, carrier_hz=3.5e9)
@@ -72,13 +77,21 @@ class TdlModel:
         self,
         profile: TdlProfile,
         *,
-        delay_spread_s: float,
+        delay_spread_s: float | None = None,
         carrier_hz: float,
         speed_mps: float = 0.0,
         precision: Precision = "single",
     ) -> None:
-        checks.check_choice("TdlModel: profile", profile, ("A", "B", "C", "D", "E"))
-        checks.check_range("TdlModel: delay_spread_s", delay_spread_s, 0.0, 1e-5, "s", "100 ns is 100e-9.")
+        checks.check_choice("TdlModel: profile", profile, get_args(TdlProfile))
+        if profile in _SCALED:
+            if delay_spread_s is None:
+                raise ValueError(checks.complaint("TdlModel: delay_spread_s", "missing", None, "seconds"))
+            checks.check_range(
+                "TdlModel: delay_spread_s", delay_spread_s, 0.0, 1e-5, "s", "100 ns is 100e-9."
+            )
+        elif delay_spread_s is not None:
+            got, expected = f"{delay_spread_s} s", f"none: profile {profile} has its own"
+            raise ValueError(checks.complaint("TdlModel: delay_spread_s", "fixed", got, expected))
         checks.check_range("TdlModel: carrier_hz", carrier_hz, 1e8, 1e12, "Hz", "3.5 GHz is 3.5e9.")
         checks.check_range("TdlModel: speed_mps", speed_mps, 0.0, 500.0, "m/s")
         self.profile = profile
@@ -88,7 +101,7 @@ class TdlModel:
         self.precision: Precision = precision
         self._tdl = TDL(
             model=profile,
-            delay_spread=delay_spread_s,
+            **({} if delay_spread_s is None else {"delay_spread": delay_spread_s}),
             carrier_frequency=carrier_hz,
             min_speed=speed_mps,
             max_speed=speed_mps,
@@ -115,19 +128,16 @@ class TdlModel:
 
     def frequency_covariance(self, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
         """See :class:`DelayModel`."""
-        return tdl_freq_cov_mat(
-            self.profile,
-            subcarrier_spacing_hz,
-            num_subcarriers,
-            self.delay_spread_s,
-            precision="double",
-            device="cpu",
-        )
+        steps = torch.arange(num_subcarriers, dtype=torch.float64)
+        phase = -2 * math.pi * subcarrier_spacing_hz * steps[:, None] * self.delays_s.double()
+        response = torch.polar(torch.ones_like(phase), phase)
+        return (response * self.mean_powers.double()) @ response.mH
 
     def time_covariance(self, num_symbols: int, symbol_s: float) -> Tensor:
         """See :class:`DelayModel`."""
+        # without a line of sight J0(2π f_d t), whatever the profile
         return tdl_time_cov_mat(
-            self.profile,
+            self.profile if self.profile in _SCALED else "A",
             self.speed_mps,
             self.carrier_hz,
             symbol_s,

@@ -213,12 +213,25 @@ class RicianSpec(ChannelBase):
 
 
 class TdlSpec(Spec):
-    """Tapped delay line of 3GPP TR 38.901 sec. 7.7.2, single antenna."""
+    """Tapped delay line of 3GPP TR 38.901 sec. 7.7.2 or TS 38.101-4, single antenna."""
 
     kind: Literal["tdl"] = "tdl"
-    profile: Literal["A", "B", "C", "D", "E"]
-    delay_spread_s: DelaySpread = Field(description="RMS delay spread [s]")
+    profile: Literal["A", "B", "C", "D", "E", "A10", "A30", "B100", "C60", "C300"] = Field(
+        description="A to E are scaled to a delay spread; the others are those of conformance tests"
+    )
+    delay_spread_s: DelaySpread | None = Field(
+        None, description="RMS delay spread [s] of profiles A to E; the others have their own"
+    )
     speed_mps: Speed = Field(0.0, description="speed of the receiver [m/s]")
+
+    @model_validator(mode="after")
+    def _spread(self) -> TdlSpec:
+        if len(self.profile) == 1 and self.delay_spread_s is None:
+            raise ValueError("delay_spread_s: missing, expected seconds such as 100e-9.")
+        if len(self.profile) > 1 and self.delay_spread_s is not None:
+            own = f"profile {self.profile} has its own"
+            raise ValueError(f"delay_spread_s: got {self.delay_spread_s:g} s, expected none: {own}.")
+        return self
 
 
 class OfdmCsiSpec(Spec):

@@ -33,8 +33,9 @@ def _flat(**arguments) -> Callable[[Precision], ChannelOperator]:
 
 def _ofdm(profile: str, speed: float = 3.0, **arguments) -> Callable[[Precision], ChannelOperator]:
     def make(precision: Precision) -> ChannelOperator:
+        spread = 100e-9 if len(profile) == 1 else None
         model = TdlModel(
-            profile, delay_spread_s=100e-9, carrier_hz=3.5e9, speed_mps=speed, precision=precision
+            profile, delay_spread_s=spread, carrier_hz=3.5e9, speed_mps=speed, precision=precision
         )
         grid = {"num_subcarriers": 24, "num_ofdm_symbols": 6, "pilot_symbols": (1, 4), **arguments}
         return OfdmChannel(model, precision=precision, **grid)
@@ -53,6 +54,7 @@ OPERATORS: dict[str, Case] = {
     "ofdm-tdlb-perfect-no-pilots": Case(_ofdm("B", csi="perfect", pilot_symbols=()), estimated=False),
     "ofdm-tdlc-ls": Case(_ofdm("C", csi="ls"), estimated=True),
     "ofdm-tdlc-ls-nearest": Case(_ofdm("C", csi="ls", interpolation="nearest"), estimated=True),
+    "ofdm-tdlb100-ls": Case(_ofdm("B100", csi="ls"), estimated=True),
     "ofdm-tdlc-lmmse": Case(_ofdm("C", csi="lmmse"), estimated=True),
     "ofdm-tdld-guards": Case(
         _ofdm("D", 30.0, csi="ls", guard_subcarriers=(2, 3), dc_null=True), estimated=True

@@ -13,6 +13,8 @@ from scipy.stats import kstest
 from channels.delay_models import TdlModel
 from channels.seeding import sionna_rng
 
+from sionna.phy.ofdm import tdl_freq_cov_mat
+
 NUM_DRAWS = 3000
 DELAY_SPREAD_S = 100e-9
 
@@ -39,17 +41,27 @@ TABLES = {
 }
 
 
+# TS 38.101-4, annex B.2.1: delay [ns] and power [dB] of every tap.
+FIXED = {
+    "A30": "0 -15.5 10 0 15 -5.1 20 -5.1 25 -9.6 50 -8.2 65 -13.1 75 -11.5 105 -11.0 135 -16.2 150 -16.6 290 -26.2",
+    "B100": "0 0 10 -2.2 20 -.6 30 -.6 35 -.3 45 -1.2 55 -5.9 120 -2.2 170 -.8 245 -6.3 330 -7.5 480 -7.1",
+    "C300": "0 -6.9 65 0 70 -7.7 190 -2.5 195 -2.4 200 -9.9 240 -8.0 325 -6.6 520 -7.1 1045 -13 1510 -14.2 2595 -16",
+}
+
+
 def table(profile: str) -> tuple[np.ndarray, np.ndarray]:
     """Delays [s] and powers (linear, sum 1) by rising delay."""
-    values = np.array(TABLES[profile].split(), float).reshape(-1, 2)
+    values = np.array({**TABLES, **FIXED}[profile].split(), float).reshape(-1, 2)
     values = values[np.argsort(values[:, 0], kind="stable")]
     powers = 10 ** (values[:, 1] / 10)
-    return values[:, 0] * DELAY_SPREAD_S, powers / powers.sum()
+    unit = 1e-9 if profile in FIXED else DELAY_SPREAD_S
+    return values[:, 0] * unit, powers / powers.sum()
 
 
 def draws(profile: str, time_steps: int = 1, speed: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Gains [draws, taps, time] and delays [taps], by rising delay."""
-    model = TdlModel(profile, delay_spread_s=DELAY_SPREAD_S, carrier_hz=3.5e9, speed_mps=speed)
+    spread = None if profile in FIXED else DELAY_SPREAD_S
+    model = TdlModel(profile, delay_spread_s=spread, carrier_hz=3.5e9, speed_mps=speed)
     with sionna_rng(2024, torch.device("cpu")):
         gains, delays = model(NUM_DRAWS, time_steps, 14e3)
     delays = delays[0, 0, 0].numpy()
@@ -84,7 +96,7 @@ def check_phase(gains: np.ndarray) -> None:
         assert kstest(phase, "uniform").statistic < limit
 
 
-@pytest.mark.parametrize("profile", ["A", "B", "C"])
+@pytest.mark.parametrize("profile", ["A", "B", "C", *FIXED])
 def test_tap_delays_and_powers_equal_the_table(profile):
     gains, delays = draws(profile)
     expected_delays, powers = table(profile)
@@ -92,7 +104,7 @@ def test_tap_delays_and_powers_equal_the_table(profile):
     check_powers(gains, powers)
 
 
-@pytest.mark.parametrize("profile", ["A", "B", "C"])
+@pytest.mark.parametrize("profile", ["A", "B", "C", *FIXED])
 def test_taps_are_rayleigh_with_uniform_phase(profile):
     gains, _ = draws(profile)
     check_rayleigh(gains, table(profile)[1])
@@ -107,6 +119,33 @@ def test_doppler_autocorrelation_is_bessel():
     correlation = (gains[:, :, :1].conj() * gains / powers[None, :, None]).mean(axis=(0, 1)).real
     doppler_hz = 30.0 / 299792458.0 * 3.5e9
     assert np.abs(correlation - j0(2 * math.pi * doppler_hz * time_s)).max() < 5 / math.sqrt(NUM_DRAWS * 23)
+
+
+@pytest.mark.parametrize("profile", ["A", "C", "D", "E"])
+def test_frequency_covariance_equals_sionnas(profile):
+    model = TdlModel(profile, delay_spread_s=300e-9, carrier_hz=3.5e9)
+    theirs = tdl_freq_cov_mat(profile, 15e3, 48, 300e-9, precision="double", device="cpu")
+    torch.testing.assert_close(model.frequency_covariance(48, 15e3), theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_covariances_of_a_fixed_profile_are_those_of_its_draws():
+    """E[H(f) H*(0)] over 3000 draws, 5 sigma, from the taps themselves."""
+    gains, delays = draws("C300")
+    steps = np.arange(32)
+    response = (gains[:, None, :, 0] * np.exp(-2j * np.pi * 15e3 * steps[:, None] * delays)).sum(-1)
+    measured = (response * response[:, :1].conj()).mean(0)
+    model = TdlModel("C300", carrier_hz=3.5e9)
+    expected = model.frequency_covariance(32, 15e3)[:, 0].numpy()
+    assert np.abs(measured - expected).max() < 5 / math.sqrt(NUM_DRAWS)
+    assert model.time_covariance(14, 71e-6).shape == (14, 14)
+
+
+@pytest.mark.parametrize(
+    ("profile", "spread", "message"), [("A", None, "missing"), ("A30", 1e-7, "has its own")]
+)
+def test_delay_spread_goes_with_the_profile(profile, spread, message):
+    with pytest.raises(ValueError, match=message):
+        TdlModel(profile, delay_spread_s=spread, carrier_hz=3.5e9)
 
 
 def test_checks_fail_when_the_effect_is_removed():
