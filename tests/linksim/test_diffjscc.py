@@ -682,3 +682,24 @@ def test_captioner_that_needs_too_much_memory_is_refused_before_it_is_loaded(cap
     with pytest.raises(ModelFormatError, match=r"caption: needs too much memory.*expected at most"):
         HubCaptioner(str(captioner_folder)).prepare()
     HubCaptioner(str(captioner_folder), dtype=torch.bfloat16).prepare()
+
+
+def test_three_channels_beside_separation_in_one_figure(authors, tmp_path):
+    """The shipped scenario with an untrained model: every part runs, nothing is lost, one figure shows all."""
+    out = tmp_path / "run"
+    changes = [f"schemes.0.checkpoint={authors}", "schemes.0.name=untrained", "schemes.0.steps=2"]
+    changes += ["images.names=[coffee]", "sweep={snr_db: [10], trials: 1}", "panel={images: 1, snr_db: [10]}"]
+    changes += ["metrics=[psnr, bler]"]
+    sets = [part for change in changes for part in ("--set", change)]
+    assert main(["simulate", "diffjscc/three-channels", *sets, "--out", str(out)]) == 0
+    records = list(ResultStore(out).records())
+    assert {(r.key.channel, r.key.scheme) for r in records} == {
+        (channel, scheme)
+        for channel in ("awgn", "block Rayleigh", "OFDM TDL-C LS")
+        for scheme in ("untrained", "BPG + LDPC")
+    }
+    assert all(r.values["psnr"] > 5 for r in records)
+    figure = (out / "figures" / "psnr_vs_snr_db.svg").read_text()
+    assert all(
+        name in figure for name in ("awgn", "block Rayleigh", "OFDM TDL-C LS", "untrained", "BPG + LDPC")
+    )
