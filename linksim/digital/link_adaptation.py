@@ -257,11 +257,11 @@ class AdaptiveMcs:
     * "target_bler": the MCS of highest efficiency whose block error rate is at most ``target_bler``, as
       radios do it (TS 38.214 sec. 5.2.2.1 has 0.1 and 0.00001); the most robust one where none is.
 
-    The threshold of a code moves with the block length, among long blocks by up to 0.3 dB and not steadily:
-    the lifting size and the number of fillers decide. At a length that was measured (within 1%) its own rates
-    count, between two the worse of both. Below the shortest its curves are moved by what the normal
-    approximation says of AWGN (short blocks lose more than that, so measure what matters), above the longest
-    it counts as it is.
+    The threshold of a code moves with the block length, among long blocks by up to 0.3 dB and not
+    steadily: the lifting size and the number of fillers decide. At a length that was measured (within 1%)
+    its own rates count, at others the worst of the lengths around it (a third to three times, and the
+    next ones). Below the shortest its curves are moved by what the normal approximation says of AWGN
+    (short blocks lose more than that, so measure what matters), above the longest it counts as it is.
 
     Args:
         lengths: measured block error rates p of one channel, by block length.
@@ -298,14 +298,16 @@ class AdaptiveMcs:
         return rates
 
     def _near(self, num_uses: int) -> tuple[ChannelCalibration, ...]:
-        """The measurement at this length, or those at the next shorter and longer one."""
+        """The measurement at this length, or those at lengths around it."""
         own = [c for c in self.lengths if abs(c.num_uses / num_uses - 1) <= _SAME_LENGTH]
         if own:
             return tuple(own)
         shorter = [c for c in self.lengths if c.num_uses < num_uses]
         longer = [c for c in self.lengths if c.num_uses > num_uses]
         nearest = [max(shorter, key=_length)] if shorter else []
-        return (*nearest, *([min(longer, key=_length)] if longer else []))
+        nearest += [min(longer, key=_length)] if longer else []
+        around = [c for c in self.lengths if 1 / 3 <= c.num_uses / num_uses <= 3 and c not in nearest]
+        return (*nearest, *around) if shorter else tuple(nearest)
 
     def choose(
         self,

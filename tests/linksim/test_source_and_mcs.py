@@ -215,7 +215,7 @@ def test_target_bler_takes_the_fastest_mcs_within_it(table):
     assert adaptive.choose(30.0, 600, lambda mcs: 0.0).index == 20
 
 
-def test_a_length_that_was_not_measured_gets_the_worse_of_its_neighbours():
+def test_a_length_that_was_not_measured_gets_the_worst_around_it():
     """Thresholds move with the length: 2 dB at one, 3 dB at another; between the two nothing is promised. Below
     both, the shortest is worse by what the normal approximation says.
     """
