@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -146,7 +147,10 @@ def staircase(store: ResultStore) -> str:
 
 def rate(value: float, blocks: int) -> str:
     """A block error rate; without errors, the 95% upper bound 3 / blocks."""
-    return f"{value:.2g}" if value > 0 else f"< {3 / blocks:.1g}"
+    if value > 0:
+        return f"{value:.2g}"
+    unit = 10.0 ** (math.floor(math.log10(3 / blocks)) - 1)
+    return f"< {math.ceil(3 / blocks / unit) * unit:.2g}"
 
 
 def ldpc(path: Path) -> str:

@@ -331,11 +331,17 @@ def authors_codec(folder: Path, tensors: Mapping[str, torch.Tensor]) -> AuthorsC
     return codec_from_authors(read_jscc_config(folder / "config.yaml"), tensors, folder / "model.ckpt")
 
 
+def _state(folder: Path) -> tuple[object, ...]:
+    """Names, sizes and times of the files below a folder."""
+    facts = ((str(p), p.stat()) for p in sorted(folder.rglob("*")) if p.is_file())
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in facts)
+
+
 @lru_cache(maxsize=2)
 def _shared_diffjscc(
-    folder: Path, device: torch.device, precision: str
+    folder: Path, state: tuple[object, ...], device: torch.device, precision: str, compiled: bool
 ) -> tuple[AnalogCodec, DiffusionModel]:
-    """A model that several schemes of a scenario have in common, in memory once."""
+    """A model that several schemes of a scenario have in common, in memory once; ``state`` of its files."""
     codec, model = load_diffjscc(folder)
     if isinstance(codec, nn.Module):
         codec.to(device)
@@ -359,7 +365,8 @@ def _build_diffjscc(scheme: spec.DiffJsccSpec, channel: spec.ChannelBase, device
     from linksim.schemes.diffjscc import DiffJsccScheme
     from linksim.schemes.jscc import JsccScheme
 
-    codec, model = _shared_diffjscc(zoo.find_folder(scheme.checkpoint), device, scheme.precision)
+    folder = zoo.find_folder(scheme.checkpoint)
+    codec, model = _shared_diffjscc(folder, _state(folder), device, scheme.precision, scheme.compile)
     _check_csi(scheme, codec, channel)
     dtype: torch.dtype = getattr(torch, scheme.precision)
     captioner = build_captioner(scheme.caption, device, dtype)

@@ -325,7 +325,8 @@ def plot_metric(
         best = envelope(members, metric in LOWER_IS_BETTER)
         of = [group] if group else []
         of += [swept_text(name, value) for name, value in variant]
-        lines.append(replace(best, label=", ".join([best.label, *of])))
+        name = " ".join(["envelope", *filter(None, [group])])
+        lines.append(replace(best, scheme=name, label=", ".join([best.label, *of])))
     named = [line for line in lines if not line.is_step]
     legend_height = 0.32 * max(sum(1 + len(c.label) // 44 for c in named if c.channel == n) for n in channels)
     figure, grid = axis_grid(len(channels), width=4.8, height=3.6 + legend_height)

@@ -338,7 +338,7 @@ class DiffJsccSpec(SchemeBase):
     )
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     tile: NaturalInt = Field(
-        1024, description="pixels (256 or more) beyond which the diffusion works on tiles; 0: never"
+        1024, description="pixels (multiple of 32) beyond which the diffusion works on tiles; 0: never"
     )
     compile: Bool = Field(
         False, description="torch.compile: the first pictures of a size take minutes longer"
@@ -348,8 +348,8 @@ class DiffJsccSpec(SchemeBase):
     def _strength(self) -> DiffJsccSpec:
         if self.strength < 1 and self.start == "noise":
             raise ValueError(f"strength: got {self.strength:g} with start: noise, expected start: condition.")
-        if 0 < self.tile < 256:
-            raise ValueError(f"tile: too small, got {self.tile} pixels, expected 0 or at least 256.")
+        if self.tile % 32 or 0 < self.tile < 256:
+            raise ValueError(f"tile: got {self.tile} pixels, expected 0 or a multiple of 32 from 256 on.")
         return self
 
 

@@ -27,7 +27,6 @@ __all__ = ["Captioner", "DiffusionReceiver", "SamplerOptions"]
 log = logging.getLogger("linksim.diffusion")
 Start = Literal["noise", "condition"]
 _SLACK_DB = 0.01  # what single precision makes of an SNR at the end of the range
-MIN_TILE = 256
 
 
 class Captioner(Protocol):
@@ -91,6 +90,10 @@ class DiffusionReceiver:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.options = options or SamplerOptions()
+        step = 4 * model.latent_factor  # tiles overlap by a quarter, in pixels and in latents
+        if self.options.tile % step or 0 < self.options.tile < 8 * step:
+            expected = f"0, or a multiple of {step} pixels from {8 * step} on"
+            raise ValueError(complaint("tile", "wrong size", self.options.tile, expected))
         self.device, self.dtype = torch.device(device), dtype
         self.model = model.to(self.device, dtype)
         self._captioner = captioner

@@ -17,7 +17,16 @@ from torch import Tensor
 
 from channels.checks import check_at_least, check_choice, check_range
 
-__all__ = ["Guidance", "Noise", "Predict", "SamplerKind", "Schedule", "ancestral_times", "sample"]
+__all__ = [
+    "Guidance",
+    "Noise",
+    "Predict",
+    "SamplerKind",
+    "Schedule",
+    "ancestral_times",
+    "ddim_times",
+    "sample",
+]
 
 Predict = Callable[[Tensor, int], Tensor]
 Noise = Callable[[int], Tensor]  # step number -> [B, c, h, w]
@@ -118,6 +127,8 @@ def sample(
     check_at_least("steps", num_steps, 1)
     if strength is not None:
         check_range("strength", strength, 1e-3, 1.0)
+    if kind == "ddim":
+        return _ddim(predict, schedule, num_steps, start, noise, guidance, strength)
     if kind == "ancestral":
         return _ancestral(predict, schedule, num_steps, start, noise, guidance, strength)
     return _by_scheduler(kind, predict, schedule, num_steps, start, noise, guidance, strength)
@@ -158,15 +169,50 @@ def _ancestral(
     return z
 
 
+def ddim_times(num_steps: int, num_train_timesteps: int = 1000, strength: float = 1.0) -> list[int]:
+    """Times from the noisiest on, in ``num_steps`` equal gaps of which the last ends without noise.
+
+    Example:
+        >>> ddim_times(5)
+        [999, 799, 599, 399, 199]
+    """
+    total = max(2, round(strength * num_train_timesteps))
+    count = min(num_steps, total)
+    return [(total * (count - i) + count // 2) // count - 1 for i in range(count)]
+
+
+def _ddim(
+    predict: Predict,
+    schedule: Schedule,
+    num_steps: int,
+    start: Tensor,
+    noise: Noise,
+    guidance: Guidance | None,
+    strength: float | None,
+) -> Tensor:
+    """Without added noise (η = 0). Every step ends at the level of the next listed time; the scheduler of
+    diffusers steps by T // n, which is another one where n does not divide T.
+    """
+    times = ddim_times(num_steps, schedule.num_train_timesteps, strength or 1.0)
+    levels = schedule.alphas_cumprod.to(start.device)
+    z = start if strength is None else _noised(start, levels[times[0]], noise)
+    for step, t in enumerate(times):
+        alpha = levels[t]
+        before = levels[times[step + 1]] if step + 1 < len(times) else torch.ones_like(alpha)
+        x0 = _x0(z, predict(z, t), alpha)
+        if guidance is not None:
+            x0 = x0 + guidance.delta(x0)
+        eps = (z - alpha.sqrt().to(z.dtype) * x0) / (1 - alpha).sqrt().to(z.dtype)
+        z = before.sqrt().to(z.dtype) * x0 + (1 - before).sqrt().to(z.dtype) * eps
+    return z
+
+
 def _scheduler(kind: SamplerKind, schedule: Schedule, strength: float) -> Any:
     """A scheduler of diffusers over the first ``strength`` of the times: all its steps lie there."""
-    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+    from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
     betas = schedule.betas[: max(2, round(strength * schedule.num_train_timesteps))]
     common = {"num_train_timesteps": len(betas), "trained_betas": betas.tolist()}
-    if kind == "ddim":
-        # "trailing" is the only spacing whose times are where its steps end (n - 1 gaps of T/n, then to zero)
-        return DDIMScheduler(**common, clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing")
     # Evenly spaced times leave a sixth of the variance out at 20 steps; evenly spaced log-SNR, or the spacing
     # of Karras et al., a hundredth (tests/theory/test_samplers.py).
     if kind == "dpmsolver++":
@@ -190,10 +236,7 @@ def _by_scheduler(
     scheduler = _scheduler(kind, schedule, strength or 1.0)
     scheduler.set_timesteps(min(num_steps, scheduler.config.num_train_timesteps))
     times = [int(t) for t in scheduler.timesteps]
-    if kind == "ddim":
-        alphas = schedule.alphas_cumprod[torch.tensor(times)]
-    else:  # their levels lie between those of whole times
-        alphas = 1 / (1 + scheduler.sigmas[: len(times)].double().square())
+    alphas = 1 / (1 + scheduler.sigmas[: len(times)].double().square())  # between those of whole times
     alphas = alphas.to(start.device)
     z = start if strength is None else _noised(start, alphas[0], noise)
     for t, alpha in zip(times, alphas, strict=True):

@@ -261,7 +261,7 @@ class AdaptiveMcs:
     steadily: the lifting size and the number of fillers decide. At a length that was measured (within 1%)
     its own rates count, at others the worst of the lengths around it (a third to three times, and the
     next ones). Below the shortest its curves are moved by what the normal approximation says of AWGN
-    (short blocks lose more than that, so measure what matters), above the longest it counts as it is.
+    (short blocks lose more than that, so measure what matters), above the longest none is moved.
 
     Args:
         lengths: measured block error rates p of one channel, by block length.

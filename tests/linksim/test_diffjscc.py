@@ -33,7 +33,7 @@ from linksim.results import ResultStore
 from linksim.schemes.diffjscc import DiffJsccScheme
 from linksim.schemes.jscc import JsccScheme
 from linksim.zoo import find_folder
-from tests.linksim.tiny import write
+from tests.linksim.tiny import write, write_tokenizer
 
 REFERENCE = (
     Path(os.environ.get("LINKSIM_SHARED", Path(__file__).parents[3] / "shared")) / "reference/diffjscc_tiny"
@@ -459,8 +459,8 @@ def test_tiles_blend_to_the_whole_where_the_network_is_local():
 
 
 def test_large_pictures_are_sampled_in_tiles(model):
-    image = torch.rand(1, 3, 128, 256, generator=torch.Generator().manual_seed(2))
-    receiver = DiffusionReceiver(model, options(steps=2, tile=128))
+    image = torch.rand(1, 3, 64, 384, generator=torch.Generator().manual_seed(2))
+    receiver = DiffusionReceiver(model, options(steps=2, tile=256))
     assert receiver(image, torch.tensor([5.0]), [1]).shape == image.shape
 
 
@@ -486,7 +486,7 @@ def test_caption_reaches_the_text_tower_and_needs_a_tokenizer(
 
     with pytest.raises(ModelFormatError, match="--tokenizer"):
         DiffusionReceiver(DiffusionModel.load(folder), options(), describe)
-    _tokenizer(folder / "tokenizer")
+    write_tokenizer(folder / "tokenizer")
     receiver = DiffusionReceiver(DiffusionModel.load(folder), options(), describe)
     told = receiver(initial, torch.zeros(2), [1, 2])
     silent = DiffusionReceiver(DiffusionModel.load(folder), options())(initial, torch.zeros(2), [1, 2])
@@ -497,20 +497,6 @@ def test_caption_reaches_the_text_tower_and_needs_a_tokenizer(
     assert tokens[-1] == 0
     DiffusionModel.load(folder).save(tmp_path / "copy")
     assert (tmp_path / "copy" / "tokenizer" / "vocab.json").is_file()
-
-
-def _tokenizer(folder: Path) -> None:
-    """CLIP's tokenizer over single letters: 510 symbols, start and end of text."""
-    from transformers import CLIPTokenizer
-
-    letters = [chr(ord("a") + i) for i in range(26)]
-    symbols = ["!", *letters, *(f"{letter}</w>" for letter in letters)]
-    symbols += [f"<{i}>" for i in range(510 - len(symbols))]
-    vocabulary = {s: i for i, s in enumerate([*symbols, "<|startoftext|>", "<|endoftext|>"])}
-    folder.mkdir()
-    (folder / "vocab.json").write_text(json.dumps(vocabulary))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
 
 
 def test_scheme_sends_what_its_jscc_sends(converted, initial):
@@ -599,7 +585,13 @@ def test_map_of_the_snr_stays_where_its_picture_is(model):
 def test_tiles_too_small_to_overlap_are_refused(converted, tmp_path, capsys):
     text = SCENARIO.replace("FOLDER", str(converted)).replace("steps: 2", "steps: 2, tile: 64")
     assert main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "run")]) == 2
-    assert "tile: too small, got 64 pixels, expected 0 or at least 256" in capsys.readouterr().err
+    assert "tile: got 64 pixels, expected 0 or a multiple of 32 from 256 on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("tile", [128, 300, 500])
+def test_tiles_that_do_not_divide_are_refused(model, tile):
+    with pytest.raises(ValueError, match="tile: wrong size"):
+        DiffusionReceiver(model, SamplerOptions("ddim", 2, tile=tile))
 
 
 def test_autoencoder_works_on_tiles_beyond_their_size(model):
@@ -617,6 +609,9 @@ def test_autoencoder_works_on_tiles_beyond_their_size(model):
     assert max(sides[:-1]) == 256
     assert sides[-1] == 384
     assert tiled.shape == whole.shape
+    inside = (tiled - whole)[:, :, 4:16, 4:16].abs().mean() / whole.abs().mean()  # far from the seams
+    assert float(inside) < 0.5
+    assert float((tiled - whole.flip(-1)).abs().mean()) > float((tiled - whole).abs().mean())
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,13 @@ def test_envelopes_of_two_runs_or_bandwidths_stay_apart(store, tmp_path):
     figure = plot_metric(swept, "psnr", steps=step_names(store.header()))
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert len([label for label in labels if "envelope" in label]) == 2
+    names = step_names(store.header())
+    both = [replace(r, scheme=f"{run} {r.scheme}") for run in ("one", "two") for r in rows]
+    groups = {f"{run} {name}": run for run in ("one", "two") for name in names}
+    axes = plot_metric(both, "psnr", steps=groups).axes[0]
+    envelopes = [line for line in axes.get_lines() if "envelope" in str(line.get_label())]
+    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in envelopes}
+    assert len(envelopes) == len(looks) == 2, "told apart"
 
 
 def test_figures_are_drawn(store, tmp_path, capsys):

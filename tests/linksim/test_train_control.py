@@ -23,7 +23,7 @@ from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
 from linksim.diffusion.start import from_stable_diffusion, new_control
 from linksim.pickle_reader import ModelFormatError
-from tests.linksim.tiny import write
+from tests.linksim.tiny import write, write_tokenizer
 
 SCENARIO = """
 name: control
@@ -145,6 +145,28 @@ def test_captions_reach_the_training(start, tmp_path, capsys):
     text = recipe(start, 2) + "  caption: /nowhere/captioner\n"
     assert main(["train", write(tmp_path, text), "--out", str(tmp_path / "run")]) == 2
     assert "/nowhere/captioner" in capsys.readouterr().err
+
+
+def test_captions_change_what_the_denoiser_is_told(start, tmp_path, monkeypatch):
+    """One step with two captions of two words, and none: three losses."""
+    folder = tmp_path / "with words"
+    convert_diffjscc(str(start), folder)
+    write_tokenizer(folder / "tokenizer")
+    found = []
+    for name, words in (("none", ""), ("one", "a rocket"), ("two", "cup on a table")):
+
+        class Captioner:
+            def prepare(self):
+                pass
+
+            def __call__(self, image, words=words):
+                return [words] * len(image)
+
+        monkeypatch.setattr("linksim.train_control.build_captioner", lambda *arguments, c=Captioner: c())
+        text = recipe(start, 1).replace(f"{{model: {start}}}", f"{{model: {folder}}}")
+        assert main(["train", write(tmp_path, text), "--out", str(tmp_path / name)]) == 0
+        found += losses(tmp_path / name)
+    assert len(set(found)) == 3
 
 
 def test_killed_training_resumes_to_the_same_weights(start, tmp_path):

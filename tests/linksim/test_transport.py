@@ -49,15 +49,18 @@ def test_what_sionnas_decoder_refuses_is_known_beforehand():
         for mcs in ALL_MCS:
             block = TransportBlock(uses, mcs.bits_per_symbol, mcs.rate)
             said = block.sionna_refuses() is None
+            every = True
             for length in set(block.sent_bits):
                 try:
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore")
                         LDPC5GEncoder(block.block_bits, length, bg=f"bg{block.graph}")
-                    possible = True
                 except ValueError:
-                    possible = False
-                assert possible or not said, (uses, mcs)
+                    every = False
+            if (
+                block.block_bits / max(block.sent_bits) >= 1 / 5
+            ):  # below, its encoder repeats but ours is better
+                assert said == every, (uses, mcs)
             taken += said
     assert taken > 120
     assert TransportBlock(8192, 2, 0.5).sionna_refuses(2) is not None

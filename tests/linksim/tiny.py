@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 TINY = """
@@ -29,3 +30,17 @@ def write(folder: Path, text: str = TINY, name: str = "tiny.yaml") -> str:
     path = folder / name
     path.write_text(text)
     return str(path)
+
+
+def write_tokenizer(folder: Path) -> None:
+    """CLIP's tokenizer over single letters: 510 symbols, start and end of text."""
+    from transformers import CLIPTokenizer
+
+    letters = [chr(ord("a") + i) for i in range(26)]
+    symbols = ["!", *letters, *(f"{letter}</w>" for letter in letters)]
+    symbols += [f"<{i}>" for i in range(510 - len(symbols))]
+    vocabulary = {s: i for i, s in enumerate([*symbols, "<|startoftext|>", "<|endoftext|>"])}
+    folder.mkdir()
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
