@@ -14,7 +14,7 @@ demo: $(VENV)/.installed
 	@echo "open $(OUT)/report.html; figures are in $(OUT)/figures, numbers in $(OUT)/results.csv"
 
 test: $(VENV)/.tests-installed
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.lint-installed
 	$(BIN)/ruff check .
