@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from linksim import zoo
+from linksim.cli import main
 from linksim.digital.link_adaptation import Calibration, ChannelCalibration
 from linksim.digital.mcs import ALL_MCS
 
@@ -70,3 +71,11 @@ def test_everything_is_known_of_every_measurement(table):
         assert f"--seed {channel.seed}" in channel.command
         assert channel.decoder == "layered, 50 iterations"
         assert min(c.blocks[0] for c in channel.curves) >= 60
+
+
+def test_calibration_with_nothing_to_measure_still_writes_its_table(table, tmp_path, capsys):
+    out = tmp_path / "table.json"
+    assert main(["calibrate", "quickstart", "--frames", "50", "--out", str(out)]) == 0
+    assert Calibration.load(out) == table
+    assert "0 MCS to measure" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.partial"))
