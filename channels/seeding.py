@@ -25,6 +25,7 @@ __all__ = [
     "item_seed",
     "real_normal",
     "sionna_device",
+    "sionna_generator",
     "sionna_rng",
     "uniform",
 ]
@@ -107,6 +108,13 @@ def sionna_rng(seed: int, device: torch.device) -> Iterator[None]:
         yield
     finally:
         gen.set_state(state)
+
+
+def sionna_generator() -> torch.Generator:
+    """The CPU generator that Sionna blocks draw from: what a channel model takes its randomness from, so that
+    :func:`sionna_rng` decides all of it.
+    """
+    return sionna.phy.config.torch_rng("cpu")
 
 
 def sionna_device(device: torch.device) -> str:
