@@ -52,6 +52,6 @@ class AwgnChannel(ChannelOperator):
         h = torch.ones((), dtype=self.cdtype, device=self.device).expand(y_raw.shape)
         return Received(y_raw, Csi(h, no, torch.zeros_like(no)), self.uses(y_raw.shape[1]))
 
-    def gain(self, draw: Draw) -> Tensor:
+    def gain(self, draw: Draw, no: Tensor) -> Tensor:
         assert isinstance(draw, _NoiseDraw)
         return torch.ones((), dtype=self.cdtype, device=self.device).expand(draw.noise.shape)

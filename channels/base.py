@@ -77,8 +77,27 @@ class ChannelOperator(ABC):
         """The receiver's front end: pilots, CSI estimation, demapping to n scalar channels."""
 
     @abstractmethod
-    def gain(self, draw: Draw) -> Tensor:
-        """True gain of every data symbol, [B, n] complex. For perfect transmitter CSI, bounds and tests."""
+    def gain(self, draw: Draw, no: Tensor) -> Tensor:
+        """True gain of every data symbol, [B, n] complex. For perfect transmitter CSI, bounds and tests.
+
+        Args:
+            draw: from :meth:`draw`.
+            no: [B, 1] float, noise variance per complex use: gains of streams that are detected together
+                depend on it (see ``gain_depends_on_noise``), no others.
+        """
+
+    @property
+    def gain_depends_on_noise(self) -> bool:
+        """Whether :meth:`gain` is another one at another noise variance."""
+        return False
+
+    def papr_db(self, x: Tensor, draw: Draw) -> Tensor:
+        """Peak to average power of what leaves the antennas for symbols [B, n]: [B] float, dB.
+
+        Without a waveform it is that of the symbols.
+        """
+        power = x.real.square() + x.imag.square()
+        return units.linear_to_db(power.amax(1) / power.mean(1))
 
     def noise_variance(self, no: Tensor) -> Tensor:
         """Variance of what is added to h·x per data use: ``no``, and the interference of a waveform."""

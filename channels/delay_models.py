@@ -14,17 +14,53 @@ from torch import Tensor
 from channels import checks, seeding  # noqa: F401 (seeding fences the first import of Sionna)
 from channels.base import Precision
 
+from sionna.phy import SPEED_OF_LIGHT
 from sionna.phy.channel.tr38901 import TDL
 from sionna.phy.ofdm import tdl_time_cov_mat
 
-__all__ = ["DelayModel", "TdlModel", "TdlProfile"]
+__all__ = [
+    "Covariance",
+    "DelayModel",
+    "ExponentialCovariance",
+    "TdlModel",
+    "TdlProfile",
+    "exponential_correlation",
+    "frequency_covariance",
+    "jakes_covariance",
+]
 
 TdlProfile = Literal["A", "B", "C", "D", "E", "A10", "A30", "B100", "C60", "C300"]
 _SCALED = ("A", "B", "C", "D", "E")
 
 
-class DelayModel(Protocol):
-    """What :class:`channels.ofdm.OfdmChannel` needs of a channel model: Sionna's call and its covariances."""
+class Covariance(Protocol):
+    """Second-order statistics of a channel over a slot, as an estimator assumes them."""
+
+    def frequency_covariance(self, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
+        """E[h h^H] over subcarriers, [F, F] complex128."""
+        ...
+
+    def time_covariance(self, num_symbols: int, symbol_s: float) -> Tensor:
+        """E[h h^H] over OFDM symbols, [T, T] complex128."""
+        ...
+
+
+class DelayModel(Covariance, Protocol):
+    """What :class:`channels.ofdm.OfdmChannel` needs of a channel model: Sionna's call and its covariances.
+
+    Averaged over draws and pairs of antennas, the gains of all paths together have unit mean power. All
+    randomness of a call comes from :func:`channels.seeding.sionna_generator`.
+    """
+
+    @property
+    def num_rx_antennas(self) -> int:
+        """Antennas of the receiver."""
+        ...
+
+    @property
+    def num_tx_antennas(self) -> int:
+        """Antennas of the transmitter."""
+        ...
 
     @property
     def delays_s(self) -> Tensor:
@@ -39,20 +75,76 @@ class DelayModel(Protocol):
     def __call__(
         self, batch_size: int, num_time_steps: int, sampling_frequency: float
     ) -> tuple[Tensor, Tensor]:
-        """Path gains [batch, 1, 1, 1, 1, paths, time] complex and delays [batch, 1, 1, paths] in seconds."""
+        """Path gains [batch, 1, rx antennas, 1, tx antennas, paths, time] complex and delays [batch, 1, 1,
+        paths] in seconds.
+        """
         ...
+
+
+def frequency_covariance(
+    delays_s: Tensor, mean_powers: Tensor, num_subcarriers: int, subcarrier_spacing_hz: float
+) -> Tensor:
+    """E[h h^H] over subcarriers [F, F] complex128 of independent paths with these delays [s] and powers."""
+    steps = torch.arange(num_subcarriers, dtype=torch.float64)
+    phase = -2 * math.pi * subcarrier_spacing_hz * steps[:, None] * delays_s.double()
+    response = torch.polar(torch.ones_like(phase), phase)
+    return (response * mean_powers.double()) @ response.mH
+
+
+def exponential_correlation(num_antennas: int, coefficient: float) -> Tensor:
+    """Correlation ρ^|i-j| of antennas in a row, [antennas, antennas] float64.
+
+    Source: Loyka, "Channel Capacity of MIMO Architecture Using the Exponential Correlation Matrix", IEEE
+        Commun. Letters 5 (2001).
+    """
+    place = torch.arange(num_antennas, dtype=torch.float64)
+    return torch.as_tensor(coefficient, dtype=torch.float64) ** (place[:, None] - place[None, :]).abs()
+
+
+def jakes_covariance(num_symbols: int, symbol_s: float, doppler_hz: float) -> Tensor:
+    """J0(2π f_d Δt) over OFDM symbols [T, T] complex128, f_d the maximum Doppler shift.
+
+    Source: Clarke, "A Statistical Theory of Mobile-Radio Reception", Bell Syst. Tech. J. 47 (1968).
+    """
+    at = torch.arange(num_symbols, dtype=torch.float64) * symbol_s
+    argument = 2 * math.pi * doppler_hz * (at[:, None] - at[None, :])
+    return torch.special.bessel_j0(argument).to(torch.complex128)
+
+
+class ExponentialCovariance:
+    """What a receiver assumes that knows only a delay spread and a speed: an exponential delay profile and
+    the Doppler spectrum of Clarke. A mismatched LMMSE estimator is designed with it.
+
+    E[h_k h_l*] = 1 / (1 + j2π τ (k - l) Δf).
+
+    Args:
+        delay_spread_s: RMS delay spread τ [s].
+        carrier_hz: carrier frequency [Hz].
+        speed_mps: speed [m/s].
+
+    Source: Edfors et al., "OFDM Channel Estimation by Singular Value Decomposition", IEEE Trans. Commun. 46
+        (1998), on mismatch; the profile from TR 38.901 sec. 7.5.
+    """
+
+    def __init__(self, *, delay_spread_s: float, carrier_hz: float, speed_mps: float = 0.0) -> None:
+        checks.check_range("ExponentialCovariance: delay_spread_s", delay_spread_s, 0.0, 1e-5, "s")
+        checks.check_range("ExponentialCovariance: speed_mps", speed_mps, 0.0, 500.0, "m/s")
+        self._spread_s = delay_spread_s
+        self._doppler_hz = speed_mps / SPEED_OF_LIGHT * carrier_hz
 
     def frequency_covariance(self, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
-        """E[h h^H] over subcarriers, [F, F] complex128."""
-        ...
+        """See :class:`Covariance`."""
+        steps = torch.arange(num_subcarriers, dtype=torch.float64)
+        turns = self._spread_s * subcarrier_spacing_hz * (steps[:, None] - steps[None, :])
+        return 1 / torch.complex(torch.ones_like(turns), 2 * math.pi * turns)
 
     def time_covariance(self, num_symbols: int, symbol_s: float) -> Tensor:
-        """E[h h^H] over OFDM symbols, [T, T] complex128."""
-        ...
+        """See :class:`Covariance`."""
+        return jakes_covariance(num_symbols, symbol_s, self._doppler_hz)
 
 
 class TdlModel:
-    """Tapped delay line of TR 38.901 or TS 38.101-4, one antenna at each end, unit mean power.
+    """Tapped delay line of TR 38.901 or TS 38.101-4, unit mean power, antennas with exponential correlation.
 
     Args:
         profile: "A" to "C" (no line of sight), "D", "E" (Rician first tap); or one of the fixed profiles that
@@ -60,6 +152,9 @@ class TdlModel:
         delay_spread_s: RMS delay spread [s] of "A" to "E"; None for the fixed profiles.
         carrier_hz: carrier frequency [Hz].
         speed_mps: speed of the receiver [m/s]; the maximum Doppler shift is speed/c · carrier.
+        num_rx_antennas, num_tx_antennas: antennas at the two ends.
+        rx_correlation, tx_correlation: correlation ρ of neighbouring antennas, 0 to below 1 (0: independent,
+            the "low correlation" of conformance tests).
         precision: see :class:`channels.base.ChannelOperator`.
 
     Impulse responses are drawn on the CPU, so they do not depend on the device that the link runs on.
@@ -80,6 +175,10 @@ class TdlModel:
         delay_spread_s: float | None = None,
         carrier_hz: float,
         speed_mps: float = 0.0,
+        num_rx_antennas: int = 1,
+        num_tx_antennas: int = 1,
+        rx_correlation: float = 0.0,
+        tx_correlation: float = 0.0,
         precision: Precision = "single",
     ) -> None:
         checks.check_choice("TdlModel: profile", profile, get_args(TdlProfile))
@@ -94,14 +193,28 @@ class TdlModel:
             raise ValueError(checks.complaint("TdlModel: delay_spread_s", "fixed", got, expected))
         checks.check_range("TdlModel: carrier_hz", carrier_hz, 1e8, 1e12, "Hz", "3.5 GHz is 3.5e9.")
         checks.check_range("TdlModel: speed_mps", speed_mps, 0.0, 500.0, "m/s")
+        checks.check_at_least("TdlModel: num_rx_antennas", num_rx_antennas, 1)
+        checks.check_at_least("TdlModel: num_tx_antennas", num_tx_antennas, 1)
+        checks.check_range("TdlModel: rx_correlation", rx_correlation, 0.0, 0.999)
+        checks.check_range("TdlModel: tx_correlation", tx_correlation, 0.0, 0.999)
         self.profile = profile
         self.delay_spread_s = delay_spread_s
         self.carrier_hz = carrier_hz
         self.speed_mps = speed_mps
+        self.num_rx_antennas = num_rx_antennas
+        self.num_tx_antennas = num_tx_antennas
         self.precision: Precision = precision
+        correlated = {}
+        if rx_correlation:
+            correlated["rx_corr_mat"] = exponential_correlation(num_rx_antennas, rx_correlation)
+        if tx_correlation:
+            correlated["tx_corr_mat"] = exponential_correlation(num_tx_antennas, tx_correlation)
         self._tdl = TDL(
             model=profile,
             **({} if delay_spread_s is None else {"delay_spread": delay_spread_s}),
+            num_rx_ant=num_rx_antennas,
+            num_tx_ant=num_tx_antennas,
+            **correlated,
             carrier_frequency=carrier_hz,
             min_speed=speed_mps,
             max_speed=speed_mps,
@@ -128,10 +241,7 @@ class TdlModel:
 
     def frequency_covariance(self, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
         """See :class:`DelayModel`."""
-        steps = torch.arange(num_subcarriers, dtype=torch.float64)
-        phase = -2 * math.pi * subcarrier_spacing_hz * steps[:, None] * self.delays_s.double()
-        response = torch.polar(torch.ones_like(phase), phase)
-        return (response * self.mean_powers.double()) @ response.mH
+        return frequency_covariance(self.delays_s, self.mean_powers, num_subcarriers, subcarrier_spacing_hz)
 
     def time_covariance(self, num_symbols: int, symbol_s: float) -> Tensor:
         """See :class:`DelayModel`."""

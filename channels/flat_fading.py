@@ -143,6 +143,6 @@ class FlatFadingChannel(ChannelOperator):
             return mean, err_var
         return mean / (1 + err_var), err_var / (1 + err_var)
 
-    def gain(self, draw: Draw) -> Tensor:
+    def gain(self, draw: Draw, no: Tensor) -> Tensor:
         assert isinstance(draw, _FlatDraw)
         return self._spread(draw.h, draw.noise.shape[1])

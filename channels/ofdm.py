@@ -1,6 +1,7 @@
-"""OFDM over any delay model: resource grid, pilots, mapping, CSI, as n parallel scalar channels.
+"""OFDM over any delay model: resource grid, antennas, pilots, CSI, as n parallel scalar channels.
 
-May import: torch, sionna, channels.{types, checks, seeding, base, estimation, delay_models (protocol)}.
+May import: torch, channels.{types, checks, seeding, base, arithmetic, grid, transmission, detection,
+estimation, front_end, impairments, delay_models (protocol)}.
 """
 
 from __future__ import annotations
@@ -17,23 +18,21 @@ from torch import Tensor
 from channels import checks, seeding
 from channels.arithmetic import multiply, scale
 from channels.base import ChannelOperator, Precision
-from channels.delay_models import DelayModel
-from channels.estimation import Interpolation, LmmseEstimator, LsEstimator
+from channels.delay_models import Covariance, DelayModel
+from channels.detection import combine, detect
+from channels.estimation import Interpolation, LmmseEstimator, LsEstimator, NoiseEstimator
+from channels.front_end import OfdmFrontEnd
+from channels.grid import Pilots, SlotGrid
+from channels.impairments import Impairment
+from channels.transmission import Transmission, apply_precoder, precoders
 from channels.types import ChannelUses, Csi, Draw, Received
 
-from sionna.phy.channel import GenerateOFDMChannel
-from sionna.phy.ofdm import PilotPattern, ResourceGrid, ResourceGridMapper
-
-__all__ = ["OfdmChannel", "OfdmCsi", "interference_power"]
+__all__ = ["OfdmChannel", "OfdmCsi", "OfdmDraw", "frequency_response", "interference_power"]
 
 OfdmCsi = Literal["perfect", "ls", "lmmse"]
-
-# Normal cyclic prefix of NR: 144 of 2048 samples (TS 38.211, sec. 5.3.1), the longer one of every half
-# subframe left aside.
-NORMAL_PREFIX = 144 / 2048
 _MUCH_INTERFERENCE = 0.1
+_TWO_SYMBOLS, _ONE_STREAM = Pilots(), Transmission()
 _CPU = torch.device("cpu")
-_PILOT_SEED = 38211
 
 
 def interference_power(model: DelayModel, symbol_s: float, prefix_s: float) -> float:
@@ -58,38 +57,65 @@ def interference_power(model: DelayModel, symbol_s: float, prefix_s: float) -> f
     return max(doppler, 0.0) + spilled
 
 
+def frequency_response(delays_s: Tensor, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
+    """e^(-j2π f_k τ_p) of paths at subcarriers f_k = (k - F/2)·Δf, [paths, F] complex128.
+
+    Source: 3GPP TS 38.211 sec. 5.3.1; order of the subcarriers as in Sionna 2.2 ``subcarrier_frequencies``.
+    """
+    carrier = torch.arange(num_subcarriers, dtype=torch.float64) - num_subcarriers // 2
+    phase = -2 * math.pi * subcarrier_spacing_hz * delays_s.double()[:, None] * carrier
+    return torch.polar(torch.ones_like(phase), phase)
+
+
 @dataclass(frozen=True)
-class _OfdmDraw(Draw):
-    h: Tensor  # [B, S, T, F] complex
-    noise: Tensor  # [B, S, T, F] complex, CN(0, 1)
+class OfdmDraw(Draw):
+    """Randomness of an OFDM link."""
+
+    h: Tensor  # [B, S, R, A, T, F] complex, gain between pairs of antennas
+    noise: Tensor  # [B, S, R, T, F] complex, CN(0, 1)
     num_symbols: int
+    precoder: Tensor | None = None  # [B, S, A, L, F] complex
+    sender: Tensor | None = None  # [B, K] float, randomness of the transmitter's hardware
+    receiver: Tensor | None = None  # [B, K'] float, of the receiver's
+    air: Tensor | None = None  # [B, ...] complex, what the waveform meets beside h
 
 
 class OfdmChannel(ChannelOperator):
-    r"""OFDM in the frequency domain: y_tf = h_tf·x_tf + w_tf on every resource element.
+    r"""OFDM in the frequency domain: y_tf = H_tf x_tf + w_tf on every resource element.
 
     An image takes S slots of T OFDM symbols by F subcarriers that follow each other in time over one fading
-    process. Whole OFDM symbols of every slot carry pilots (Sionna's Kronecker pattern, unit power, the same
-    in every operator); data fill the other elements by time, then frequency.
+    process. Pilots stand on whole OFDM symbols of every slot; data fill the other elements by time, then
+    frequency, L symbols to an element with L streams.
+
+    With several antennas ``observe`` combines (one stream) or detects (several, LMMSE), with the gains that
+    the receiver knows, and returns scalar channels whose noise variance is that of one antenna; other
+    streams count as noise, in the gain: |h|²/(no + err_var) is the SINR. ``snr_db`` is the mean SNR at one
+    receive antenna with all transmit antennas together: combining N antennas gains N.
 
     What Doppler within an OFDM symbol and paths behind the cyclic prefix spill onto other elements is counted
     as noise: ``interference`` is its mean power (see :func:`interference_power`), added to the noise that is
-    drawn and to the noise variance that the receiver is given. The gain keeps E|h|² = 1.
+    drawn and to the noise variance that the receiver is given. So is, to the latter, the mean distortion of
+    imperfect hardware, which is not drawn but happens (``distortion``).
 
     Args:
         model: delay model, e.g. :class:`channels.delay_models.TdlModel`, of the same precision.
         num_subcarriers: F, the FFT size.
         subcarrier_spacing_hz: spacing [Hz].
         num_ofdm_symbols: T per slot.
-        pilot_symbols: OFDM symbols of a slot that carry pilots; may be empty for perfect CSI.
+        pilots: pilot symbols, see :class:`channels.grid.Pilots`.
         csi: "perfect" (true gain, err_var 0), "ls" or "lmmse" (from the pilots of the same slot).
         interpolation: of LS estimates.
+        assumed: statistics that the estimator is designed for; None = those of the model.
+        noise: "known", or "estimated" from the pilots: all that the receiver is told of the SNR.
+        transmission: streams and precoding.
+        impairments: of transmitter and receiver, each side in this order.
         cyclic_prefix_length: samples; None = 7.03% of F, rounded up.
         guard_subcarriers: unused subcarriers at the lower and upper edge.
         dc_null: leave the middle subcarrier unused.
 
     Raises:
-        ValueError: arguments out of range, pilots where there are no symbols, no pilots for estimated CSI.
+        ValueError: arguments out of range, pilots where there are no symbols, no pilots for estimated CSI,
+            antennas that do not fit the transmission.
 
     Source: 3GPP TS 38.211 sec. 4 and 5.3.1 (numerology); Sionna 2.2 ``GenerateOFDMChannel``,
         ``ResourceGrid``.
@@ -109,9 +135,13 @@ class OfdmChannel(ChannelOperator):
         num_subcarriers: int = 64,
         subcarrier_spacing_hz: float = 15e3,
         num_ofdm_symbols: int = 14,
-        pilot_symbols: Sequence[int] = (2, 11),
+        pilots: Pilots = _TWO_SYMBOLS,
         csi: OfdmCsi = "ls",
         interpolation: Interpolation = "linear",
+        assumed: Covariance | None = None,
+        noise: Literal["known", "estimated"] = "known",
+        transmission: Transmission = _ONE_STREAM,
+        impairments: Sequence[Impairment] = (),
         cyclic_prefix_length: int | None = None,
         guard_subcarriers: tuple[int, int] = (0, 0),
         dc_null: bool = False,
@@ -120,44 +150,41 @@ class OfdmChannel(ChannelOperator):
     ) -> None:
         super().__init__(device=device, precision=precision)
         checks.check_choice("OfdmChannel: csi", csi, ("perfect", "ls", "lmmse"))
-        checks.check_at_least("OfdmChannel: num_subcarriers", num_subcarriers, 2)
-        checks.check_positive("OfdmChannel: subcarrier_spacing_hz", subcarrier_spacing_hz, "Hz")
-        self._check_pilots(pilot_symbols, num_ofdm_symbols, csi)
-        if cyclic_prefix_length is None:
-            cyclic_prefix_length = math.ceil(NORMAL_PREFIX * num_subcarriers)
-        self.csi = csi
-        self._model = model
-        self._generators: dict[int, GenerateOFDMChannel] = {}
-        self._grid_arguments = {
-            "fft_size": num_subcarriers,
-            "subcarrier_spacing": subcarrier_spacing_hz,
-            "cyclic_prefix_length": cyclic_prefix_length,
-            "num_guard_carriers": guard_subcarriers,
-            "dc_null": dc_null,
-            "precision": precision,
-        }
-        self._grid = self._make_grid(num_ofdm_symbols, pilot_symbols)
-        self._mapper = ResourceGridMapper(self._grid, precision=precision, device=self._grid.device)
-        kinds = self._grid.build_type_grid().flatten()
-        self._data = (kinds == 0).nonzero().flatten().to(self.device)
-        mask = self._grid.pilot_pattern.mask.flatten()
-        self._data_used = (mask == 0).nonzero().flatten().to(self.device)
-        if len(self._data) == 0:
-            got = f"guard {guard_subcarriers}"
-            raise ValueError(
-                checks.complaint("OfdmChannel: resource grid", "no data element", got, "at least one")
+        checks.check_choice("OfdmChannel: noise", noise, ("known", "estimated"))
+        self.csi, self.noise = csi, noise
+        self._model, self._transmission = model, transmission
+        self._num_rx, self._num_tx = model.num_rx_antennas, model.num_tx_antennas
+        self._num_streams = transmission.streams(self._num_tx, self._num_rx)
+        if transmission.kind == "svd" and transmission.precoding.subband is not None and csi != "perfect":
+            got, expected = (
+                f"{transmission.precoding.subband} subcarriers with csi {csi}",
+                "none (all of them)",
             )
-        self._ls = self._lmmse = None
-        if csi == "ls":
-            self._ls = LsEstimator(
-                self._grid, *self._covariances(), interpolation, precision=precision, device=self.device
+            cure = "An estimate is interpolated over subcarriers with one precoder."
+            raise ValueError(checks.complaint("Precoding: subband", "too narrow", got, expected, cure))
+        self._grid = SlotGrid(
+            num_subcarriers=num_subcarriers,
+            subcarrier_spacing_hz=subcarrier_spacing_hz,
+            num_ofdm_symbols=num_ofdm_symbols,
+            pilots=pilots,
+            num_streams=self._num_streams,
+            estimated=csi != "perfect" or noise == "estimated",
+            cyclic_prefix_length=cyclic_prefix_length,
+            guard_subcarriers=guard_subcarriers,
+            dc_null=dc_null,
+            device=self.device,
+            precision=precision,
+        )
+        self._estimators = self._make_estimators(interpolation, assumed or model)
+        self._noise_estimator = None
+        if noise == "estimated":
+            frequency = (assumed or model).frequency_covariance(num_subcarriers, subcarrier_spacing_hz)
+            self._noise_estimator = NoiseEstimator(
+                self._grid.streams, frequency / self._num_streams, precision=precision, device=self.device
             )
-        elif csi == "lmmse":
-            self._lmmse = LmmseEstimator(
-                self._grid, *self._covariances(), precision=precision, device=self.device
-            )
-        prefix_s = cyclic_prefix_length / (num_subcarriers * subcarrier_spacing_hz)
-        self.interference = interference_power(model, 1 / subcarrier_spacing_hz, prefix_s)
+        self._front_end = OfdmFrontEnd(impairments, self._grid, self._num_tx) if impairments else None
+        self.distortion = self._front_end.distortion() if self._front_end else 0.0
+        self.interference = self._interference()
         if self.interference > _MUCH_INTERFERENCE:
             warnings.warn(
                 f"OfdmChannel: Doppler and late paths spill {100 * self.interference:.0f}% of the power onto "
@@ -165,121 +192,245 @@ class OfdmChannel(ChannelOperator):
                 stacklevel=2,
             )
 
-    @staticmethod
-    def _check_pilots(pilots: Sequence[int], num_ofdm_symbols: int, csi: str) -> None:
-        checks.check_at_least("OfdmChannel: num_ofdm_symbols", num_ofdm_symbols, 1)
-        if len(set(pilots)) != len(pilots) or any(not 0 <= p < num_ofdm_symbols for p in pilots):
-            expected = f"different indices from 0 to {num_ofdm_symbols - 1}"
-            raise ValueError(
-                checks.complaint("OfdmChannel: pilot_symbols", "out of range", list(pilots), expected)
-            )
-        if len(pilots) == num_ofdm_symbols or (csi != "perfect" and not pilots):
-            expected = f"1 to {num_ofdm_symbols - 1} OFDM symbols"
-            raise ValueError(
-                checks.complaint("OfdmChannel: pilot_symbols", "wrong number", len(pilots), expected)
-            )
+    @property
+    def gain_depends_on_noise(self) -> bool:
+        """Several streams are detected together: their scalar gains depend on the noise."""
+        return self._num_streams > 1
 
-    def _make_grid(
-        self, num_ofdm_symbols: int, pilot_symbols: Sequence[int] = (), device: str | None = None
-    ) -> ResourceGrid:
-        arguments = {"num_ofdm_symbols": num_ofdm_symbols, **self._grid_arguments}
-        place = device or seeding.sionna_device(self.device)
-        if not pilot_symbols:
-            return ResourceGrid(pilot_pattern="empty", device=place, **arguments)
-        with seeding.sionna_rng(_PILOT_SEED, _CPU):  # Sionna draws other pilots for every grid
-            grid = ResourceGrid(
-                pilot_pattern="kronecker",
-                pilot_ofdm_symbol_indices=list(pilot_symbols),
-                device="cpu",
-                **arguments,
-            )
-        if place == "cpu":
-            return grid
-        drawn = grid.pilot_pattern
-        pattern = PilotPattern(drawn.mask, drawn.pilots, precision=self.precision, device=place)
-        return ResourceGrid(pilot_pattern=pattern, device=place, **arguments)
+    def _interference(self) -> float:
+        return interference_power(self._model, 1 / self._grid.subcarrier_spacing_hz, self._grid.prefix_s)
 
-    def _covariances(self) -> tuple[Tensor, Tensor]:
+    def _make_estimators(
+        self, interpolation: Interpolation, assumed: Covariance
+    ) -> list[LsEstimator] | list[LmmseEstimator]:
+        """One per stream, each for a gain of mean power 1/L."""
+        if self.csi == "perfect":
+            return []
         grid = self._grid
-        time = self._model.time_covariance(grid.num_ofdm_symbols, grid.ofdm_symbol_duration)
-        return time, self._model.frequency_covariance(grid.fft_size, grid.subcarrier_spacing)
+        time = assumed.time_covariance(grid.num_ofdm_symbols, grid.symbol_s)
+        frequency = assumed.frequency_covariance(grid.num_subcarriers, grid.subcarrier_spacing_hz)
+        frequency = frequency / self._num_streams
+        arguments = {"precision": self.precision, "device": self.device}
+        if self.csi == "lmmse":
+            return [LmmseEstimator(stream, time, frequency, **arguments) for stream in grid.streams]
+        return [LsEstimator(stream, time, frequency, interpolation, **arguments) for stream in grid.streams]
 
     def noise_variance(self, no: Tensor) -> Tensor:
-        """Thermal noise and interference."""
-        return no + self.interference
+        """Thermal noise, interference of the waveform and mean distortion of the hardware."""
+        return no + (self.interference + self.distortion)
+
+    # ------------------------------------------------------------------------------------- counting
+
+    @property
+    def _symbols_per_slot(self) -> int:
+        elements = len(self._grid.data)
+        if self._transmission.is_orthogonal_pair:
+            return elements // 2 * 2
+        return elements * self._num_streams
+
+    @property
+    def _symbols_per_use(self) -> int:
+        return 1 if self._transmission.is_orthogonal_pair else self._num_streams
 
     def _num_slots(self, num_symbols: int) -> int:
-        return math.ceil(num_symbols / len(self._data))
+        return math.ceil(num_symbols / self._symbols_per_slot)
 
     def uses(self, num_symbols: int) -> ChannelUses:
-        """Guard counts unused subcarriers, unfilled elements of the last slot, and cyclic prefix samples."""
+        """Data counts resource elements: with L streams, one for L symbols. Guard counts unused subcarriers,
+        empty places of pilot symbols, unfilled elements of the last slot, and cyclic prefix samples.
+        """
         grid, slots = self._grid, self._num_slots(num_symbols)
-        total = slots * grid.num_ofdm_symbols * (grid.fft_size + grid.cyclic_prefix_length)
-        pilot = slots * int((grid.build_type_grid() == 1).sum())
-        return ChannelUses(data=num_symbols, pilot=pilot, guard=total - num_symbols - pilot)
+        data = math.ceil(num_symbols / self._symbols_per_use)
+        pilot = slots * grid.num_pilots
+        return ChannelUses(data=data, pilot=pilot, guard=slots * grid.num_samples - data - pilot)
 
-    def _generator(self, slots: int) -> GenerateOFDMChannel:
-        if slots not in self._generators:
-            self._generators[slots] = GenerateOFDMChannel(
-                self._model,
-                self._make_grid(slots * self._grid.num_ofdm_symbols, device="cpu"),
-                normalize_channel=False,
-                precision=self.precision,
-                device="cpu",
-            )
-        return self._generators[slots]
+    # -------------------------------------------------------------------------------------- drawing
 
-    def draw(self, num_symbols: int, seeds: Sequence[int]) -> _OfdmDraw:
-        slots = self._num_slots(num_symbols)
-        generate = self._generator(slots)
-        shape = (len(seeds), slots, self._grid.num_ofdm_symbols, self._grid.fft_size)
-        noise = torch.empty(shape, dtype=self.cdtype)
-        h = torch.empty(shape, dtype=self.cdtype)
+    def draw(self, num_symbols: int, seeds: Sequence[int]) -> OfdmDraw:
+        """Fades of whole slots and noise; impulse responses are drawn on the CPU."""
+        grid, slots = self._grid, self._num_slots(num_symbols)
+        size = (grid.num_ofdm_symbols, grid.num_subcarriers)
+        noise = torch.empty(len(seeds), slots, self._num_rx, *size, dtype=self.cdtype)
         seeding.fill_normal(noise, seeds)
+        ages = self._transmission.precoding.delay_slots if self._transmission.kind == "svd" else 0
+        gains: list[Tensor] = []
+        known: list[Tensor] = []
+        air: list[Tensor] = []
         with torch.no_grad():
-            for i, seed in enumerate(seeds):
+            for seed in seeds:
                 with seeding.sionna_rng(seeding.derived_seed(seed, "fading"), _CPU):
-                    h[i] = generate(1).view(shape[1:])
-        return _OfdmDraw(h.to(self.device), noise.to(self.device), num_symbols)
+                    h, moving = self._air(slots + ages)
+                gains.append(h[ages:])
+                if moving is not None:
+                    steps = (len(moving) - 1) // (slots + ages)
+                    air.append(moving[ages * steps :])
+                if self._transmission.kind == "svd":
+                    middle = h[:slots, :, :, grid.num_ofdm_symbols // 2]
+                    known.append(precoders(middle, self._num_streams, self._transmission.precoding))
+        precoder = torch.stack(known).to(self.device) if known else None
+        hardware = self._front_end.draw(slots, self._num_rx, seeds) if self._front_end else (None, None)
+        h = torch.stack(gains).to(self.device)
+        moving = _stacked(air).to(self.device) if air else None
+        return OfdmDraw(h, noise.to(self.device), num_symbols, precoder, *hardware, moving)
+
+    def _air(self, slots: int) -> tuple[Tensor, Tensor | None]:
+        """Gains of one image [S, R, A, T, F] at the start of every OFDM symbol, and what else the waveform
+        needs of it, [steps + 1, ...] over all slots.
+        """
+        grid = self._grid
+        gains, delays = self._model(1, slots * grid.num_ofdm_symbols, 1 / grid.symbol_s)
+        response = frequency_response(delays.flatten(), grid.num_subcarriers, grid.subcarrier_spacing_hz)
+        paths = gains[0, 0, :, 0].to(self.cdtype).transpose(-1, -2)  # [R, A, S·T, paths]
+        h = paths @ response.to(self.cdtype)
+        return h.unflatten(2, (slots, grid.num_ofdm_symbols)).movedim(2, 0), None
+
+    # ------------------------------------------------------------------------------------- on the air
 
     def propagate(self, x: Tensor, draw: Draw, no: Tensor) -> Tensor:
-        """Received grid [B, S, T, F], pilots included."""
-        assert isinstance(draw, _OfdmDraw)
-        batch, slots = draw.h.shape[:2]
-        filled = torch.nn.functional.pad(x, (0, slots * len(self._data) - x.shape[1]))
-        grid = self._mapper(filled.view(batch * slots, 1, 1, -1)).view(draw.h.shape)
-        return multiply(draw.h, grid) + scale(draw.noise, self.noise_variance(no).sqrt()[:, :, None, None])
+        """Received grid [B, S, R, T, F], pilots included."""
+        assert isinstance(draw, OfdmDraw)
+        sent = self._to_antennas(self._to_streams(x, draw.h.shape[1]), draw)
+        if self._front_end is None:
+            return self._over_the_air(sent, draw, no)
+        assert draw.sender is not None
+        assert draw.receiver is not None
+        received = self._over_the_air(self._front_end.transmit(sent, draw.sender), draw, no)
+        return self._front_end.receive(received, draw.receiver)
+
+    def _to_streams(self, x: Tensor, slots: int) -> Tensor:
+        """Filled grids of the streams [B, S, L, T, F]."""
+        padded = torch.nn.functional.pad(x, (0, slots * self._symbols_per_slot - x.shape[1]))
+        symbols = padded.unflatten(1, (slots, self._symbols_per_slot))
+        if self._transmission.is_orthogonal_pair:
+            first, second = symbols[..., 0::2], symbols[..., 1::2]
+            rows = [torch.stack([first, -second.conj()], -1), torch.stack([second, first.conj()], -1)]
+            symbols = torch.stack([row.flatten(-2) for row in rows], 2)
+            odd = len(self._grid.data) - symbols.shape[-1]
+            symbols = torch.nn.functional.pad(symbols, (0, odd))
+        else:
+            symbols = symbols.unflatten(2, (-1, self._num_streams)).transpose(2, 3)
+        return self._grid.fill(symbols)
+
+    def _to_antennas(self, streams: Tensor, draw: OfdmDraw) -> Tensor:
+        """Grids of the transmit antennas [B, S, A, T, F]; unit power per element over all of them."""
+        if self._num_streams > 1:
+            streams = streams * (1 / math.sqrt(self._num_streams))
+        if draw.precoder is None:
+            return streams
+        weights = draw.precoder[:, :, :, :, None]  # [B, S, A, L, 1, F]
+        total = multiply(weights[:, :, :, 0], streams[:, :, None, 0])
+        for i in range(1, self._num_streams):
+            total = total + multiply(weights[:, :, :, i], streams[:, :, None, i])
+        return total
+
+    def _over_the_air(self, sent: Tensor, draw: OfdmDraw, no: Tensor) -> Tensor:
+        """Received grids [B, S, R, T, F] of sent ones [B, S, A, T, F], noise included."""
+        received = scale(draw.noise, (no + self.interference).sqrt()[:, :, None, None, None])
+        for antenna in range(self._num_tx):
+            received = received + multiply(draw.h[:, :, :, antenna], sent[:, :, None, antenna])
+        return received
+
+    # ------------------------------------------------------------------------------------- receiving
 
     def observe(self, y_raw: Tensor, draw: Draw, no: Tensor) -> Received:
-        assert isinstance(draw, _OfdmDraw)
-        num_symbols, no = draw.num_symbols, self.noise_variance(no)
-        data = self._pick(y_raw, self._data, num_symbols)
-        if self.csi == "perfect":
-            csi = Csi(self._pick(draw.h, self._data, num_symbols), no, torch.zeros_like(no))
+        assert isinstance(draw, OfdmDraw)
+        if self._noise_estimator is not None:
+            no = self._noise_estimator(y_raw.movedim(2, 1)).to(self.dtype)[:, None]
         else:
-            h_hat, err_var = self._estimate(y_raw, no)
-            csi = Csi(
-                self._pick(h_hat, self._data_used, num_symbols),
-                no,
-                self._pick(err_var, self._data_used, num_symbols),
-            )
-        return Received(data, csi, self.uses(num_symbols))
+            no = self.noise_variance(no)
+        if self.csi == "perfect":
+            h = self._stream_gains(draw).flatten(4)[..., self._grid.data]
+            err_var = torch.zeros_like(no)[:, :, None]
+        else:
+            h, err_var = self._estimate(y_raw, no)
+        y = y_raw.flatten(3)[..., self._grid.data]
+        y, gain, err_var = self._to_scalars(y, h, no, err_var)
+        n = draw.num_symbols
+        err_var = torch.zeros_like(no) if self.csi == "perfect" else err_var.flatten(1)[:, :n]
+        return Received(y.flatten(1)[:, :n], Csi(gain.flatten(1)[:, :n], no, err_var), self.uses(n))
+
+    def _stream_gains(self, draw: OfdmDraw) -> Tensor:
+        """True gains of the streams [B, S, R, L, T, F]."""
+        h = draw.h
+        if draw.precoder is not None:
+            h = torch.stack([apply_precoder(a, b) for a, b in zip(h, draw.precoder, strict=True)])
+        return h * (1 / math.sqrt(self._num_streams)) if self._num_streams > 1 else h
 
     def _estimate(self, y_raw: Tensor, no: Tensor) -> tuple[Tensor, Tensor]:
-        """Gain and error variance [B, S, T, F_used] from the pilots of each slot."""
-        batch, slots = y_raw.shape[:2]
-        if self._ls is not None:
-            h_hat, err_var = self._ls(y_raw.flatten(0, 1), no.expand(batch, slots).reshape(-1))
-            return h_hat.view(batch, slots, *h_hat.shape[1:]), err_var.view(batch, slots, *err_var.shape[1:])
-        assert self._lmmse is not None
-        estimates = [self._lmmse(y, n.expand(slots)) for y, n in zip(y_raw, no, strict=True)]
-        return torch.stack([h for h, _ in estimates]), torch.stack([e for _, e in estimates])
+        """Gains [B, S, R, L, D] and error variance, the sum over the streams, [B, S, D], from the pilots."""
+        batch, slots, antennas = y_raw.shape[:3]
+        gains, total = [], torch.zeros((), dtype=self.dtype, device=self.device)
+        for estimator in self._estimators:
+            if isinstance(estimator, LsEstimator):
+                each = no[:, :, None].expand(batch, slots, antennas).reshape(-1)
+                h, error = estimator(y_raw.flatten(0, 2), each)
+            else:
+                pairs = [
+                    estimator(y.flatten(0, 1), n.expand(slots * antennas))
+                    for y, n in zip(y_raw, no, strict=True)
+                ]
+                h, error = torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs])
+            shape = (batch, slots, antennas)
+            gains.append(h.flatten(1)[:, self._grid.data_used].unflatten(0, shape))
+            error = error.flatten(1)[:, self._grid.data_used].unflatten(0, shape)[:, :, 0]
+            total = total + error  # the same at every antenna
+        return torch.stack(gains, 3), total
 
-    @staticmethod
-    def _pick(grid: Tensor, elements: Tensor, num_symbols: int) -> Tensor:
-        """[B, n] data elements of a grid [B, S, T, F]."""
-        return grid.flatten(2)[:, :, elements].flatten(1)[:, :num_symbols]
+    def _to_scalars(self, y: Tensor, h: Tensor, no: Tensor, err_var: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scalar channels of the symbols of every slot, each [B, S, symbols].
 
-    def gain(self, draw: Draw) -> Tensor:
-        assert isinstance(draw, _OfdmDraw)
-        return self._pick(draw.h, self._data, draw.num_symbols)
+        Args:
+            y: [B, S, R, D]; h: [B, S, R, L, D]; no: [B, 1]; err_var: [B, S, D] or [B, 1, 1].
+        """
+        if self._num_streams == 1:
+            if self._num_rx == 1:
+                return y[:, :, 0], h[:, :, 0, 0], err_var
+            combined, norm = combine(y.movedim(2, 0), h[:, :, :, 0].movedim(2, 0))
+            return combined, torch.complex(norm, torch.zeros_like(norm)), err_var
+        y, h = y.movedim(2, 0), h.movedim((2, 3), (0, 1))  # [R, B, S, D], [R, L, B, S, D]
+        if self._transmission.is_orthogonal_pair:
+            y, h, err_var = _paired(y, h, err_var)
+        total = no[:, :, None] + err_var
+        z, a = detect(y, h, total)
+        root = total.sqrt()
+        z = scale(z, root.expand(z.shape)).movedim(0, -1).flatten(-2)
+        a = (a * root).movedim(0, -1).flatten(-2)
+        spread = err_var.expand(err_var.shape[0], err_var.shape[1], -1).repeat_interleave(len(h[0]), -1)
+        return z, torch.complex(a, torch.zeros_like(a)), spread
+
+    def papr_db(self, x: Tensor, draw: Draw) -> Tensor:
+        """Of the waveform at four times the rate F·Δf, the largest of the antennas, prefixes included."""
+        assert isinstance(draw, OfdmDraw)
+        sent = self._to_antennas(self._to_streams(x, draw.h.shape[1]), draw)
+        front_end = self._front_end or OfdmFrontEnd((), self._grid, self._num_tx)
+        empty = torch.empty(len(x), 0, dtype=torch.float64, device=self.device)
+        return front_end.papr_db(sent, empty if draw.sender is None else draw.sender)
+
+    def gain(self, draw: Draw, no: Tensor) -> Tensor:
+        assert isinstance(draw, OfdmDraw)
+        h = self._stream_gains(draw).flatten(4)[..., self._grid.data]
+        no = self.noise_variance(no)
+        blank = torch.zeros_like(h[:, :, :, 0])
+        _, gain, _ = self._to_scalars(blank, h, no, torch.zeros_like(no)[:, :, None])
+        return gain.flatten(1)[:, : draw.num_symbols]
+
+
+def _stacked(rows: Sequence[Tensor]) -> Tensor:
+    """Stack, with zeros behind the last dimension of the shorter ones."""
+    longest = max(row.shape[-1] for row in rows)
+    return torch.stack([torch.nn.functional.pad(row, (0, longest - row.shape[-1])) for row in rows])
+
+
+def _paired(y: Tensor, h: Tensor, err_var: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Two elements with Alamouti's code as one with twice the antennas: the second one conjugated.
+
+    Args:
+        y: [R, B, S, D]; h: [R, 2, B, S, D]; err_var: [B, S, D] or [B, 1, 1].
+    """
+    even = y.shape[-1] // 2 * 2
+    first, second = y[..., 0:even:2], y[..., 1:even:2].conj().resolve_conj()
+    h_first, h_second = h[..., 0:even:2], h[..., 1:even:2].conj().resolve_conj()
+    crossed = torch.stack([h_second[:, 1], -h_second[:, 0]], 1)
+    if err_var.shape[-1] > 1:
+        err_var = (err_var[..., 0:even:2] + err_var[..., 1:even:2]) / 2
+    return torch.cat([first, second]), torch.cat([h_first, crossed]), err_var

@@ -102,6 +102,16 @@ class Received:
         csi = Csi(self.csi.h[rows], self.csi.no[rows], self.csi.err_var[rows])
         return Received(self.y[rows], csi, self.uses)
 
+    def reorder(self, order: Tensor) -> Received:
+        """The symbols in another order [n]: the first one is what was symbol ``order[0]``."""
+        order = order.to(self.y.device)
+
+        def each(values: Tensor) -> Tensor:
+            return values[:, order] if values.shape[1] == len(order) else values
+
+        csi = Csi(each(self.csi.h), each(self.csi.no), each(self.csi.err_var))
+        return Received(each(self.y), csi, self.uses)
+
 
 @dataclass(frozen=True)
 class Draw:

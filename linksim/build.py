@@ -15,15 +15,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from channels.awgn import AwgnChannel
-from channels.base import ChannelOperator, Precision
 from channels.checks import complaint
-from channels.delay_models import TdlModel
-from channels.flat_fading import FlatFadingChannel
-from channels.ofdm import OfdmChannel
 from channels.seeding import item_seed
 from linksim import scenario as spec
 from linksim import zoo
+from linksim.build_channel import build_channel, calibration_key, load_calibration
 from linksim.checkpoints import file_digest, load_into, read_checkpoint, tree_digest
 from linksim.digital.link_adaptation import AdaptiveMcs, Calibration
 from linksim.digital.mcs import MCS_TABLES, Mcs
@@ -50,12 +46,10 @@ if TYPE_CHECKING:  # digital schemes run without any network loaded
 __all__ = [
     "Metrics",
     "build_captioner",
-    "build_channel",
     "build_codec",
     "build_images",
     "build_metrics",
     "build_scheme",
-    "calibration_key",
     "load_codec",
     "load_diffjscc",
     "make_search",
@@ -78,57 +72,6 @@ def build_images(images: spec.ImagesSpec) -> ImageSet:
     if isinstance(images, spec.TarImagesSpec):
         return TarImages([Path(p).expanduser() for p in images.paths], crop, images.convert, images.limit)
     return SkimageImages(images.names, crop)
-
-
-# --------------------------------------------------------------------------------------------- channels
-
-
-def build_channel(
-    channel: spec.ChannelBase, device: torch.device, precision: Precision = "single"
-) -> ChannelOperator:
-    """The channel operator of a specification."""
-    if isinstance(channel, spec.AwgnSpec):
-        return AwgnChannel(device=device, precision=precision)
-    if isinstance(channel, spec.OfdmSpec):
-        return _build_ofdm(channel, device, precision)
-    assert isinstance(channel, spec.RayleighSpec | spec.RicianSpec)
-    return FlatFadingChannel(
-        coherence_symbols=channel.coherence_symbols,
-        k_factor_db=channel.k_factor_db if isinstance(channel, spec.RicianSpec) else None,
-        csi=channel.csi.kind,
-        pilots_per_block=channel.csi.pilots_per_block,
-        device=device,
-        precision=precision,
-    )
-
-
-def _build_ofdm(channel: spec.OfdmSpec, device: torch.device, precision: Precision) -> OfdmChannel:
-    model = TdlModel(
-        channel.model.profile,
-        delay_spread_s=channel.model.delay_spread_s,
-        carrier_hz=channel.carrier_hz,
-        speed_mps=channel.model.speed_mps,
-        precision=precision,
-    )
-    return OfdmChannel(
-        model,
-        num_subcarriers=channel.num_subcarriers,
-        subcarrier_spacing_hz=channel.subcarrier_spacing_hz,
-        num_ofdm_symbols=channel.num_ofdm_symbols,
-        pilot_symbols=channel.csi.pilot_symbols,
-        csi=channel.csi.kind,
-        interpolation=channel.csi.interpolation,
-        cyclic_prefix_length=channel.cyclic_prefix_length,
-        guard_subcarriers=channel.guard_subcarriers,
-        dc_null=channel.dc_null,
-        device=device,
-        precision=precision,
-    )
-
-
-def calibration_key(channel: spec.ChannelBase) -> dict[str, object]:
-    """What a link-adaptation table calls a channel: its specification without the name."""
-    return channel.model_dump(mode="json", exclude={"name"})
 
 
 # ----------------------------------------------------------------------------------------------- codecs
@@ -187,7 +130,7 @@ def make_search(source: spec.SourceSpec, workers: int = 1) -> QualitySearch:
 
 @lru_cache(maxsize=4)
 def _calibration(path: str | None) -> Calibration:
-    return Calibration.load(_calibration_path(path))
+    return load_calibration(_calibration_path(path))
 
 
 def _calibration_path(path: str | None) -> Path:
@@ -399,21 +342,27 @@ def _bound_rate(scheme: spec.BoundBase, channel: spec.ChannelBase) -> BoundRate:
 
 
 @lru_cache(maxsize=16)
-def _powers(channel: spec.ChannelBase) -> Callable[[int], torch.Tensor]:
-    """|h|² of sampled frames of a channel, [frames, uses] for a number of uses; from seeds of its own."""
+def _powers(channel: spec.ChannelBase) -> Callable[[int, float], torch.Tensor]:
+    """|h|² of sampled frames of a channel, [frames, uses] for a number of uses and a noise variance (with the
+    channel's own interference); from seeds of its own.
+    """
     operator = build_channel(channel, torch.device("cpu"))
 
     @lru_cache(maxsize=4)
-    def sample(num_uses: int) -> torch.Tensor:
+    def sample(num_uses: int, no: float) -> torch.Tensor:
+        thermal = no - float(operator.noise_variance(torch.zeros(())))
+        noise = torch.full((_BOUND_CHUNK, 1), max(thermal, 0.0), dtype=operator.dtype)
         parts = []
         step = -(-num_uses // _BOUND_USES)
         for begin in range(0, _BOUND_FRAMES, _BOUND_CHUNK):
             seeds = [item_seed(0, f"frame {begin + i}", 0, "bound") for i in range(_BOUND_CHUNK)]
-            h = operator.gain(operator.draw(num_uses, seeds))[:, ::step]
+            h = operator.gain(operator.draw(num_uses, seeds), noise)[:, ::step]
             parts.append(h.real.square() + h.imag.square())
         return torch.cat(parts)
 
-    return sample
+    if operator.gain_depends_on_noise:
+        return sample
+    return lambda num_uses, no: sample(num_uses, 1.0)
 
 
 # ---------------------------------------------------------------------------------------------- metrics

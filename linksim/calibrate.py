@@ -23,7 +23,8 @@ from channels.seeding import item_seed
 from channels.types import Draw
 from channels.units import snr_db_to_no
 from linksim import __version__
-from linksim.build import build_channel, calibration_key, make_search
+from linksim.build import make_search
+from linksim.build_channel import build_channel, calibration_key
 from linksim.digital.link_adaptation import Calibration, ChannelCalibration, McsCurve, QualityCurve
 from linksim.digital.mcs import ALL_MCS, Mcs
 from linksim.digital.qam import Qam
@@ -49,6 +50,7 @@ BITS_PER_PIXEL = (
 )
 _CHUNK = 16
 _SAVED_TOGETHER = 15  # MCS, which an interrupted calibration does not measure again
+_STREAM_POINTS = 23  # SNRs of a capacity curve that is interpolated
 _CAPACITY_USES, _GAP = 256, 5  # a code of this length is a decibel or so from capacity
 DECODER = f"layered, {DEFAULT_ITERATIONS} iterations"
 Report = Callable[[str], None]
@@ -75,11 +77,26 @@ class _Frames:
         snr = torch.from_numpy(grid)[None, :, None]
         step = max(1, self.num_uses // _CAPACITY_USES)
         for chunk in range(0, len(self.seeds), _CHUNK):
-            h = self.channel.gain(self._draw(chunk))[:, ::step]
+            draw = self._draw(chunk)
+            if self.channel.gain_depends_on_noise:
+                rows.append(self._capacity_of_streams(draw, grid, step))
+                continue
+            h = self.channel.gain(draw, torch.ones(1, 1, dtype=self.channel.dtype))[:, ::step]
             power = (h.real.square() + h.imag.square()).double()[:, None]
             no = self.channel.noise_variance(snr_db_to_no(snr))
             rows.append(torch.log2(1 + power / no).mean(-1).numpy())
         return np.concatenate(rows)
+
+    def _capacity_of_streams(self, draw: Draw, grid: NDArray[np.float64], step: int) -> NDArray[np.float64]:
+        """The same where every SNR has gains of its own; interpolated between some of them."""
+        coarse = np.linspace(grid[0], grid[-1], _STREAM_POINTS)
+        columns = []
+        for snr_db in coarse.tolist():
+            no = torch.full((1, 1), snr_db_to_no(snr_db), dtype=self.channel.dtype)
+            h = self.channel.gain(draw, no)[:, ::step]
+            power = (h.real.square() + h.imag.square()).double()
+            columns.append(torch.log2(1 + power / self.channel.noise_variance(no)).mean(-1).numpy())
+        return np.stack([np.interp(grid, coarse, row) for row in np.stack(columns, 1)])
 
     def succeed(self, block: TransportBlock, qam: Qam, snr_db: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whether each frame is decoded at its own SNR [frames]; nan leaves a frame out (True)."""

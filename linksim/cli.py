@@ -286,7 +286,7 @@ def _check(args: argparse.Namespace) -> int:
 def _print_cost(plan: Plan) -> None:
     import torch
 
-    from linksim.build import build_channel
+    from linksim.build_channel import build_channel
     from linksim.scenario import channel_name
 
     scenario = plan.scenario
@@ -452,8 +452,8 @@ def _train_control(scenario: ControlTrainScenario, folder: Path, args: argparse.
 
 def _calibrate(args: argparse.Namespace) -> int:
     from linksim import zoo
+    from linksim.build_channel import load_calibration
     from linksim.calibrate import calibrate
-    from linksim.digital.link_adaptation import Calibration
     from linksim.images import TarImages
     from linksim.runner import make_plan
     from linksim.scenario_io import load_scenario, parse_overrides
@@ -461,7 +461,7 @@ def _calibrate(args: argparse.Namespace) -> int:
     scenario = load_scenario(args.scenario, parse_overrides(args.overrides))
     _writable(args.out, "--out")
     start = args.out if args.out.is_file() else zoo.asset("mcs-calibration.json")
-    table = Calibration.load(start) if start.is_file() else None
+    table = load_calibration(start) if start.is_file() else None
     pictures = TarImages(args.quality_images) if args.quality_images else None
     from joblib import cpu_count
 

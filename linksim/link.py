@@ -76,7 +76,7 @@ def run_link(
     csit: Csit | None = None
     if scheme.csit == "perfect":
         draw = channel.draw(budget, seeds)
-        csit = Csit(snr_db, channel.gain(draw))
+        csit = Csit(snr_db, channel.gain(draw, snr_db_to_no(snr_db.to(channel.dtype))[:, None]))
     elif scheme.csit == "average_snr":
         csit = Csit(snr_db)
     frame = scheme.transmit(image, budget, csit)
@@ -144,8 +144,9 @@ def _retransmit(
 def _reach(
     bound: Bound, channel: ChannelOperator, image: Tensor, snr_db: Tensor, seeds: Sequence[int], budget: int
 ) -> LinkOutput:
-    h = channel.gain(channel.draw(budget, seeds))
-    no = channel.noise_variance(snr_db_to_no(snr_db.to(h.real))[:, None])
+    no = snr_db_to_no(snr_db.to(channel.device, channel.dtype))[:, None]
+    h = channel.gain(channel.draw(budget, seeds), no)
+    no = channel.noise_variance(no)
     own_seeds = [derived_seed(seed, "receiver") for seed in seeds]
     reconstruction = bound.reach(image, budget, Csi(h, no, torch.zeros_like(no)), own_seeds)
     ones = (1,) * len(seeds)

@@ -27,13 +27,13 @@ from channels.seeding import item_seed
 from linksim import __version__
 from linksim.build import (
     Metrics,
-    build_channel,
     build_images,
     build_metrics,
     build_scheme,
     scheme_files,
     scheme_tools,
 )
+from linksim.build_channel import build_channel, sent_over
 from linksim.images import ImageError, ImageSet, image_digest, round_to_uint8
 from linksim.link import LinkOutput, RunError, run_link
 from linksim.results import (
@@ -238,13 +238,21 @@ class _Machine:
         scenario = variant.scenario
         self.variant = variant
         self.workers = workers
-        self.channels: dict[str, ChannelOperator] = {}
+        self.channels: dict[tuple[str, str], ChannelOperator] = {}
         self.schemes: dict[tuple[str, str], Scheme | Bound] = {}
         for unswept, spec in zip(plan.scenario.channels, scenario.channels, strict=True):
             name = channel_name(unswept)  # swept values have columns of their own
-            self.channels[name] = build_channel(spec, device)
+            operator = self._operator(name, spec, device)
             for scheme in scenario.schemes:
+                self.channels[name, scheme.name] = sent_over(scheme, spec, operator)
                 self.schemes[name, scheme.name] = self._build(plan, scheme, spec, device)
+
+    @staticmethod
+    def _operator(name: str, channel: ChannelBase, device: torch.device) -> ChannelOperator:
+        try:
+            return build_channel(channel, device)
+        except ValueError as problem:
+            raise ScenarioError(f"channels.{name}: {problem}") from None
 
     def _build(self, plan: Plan, scheme: Any, channel: ChannelBase, device: torch.device) -> Scheme | Bound:
         try:
@@ -390,7 +398,10 @@ def _run_batch(
     budget = plan.budget(machine.variant, batch.members[0][0])
     snr_db = torch.full((len(seeds),), batch.snr_db, device=device)
     began = time.monotonic()
-    scheme, channel = machine.schemes[batch.channel, batch.scheme], machine.channels[batch.channel]
+    scheme, channel = (
+        machine.schemes[batch.channel, batch.scheme],
+        machine.channels[batch.channel, batch.scheme],
+    )
     try:
         with torch.no_grad():
             out = run_link(scheme, channel, original.to(device).float() / 255, snr_db, seeds, budget)

@@ -24,7 +24,8 @@ from torch.optim import AdamW, Optimizer
 from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import item_seed
-from linksim.build import build_channel, build_codec, build_images, load_codec
+from linksim.build import build_codec, build_images, load_codec
+from linksim.build_channel import training_channel
 from linksim.checkpoints import CheckpointError, save_checkpoint
 from linksim.images import ImageError
 from linksim.jscc.block_klt import fit_block_klt
@@ -159,7 +160,7 @@ class Trainer:
         self.ema = {k: v.detach().clone() for k, v in codec.state_dict().items()}
         self.link = self.accelerator.prepare(self.module)
         self.losses = _Losses(self.spec.loss, self.spec.crop, self.device)
-        self.channels = [build_channel(c.channel, self.device) for c in self.spec.channels]
+        self.channels = [training_channel(c.channel, self.device) for c in self.spec.channels]
         weights = np.array([c.weight for c in self.spec.channels])
         self.channel_shares = weights / weights.sum()
         self.step, self.seconds, self.clean = 0, 0.0, True

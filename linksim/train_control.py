@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import derived_seed, item_seed, real_normal
-from linksim.build import build_captioner, build_channel, build_images, load_codec, load_diffjscc
+from linksim.build import build_captioner, build_images, load_codec, load_diffjscc
+from linksim.build_channel import training_channel
 from linksim.convert import save_codec
 from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
@@ -167,7 +168,7 @@ class ControlTrainer:
         )
         self.ema = {k: v.detach().clone() for k, v in self.control.state_dict().items()}
         self.wrapped, self.optimizer = self.accelerator.prepare(self.control, self.optimizer)
-        self.channels = [build_channel(c.channel, self.device) for c in self.spec.channels]
+        self.channels = [training_channel(c.channel, self.device) for c in self.spec.channels]
         weights = np.array([c.weight for c in self.spec.channels])
         self.shares = weights / weights.sum()
         self.levels = self.model.schedule.alphas_cumprod.to(self.device)

@@ -165,6 +165,14 @@ class Calibration(_Frozen):
             expected = "a table of linksim calibrate"
             raise CalibrationError(complaint(f"calibration {path}", "broken", first, expected)) from None
 
+    def renamed(self, name: Callable[[dict[str, object]], dict[str, object]]) -> Calibration:
+        """The table with other names of its channels, such as the present ones of those in an old table."""
+
+        def each(stored: tuple[ChannelCalibration, ...]) -> tuple[ChannelCalibration, ...]:
+            return tuple(c.model_copy(update={"channel": name(c.channel)}) for c in stored)
+
+        return self.model_copy(update={"channels": each(self.channels), "unfinished": each(self.unfinished)})
+
     def save(self, path: Path) -> None:
         """Write the table in one step: the file is whole or the one before."""
         partial = path.with_name(path.name + ".partial")

@@ -28,7 +28,7 @@ from linksim.schemes.payload import fit_facts, pixels
 __all__ = ["BoundRate", "Fading", "SourceBound"]
 
 Fading = Literal["realised", "ergodic", "outage"]
-Powers = Callable[[int], Tensor]
+Powers = Callable[[int, float], Tensor]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class BoundRate:
             of its own.
         block_error: None for capacity, else the normal approximation at this block error rate.
         outage_probability: of "outage" at capacity; at finite blocklength it is ``block_error``.
-        powers: |h|² [D, m] of sampled frames of n uses, for "outage" and "ergodic".
+        powers: |h|² [D, m] of sampled frames of n uses at a noise variance, for "outage" and "ergodic".
     """
 
     fading: Fading = "realised"
@@ -58,10 +58,10 @@ class BoundRate:
             return normal_approximation_bits(csi, self.block_error).tolist()
         assert self.powers is not None, "sampled fades"
         batch, num_uses = csi.h.shape
-        powers = self.powers(num_uses)
         rates: dict[float, float] = {}
         noises = csi.no.expand(batch, num_uses)[:, 0].tolist()
         for no in set(noises):
+            powers = self.powers(num_uses, no)
             if self.fading == "ergodic":
                 rates[no] = ergodic_bits(powers, no, num_uses, self.block_error)
             else:

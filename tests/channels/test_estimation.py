@@ -123,7 +123,7 @@ def test_lmmse_of_a_flat_channel_on_many_subcarriers():
     channel = OfdmChannel(model, num_subcarriers=600, csi="lmmse")
     x = torch.ones(1, 600, dtype=torch.complex64)
     received = channel(x, torch.tensor([60.0]), seeds=[1])
-    h = channel.gain(channel.draw(600, [1]))
+    h = channel.gain(channel.draw(600, [1]), torch.ones(1, 1))
     assert float((received.csi.h - h).abs().square().mean()) < 1e-6
 
 

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from channels.awgn import AwgnChannel
 from channels.base import ChannelOperator, Precision
-from channels.delay_models import TdlModel
+from channels.delay_models import DelayModel, ExponentialCovariance, TdlModel
 from channels.flat_fading import FlatFadingChannel
+from channels.front_end import SingleCarrierChannel
+from channels.geometric_models import CdlModel, CellModel, Panel
+from channels.grid import Pilots
+from channels.impairments import (
+    CarrierFrequencyOffset,
+    Clipping,
+    IqImbalance,
+    NarrowbandInterferer,
+    PhaseNoise,
+    Quantization,
+    RappAmplifier,
+    TimingOffset,
+)
+from channels.interleaving import InterleavedChannel
 from channels.ofdm import OfdmChannel
+from channels.time_ofdm import TimeDomainOfdmChannel
+from channels.transmission import Precoding, Transmission
 
 
 @dataclass(frozen=True)
@@ -20,28 +37,73 @@ class Case:
         make: constructor.
         estimated: CSI comes from pilots.
         fades: gains vary from draw to draw.
+        scalar: y = h·x + w with the true h of ``gain`` whatever the receiver knows; not so where several
+            antennas are combined with estimated gains, streams are detected together, or the true gain is
+            followed only on average (impairments, time domain).
+        linear: complex-linear in the symbols.
+        smooth: differentiable everywhere (no converter).
+        known_noise: the receiver is told the noise variance.
+        symbols_per_use: streams of a resource element.
+        mean_tolerance: of E|h|² = 1, for models normalised by a sample of their own.
     """
 
     make: Callable[[Precision], ChannelOperator]
     estimated: bool
     fades: bool = True
+    scalar: bool = True
+    linear: bool = True
+    smooth: bool = True
+    known_noise: bool = True
+    symbols_per_use: int = 1
+    mean_tolerance: float = 0.0
 
 
 def _flat(**arguments) -> Callable[[Precision], ChannelOperator]:
     return lambda precision: FlatFadingChannel(precision=precision, **arguments)
 
 
+GRID: dict[str, Any] = {
+    "num_subcarriers": 24, "num_ofdm_symbols": 6, "pilots": Pilots((1, 4)), "subcarrier_spacing_hz": 15e3,
+}
+
+
+def _over(make_model: Callable[[Precision], DelayModel], kind=OfdmChannel, **arguments):
+    return lambda precision: kind(make_model(precision), precision=precision, **{**GRID, **arguments})
+
+
+def _tdl(profile: str, speed: float = 3.0, rx: int = 1, tx: int = 1, correlation: float = 0.0):
+    spread = 100e-9 if len(profile) == 1 else None
+    return lambda precision: TdlModel(
+        profile, delay_spread_s=spread, carrier_hz=3.5e9, speed_mps=speed, num_rx_antennas=rx,
+        num_tx_antennas=tx, rx_correlation=correlation, tx_correlation=correlation, precision=precision,
+    )
+
+
 def _ofdm(profile: str, speed: float = 3.0, **arguments) -> Callable[[Precision], ChannelOperator]:
-    def make(precision: Precision) -> ChannelOperator:
-        spread = 100e-9 if len(profile) == 1 else None
-        model = TdlModel(
-            profile, delay_spread_s=spread, carrier_hz=3.5e9, speed_mps=speed, precision=precision
-        )
-        grid = {"num_subcarriers": 24, "num_ofdm_symbols": 6, "pilot_symbols": (1, 4), **arguments}
-        return OfdmChannel(model, precision=precision, **grid)
+    return _over(_tdl(profile, speed), **arguments)
 
-    return make
 
+def _cdl(profile: str, **panels) -> Callable[[Precision], DelayModel]:
+    return lambda precision: CdlModel(
+        profile, delay_spread_s=100e-9, carrier_hz=3.5e9, speed_mps=3.0, precision=precision, **panels
+    )
+
+
+def _cell(cell: str, **arguments) -> Callable[[Precision], DelayModel]:
+    return lambda precision: CellModel(cell, carrier_hz=3.5e9, speed_mps=3.0, precision=precision, **arguments)
+
+
+def _hardware(*impairments, inner=AwgnChannel, **arguments) -> Callable[[Precision], ChannelOperator]:
+    return lambda precision: SingleCarrierChannel(
+        inner(precision=precision, **arguments), impairments, symbol_rate_hz=1e6
+    )
+
+
+_COMB2, _COMB4 = Pilots((1, 4), comb=2), Pilots((1, 4), comb=4)
+_ALAMOUTI, _LAYERS = Transmission("alamouti"), Transmission("multiplexing")
+_PAIR = {"rx": 2, "tx": 2}
+_MMSE_ASSUMED = ExponentialCovariance(delay_spread_s=50e-9, carrier_hz=3.5e9, speed_mps=10.0)
+_LONG_PREFIX = {"cyclic_prefix_length": 6}
 
 OPERATORS: dict[str, Case] = {
     "awgn": Case(lambda precision: AwgnChannel(precision=precision), estimated=False, fades=False),
@@ -50,9 +112,16 @@ OPERATORS: dict[str, Case] = {
     "rayleigh-ls": Case(_flat(coherence_symbols=20, csi="ls", pilots_per_block=2), estimated=True),
     "rayleigh-lmmse": Case(_flat(coherence_symbols=20, csi="lmmse", pilots_per_block=1), estimated=True),
     "rician": Case(_flat(coherence_symbols=20, k_factor_db=3.0), estimated=False),
+    "rayleigh-interleaved": Case(
+        lambda precision: InterleavedChannel(FlatFadingChannel(coherence_symbols=20, precision=precision)),
+        estimated=False,
+    ),
     "ofdm-tdla-perfect": Case(_ofdm("A", csi="perfect"), estimated=False),
-    "ofdm-tdlb-perfect-no-pilots": Case(_ofdm("B", csi="perfect", pilot_symbols=()), estimated=False),
+    "ofdm-tdlb-perfect-no-pilots": Case(_ofdm("B", csi="perfect", pilots=Pilots(())), estimated=False),
     "ofdm-tdlc-ls": Case(_ofdm("C", csi="ls"), estimated=True),
+    "ofdm-tdlc-ls-interleaved": Case(
+        lambda precision: InterleavedChannel(_ofdm("C", csi="ls")(precision)), estimated=True
+    ),
     "ofdm-tdlc-ls-nearest": Case(_ofdm("C", csi="ls", interpolation="nearest"), estimated=True),
     "ofdm-tdlb100-ls": Case(_ofdm("B100", csi="ls"), estimated=True),
     "ofdm-tdlc-lmmse": Case(_ofdm("C", csi="lmmse"), estimated=True),
@@ -61,5 +130,119 @@ OPERATORS: dict[str, Case] = {
     ),
     "ofdm-tdle-lmmse-guards": Case(
         _ofdm("E", csi="lmmse", guard_subcarriers=(2, 3), dc_null=True), estimated=True
+    ),
+    # channel state information
+    "ofdm-tdla-dmrs-boosted": Case(_ofdm("A", csi="ls", pilots=Pilots((1, 4), 2, 3.0)), estimated=True),
+    "ofdm-tdlc-lmmse-mismatched": Case(_ofdm("C", csi="lmmse", assumed=_MMSE_ASSUMED), estimated=True),
+    "ofdm-tdlc-ls-noise-estimated": Case(
+        _ofdm("C", csi="ls", noise="estimated"), estimated=True, known_noise=False
+    ),
+    # antennas
+    "ofdm-tdlc-1x2-perfect": Case(_over(_tdl("C", rx=2), csi="perfect"), estimated=False),
+    "ofdm-tdlc-1x4-ls": Case(_over(_tdl("C", rx=4), csi="ls"), estimated=True, scalar=False),
+    "ofdm-tdlc-1x2-lmmse-correlated": Case(
+        _over(_tdl("C", rx=2, correlation=0.7), csi="lmmse"), estimated=True, scalar=False
+    ),
+    "ofdm-tdla-alamouti-2x1-perfect": Case(
+        _over(_tdl("A", tx=2), csi="perfect", transmission=_ALAMOUTI, pilots=_COMB2),
+        estimated=False, scalar=False,
+    ),
+    "ofdm-tdla-alamouti-2x2-ls": Case(
+        _over(_tdl("A", **_PAIR), csi="ls", transmission=_ALAMOUTI, pilots=_COMB2),
+        estimated=True, scalar=False,
+    ),
+    "ofdm-tdlc-2x2-perfect": Case(
+        _over(_tdl("C", **_PAIR), csi="perfect", transmission=_LAYERS, pilots=_COMB2),
+        estimated=False, scalar=False, symbols_per_use=2,
+    ),
+    "ofdm-tdlc-2x2-ls": Case(
+        _over(_tdl("C", **_PAIR), csi="ls", transmission=_LAYERS, pilots=_COMB2),
+        estimated=True, scalar=False, symbols_per_use=2,
+    ),
+    "ofdm-tdlb-4x4-lmmse": Case(
+        _over(_tdl("B", rx=4, tx=4), csi="lmmse", transmission=_LAYERS, pilots=_COMB4),
+        estimated=True, scalar=False, symbols_per_use=4,
+    ),
+    "ofdm-tdlc-svd-4x2-perfect": Case(
+        _over(
+            _tdl("C", rx=2, tx=4), csi="perfect", pilots=_COMB2,
+            transmission=Transmission("svd", 2, Precoding(subband=1)),
+        ),
+        estimated=False, scalar=False, symbols_per_use=2,
+    ),
+    "ofdm-tdla-svd-4x2-outdated-ls": Case(
+        _over(
+            _tdl("A", 30.0, rx=2, tx=4), csi="ls",
+            transmission=Transmission("svd", 1, Precoding("quantised", bits=3, delay_slots=2)),
+        ),
+        estimated=True, scalar=False,
+    ),
+    # channel models
+    "ofdm-cdlc-2x2-ls": Case(
+        _over(
+            _cdl("C", transmitter=Panel(columns=2), receiver=Panel(columns=2)),
+            csi="ls", transmission=_LAYERS, pilots=_COMB2,
+        ),
+        estimated=True, scalar=False, symbols_per_use=2, mean_tolerance=0.05,
+    ),
+    "ofdm-cdld-dual-perfect": Case(
+        _over(_cdl("D", receiver=Panel(polarization="dual")), csi="perfect"),
+        estimated=False, mean_tolerance=0.05,
+    ),
+    "ofdm-umi-ls": Case(_over(_cell("umi"), csi="ls"), estimated=True, mean_tolerance=0.1),
+    "ofdm-uma-lmmse": Case(_over(_cell("uma", shadowing=True), csi="lmmse"), estimated=True, mean_tolerance=0.3),
+    "ofdm-rma-perfect": Case(_over(_cell("rma"), csi="perfect"), estimated=False, mean_tolerance=0.1),
+    "ofdm-inh-1x2-ls": Case(
+        _over(_cell("inh", receiver=Panel(columns=2)), csi="ls"), estimated=True, scalar=False, mean_tolerance=0.1
+    ),
+    # sample by sample
+    "time-tdlc-ls": Case(
+        _over(_tdl("C"), TimeDomainOfdmChannel, csi="ls", **_LONG_PREFIX), estimated=True, scalar=False
+    ),
+    "time-tdla-perfect": Case(
+        _over(_tdl("A"), TimeDomainOfdmChannel, csi="perfect", **_LONG_PREFIX), estimated=False, scalar=False
+    ),
+    "time-tdlc-2x2-ls": Case(
+        _over(
+            _tdl("C", **_PAIR), TimeDomainOfdmChannel, csi="ls", transmission=_LAYERS, pilots=_COMB2,
+            **_LONG_PREFIX,
+        ),
+        estimated=True, scalar=False, symbols_per_use=2,
+    ),
+    # imperfect radios
+    "awgn-rapp": Case(_hardware(RappAmplifier(3.0)), estimated=False, fades=False, scalar=False, linear=False),
+    "awgn-cfo-phase-noise": Case(
+        _hardware(CarrierFrequencyOffset(10.0), PhaseNoise(5.0)), estimated=False, fades=False, scalar=False
+    ),
+    "rayleigh-clipping-adc": Case(
+        _hardware(Clipping(5.0), Quantization(6), inner=FlatFadingChannel, coherence_symbols=20),
+        estimated=False, scalar=False, linear=False, smooth=False,
+    ),
+    "rayleigh-ls-iq": Case(
+        _hardware(
+            IqImbalance(1.0, 3.0), inner=FlatFadingChannel, coherence_symbols=20, csi="ls", pilots_per_block=2
+        ),
+        estimated=True, scalar=False, linear=False,
+    ),
+    "ofdm-tdlc-ls-cfo-phase-noise-timing": Case(
+        _ofdm(
+            "C", csi="ls",
+            impairments=(CarrierFrequencyOffset(100.0), PhaseNoise(20.0), TimingOffset(-1e-7)),
+        ),
+        estimated=True, scalar=False,
+    ),
+    "ofdm-tdlc-ls-interferer": Case(
+        _ofdm("C", csi="ls", impairments=(NarrowbandInterferer(20.0, 30e3),)), estimated=True, scalar=False
+    ),
+    "ofdm-tdlc-ls-amplifier": Case(
+        _ofdm("C", csi="ls", impairments=(Clipping(7.0), RappAmplifier(6.0), IqImbalance(0.5, 2.0))),
+        estimated=True, scalar=False, linear=False,
+    ),
+    "time-tdlc-ls-radio": Case(
+        _over(
+            _tdl("C"), TimeDomainOfdmChannel, csi="ls",
+            impairments=(RappAmplifier(8.0), CarrierFrequencyOffset(100.0), Quantization(8)), **_LONG_PREFIX,
+        ),
+        estimated=True, scalar=False, linear=False, smooth=False,
     ),
 }

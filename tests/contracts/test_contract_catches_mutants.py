@@ -70,7 +70,7 @@ class Cut(FlatFadingChannel):
 class Peeking(FlatFadingChannel):
     def observe(self, y_raw, draw, no):
         received = super().observe(y_raw, draw, no)
-        csi = Csi(self.gain(draw), received.csi.no, received.csi.err_var)
+        csi = Csi(self.gain(draw, no), received.csi.no, received.csi.err_var)
         return Received(received.y, csi, received.uses)
 
 

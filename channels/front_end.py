@@ -1,0 +1,234 @@
+"""Imperfect radios around an OFDM grid, and around channels without one.
+
+May import: torch, channels.{types, checks, seeding, base, grid, impairments, waveform}.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from channels import checks, seeding
+from channels.base import ChannelOperator
+from channels.grid import SlotGrid
+from channels.impairments import (
+    CarrierFrequencyOffset,
+    FrontEnd,
+    Impairment,
+    NarrowbandInterferer,
+    PhaseNoise,
+    TimingOffset,
+    papr_db,
+)
+from channels.types import ChannelUses, Draw, Received
+from channels.waveform import OfdmWaveform
+
+__all__ = ["OVERSAMPLING", "OfdmFrontEnd", "SingleCarrierChannel"]
+
+OVERSAMPLING = 4
+_TRIAL_SLOTS, _TRIAL_SEEDS = 2, tuple(range(38104, 38112))
+_TRIAL_SYMBOLS, _TRIAL_BLOCK = 4096, 64
+_ROTATING = (CarrierFrequencyOffset, PhaseNoise, TimingOffset)
+
+
+class OfdmFrontEnd:
+    """The radios at both ends of an OFDM link: grids become samples, pass the impairments, and grids again.
+
+    Samples run over all slots of an image, cyclic prefixes included, at four times the rate F·Δf, so that
+    phases go on from symbol to symbol and out-of-band distortion is not folded back. The nominal power at a
+    transmit antenna is 1/A of a resource element times the share of used subcarriers.
+
+    Args:
+        impairments: those of the transmitter act in their order, then those of the receiver in theirs.
+        grid: of a slot.
+        num_tx: transmit antennas A.
+    """
+
+    def __init__(self, impairments: Sequence[Impairment], grid: SlotGrid, num_tx: int) -> None:
+        self._transmitter = FrontEnd([i for i in impairments if i.side == "transmitter"])
+        self._receiver = FrontEnd([i for i in impairments if i.side == "receiver"])
+        self._grid, self._num_tx = grid, num_tx
+        self._waveform = OfdmWaveform(grid.num_subcarriers, grid.prefix_length, OVERSAMPLING)
+        self._rate_hz = OVERSAMPLING * grid.num_subcarriers * grid.subcarrier_spacing_hz
+        self._power = grid.num_used / grid.num_subcarriers
+        known = [i for i in impairments if not isinstance(i, NarrowbandInterferer)]
+        self._all_known = len(known) == len(impairments)
+        self._without_interferer = self if self._all_known else OfdmFrontEnd(known, grid, num_tx)
+
+    def draw(self, slots: int, num_rx: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """All randomness of transmitter [B, K] and receiver [B, K'], float64, one row per seed."""
+        samples = slots * self._grid.num_samples * OVERSAMPLING
+        sent, received = [], []
+        for seed in seeds:
+            gen = seeding.generator(seeding.derived_seed(seed, "hardware"))
+            sent.append(self._transmitter.draw(self._num_tx, samples, self._rate_hz, gen))
+            received.append(self._receiver.draw(num_rx, samples, self._rate_hz, gen))
+        device = self._grid.data.device
+        return torch.stack(sent).to(device), torch.stack(received).to(device)
+
+    def transmit(self, grid: Tensor, state: Tensor) -> Tensor:
+        """What leaves the antennas for grids [B, S, A, T, F]; the same shape."""
+        return self._through(self._transmitter, grid, state, self._power / self._num_tx)
+
+    def receive(self, grid: Tensor, state: Tensor) -> Tensor:
+        """What the receiver makes of grids [B, S, R, T, F] at its antennas; the same shape."""
+        return self._through(self._receiver, grid, state, self._power)
+
+    def _through(self, chain: FrontEnd, grid: Tensor, state: Tensor, power: float) -> Tensor:
+        if not chain.impairments:
+            return grid
+        samples = chain.apply(self._samples(grid), state, self._rate_hz, power)
+        return self._waveform.demodulate(samples).unflatten(2, (grid.shape[1], -1)).movedim(2, 1)
+
+    def transmit_samples(self, samples: Tensor, state: Tensor) -> Tensor:
+        """What leaves the antennas for samples [B, A, N]."""
+        return self._transmitter.apply(samples, state, self._rate_hz, self._power / self._num_tx)
+
+    def receive_samples(self, samples: Tensor, state: Tensor) -> Tensor:
+        """What the receiver makes of samples [B, R, N] at its antennas."""
+        return self._receiver.apply(samples, state, self._rate_hz, self._power)
+
+    def _samples(self, grid: Tensor) -> Tensor:
+        """Samples [B, A, N] of grids [B, S, A, T, F]."""
+        return self._waveform.modulate(grid.movedim(1, 2).flatten(2, 3))
+
+    def papr_db(self, grid: Tensor, state: Tensor) -> Tensor:
+        """Peak to average power of what leaves the antennas for grids [B, S, A, T, F], [B] float, dB."""
+        samples = self._samples(grid)
+        if self._transmitter.impairments:
+            samples = self._transmitter.apply(samples, state, self._rate_hz, self._power / self._num_tx)
+        return papr_db(samples)
+
+    def distortion(self) -> float:
+        """Mean power, over that of the wanted part, of what the hardware adds to an element over a flat
+        channel without noise. Gain and phase common to an OFDM symbol are none of it (pilots follow them),
+        nor is an interferer, of which the receiver knows nothing.
+
+        Measured with random QPSK on a few slots of fixed seeds.
+        """
+        if not self._all_known:
+            return self._without_interferer.distortion()
+        dtype = self._grid.known.dtype
+        shape = (len(_TRIAL_SEEDS), _TRIAL_SLOTS, self._grid.num_streams, len(self._grid.data))
+        signs = torch.randint(0, 2, (2, *shape), generator=seeding.generator(_TRIAL_SEEDS[0])) * 2.0 - 1.0
+        symbols = torch.complex(signs[0], signs[1]).to(self._grid.data.device, dtype) / math.sqrt(2)
+        with torch.no_grad():
+            sent = self._grid.fill(symbols)[:, :, :1].expand(-1, -1, self._num_tx, -1, -1)
+            sent = sent / math.sqrt(self._num_tx)
+            sender, receiver = self.draw(_TRIAL_SLOTS, 1, _TRIAL_SEEDS)
+            wanted = sent[:, :, :1] * math.sqrt(self._num_tx)
+            got = self.transmit(sent, sender)[:, :, :1] * math.sqrt(self._num_tx)
+            got = self.receive(got, receiver)
+        energy = wanted.abs().square().sum(-1, keepdim=True).clamp_min(1e-12)
+        gain = (got * wanted.conj()).sum(-1, keepdim=True) / energy
+        at_data = (got - gain * wanted).flatten(3)[..., self._grid.data].abs().square().mean()
+        return float(at_data / wanted.flatten(3)[..., self._grid.data].abs().square().mean())
+
+
+class SingleCarrierChannel(ChannelOperator):
+    """A channel without a resource grid between imperfect radios: impairments act on the symbols themselves,
+    one sample per symbol.
+
+    Rotations (frequency offset, phase noise) run over the symbols of an image in their order. The receiver is
+    told the noise variance of the channel with the mean distortion of the hardware on top, measured as in
+    :class:`OfdmFrontEnd`; a common gain and phase of the hardware it is not told.
+
+    Args:
+        inner: AWGN, or block fading. With pilots the impairments must be memoryless: pilots stand behind the
+            data in what this operator sees.
+        impairments: of transmitter and receiver, each side in this order.
+        symbol_rate_hz: symbols per second.
+
+    Raises:
+        ValueError: offsets, phase noise or timing errors on a channel with pilots.
+    """
+
+    def __init__(
+        self, inner: ChannelOperator, impairments: Sequence[Impairment], *, symbol_rate_hz: float
+    ) -> None:
+        super().__init__(device=inner.device, precision=inner.precision)
+        checks.check_positive("SingleCarrierChannel: symbol_rate_hz", symbol_rate_hz, "Hz")
+        self._inner, self._rate_hz = inner, symbol_rate_hz
+        self._transmitter = FrontEnd([i for i in impairments if i.side == "transmitter"])
+        self._receiver = FrontEnd([i for i in impairments if i.side == "receiver"])
+        moving = [i for i in impairments if isinstance(i, _ROTATING)]
+        if moving and inner.uses(64).pilot:
+            got = f"{type(moving[0]).__name__} with pilots on a channel without a grid"
+            expected = "perfect CSI, or an ofdm channel"
+            raise ValueError(checks.complaint("impairments", "not supported", got, expected))
+        self.distortion = self._measure([i for i in impairments if not isinstance(i, NarrowbandInterferer)])
+
+    def _measure(self, impairments: Sequence[Impairment]) -> float:
+        sender = FrontEnd([i for i in impairments if i.side == "transmitter"])
+        receiver = FrontEnd([i for i in impairments if i.side == "receiver"])
+        gen = seeding.generator(_TRIAL_SEEDS[0])
+        x = seeding.complex_normal((len(_TRIAL_SEEDS), 1, _TRIAL_SYMBOLS), gen, self.cdtype)
+        with torch.no_grad():
+            y = x
+            for chain in (sender, receiver):
+                states = [
+                    chain.draw(1, _TRIAL_SYMBOLS, self._rate_hz, seeding.generator(s)) for s in _TRIAL_SEEDS
+                ]
+                y = chain.apply(y, torch.stack(states), self._rate_hz, 1.0)
+        block = x.unflatten(2, (-1, _TRIAL_BLOCK)), y.unflatten(2, (-1, _TRIAL_BLOCK))
+        energy = block[0].abs().square().sum(-1, keepdim=True)
+        gain = (block[1] * block[0].conj()).sum(-1, keepdim=True) / energy
+        error = (block[1] - gain * block[0]).abs().square().mean() / block[0].abs().square().mean()
+        return float(error) if self._transmitter.impairments or self._receiver.impairments else 0.0
+
+    def uses(self, num_symbols: int) -> ChannelUses:
+        return self._inner.uses(num_symbols)
+
+    def noise_variance(self, no: Tensor) -> Tensor:
+        """That of the inner operator, and mean distortion of the hardware."""
+        return self._inner.noise_variance(no) + self.distortion
+
+    def draw(self, num_symbols: int, seeds: Sequence[int]) -> Draw:
+        """The inner operator's draw, and the randomness of the hardware."""
+        sent, received = [], []
+        count = num_symbols + self._inner.uses(num_symbols).pilot
+        for seed in seeds:
+            gen = seeding.generator(seeding.derived_seed(seed, "hardware"))
+            sent.append(self._transmitter.draw(1, num_symbols, self._rate_hz, gen))
+            received.append(self._receiver.draw(1, count, self._rate_hz, gen))
+        inner = self._inner.draw(num_symbols, seeds)
+        return _HardwareDraw(inner, torch.stack(sent).to(self.device), torch.stack(received).to(self.device))
+
+    def propagate(self, x: Tensor, draw: Draw, no: Tensor) -> Tensor:
+        """The inner operator's output for what the transmitter sends, through the receiver's hardware."""
+        assert isinstance(draw, _HardwareDraw)
+        if self._transmitter.impairments:
+            x = self._transmitter.apply(x[:, None], draw.sender, self._rate_hz, 1.0)[:, 0]
+        y = self._inner.propagate(x, draw.inner, no)
+        if self._receiver.impairments:
+            y = self._receiver.apply(y[:, None], draw.receiver, self._rate_hz, 1.0)[:, 0]
+        return y
+
+    def observe(self, y_raw: Tensor, draw: Draw, no: Tensor) -> Received:
+        assert isinstance(draw, _HardwareDraw)
+        return self._inner.observe(y_raw, draw.inner, no + self.distortion)
+
+    def gain(self, draw: Draw, no: Tensor) -> Tensor:
+        assert isinstance(draw, _HardwareDraw)
+        return self._inner.gain(draw.inner, no)
+
+    def papr_db(self, x: Tensor, draw: Draw) -> Tensor:
+        """See :class:`channels.base.ChannelOperator`."""
+        assert isinstance(draw, _HardwareDraw)
+        sent = self._transmitter.apply(x[:, None], draw.sender, self._rate_hz, 1.0)
+        return papr_db(sent)
+
+
+@dataclass(frozen=True)
+class _HardwareDraw(Draw):
+    inner: Draw
+    sender: Tensor  # [B, K] float64
+    receiver: Tensor  # [B, K'] float64
+
+    def select(self, rows: Tensor) -> _HardwareDraw:
+        """See :class:`channels.types.Draw`."""
+        return _HardwareDraw(self.inner.select(rows), self.sender[rows], self.receiver[rows])

@@ -1,0 +1,400 @@
+"""Channel models with directions: CDL and the cells of TR 38.901, with antenna panels at both ends.
+
+May import: torch, sionna, channels.{checks, seeding, base, delay_models}.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from channels import checks, seeding
+from channels.base import Precision
+from channels.delay_models import frequency_covariance
+
+from sionna.phy import SPEED_OF_LIGHT
+from sionna.phy.channel import gen_single_sector_topology
+from sionna.phy.channel.tr38901 import CDL, InH, PanelArray, RMa, UMa, UMi
+
+__all__ = ["CdlModel", "Cell", "CellModel", "Panel"]
+
+Cell = Literal["umi", "uma", "rma", "inh"]
+_STATISTICS_SEED = 38901
+_CPU = torch.device("cpu")
+# Draws behind the mean power, delay profile and covariances of a model; the relative error of the mean power
+# is about 1 / sqrt(draws).
+_CDL_DRAWS, _CELL_DRAWS = 1000, 500
+_CHUNK = 50
+# Room of the indoor office, TR 38.901 table 7.2-2: 120 m x 50 m, ceiling 3 m, receivers at 1 m.
+_OFFICE_M = (120.0, 50.0)
+_CEILING_M, _DESK_M = 3.0, 1.0
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A panel of antennas, half a wavelength apart.
+
+    Args:
+        rows, columns: elements.
+        polarization: "single" (vertical) or "dual" (crossed at ±45°, two antennas per element).
+        pattern: "omni" or "38.901" (65° beam, 8 dBi).
+
+    Source: 3GPP TR 38.901 V19.2.0, sec. 7.3.
+    """
+
+    rows: int = 1
+    columns: int = 1
+    polarization: Literal["single", "dual"] = "single"
+    pattern: Literal["omni", "38.901"] = "omni"
+
+    def __post_init__(self) -> None:
+        checks.check_at_least("Panel: rows", self.rows, 1)
+        checks.check_at_least("Panel: columns", self.columns, 1)
+        checks.check_choice("Panel: polarization", self.polarization, ("single", "dual"))
+        checks.check_choice("Panel: pattern", self.pattern, ("omni", "38.901"))
+
+    @property
+    def num_antennas(self) -> int:
+        """Elements times polarisations."""
+        return self.rows * self.columns * (2 if self.polarization == "dual" else 1)
+
+    def array(self, carrier_hz: float, precision: Precision) -> PanelArray:
+        """Sionna's array."""
+        return PanelArray(
+            num_rows_per_panel=self.rows,
+            num_cols_per_panel=self.columns,
+            polarization=self.polarization,
+            polarization_type="cross" if self.polarization == "dual" else "V",
+            antenna_pattern=self.pattern,
+            carrier_frequency=carrier_hz,
+            precision=precision,
+            device="cpu",
+        )
+
+
+@dataclass(frozen=True)
+class _Statistics:
+    """Averages over draws: delay profile [draws·paths], and E[h(t) h(0)*] of samples of a Doppler period."""
+
+    delays_s: Tensor
+    powers: Tensor  # not normalised
+    lag_s: float
+    correlation: Tensor  # [lags] complex128, at multiples of lag_s
+
+
+class _Sampled:
+    """A model whose statistics are averages over draws of its own, made once from a fixed seed.
+
+    Raw gains are divided by the root of their mean power over draws, antenna pairs and paths, so that
+    E|h|² = 1 whatever the antenna patterns are.
+    """
+
+    num_rx_antennas: int
+    num_tx_antennas: int
+    _statistics: _Statistics
+    _speed_mps: float
+    _carrier_hz: float
+
+    @property
+    def delays_s(self) -> Tensor:
+        """Delays of the paths of all sampled draws [draws·paths] in seconds."""
+        return self._statistics.delays_s
+
+    @property
+    def mean_powers(self) -> Tensor:
+        """Their powers [draws·paths], linear, sum 1."""
+        return self._statistics.powers / self._statistics.powers.sum()
+
+    @property
+    def mean_power(self) -> float:
+        """Mean power of the raw gains over draws and antenna pairs, linear."""
+        return float(self._statistics.powers.sum())
+
+    def frequency_covariance(self, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
+        """See :class:`channels.delay_models.Covariance`."""
+        return frequency_covariance(self.delays_s, self.mean_powers, num_subcarriers, subcarrier_spacing_hz)
+
+    def time_covariance(self, num_symbols: int, symbol_s: float) -> Tensor:
+        """See :class:`channels.delay_models.Covariance`; interpolated between the sampled lags."""
+        steps = torch.arange(num_symbols, dtype=torch.float64)
+        lag = (steps[:, None] - steps[None, :]) * symbol_s
+        known = self._statistics
+        place = (lag.abs() / known.lag_s).clamp_max(len(known.correlation) - 1.001)
+        low = place.floor().long()
+        share = place - low
+        value = known.correlation[low] * (1 - share) + known.correlation[low + 1] * share
+        return torch.where(lag < 0, value.conj(), value)
+
+
+def _measure(model: Any, draws: int, chunk: int, speed_mps: float, carrier_hz: float) -> _Statistics:
+    """Statistics of ``model(batch, steps, rate) -> raw gains, delays``."""
+    doppler_hz = speed_mps / SPEED_OF_LIGHT * carrier_hz
+    lag_s = 1 / (16 * doppler_hz) if doppler_hz > 0 else 1.0
+    steps = 33 if doppler_hz > 0 else 2  # two periods of the fastest Doppler shift
+    delays, powers, correlation = [], [], torch.zeros(steps, dtype=torch.complex128)
+    with seeding.sionna_rng(_STATISTICS_SEED, _CPU), torch.no_grad():
+        for _ in range(draws // chunk):
+            gains, delay = model(chunk, steps, 1 / lag_s)
+            first = gains[:, 0, :, 0].flatten(1, 2).to(torch.complex128)  # [chunk, pairs, paths, time]
+            powers.append(first.abs().square().mean((1, 3)).flatten() / draws)
+            delays.append(delay[:, 0, 0].double().flatten())
+            correlation += (first * first[..., :1].conj()).sum((0, 2)).mean(0) / draws
+    correlation = correlation / correlation[0].real
+    return _Statistics(torch.cat(delays), torch.cat(powers), lag_s, correlation)
+
+
+class CdlModel(_Sampled):
+    """Clustered delay line of TR 38.901: paths with directions between two panels, unit mean power.
+
+    The angles of a profile are those of the table, as the panels stand: spatial correlation and beam gains
+    follow from panels and directions. Mean powers of antenna patterns are divided out (E|h|² = 1 over draws
+    and antenna pairs).
+
+    Args:
+        profile: "A" to "C" (no line of sight), "D", "E" (line of sight).
+        delay_spread_s: RMS delay spread [s].
+        carrier_hz: carrier frequency [Hz].
+        speed_mps: speed of the receiver [m/s], in a random horizontal direction.
+        transmitter, receiver: panels.
+        precision: see :class:`channels.base.ChannelOperator`.
+
+    Source: 3GPP TR 38.901 V19.2.0, sec. 7.7.1, tables 7.7.1-1 to 7.7.1-5 (values from Sionna 2.2).
+
+    Example:
+        >>> model = CdlModel("C", delay_spread_s=100e-9, carrier_hz=3.5e9, receiver=Panel(columns=2))
+        >>> model(1, 14, 14e3)[0].shape
+        torch.Size([1, 1, 2, 1, 1, 24, 14])
+    """
+
+    def __init__(
+        self,
+        profile: Literal["A", "B", "C", "D", "E"],
+        *,
+        delay_spread_s: float,
+        carrier_hz: float,
+        speed_mps: float = 0.0,
+        transmitter: Panel = Panel(),
+        receiver: Panel = Panel(),
+        precision: Precision = "single",
+    ) -> None:
+        checks.check_choice("CdlModel: profile", profile, ("A", "B", "C", "D", "E"))
+        checks.check_range("CdlModel: delay_spread_s", delay_spread_s, 0.0, 1e-5, "s", "100 ns is 100e-9.")
+        checks.check_range("CdlModel: carrier_hz", carrier_hz, 5e8, 1e11, "Hz", "3.5 GHz is 3.5e9.")
+        checks.check_range("CdlModel: speed_mps", speed_mps, 0.0, 500.0, "m/s")
+        self.num_rx_antennas, self.num_tx_antennas = receiver.num_antennas, transmitter.num_antennas
+        self.profile, self.precision = profile, precision
+        arguments = (profile, delay_spread_s, carrier_hz, speed_mps, transmitter, receiver)
+        self._cdl = _cdl(*arguments, precision)
+        self._statistics = _cdl_statistics(*arguments)
+
+    def __call__(
+        self, batch_size: int, num_time_steps: int, sampling_frequency: float
+    ) -> tuple[Tensor, Tensor]:
+        """See :class:`channels.delay_models.DelayModel`."""
+        gains, delays = self._cdl(batch_size, num_time_steps, sampling_frequency)
+        return gains / math.sqrt(self.mean_power), delays
+
+
+def _cdl(
+    profile: str,
+    delay_spread_s: float,
+    carrier_hz: float,
+    speed_mps: float,
+    transmitter: Panel,
+    receiver: Panel,
+    precision: Precision,
+) -> CDL:
+    return CDL(
+        model=profile,
+        delay_spread=delay_spread_s,
+        carrier_frequency=carrier_hz,
+        ut_array=receiver.array(carrier_hz, precision),
+        bs_array=transmitter.array(carrier_hz, precision),
+        direction="downlink",
+        min_speed=speed_mps,
+        max_speed=speed_mps,
+        precision=precision,
+        device="cpu",
+    )
+
+
+@lru_cache(maxsize=32)
+def _cdl_statistics(
+    profile: str,
+    delay_spread_s: float,
+    carrier_hz: float,
+    speed_mps: float,
+    transmitter: Panel,
+    receiver: Panel,
+) -> _Statistics:
+    model = _cdl(profile, delay_spread_s, carrier_hz, speed_mps, transmitter, receiver, "single")
+    return _measure(model, _CDL_DRAWS, _CHUNK, speed_mps, carrier_hz)
+
+
+class CellModel(_Sampled):
+    """A receiver dropped anew for every image into a cell of TR 38.901: urban micro and macro, rural, office.
+
+    Every draw has a position, indoor or outdoor, with or without line of sight, and all large and small scale
+    parameters of its own; slots of an image see the same drop. Without path loss E|h|² = 1 over drops.
+
+    Args:
+        cell: "umi" (street canyon), "uma", "rma" or "inh" (open office).
+        carrier_hz: carrier frequency [Hz].
+        speed_mps: speed of the receiver [m/s], in a random horizontal direction.
+        indoor_share: share of receivers indoors; None: the default of the cell (80% of umi and uma, 50% of
+            rma; inh is all indoors).
+        line_of_sight: "random" (probability of the cell), "always" or "never" (of outdoor receivers).
+        shadowing: draw shadow fading (its mean power is divided out too).
+        path_loss: keep path and penetration loss. Gains are then divided by the root mean power of the drops
+            like all others: most of it comes from the few that are close. Meant for
+            :class:`channels.ofdm.LinkBudget`, which multiplies by :attr:`mean_power`.
+        transmitter, receiver: panels.
+        precision: see :class:`channels.base.ChannelOperator`.
+
+    Source: 3GPP TR 38.901 V19.2.0, sec. 7.2 to 7.5; drops in one sector by Sionna 2.2
+        ``gen_single_sector_topology``, office of table 7.2-2.
+
+    Example:
+        >>> model = CellModel("umi", carrier_hz=3.5e9, transmitter=Panel(pattern="38.901"))
+        >>> model(1, 14, 14e3)[0].shape[:5]
+        torch.Size([1, 1, 1, 1, 1])
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        *,
+        carrier_hz: float,
+        speed_mps: float = 0.0,
+        indoor_share: float | None = None,
+        line_of_sight: Literal["random", "always", "never"] = "random",
+        shadowing: bool = False,
+        path_loss: bool = False,
+        transmitter: Panel = Panel(),
+        receiver: Panel = Panel(),
+        precision: Precision = "single",
+    ) -> None:
+        checks.check_choice("CellModel: cell", cell, get_args(Cell))
+        checks.check_choice("CellModel: line_of_sight", line_of_sight, ("random", "always", "never"))
+        high = 7e9 if cell == "rma" else 1e11  # the models' own range
+        checks.check_range("CellModel: carrier_hz", carrier_hz, 5e8, high, "Hz", "3.5 GHz is 3.5e9.")
+        checks.check_range("CellModel: speed_mps", speed_mps, 0.0, 500.0, "m/s")
+        if indoor_share is not None:
+            checks.check_range("CellModel: indoor_share", indoor_share, 0.0, 1.0)
+            if cell == "inh" and indoor_share != 1:
+                raise ValueError(
+                    checks.complaint("CellModel: indoor_share", "not of this cell", indoor_share, "1 for inh")
+                )
+        self.num_rx_antennas, self.num_tx_antennas = receiver.num_antennas, transmitter.num_antennas
+        self.precision = precision
+        self._drop = _Drop(
+            cell,
+            carrier_hz,
+            speed_mps,
+            indoor_share,
+            line_of_sight,
+            shadowing,
+            path_loss,
+            transmitter,
+            receiver,
+        )
+        self._models: dict[int, Any] = {}
+        self._statistics = _cell_statistics(self._drop)
+
+    def __call__(
+        self, batch_size: int, num_time_steps: int, sampling_frequency: float
+    ) -> tuple[Tensor, Tensor]:
+        """See :class:`channels.delay_models.DelayModel`."""
+        if batch_size not in self._models:
+            self._models[batch_size] = model = self._drop.model(self.precision)
+            with seeding.sionna_rng(_STATISTICS_SEED, _CPU):  # the first drop of a model draws more numbers
+                self._drop.draw(model, batch_size, 1, 1.0, self.precision)
+        model = self._models[batch_size]
+        gains, delays = self._drop.draw(model, batch_size, num_time_steps, sampling_frequency, self.precision)
+        return gains / math.sqrt(self.mean_power), delays
+
+
+@dataclass(frozen=True)
+class _Drop:
+    """Arguments of a cell, and how to draw from it."""
+
+    cell: Cell
+    carrier_hz: float
+    speed_mps: float
+    indoor_share: float | None
+    line_of_sight: str
+    shadowing: bool
+    path_loss: bool
+    transmitter: Panel
+    receiver: Panel
+
+    def model(self, precision: Precision) -> Any:
+        """A model of Sionna, for one batch size."""
+        kind = {"umi": UMi, "uma": UMa, "rma": RMa, "inh": InH}[self.cell]
+        arguments: dict[str, Any] = {
+            "carrier_frequency": self.carrier_hz,
+            "ut_array": self.receiver.array(self.carrier_hz, precision),
+            "bs_array": self.transmitter.array(self.carrier_hz, precision),
+            "direction": "downlink",
+            "enable_pathloss": self.path_loss,
+            "enable_shadow_fading": self.shadowing,
+            "precision": precision,
+            "device": "cpu",
+        }
+        if self.cell in ("umi", "uma"):
+            arguments["o2i_model"] = "low"
+        return kind(**arguments)
+
+    def draw(
+        self, model: Any, batch: int, steps: int, rate_hz: float, precision: Precision
+    ) -> tuple[Tensor, Tensor]:
+        """Raw gains and delays of new drops."""
+        model.set_topology(
+            *self._topology(batch, precision),
+            los={"random": "random", "always": True, "never": False}[self.line_of_sight],
+        )
+        gains, delays = model(steps, rate_hz)
+        return gains.detach(), delays.detach()
+
+    def _topology(self, batch: int, precision: Precision) -> tuple[Tensor, ...]:
+        if self.cell == "inh":
+            return self._office(batch, precision)
+        return gen_single_sector_topology(  # type: ignore[no-any-return]
+            batch,
+            1,
+            self.cell,
+            indoor_probability=self.indoor_share,
+            min_ut_velocity=self.speed_mps,
+            max_ut_velocity=self.speed_mps,
+            precision=precision,
+            device="cpu",
+        )
+
+    def _office(self, batch: int, precision: Precision) -> tuple[Tensor, ...]:
+        """A transmitter in the middle of the ceiling that looks down, a receiver anywhere in the room."""
+        dtype = torch.float32 if precision == "single" else torch.float64
+        gen = seeding.sionna_generator()
+        place = torch.rand(batch, 1, 2, generator=gen, dtype=dtype) - 0.5
+        heading, facing = 2 * math.pi * torch.rand(2, batch, 1, 1, generator=gen, dtype=dtype)
+        zero = torch.zeros(batch, 1, 1, dtype=dtype)
+        receiver = torch.cat([place * torch.tensor(_OFFICE_M, dtype=dtype), zero + _DESK_M], -1)
+        transmitter = torch.cat([zero, zero, zero + _CEILING_M], -1)
+        velocity = self.speed_mps * torch.cat([heading.cos(), heading.sin(), zero], -1)
+        facing_down = torch.cat([zero, zero + math.pi / 2, zero], -1)
+        indoors = torch.ones(batch, 1, dtype=torch.bool)
+        return receiver, transmitter, torch.cat([facing, zero, zero], -1), facing_down, velocity, indoors
+
+
+@lru_cache(maxsize=16)
+def _cell_statistics(drop: _Drop) -> _Statistics:
+    model = drop.model("single")
+
+    def raw(batch: int, steps: int, rate_hz: float) -> tuple[Tensor, Tensor]:
+        return drop.draw(model, batch, steps, rate_hz, "single")
+
+    return _measure(raw, _CELL_DRAWS, _CHUNK, drop.speed_mps, drop.carrier_hz)

@@ -1,0 +1,247 @@
+"""Specification of a channel to its operator.
+
+May import: linksim.scenario, linksim.digital.link_adaptation, linksim.zoo, channels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, assert_never
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from channels.awgn import AwgnChannel
+from channels.base import ChannelOperator, Precision
+from channels.checks import complaint
+from channels.delay_models import Covariance, DelayModel, ExponentialCovariance, TdlModel
+from channels.flat_fading import FlatFadingChannel
+from channels.front_end import SingleCarrierChannel
+from channels.grid import Pilots
+from channels.impairments import (
+    CarrierFrequencyOffset,
+    Clipping,
+    Impairment,
+    IqImbalance,
+    NarrowbandInterferer,
+    PhaseNoise,
+    Quantization,
+    RappAmplifier,
+    TimingOffset,
+)
+from channels.interleaving import InterleavedChannel
+from channels.ofdm import OfdmChannel
+from channels.time_ofdm import TimeDomainOfdmChannel
+from channels.transmission import Precoding, Transmission
+from linksim import scenario as spec
+from linksim.digital.link_adaptation import Calibration, CalibrationError
+
+__all__ = [
+    "build_channel",
+    "build_impairment",
+    "build_model",
+    "calibration_key",
+    "interleaves",
+    "load_calibration",
+    "sent_over",
+    "training_channel",
+]
+
+_DMRS_COMB, _DMRS_BOOST_DB = 2, 3.0
+
+
+def build_channel(
+    channel: spec.ChannelBase, device: torch.device, precision: Precision = "single"
+) -> ChannelOperator:
+    """The channel operator of a specification.
+
+    Raises:
+        ValueError: antennas, pilots and streams that do not go together.
+    """
+    if isinstance(channel, spec.OfdmSpec):
+        return _build_ofdm(channel, device, precision)
+    assert isinstance(channel, spec.AwgnSpec | spec.RayleighSpec | spec.RicianSpec)
+    inner = _build_flat(channel, device, precision)
+    if not channel.impairments:
+        return inner
+    hardware = [build_impairment(i) for i in channel.impairments]
+    return SingleCarrierChannel(inner, hardware, symbol_rate_hz=channel.symbol_rate_hz)
+
+
+def _build_flat(
+    channel: spec.AwgnSpec | spec.RayleighSpec | spec.RicianSpec, device: torch.device, precision: Precision
+) -> AwgnChannel | FlatFadingChannel:
+    if isinstance(channel, spec.AwgnSpec):
+        return AwgnChannel(device=device, precision=precision)
+    return FlatFadingChannel(
+        coherence_symbols=channel.coherence_symbols,
+        k_factor_db=channel.k_factor_db if isinstance(channel, spec.RicianSpec) else None,
+        csi=channel.csi.kind,
+        pilots_per_block=channel.csi.pilots_per_block,
+        device=device,
+        precision=precision,
+    )
+
+
+def _build_ofdm(channel: spec.OfdmSpec, device: torch.device, precision: Precision) -> OfdmChannel:
+    csi = channel.csi
+    model = build_model(channel.model, channel.carrier_hz, precision)
+    transmission = _transmission(channel.transmission)
+    streams = transmission.streams(model.num_tx_antennas, model.num_rx_antennas)
+    assumed: Covariance | None = None
+    if csi.assumed is not None:
+        assumed = ExponentialCovariance(
+            delay_spread_s=csi.assumed.delay_spread_s,
+            carrier_hz=channel.carrier_hz,
+            speed_mps=csi.assumed.speed_mps,
+        )
+    kind = {"frequency": OfdmChannel, "time": TimeDomainOfdmChannel}[channel.waveform]
+    return kind(
+        model,
+        num_subcarriers=channel.num_subcarriers,
+        subcarrier_spacing_hz=channel.subcarrier_spacing_hz,
+        num_ofdm_symbols=channel.num_ofdm_symbols,
+        pilots=_pilots(csi, streams),
+        csi=csi.kind,
+        interpolation=csi.interpolation,
+        assumed=assumed,
+        noise=csi.noise,
+        transmission=transmission,
+        impairments=[build_impairment(i) for i in channel.impairments],
+        cyclic_prefix_length=channel.cyclic_prefix_length,
+        guard_subcarriers=channel.guard_subcarriers,
+        dc_null=channel.dc_null,
+        device=device,
+        precision=precision,
+    )
+
+
+def _pilots(csi: spec.OfdmCsiSpec, streams: int) -> Pilots:
+    if csi.dmrs is not None:
+        boost_db = _DMRS_BOOST_DB if csi.boost_db is None else csi.boost_db
+        return Pilots(csi.pilot_places, _DMRS_COMB, boost_db)
+    return Pilots(csi.pilot_places, csi.comb or streams, csi.boost_db or 0.0)
+
+
+def _transmission(sent: spec.TransmissionSpec) -> Transmission:
+    precoding = Precoding(**sent.precoding.model_dump()) if sent.kind == "svd" else Precoding()
+    return Transmission(sent.kind, sent.streams, precoding)
+
+
+def build_model(model: Any, carrier_hz: float, precision: Precision) -> DelayModel:
+    """The delay model of a specification."""
+    if isinstance(model, spec.TdlSpec):
+        return TdlModel(
+            model.profile,
+            delay_spread_s=model.delay_spread_s,
+            carrier_hz=carrier_hz,
+            speed_mps=model.speed_mps,
+            num_rx_antennas=model.rx_antennas,
+            num_tx_antennas=model.tx_antennas,
+            rx_correlation=model.rx_correlation,
+            tx_correlation=model.tx_correlation,
+            precision=precision,
+        )
+    from channels.geometric_models import CdlModel, CellModel, Panel
+
+    assert isinstance(model, spec.CdlSpec | spec.CellSpec)
+    panels = {
+        "transmitter": Panel(**model.transmitter.model_dump()),
+        "receiver": Panel(**model.receiver.model_dump()),
+    }
+    if isinstance(model, spec.CdlSpec):
+        return CdlModel(
+            model.profile,
+            delay_spread_s=model.delay_spread_s,
+            carrier_hz=carrier_hz,
+            speed_mps=model.speed_mps,
+            **panels,
+            precision=precision,
+        )
+    return CellModel(
+        model.kind,
+        carrier_hz=carrier_hz,
+        speed_mps=model.speed_mps,
+        indoor_share=model.indoor_share,
+        line_of_sight=model.line_of_sight,
+        shadowing=model.shadowing,
+        **panels,
+        precision=precision,
+    )
+
+
+def build_impairment(imperfect: spec.ImpairmentSpec) -> Impairment:
+    """The impairment of a specification."""
+    match imperfect:
+        case spec.ClippingSpec():
+            return Clipping(imperfect.papr_db)
+        case spec.RappSpec():
+            return RappAmplifier(imperfect.backoff_db, imperfect.smoothness)
+        case spec.CfoSpec():
+            return CarrierFrequencyOffset(imperfect.offset_hz, uniform=imperfect.uniform)
+        case spec.TimingSpec():
+            return TimingOffset(imperfect.offset_s)
+        case spec.PhaseNoiseSpec():
+            return PhaseNoise(
+                imperfect.linewidth_hz, loop_bandwidth_hz=imperfect.loop_bandwidth_hz, side=imperfect.at
+            )
+        case spec.IqImbalanceSpec():
+            return IqImbalance(imperfect.gain_db, imperfect.phase_deg, side=imperfect.at)
+        case spec.QuantizationSpec():
+            return Quantization(imperfect.bits, imperfect.clip_db)
+        case spec.InterfererSpec():
+            return NarrowbandInterferer(imperfect.sir_db, imperfect.frequency_hz)
+        case _:
+            assert_never(imperfect)
+
+
+def interleaves(scheme: spec.SchemeBase, channel: spec.ChannelBase) -> bool:
+    """Whether the symbols of a scheme are interleaved on a channel: as the scenario says, and where it says
+    nothing, those of analog schemes on a resource grid, whose neighbours fade together.
+    """
+    chosen = scheme.interleave if isinstance(scheme, spec.SentSpec) else False
+    if chosen is not None:
+        return chosen
+    analog = isinstance(scheme, spec.JsccSpec | spec.DiffJsccSpec | spec.LinearAnalogSpec)
+    return analog and isinstance(channel, spec.OfdmSpec)
+
+
+def sent_over(
+    scheme: spec.SchemeBase, channel: spec.ChannelBase, operator: ChannelOperator
+) -> ChannelOperator:
+    """The operator of a channel as a scheme uses it: interleaved or not."""
+    return InterleavedChannel(operator) if interleaves(scheme, channel) else operator
+
+
+def training_channel(channel: spec.ChannelBase, device: torch.device) -> ChannelOperator:
+    """The operator of a channel as an analog scheme is trained over it: interleaved on a resource grid."""
+    operator = build_channel(channel, device)
+    return InterleavedChannel(operator) if isinstance(channel, spec.OfdmSpec) else operator
+
+
+def calibration_key(channel: spec.ChannelBase) -> dict[str, object]:
+    """What a link-adaptation table calls a channel: its specification without the name and without defaults,
+    so that fields which come later do not make it another channel.
+    """
+    return channel.model_dump(mode="json", exclude={"name"}, exclude_defaults=True)
+
+
+def load_calibration(path: Path) -> Calibration:
+    """A link-adaptation table whose channels are called as :func:`calibration_key` calls them, whichever
+    version of linksim wrote it.
+
+    Raises:
+        CalibrationError: missing or broken.
+    """
+    known: TypeAdapter[spec.ChannelBase] = TypeAdapter(spec.ChannelSpec)
+
+    def name(stored: dict[str, object]) -> dict[str, object]:
+        try:
+            return calibration_key(known.validate_python(stored))
+        except ValidationError as problem:
+            error = problem.errors(include_url=False)[0]
+            got = f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
+            expected = "a channel of a scenario"
+            raise CalibrationError(complaint(f"calibration {path}", "broken", got, expected)) from None
+
+    return Calibration.load(path).renamed(name)

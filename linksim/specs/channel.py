@@ -1,0 +1,243 @@
+"""What a scenario may say of a channel. Imports only pydantic and linksim.specs.{fields, delay_model,
+impairment}.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from linksim.specs.delay_model import CdlSpec, ModelSpec, TdlSpec
+from linksim.specs.fields import (
+    Bool,
+    Carrier,
+    DelaySpread,
+    GainDb,
+    Int,
+    Name,
+    NaturalInt,
+    Positive,
+    PositiveInt,
+    Real,
+    Spacing,
+    Spec,
+    Speed,
+)
+from linksim.specs.impairment import ImpairmentSpec
+
+__all__ = [
+    "CHANNEL_KINDS",
+    "AssumedSpec",
+    "AwgnSpec",
+    "ChannelBase",
+    "ChannelSpec",
+    "DmrsSpec",
+    "FlatCsiSpec",
+    "OfdmCsiSpec",
+    "OfdmSpec",
+    "PrecodingSpec",
+    "RayleighSpec",
+    "RicianSpec",
+    "SingleCarrierBase",
+    "TransmissionSpec",
+    "channel_name",
+]
+
+
+class ChannelBase(Spec):
+    """What all channels have in common: a kind and a label."""
+
+    kind: str
+    name: Name | None = Field(None, description="label in results; needed to tell channels of one kind apart")
+
+
+class SingleCarrierBase(ChannelBase):
+    """What channels without a resource grid have in common: imperfect radios at symbol rate."""
+
+    impairments: tuple[ImpairmentSpec, ...] = Field((), description="of transmitter and receiver, in order")
+    symbol_rate_hz: Positive = Field(1e6, description="what offsets and phase noise refer to")
+
+
+class AwgnSpec(SingleCarrierBase):
+    """Additive white Gaussian noise."""
+
+    kind: Literal["awgn"]
+
+
+class FlatCsiSpec(Spec):
+    """Channel knowledge on block fading: known, or estimated from pilots in front of every block."""
+
+    kind: Literal["perfect", "ls", "lmmse"] = "perfect"
+    pilots_per_block: NaturalInt = Field(0, description="pilot uses per coherence block, for ls and lmmse")
+
+    @model_validator(mode="after")
+    def _pilots(self) -> FlatCsiSpec:
+        if (self.kind == "perfect") != (self.pilots_per_block == 0):
+            raise ValueError("pilots_per_block must be 0 for perfect CSI and at least 1 for ls and lmmse.")
+        return self
+
+
+class RayleighSpec(SingleCarrierBase):
+    """Rayleigh block fading, one complex gain per block."""
+
+    kind: Literal["rayleigh"]
+    coherence_symbols: PositiveInt | None = Field(
+        None, description="data symbols per block; none: one per image"
+    )
+    csi: FlatCsiSpec = FlatCsiSpec()
+
+
+class RicianSpec(SingleCarrierBase):
+    """Rician block fading with a line-of-sight part of K dB."""
+
+    kind: Literal["rician"]
+    k_factor_db: GainDb
+    coherence_symbols: PositiveInt | None = None
+    csi: FlatCsiSpec = FlatCsiSpec()
+
+
+class DmrsSpec(Spec):
+    """Demodulation reference signal of NR: mapping type A, one symbol each, type 1 (comb 2)."""
+
+    additional_positions: Annotated[Int, Field(ge=0, le=3)] = Field(
+        1, description="0: symbol 2; 1: 2, 11; 2: 2, 7, 11; 3: 2, 5, 8, 11 (TS 38.211 table 6.4.1.1.3-3)"
+    )
+
+
+class AssumedSpec(Spec):
+    """Statistics that an estimator is designed for: exponential delay profile, Doppler spectrum of Clarke."""
+
+    delay_spread_s: DelaySpread
+    speed_mps: Speed = 0.0
+
+
+class OfdmCsiSpec(Spec):
+    """Channel knowledge on OFDM: perfect, or estimated from pilot symbols of every slot."""
+
+    kind: Literal["perfect", "ls", "lmmse"]
+    pilot_symbols: tuple[NaturalInt, ...] = Field(
+        (2, 11), description="OFDM symbols of a slot that carry pilots"
+    )
+    dmrs: DmrsSpec | None = Field(None, description="pilots of NR, instead of pilot_symbols and comb")
+    comb: PositiveInt | None = Field(
+        None, description="a stream has every comb-th subcarrier of a pilot symbol; none: as many as streams"
+    )
+    boost_db: Annotated[Real, Field(ge=-10, le=10)] | None = Field(
+        None, description="power of a pilot over a data element; none: 0 dB, with dmrs 3 dB"
+    )
+    interpolation: Literal["linear", "nearest"] = Field("linear", description="of ls estimates over the slot")
+    assumed: AssumedSpec | None = Field(
+        None, description="statistics that the receiver assumes; none: those of the channel"
+    )
+    noise: Literal["known", "estimated"] = Field(
+        "known", description="estimated: noise power, and with it the receiver's SNR, from the pilots"
+    )
+
+    @property
+    def pilot_places(self) -> tuple[int, ...]:
+        """OFDM symbols with pilots."""
+        if self.dmrs is None:
+            return self.pilot_symbols
+        return ((2,), (2, 11), (2, 7, 11), (2, 5, 8, 11))[self.dmrs.additional_positions]
+
+    @model_validator(mode="after")
+    def _one_pattern(self) -> OfdmCsiSpec:
+        if self.dmrs is not None and (self.comb is not None or "pilot_symbols" in self.model_fields_set):
+            raise ValueError("dmrs: got it with pilot_symbols or comb, expected one kind of pattern.")
+        return self
+
+
+class PrecodingSpec(Spec):
+    """What an SVD-precoding transmitter knows of the channel."""
+
+    csit: Literal["perfect", "quantised"] = "perfect"
+    bits: Annotated[Int, Field(ge=1, le=12)] = Field(
+        4, description="of a quantised report, per slot and subband"
+    )
+    delay_slots: Annotated[Int, Field(ge=0, le=100)] = Field(
+        0, description="age of the transmitter's knowledge"
+    )
+    subband: PositiveInt | None = Field(None, description="subcarriers with one precoder; none: all")
+
+
+class TransmissionSpec(Spec):
+    """Streams and transmit antennas; the power of a resource element is shared equally by them."""
+
+    kind: Literal["single", "alamouti", "multiplexing", "svd"] = "single"
+    streams: PositiveInt | None = Field(None, description="of svd; multiplexing sends one per antenna")
+    precoding: PrecodingSpec = Field(PrecodingSpec(), description="of svd")
+
+    @model_validator(mode="after")
+    def _streams(self) -> TransmissionSpec:
+        if (self.kind == "svd") != (self.streams is not None):
+            raise ValueError(f"streams: got {self.streams} with {self.kind}, expected a number for svd only.")
+        return self
+
+
+class OfdmSpec(ChannelBase):
+    """OFDM over a channel model; slots of one image follow each other in time."""
+
+    kind: Literal["ofdm"]
+    model: ModelSpec
+    carrier_hz: Carrier = 3.5e9
+    subcarrier_spacing_hz: Spacing = 15e3
+    num_subcarriers: Annotated[Int, Field(ge=2, le=4096)] = 64
+    num_ofdm_symbols: Annotated[Int, Field(ge=1, le=140)] = 14
+    cyclic_prefix_length: NaturalInt | None = Field(
+        None, description="samples; none: the normal prefix of NR (7%)"
+    )
+    guard_subcarriers: tuple[NaturalInt, NaturalInt] = (0, 0)
+    dc_null: Bool = False
+    csi: OfdmCsiSpec = OfdmCsiSpec(kind="ls")
+    transmission: TransmissionSpec = TransmissionSpec()
+    waveform: Literal["frequency", "time"] = Field(
+        "frequency",
+        description="time: sample by sample, so that a short prefix and timing errors make interference",
+    )
+    impairments: tuple[ImpairmentSpec, ...] = Field((), description="of transmitter and receiver, in order")
+
+    @model_validator(mode="after")
+    def _grid(self) -> OfdmSpec:
+        pilots = self.csi.pilot_places
+        if len(set(pilots)) != len(pilots) or any(p >= self.num_ofdm_symbols for p in pilots):
+            limit = self.num_ofdm_symbols - 1
+            raise ValueError(
+                f"csi.pilot_symbols: got {list(pilots)}, expected different indices from 0 to {limit}."
+            )
+        if not pilots or len(pilots) >= self.num_ofdm_symbols:
+            raise ValueError(
+                f"csi.pilot_symbols: got {len(pilots)}, expected 1 to {self.num_ofdm_symbols - 1} symbols."
+            )
+        if self.cyclic_prefix_length is not None and self.cyclic_prefix_length > self.num_subcarriers:
+            got = (
+                f"got {self.cyclic_prefix_length}, expected at most num_subcarriers = {self.num_subcarriers}."
+            )
+            raise ValueError(f"cyclic_prefix_length: {got}")
+        unused = sum(self.guard_subcarriers) + int(self.dc_null)
+        if unused >= self.num_subcarriers:
+            limit = self.num_subcarriers - 1
+            raise ValueError(
+                f"guard_subcarriers: nothing left for data, got {unused} unused, expected <= {limit}."
+            )
+        if self.transmission.precoding.subband is not None and self.csi.kind != "perfect":
+            got = f"got {self.transmission.precoding.subband} with csi {self.csi.kind}"
+            raise ValueError(f"transmission.precoding.subband: {got}, expected none, or perfect CSI.")
+        return self
+
+
+ChannelSpec = Annotated[AwgnSpec | RayleighSpec | RicianSpec | OfdmSpec, Field(discriminator="kind")]
+CHANNEL_KINDS: tuple[type[ChannelBase], ...] = (AwgnSpec, RayleighSpec, RicianSpec, OfdmSpec)
+
+
+def channel_name(channel: ChannelBase) -> str:
+    """Label of a channel: its name, or one made of its kind and main parameters."""
+    if channel.name is not None:
+        return channel.name
+    if isinstance(channel, OfdmSpec):
+        model = channel.model
+        profile = model.profile.lower() if isinstance(model, TdlSpec | CdlSpec) else ""
+        return f"ofdm-{model.kind}{profile}-{channel.csi.kind}"
+    if isinstance(channel, RayleighSpec | RicianSpec) and channel.csi.kind != "perfect":
+        return f"{channel.kind}-{channel.csi.kind}"
+    return str(channel.kind)

@@ -1,0 +1,123 @@
+"""Base of all specifications, and physical quantities with their units. Imports only pydantic."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    Strict,
+)
+
+__all__ = [
+    "Bool",
+    "Carrier",
+    "CsitName",
+    "DelaySpread",
+    "GainDb",
+    "Int",
+    "Name",
+    "NaturalInt",
+    "Positive",
+    "PositiveInt",
+    "Ratio",
+    "Real",
+    "Seconds",
+    "Share",
+    "SnrDb",
+    "Spacing",
+    "Spec",
+    "Speed",
+    "Text",
+    "quantity",
+]
+
+
+class Spec(BaseModel):
+    """Base of every block: frozen, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Int = Annotated[int, Strict()]
+Bool = Annotated[bool, Strict()]
+Real = Annotated[float, Strict()]
+
+
+def _number(value: float) -> str:
+    return f"{value:g}"
+
+
+def quantity(
+    unit: str, low: float, high: float, *, open_low: bool = False, rescale: tuple[tuple[float, str], ...] = ()
+) -> Callable[[float], float]:
+    """Validator of a physical quantity whose message proposes the unit that was probably meant."""
+
+    def check(value: float) -> float:
+        below = value <= low if open_low else value < low
+        if not below and value <= high:
+            return value
+        sign = "<" if open_low else "<="
+        text = f"got {_number(value)} {unit}, expected {_number(low)} {sign} value <= {_number(high)} {unit}."
+        for factor, name in rescale:
+            fits = (value * factor > low if open_low else value * factor >= low) and value * factor <= high
+            if fits:
+                text += f" Did you mean {value * factor:g} ({_number(value)} {name})?"
+                break
+        raise ValueError(text)
+
+    return check
+
+
+SnrDb = Annotated[Real, AfterValidator(quantity("dB", -60, 100))]
+GainDb = Annotated[Real, AfterValidator(quantity("dB", -60, 60))]
+DelaySpread = Annotated[Real, AfterValidator(quantity("s", 0, 1e-5, rescale=((1e-9, "ns"), (1e-6, "us"))))]
+Speed = Annotated[Real, AfterValidator(quantity("m/s", 0, 500, rescale=((1 / 3.6, "km/h"),)))]
+Carrier = Annotated[Real, AfterValidator(quantity("Hz", 1e8, 1e12, rescale=((1e9, "GHz"), (1e6, "MHz"))))]
+Spacing = Annotated[Real, AfterValidator(quantity("Hz", 1e3, 1e6, rescale=((1e3, "kHz"),)))]
+Seconds = Annotated[Real, AfterValidator(quantity("s", 0, 1e7, open_low=True))]
+Positive = Annotated[Real, Field(gt=0)]
+Share = Annotated[Real, Field(ge=0, le=1)]
+PositiveInt = Annotated[Int, Field(ge=1)]
+NaturalInt = Annotated[Int, Field(ge=0)]
+Text = Annotated[str, Strict()]
+Name = Annotated[str, Strict(), Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+-]*$", max_length=60)]
+
+
+def _fraction(value: object) -> Fraction:
+    """An exact ratio: "1/48", or a number that is one."""
+    if isinstance(value, Fraction):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\s*\d+\s*/\s*\d+\s*", value):
+        top, bottom = (int(part) for part in value.split("/"))
+        if bottom:
+            return Fraction(top, bottom)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Fraction(value)
+    raise ValueError(
+        f"got {value!r}, expected an exact fraction such as 1/48 (complex data uses over 3·H·W)."
+    )
+
+
+def _ratio_in_range(value: Fraction) -> Fraction:
+    if not 0 < value <= 2:
+        raise ValueError(f"got {value}, expected 0 < ratio <= 2 (complex data uses over 3·H·W).")
+    return value
+
+
+Ratio = Annotated[
+    Fraction,
+    BeforeValidator(_fraction),
+    AfterValidator(_ratio_in_range),
+    PlainSerializer(lambda v: f"{v.numerator}/{v.denominator}", return_type=str),
+]
+
+CsitName = Literal["none", "average_snr", "perfect"]
