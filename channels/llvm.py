@@ -24,8 +24,8 @@ __all__ = ["LIBRARY_VARIABLE", "MINIMUM_VERSION", "LlvmUnavailable", "find_llvm"
 LIBRARY_VARIABLE = "DRJIT_LIBLLVM_PATH"
 MINIMUM_VERSION = 17
 _CURE = (
-    f"Install one (Debian 12, Ubuntu 24.04 and newer: apt-get install libllvm19; macOS: brew install llvm) or "
-    f"set {LIBRARY_VARIABLE} to the path of one."
+    f"Install one (Debian 12, Ubuntu 24.04 and newer: apt-get install libllvm19; macOS: brew install llvm) "
+    f"or set {LIBRARY_VARIABLE} to the path of one."
 )
 _FOLDERS = (
     "/usr/lib/llvm-*/lib",

@@ -3,7 +3,7 @@
 A process of its own, started by :mod:`channels.ray_traced`: Dr.Jit takes its compiler from the environment
 when it is first imported, keeps global state, and where a library is broken it takes the process down.
 
-May import: numpy, mitsuba, sionna.rt.
+May import: numpy, mitsuba, sionna.rt (in functions: importing this module loads neither).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +21,20 @@ from numpy.typing import NDArray
 # Receivers that are traced together; bounds the memory (diffraction: about 0.1 GB each).
 _TOGETHER = 8
 
+# Gains [receivers, rx antennas, tx antennas, paths], delays [s] and Doppler shifts [Hz] [receivers, paths].
+_Paths: TypeAlias = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+
 
 def trace(request: dict[str, Any]) -> dict[str, NDArray[Any]]:
     """Paths from one transmitter to many receivers.
 
     Args:
-        request: see :meth:`channels.ray_traced.RayTracing.request`.
+        request: see :meth:`channels.ray_scene.RayTracing.request`.
 
     Returns:
         gains [receivers, rx antennas, tx antennas, paths] complex64 at the carrier, delays_s and doppler_hz
-        [receivers, paths], by rising delay, the rest filled with zeros; dropped [receivers], the share of power
-        in paths beyond the wanted number.
+        [receivers, paths], by rising delay, the rest filled with zeros; dropped [receivers], the share of
+        power in paths beyond the wanted number.
     """
     parts = [_strongest(*part, request["max_paths"]) for part in _trace_all(request)]
     longest = max(part["delays_s"].shape[-1] for part in parts)
@@ -47,8 +50,8 @@ def _pad(values: NDArray[Any], length: int) -> NDArray[Any]:
     return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])
 
 
-def _trace_all(request: dict[str, Any]) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-    """Gains [receivers, rx antennas, tx antennas, paths], delays and Doppler shifts [receivers, paths]."""
+def _trace_all(request: dict[str, Any]) -> Iterator[_Paths]:
+    """All paths, some receivers at a time; gains of entries without a path are 0."""
     import mitsuba as mi
 
     from sionna import rt
@@ -61,7 +64,6 @@ def _trace_all(request: dict[str, Any]) -> Iterator[tuple[NDArray[Any], NDArray[
     scene.rx_array, rx_orientation = _array(request["rx_array"])
     place = mi.Point3f(*request["transmitter"])
     scene.add(rt.Transmitter("tx", position=place, orientation=mi.Point3f(*tx_orientation)))
-    solver = rt.PathSolver(deterministic=True)
     for start in range(0, len(request["positions"]), _TOGETHER):
         numbers = range(start, min(start + _TOGETHER, len(request["positions"])))
         for i in numbers:
@@ -72,21 +74,50 @@ def _trace_all(request: dict[str, Any]) -> Iterator[tuple[NDArray[Any], NDArray[
                 velocity=mi.Vector3f(*request["directions"][i]),
             )
             scene.add(receiver)
-        paths = solver(
-            scene,
-            max_depth=request["max_depth"],
-            samples_per_src=request["num_rays"],
-            los=request["line_of_sight"],
-            specular_reflection=request["reflection"],
-            diffuse_reflection=request["scattering_coefficient"] > 0,
-            refraction=request["refraction"],
-            diffraction=request["diffraction"],
-            seed=request["seed"],
-        )
-        gains, delays = paths.cir(normalize_delays=False, out_type="numpy")
-        yield gains[:, :, 0, :, :, 0], delays[:, 0], np.array(paths.doppler)[:, 0]
+        direct, others = _line_of_sight(scene, request), _with_interactions(scene, request)
+        gains, delays, doppler = (np.concatenate(both, axis=-1) for both in zip(direct, others, strict=True))
+        yield gains, delays, doppler
         for i in numbers:
             scene.remove(f"rx{i}")
+
+
+def _line_of_sight(scene: Any, request: dict[str, Any]) -> _Paths:
+    from sionna import rt
+
+    return _arrays(rt.PathSolver()(scene, max_depth=0, los=request["line_of_sight"]))
+
+
+def _with_interactions(scene: Any, request: dict[str, Any]) -> _Paths:
+    """Paths that meet the scene at least once.
+
+    The deterministic solver of Sionna RT 2.2 leaves some entries of its buffer empty (candidates that it
+    counts and then does not find again), which look like lines of sight to the first receiver. So it is not
+    asked for lines of sight, and paths without any interaction are set to zero.
+    """
+    from sionna import rt
+
+    paths = rt.PathSolver(deterministic=True)(
+        scene,
+        max_depth=request["max_depth"],
+        samples_per_src=request["num_rays"],
+        los=False,
+        specular_reflection=request["reflection"],
+        diffuse_reflection=request["scattering_coefficient"] > 0,
+        refraction=request["refraction"],
+        diffraction=request["diffraction"],
+        seed=request["seed"],
+    )
+    gains, delays, doppler = _arrays(paths)
+    if gains.shape[-1]:
+        met = (np.array(paths.interactions)[:, :, 0] != rt.InteractionType.NONE).any(0)
+        gains = np.where(met[:, None, None], gains, 0)
+    return gains, delays, doppler
+
+
+def _arrays(paths: Any) -> _Paths:
+    """Gains [receivers, rx antennas, tx antennas, paths], delays and Doppler shifts [receivers, paths]."""
+    gains, delays = paths.cir(normalize_delays=False, out_type="numpy")
+    return gains[:, :, 0, :, :, 0], delays[:, 0], np.array(paths.doppler)[:, 0]
 
 
 def _array(spec: dict[str, Any]) -> tuple[Any, tuple[float, float, float]]:

@@ -40,11 +40,12 @@ class RecordedModel:
       interval (the draw starts at a snapshot from which the frame fits; ends weigh a little less);
     * stay as they are otherwise.
 
-    Phases: a recording is known up to the phase of two free-running oscillators, and a receiver must not learn
-    it by heart, so every draw turns all gains by one uniform phase ("common": E[h] = 0, everything else is as
-    recorded). "paths" turns every path by its own, the same for all antennas and times: right where the
-    recording knows paths better than a wavelength, as ray tracing does not. Then the power and the
-    correlation over frequency are exactly those of independent paths, on every subcarrier.
+    Phases: the phase common to a recorded response is that of two free-running oscillators, and a receiver
+    must not learn it by heart, so every draw turns all gains by one uniform phase ("common": E[h] = 0,
+    everything else is as recorded). "paths" turns every path by a phase of its own, the same for all antennas
+    and times: right where lengths of paths are not known to a fraction of a wavelength, as in ray tracing.
+    Then the power and the correlation over frequency are exactly those of independent paths, on every
+    subcarrier.
 
     Power: "ensemble" divides all gains by one number, so that snapshots far away or in the shadow stay weaker
     than others; "each" gives every snapshot the power 1. The power is that of the impulse response, averaged
@@ -57,8 +58,8 @@ class RecordedModel:
         phases: "common" or "paths".
         timing: "first_path": every snapshot is delayed by as much as makes its first path arrive at 0, as a
             synchronised receiver sees it; "recorded" leaves delays as they are.
-        speed_mps: rescales the Doppler shifts to this speed [m/s], when the recording says which speed its own
-            belong to; None leaves them.
+        speed_mps: rescales the Doppler shifts to this speed [m/s], when the recording says which speed its
+            own belong to; None leaves them.
         bandwidth_hz: band around the carrier in which E|h|² = 1 [Hz]; None = of unlimited width.
         precision: see :class:`channels.base.ChannelOperator`.
 
@@ -141,8 +142,8 @@ class RecordedModel:
         lost = 1 - float(between / at_snapshots)
         if lost > _LOST_POWER:
             warnings.warn(
-                f"{name}: snapshot_interval_s: too long for this fading: interpolation between snapshots loses "
-                f"{100 * lost:.0f}% of the power. Record at least eight times per period of the Doppler shift.",
+                f"{name}: snapshot_interval_s: too long for this fading, interpolation in between loses "
+                f"{100 * lost:.0f}% of the power. Record twelve times per period of the Doppler shift.",
                 stacklevel=3,
             )
 

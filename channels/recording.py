@@ -94,10 +94,10 @@ class Recording:
 
     def _check_numbers(self) -> None:
         for field in _NUMBERS:
-            value = getattr(self, field)
+            value: Any = getattr(self, field)
             if value is None:
                 continue
-            if not (np.isscalar(value) and np.isrealobj(value) and np.isfinite(value) and value > 0):
+            if not (isinstance(value, int | float | np.number) and np.isreal(value) and 0 < value < np.inf):
                 raise RecordingError(complaint(field, "out of range", value, "one finite number > 0"))
             object.__setattr__(self, field, float(value))
         if self.speed_mps is not None and self.doppler_hz is None:

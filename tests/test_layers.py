@@ -29,6 +29,17 @@ ALLOWED: dict[str, set[str]] = {
     "channels.delay_models": CHANNEL_LEAVES | {"channels.base"},
     "channels.estimation": CHANNEL_LEAVES | {"channels.base"},
     "channels.equalization": CHANNEL_LEAVES,
+    "channels.tf_bridge": CHANNEL_LEAVES | {"channels.base"},
+    "channels.recording": {"channels.checks"},
+    "channels.recorded": CHANNEL_LEAVES | {"channels.base", "channels.recording"},
+    "channels.llvm": {"channels.checks"},
+    "channels.ray_scene": {"channels.checks"},
+    "channels.ray_tracer": set(),
+    "channels.ray_traced": {
+        "channels.checks", "channels.base", "channels.recording", "channels.recorded", "channels.ray_scene", "channels.llvm",
+    },
+    "channels.impairments": CHANNEL_LEAVES,
+    "channels.waveform": {"channels.checks"},
     "channels.ofdm": CHANNEL_LEAVES | {"channels.base", "channels.estimation", "channels.delay_models"},
     # linksim, from left to right of the pipeline
     "linksim": set(),

@@ -106,7 +106,7 @@ def check_unit_mean_gain(operator: ChannelOperator, num_draws: int, tolerance: f
     for begin in range(0, num_draws, 50):
         seeds = [1000 + i for i in range(begin, begin + 50)]
         h = fades_of(operator.draw(8, seeds))
-        h = h[:, 0, :, :, 0, :1] if h.dim() == 6 else h[:, 0]
+        h = h[:, 0, :, :, 0, :1] if h.dim() == 6 else h[:, :1]
         power.append(h.abs().square().flatten(1).mean(1))
     all_power = torch.cat(power)
     mean = float(all_power.mean())
@@ -186,8 +186,10 @@ def check_gradient(operator: ChannelOperator) -> None:
     x = symbols(2, 6, operator.cdtype, 6).requires_grad_()
     snr_db = torch.tensor([3.0, 9.0], dtype=operator.dtype)
 
+    draw = operator.draw(6, SEEDS[:2])
+
     def received(value: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        out = operator(value, snr_db, SEEDS[:2])
+        out = operator(value, snr_db, SEEDS[:2], draw)
         return out.y, equalize(out, "lmmse")[0]
 
     assert torch.autograd.gradcheck(received, (x,))
@@ -210,7 +212,9 @@ def _blinded(draw):
     """The draw with NaN in place of everything that tells of the channel."""
     if hasattr(draw, "inner"):
         return dataclasses.replace(draw, inner=_blinded(draw.inner))
-    secret = {f.name: getattr(draw, f.name) for f in dataclasses.fields(draw) if f.name in ("h", "air", "precoder")}
+    secret = {
+        f.name: getattr(draw, f.name) for f in dataclasses.fields(draw) if f.name in ("h", "air", "precoder")
+    }
     return dataclasses.replace(
         draw, **{k: torch.full_like(v, float("nan")) for k, v in secret.items() if v is not None}
     )

@@ -45,6 +45,7 @@ class Case:
         known_noise: the receiver is told the noise variance.
         symbols_per_use: streams of a resource element.
         mean_tolerance: of E|h|² = 1, for models normalised by a sample of their own.
+        mean_draws: draws that E|h|² is averaged over.
     """
 
     make: Callable[[Precision], ChannelOperator]
@@ -56,6 +57,7 @@ class Case:
     known_noise: bool = True
     symbols_per_use: int = 1
     mean_tolerance: float = 0.0
+    mean_draws: int = 1000
 
 
 def _flat(**arguments) -> Callable[[Precision], ChannelOperator]:
@@ -63,7 +65,10 @@ def _flat(**arguments) -> Callable[[Precision], ChannelOperator]:
 
 
 GRID: dict[str, Any] = {
-    "num_subcarriers": 24, "num_ofdm_symbols": 6, "pilots": Pilots((1, 4)), "subcarrier_spacing_hz": 15e3,
+    "num_subcarriers": 24,
+    "num_ofdm_symbols": 6,
+    "pilots": Pilots((1, 4)),
+    "subcarrier_spacing_hz": 15e3,
 }
 
 
@@ -74,8 +79,15 @@ def _over(make_model: Callable[[Precision], DelayModel], kind=OfdmChannel, **arg
 def _tdl(profile: str, speed: float = 3.0, rx: int = 1, tx: int = 1, correlation: float = 0.0):
     spread = 100e-9 if len(profile) == 1 else None
     return lambda precision: TdlModel(
-        profile, delay_spread_s=spread, carrier_hz=3.5e9, speed_mps=speed, num_rx_antennas=rx,
-        num_tx_antennas=tx, rx_correlation=correlation, tx_correlation=correlation, precision=precision,
+        profile,
+        delay_spread_s=spread,
+        carrier_hz=3.5e9,
+        speed_mps=speed,
+        num_rx_antennas=rx,
+        num_tx_antennas=tx,
+        rx_correlation=correlation,
+        tx_correlation=correlation,
+        precision=precision,
     )
 
 
@@ -90,7 +102,9 @@ def _cdl(profile: str, **panels) -> Callable[[Precision], DelayModel]:
 
 
 def _cell(cell: str, **arguments) -> Callable[[Precision], DelayModel]:
-    return lambda precision: CellModel(cell, carrier_hz=3.5e9, speed_mps=3.0, precision=precision, **arguments)
+    return lambda precision: CellModel(
+        cell, carrier_hz=3.5e9, speed_mps=3.0, precision=precision, **arguments
+    )
 
 
 def _hardware(*impairments, inner=AwgnChannel, **arguments) -> Callable[[Precision], ChannelOperator]:
@@ -145,55 +159,85 @@ OPERATORS: dict[str, Case] = {
     ),
     "ofdm-tdla-alamouti-2x1-perfect": Case(
         _over(_tdl("A", tx=2), csi="perfect", transmission=_ALAMOUTI, pilots=_COMB2),
-        estimated=False, scalar=False,
+        estimated=False,
+        scalar=False,
     ),
     "ofdm-tdla-alamouti-2x2-ls": Case(
         _over(_tdl("A", **_PAIR), csi="ls", transmission=_ALAMOUTI, pilots=_COMB2),
-        estimated=True, scalar=False,
+        estimated=True,
+        scalar=False,
     ),
     "ofdm-tdlc-2x2-perfect": Case(
         _over(_tdl("C", **_PAIR), csi="perfect", transmission=_LAYERS, pilots=_COMB2),
-        estimated=False, scalar=False, symbols_per_use=2,
+        estimated=False,
+        scalar=False,
+        symbols_per_use=2,
     ),
     "ofdm-tdlc-2x2-ls": Case(
         _over(_tdl("C", **_PAIR), csi="ls", transmission=_LAYERS, pilots=_COMB2),
-        estimated=True, scalar=False, symbols_per_use=2,
+        estimated=True,
+        scalar=False,
+        symbols_per_use=2,
     ),
     "ofdm-tdlb-4x4-lmmse": Case(
         _over(_tdl("B", rx=4, tx=4), csi="lmmse", transmission=_LAYERS, pilots=_COMB4),
-        estimated=True, scalar=False, symbols_per_use=4,
+        estimated=True,
+        scalar=False,
+        symbols_per_use=4,
     ),
     "ofdm-tdlc-svd-4x2-perfect": Case(
         _over(
-            _tdl("C", rx=2, tx=4), csi="perfect", pilots=_COMB2,
+            _tdl("C", rx=2, tx=4),
+            csi="perfect",
+            pilots=_COMB2,
             transmission=Transmission("svd", 2, Precoding(subband=1)),
         ),
-        estimated=False, scalar=False, symbols_per_use=2,
+        estimated=False,
+        scalar=False,
+        symbols_per_use=2,
     ),
     "ofdm-tdla-svd-4x2-outdated-ls": Case(
         _over(
-            _tdl("A", 30.0, rx=2, tx=4), csi="ls",
+            _tdl("A", 30.0, rx=2, tx=4),
+            csi="ls",
             transmission=Transmission("svd", 1, Precoding("quantised", bits=3, delay_slots=2)),
         ),
-        estimated=True, scalar=False,
+        estimated=True,
+        scalar=False,
     ),
     # channel models
     "ofdm-cdlc-2x2-ls": Case(
         _over(
             _cdl("C", transmitter=Panel(columns=2), receiver=Panel(columns=2)),
-            csi="ls", transmission=_LAYERS, pilots=_COMB2,
+            csi="ls",
+            transmission=_LAYERS,
+            pilots=_COMB2,
         ),
-        estimated=True, scalar=False, symbols_per_use=2, mean_tolerance=0.05,
+        estimated=True,
+        scalar=False,
+        symbols_per_use=2,
+        mean_tolerance=0.05,
+        mean_draws=400,
     ),
     "ofdm-cdld-dual-perfect": Case(
         _over(_cdl("D", receiver=Panel(polarization="dual")), csi="perfect"),
-        estimated=False, mean_tolerance=0.05,
+        estimated=False,
+        mean_tolerance=0.05,
+        mean_draws=400,
     ),
-    "ofdm-umi-ls": Case(_over(_cell("umi"), csi="ls"), estimated=True, mean_tolerance=0.1),
-    "ofdm-uma-lmmse": Case(_over(_cell("uma", shadowing=True), csi="lmmse"), estimated=True, mean_tolerance=0.3),
-    "ofdm-rma-perfect": Case(_over(_cell("rma"), csi="perfect"), estimated=False, mean_tolerance=0.1),
+    "ofdm-umi-ls": Case(_over(_cell("umi"), csi="ls"), estimated=True, mean_tolerance=0.1, mean_draws=200),
+    "ofdm-uma-lmmse": Case(
+        _over(_cell("uma", shadowing=True), csi="lmmse"), estimated=True, mean_tolerance=0.3, mean_draws=200
+    ),
+    "ofdm-rma-perfect": Case(
+        _over(_cell("rma"), csi="perfect"), estimated=False, mean_tolerance=0.1, mean_draws=200
+    ),
     "ofdm-inh-1x2-ls": Case(
-        _over(_cell("inh", receiver=Panel(columns=2)), csi="ls"), estimated=True, scalar=False, mean_tolerance=0.1
+        _over(_cell("inh", receiver=Panel(columns=2)), csi="ls"),
+        estimated=True,
+        scalar=False,
+        mean_tolerance=0.1,
+        mean_draws=200,
     ),
     # sample by sample
     "time-tdlc-ls": Case(
@@ -204,45 +248,68 @@ OPERATORS: dict[str, Case] = {
     ),
     "time-tdlc-2x2-ls": Case(
         _over(
-            _tdl("C", **_PAIR), TimeDomainOfdmChannel, csi="ls", transmission=_LAYERS, pilots=_COMB2,
+            _tdl("C", **_PAIR),
+            TimeDomainOfdmChannel,
+            csi="ls",
+            transmission=_LAYERS,
+            pilots=_COMB2,
             **_LONG_PREFIX,
         ),
-        estimated=True, scalar=False, symbols_per_use=2,
+        estimated=True,
+        scalar=False,
+        symbols_per_use=2,
     ),
     # imperfect radios
-    "awgn-rapp": Case(_hardware(RappAmplifier(3.0)), estimated=False, fades=False, scalar=False, linear=False),
+    "awgn-rapp": Case(
+        _hardware(RappAmplifier(3.0)), estimated=False, fades=False, scalar=False, linear=False
+    ),
     "awgn-cfo-phase-noise": Case(
         _hardware(CarrierFrequencyOffset(10.0), PhaseNoise(5.0)), estimated=False, fades=False, scalar=False
     ),
     "rayleigh-clipping-adc": Case(
         _hardware(Clipping(5.0), Quantization(6), inner=FlatFadingChannel, coherence_symbols=20),
-        estimated=False, scalar=False, linear=False, smooth=False,
+        estimated=False,
+        scalar=False,
+        linear=False,
+        smooth=False,
     ),
     "rayleigh-ls-iq": Case(
         _hardware(
             IqImbalance(1.0, 3.0), inner=FlatFadingChannel, coherence_symbols=20, csi="ls", pilots_per_block=2
         ),
-        estimated=True, scalar=False, linear=False,
+        estimated=True,
+        scalar=False,
+        linear=False,
     ),
     "ofdm-tdlc-ls-cfo-phase-noise-timing": Case(
         _ofdm(
-            "C", csi="ls",
+            "C",
+            csi="ls",
             impairments=(CarrierFrequencyOffset(100.0), PhaseNoise(20.0), TimingOffset(-1e-7)),
         ),
-        estimated=True, scalar=False,
+        estimated=True,
+        scalar=False,
     ),
     "ofdm-tdlc-ls-interferer": Case(
         _ofdm("C", csi="ls", impairments=(NarrowbandInterferer(20.0, 30e3),)), estimated=True, scalar=False
     ),
     "ofdm-tdlc-ls-amplifier": Case(
         _ofdm("C", csi="ls", impairments=(Clipping(7.0), RappAmplifier(6.0), IqImbalance(0.5, 2.0))),
-        estimated=True, scalar=False, linear=False,
+        estimated=True,
+        scalar=False,
+        linear=False,
     ),
     "time-tdlc-ls-radio": Case(
         _over(
-            _tdl("C"), TimeDomainOfdmChannel, csi="ls",
-            impairments=(RappAmplifier(8.0), CarrierFrequencyOffset(100.0), Quantization(8)), **_LONG_PREFIX,
+            _tdl("C"),
+            TimeDomainOfdmChannel,
+            csi="ls",
+            impairments=(RappAmplifier(8.0), CarrierFrequencyOffset(100.0), Quantization(8)),
+            **_LONG_PREFIX,
         ),
-        estimated=True, scalar=False, linear=False, smooth=False,
+        estimated=True,
+        scalar=False,
+        linear=False,
+        smooth=False,
     ),
 }

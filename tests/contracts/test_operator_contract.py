@@ -51,7 +51,7 @@ def test_global_generators_untouched(case: Case):
 
 @pytest.mark.parametrize("case", FADING)
 def test_mean_gain_power_is_one(case: Case):
-    checks.check_unit_mean_gain(case.make("single"), num_draws=1000, tolerance=case.mean_tolerance)
+    checks.check_unit_mean_gain(case.make("single"), num_draws=case.mean_draws, tolerance=case.mean_tolerance)
 
 
 @pytest.mark.parametrize("case", SCALAR)

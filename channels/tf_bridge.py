@@ -1,0 +1,489 @@
+"""TensorFlow as a channel: any function or Keras layer x → y, with gradients back to PyTorch.
+
+May import: torch, tensorflow (when it is used, never before), channels.{types, checks, seeding, base,
+arithmetic}.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.utils.dlpack import from_dlpack
+
+from channels import checks, seeding
+from channels.arithmetic import multiply, multiply_conj, scale
+from channels.base import ChannelOperator, Precision
+from channels.types import ChannelUses, Csi, Draw, Received
+
+__all__ = ["TensorFlowChannel", "TensorFlowCsi", "TensorFlowExtra", "tensorflow_call"]
+
+TensorFlowCsi = Literal["perfect", "ls"]
+TensorFlowExtra = Literal["noise_variance", "noise"]
+
+# TensorFlow aborts the process over a buffer that begins elsewhere.
+_ALIGNMENT = 64
+# Images in one traced graph: more make tracing slow, fewer the calls.
+_UNROLLED = 16
+_PILOT_SEED = 38212
+_TRIAL_SEEDS = tuple(range(38112, 38120))
+
+
+@cache
+def _tensorflow() -> Any:
+    """TensorFlow, imported at the first call. It must leave Python's generator and the GPU's memory alone."""
+    state = random.getstate()
+    try:
+        import tensorflow as tf
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow":
+            raise
+        expected, cure = "tensorflow 2.19 or 2.20", "Run: pip install 'linksim[tensorflow]'."
+        raise ImportError(checks.complaint("tensorflow", "not installed", "none", expected, cure)) from error
+    finally:
+        random.setstate(state)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:  # TensorFlow runs already: as its user has set it up
+            break
+    return tf
+
+
+def tensorflow_call(fn: Callable[..., Any], *tensors: Tensor) -> Tensor:
+    """Call a TensorFlow function on PyTorch tensors, differentiably.
+
+    Memory is shared both ways (DLPack); what TensorFlow could not read in place (a view, a conjugate, an odd
+    address) is copied. Without a need for gradients nothing is recorded. PyTorch and TensorFlow agree on the
+    gradient of complex functions, so it passes unchanged. Weights inside ``fn`` get no gradient.
+
+    Overwriting an argument or the result between this call and the backward pass is an error, as it is with
+    PyTorch's own functions. On a GPU both frameworks wait for each other here; before you run TensorFlow
+    elsewhere on memory that came from here, call ``torch.cuda.synchronize()``.
+
+    Args:
+        fn: takes as many ``tf.Tensor`` as given, returns one; a ``tf.function``, Keras layer or model too.
+        tensors: one or more, all on one device, of any type that both frameworks have.
+
+    Returns:
+        What ``fn`` returns, on the same device.
+
+    Raises:
+        ImportError: TensorFlow is not installed.
+        TypeError: ``fn`` does not return one tensor.
+        ValueError: no tensors, or on different devices.
+        RuntimeError: TensorFlow cannot use the device; in the backward pass, ``fn`` has no gradient.
+
+    Source: DLPack, https://dmlc.github.io/dlpack; complex gradients: PyTorch notes "Autograd mechanics".
+    """
+    devices = {tensor.device for tensor in tensors}
+    if len(devices) != 1:
+        got = ", ".join(sorted(map(str, devices))) or "no tensor"
+        raise ValueError(checks.complaint("tensorflow_call: tensors", "wrong devices", got, "one device"))
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        return _Call.apply(fn, *tensors)
+    tf, inputs = _tensorflow(), _export(*tensors)
+    with _on(tensors[0].device):
+        y = _one_tensor(fn(*inputs))
+    _wait(tf, tensors[0].device)
+    return _import(y, tensors)
+
+
+class _Call(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, fn: Callable[..., Any], *tensors: Tensor) -> Tensor:
+        tf, inputs = _tensorflow(), _export(*tensors)
+        ctx.places = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
+        ctx.sources = [inputs[i] for i in ctx.places]
+        # persistent: a backward pass may come twice; accessed variables: no gradients for weights
+        ctx.tape = tf.GradientTape(persistent=True, watch_accessed_variables=False)
+        with _on(tensors[0].device), ctx.tape:
+            ctx.tape.watch(ctx.sources)
+            ctx.target = _one_tensor(fn(*inputs))
+        _wait(tf, tensors[0].device)
+        y = _import(ctx.target, tensors)
+        ctx.save_for_backward(*tensors, y)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        *tensors, _ = ctx.saved_tensors  # complains of what was overwritten since: the tape reads it
+        tf, (upstream,) = _tensorflow(), _export(gradient)
+        with _on(gradient.device):
+            found = ctx.tape.gradient(ctx.target, ctx.sources, output_gradients=upstream)
+            for place, value in zip(ctx.places, found, strict=True):
+                _check_gradient(value, place, len(tensors))
+            found = [tf.convert_to_tensor(value) for value in found]  # of tf.gather: sparse
+        _wait(tf, gradient.device)
+        result: list[Tensor | None] = [None] * (1 + len(tensors))
+        apart = [gradient, *tensors]  # autograd adds to gradients in place: each needs memory of its own
+        for place, value in zip(ctx.places, found, strict=True):
+            apart.append(_import(value, apart))
+            result[1 + place] = apart[-1]
+        return tuple(result)
+
+
+def _export(*tensors: Tensor) -> list[Any]:
+    """TensorFlow's view of tensors, on a GPU when PyTorch is done with them."""
+    tf = _tensorflow()
+    device = tensors[0].device
+    if device.type == "cuda":
+        if not tf.config.list_physical_devices("GPU"):
+            cure = "Install tensorflow[and-cuda], or use device='cpu'."
+            raise RuntimeError(checks.complaint("tensorflow_call: device", "no GPU", device, "the CPU", cure))
+        torch.cuda.current_stream(device).synchronize()
+    exported = []
+    for tensor in tensors:
+        plain = tensor.detach().resolve_conj().resolve_neg().contiguous()
+        if plain.data_ptr() % _ALIGNMENT:
+            plain = plain.clone()
+        exported.append(tf.experimental.dlpack.from_dlpack(plain.__dlpack__()))
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()  # the copies
+    return exported
+
+
+def _import(value: Any, apart: Sequence[Tensor]) -> Tensor:
+    """PyTorch's view of a TensorFlow tensor; a copy where it shares memory with one of ``apart``."""
+    tensor: Tensor = from_dlpack(_tensorflow().experimental.dlpack.to_dlpack(value))
+    begin, end = tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes
+    for other in apart:
+        storage = other.untyped_storage()
+        if begin < storage.data_ptr() + storage.nbytes() and storage.data_ptr() < end:
+            return tensor.clone()
+    return tensor
+
+
+def _on(device: torch.device) -> AbstractContextManager[Any]:
+    """TensorFlow works where the tensors are, not where it would like to."""
+    place = f"/GPU:{device.index or 0}" if device.type == "cuda" else "/CPU:0"
+    scope: AbstractContextManager[Any] = _tensorflow().device(place)
+    return scope
+
+
+def _wait(tf: Any, device: torch.device) -> None:
+    if device.type == "cuda":
+        tf.test.experimental.sync_devices()
+
+
+def _one_tensor(y: Any) -> Any:
+    if not isinstance(y, _tensorflow().Tensor):
+        got = type(y).__name__
+        raise TypeError(checks.complaint("tensorflow_call: fn", "wrong result", got, "one tf.Tensor"))
+    return y
+
+
+def _check_gradient(value: Any, place: int, count: int) -> None:
+    if value is None:
+        got = f"None for tensor {place + 1} of {count}"
+        cure = "tf.round, tf.argmax, casts to integers, tf.stop_gradient and NumPy calls cut it."
+        expected = "a result that depends on it through differentiable operations"
+        raise RuntimeError(checks.complaint("tensorflow_call: fn", "no gradient", got, expected, cure))
+
+
+def _image_by_image(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """``fn`` applied to every image of a batch alone, traced once for each shape of an image.
+
+    An image then goes through the same kernels in the same shape whatever its batch, so its bits are the
+    same. The copies for the images of a batch stand side by side in one graph, which TensorFlow runs in
+    parallel.
+    """
+    tf = _tensorflow()
+    alone = tf.function(fn)
+
+    @tf.function(autograph=False)
+    def unrolled(*tensors: Any) -> Any:
+        count = tensors[0].shape[0]
+        rows = zip(*(tf.split(tensor, count) for tensor in tensors), strict=True)
+        results = [_one_tensor(alone(*row)) for row in rows]
+        return tf.concat(results, 0)
+
+    def mapped(*tensors: Any) -> Any:
+        count = tensors[0].shape[0]
+        if count <= _UNROLLED:
+            return unrolled(*tensors)
+        sizes = [_UNROLLED] * (count // _UNROLLED) + [count % _UNROLLED] * (count % _UNROLLED > 0)
+        parts = zip(*(tf.split(tensor, sizes) for tensor in tensors), strict=True)
+        return tf.concat([unrolled(*part) for part in parts], 0)
+
+    return mapped
+
+
+@dataclass(frozen=True)
+class _TensorFlowDraw(Draw):
+    h: Tensor | None  # [B, m] complex, gain of every sent symbol, where it is known
+    noise: Tensor  # [B, m] complex, CN(0, 1)
+    state: tuple[Tensor, ...]  # what the constructor's draw returned, [B, ...]
+    num_symbols: int
+
+    def select(self, rows: Tensor) -> Self:
+        state = tuple(tensor[rows.to(tensor.device)] for tensor in self.state)
+        return replace(super().select(rows), state=state)
+
+
+class TensorFlowChannel(ChannelOperator):
+    r"""y = f(x, state) + w, where f is a TensorFlow function or a Keras layer, learned or written.
+
+    Randomness stays in PyTorch: ``draw`` makes the state of one image from its seed, and f gets it as a
+    constant. f must not be random itself. With E|h|² = 1, h the gain that f applies, SNR means what it means
+    everywhere else.
+
+    What a receiver knows:
+
+    * "perfect": the gains that ``gain`` computes from the state;
+    * "ls": known QPSK symbols go through f ahead of every block of ``coherence_symbols``, and are counted as
+      pilot uses. h_hat is the mean of y·p* over the P pilots of a block, err_var = (no + distortion)/P. f may
+      be anything whose gain is about constant over a block.
+
+    What f does beyond a gain (echoes, saturation) is noise to a receiver of scalar channels. ``distortion``
+    is its mean power, which the receiver is told on top of ``no``; :meth:`measure_distortion` measures it.
+
+    f is traced once for each number of symbols and runs image by image (see ``per_image``), so the result of
+    an image is the same to the bit in every batch.
+
+    Args:
+        fn: f. Takes x, then the ``extra`` tensors, then the state, all with a first axis of images; returns y
+            in the shape and type of x. A Keras layer or model will do.
+        draw: state of one image: takes the number of sent symbols m (pilots included) and a CPU generator,
+            returns tensors without an axis of images. None: no state.
+        gain: takes the state [B, ...], returns gains of the sent symbols, [B, m] or what expands to it.
+            Computed in PyTorch.
+        csi: "perfect" or "ls".
+        pilots_per_block: pilot uses per block (P >= 1 for "ls", 0 for "perfect").
+        coherence_symbols: data symbols per block; None = one block per image.
+        distortion: mean power of what f adds to h·x, relative to E|x|² = 1.
+        extra: further arguments of f. "noise_variance": no [B, 1] float. "noise": w in the shape of x, which
+            f then adds itself (a receiver that saturates); nothing is added after f.
+        symbols: "complex": x is [B, m] complex; "pairs": x is [B, m, 2] float, real and imaginary parts, for
+            Keras layers.
+        per_image: False hands f the whole batch at once, which suits a GPU; an image's last bits may then
+            depend on its batch.
+
+    Raises:
+        ValueError: arguments out of range, or perfect CSI without ``gain``.
+
+    Source: estimation as in Tse & Viswanath, "Fundamentals of Wireless Communication", 2005, sec. 3.5.2.
+
+    Example::
+
+        layer = keras.layers.Conv1D(2, 9, padding="causal")  # or a trained model
+        channel = TensorFlowChannel(layer, symbols="pairs", csi="ls", pilots_per_block=8)
+        received = channel(x, snr_db, seeds)  # x: torch, gradients flow
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        draw: Callable[[int, torch.Generator], Sequence[Tensor]] | None = None,
+        gain: Callable[..., Tensor] | None = None,
+        csi: TensorFlowCsi = "perfect",
+        pilots_per_block: int = 0,
+        coherence_symbols: int | None = None,
+        distortion: float = 0.0,
+        extra: Sequence[TensorFlowExtra] = (),
+        symbols: Literal["complex", "pairs"] = "complex",
+        per_image: bool = True,
+        device: torch.device | str = "cpu",
+        precision: Precision = "single",
+    ) -> None:
+        super().__init__(device=device, precision=precision)
+        checks.check_choice("TensorFlowChannel: csi", csi, ("perfect", "ls"))
+        checks.check_choice("TensorFlowChannel: symbols", symbols, ("complex", "pairs"))
+        checks.check_range("TensorFlowChannel: distortion", distortion, 0.0, math.inf)
+        for name in extra:
+            checks.check_choice("TensorFlowChannel: extra", name, ("noise_variance", "noise"))
+        if coherence_symbols is not None:
+            checks.check_at_least("TensorFlowChannel: coherence_symbols", coherence_symbols, 1)
+        self._check_csi(csi, pilots_per_block, gain)
+        self.csi, self.distortion = csi, distortion
+        self.pilots_per_block, self.coherence_symbols = pilots_per_block, coherence_symbols
+        self._fn, self._per_image = fn, per_image
+        self._draw_state, self._gain = draw, gain
+        self._extra, self._symbols = tuple(extra), symbols
+
+    @staticmethod
+    def _check_csi(csi: str, pilots: int, gain: object) -> None:
+        if csi == "ls":
+            cure = "Estimated CSI needs at least one pilot per block."
+            checks.check_at_least("TensorFlowChannel: pilots_per_block", pilots, 1, cure)
+            return
+        if pilots != 0:
+            field = "TensorFlowChannel: pilots_per_block"
+            raise ValueError(checks.complaint(field, "useless with perfect CSI", pilots, 0))
+        if gain is None:
+            cure = "A channel of unknown gain needs csi='ls'."
+            raise ValueError(
+                checks.complaint("TensorFlowChannel: gain", "missing", None, "a function of the state", cure)
+            )
+
+    @cached_property
+    def _map(self) -> Callable[..., Any]:
+        if self._per_image:
+            return _image_by_image(self._fn)
+        traced: Callable[..., Any] = _tensorflow().function(self._fn)
+        return traced
+
+    def _num_blocks(self, num_symbols: int) -> int:
+        return math.ceil(num_symbols / (self.coherence_symbols or num_symbols))
+
+    def uses(self, num_symbols: int) -> ChannelUses:
+        return ChannelUses(data=num_symbols, pilot=self._num_blocks(num_symbols) * self.pilots_per_block)
+
+    def noise_variance(self, no: Tensor) -> Tensor:
+        """Thermal noise and distortion."""
+        return no + self.distortion
+
+    def _places(self, num_symbols: int) -> tuple[Tensor, Tensor]:
+        """Where data [n] and pilots [blocks, P] stand among the sent symbols."""
+        length, count = self.coherence_symbols or num_symbols, self.pilots_per_block
+        i = torch.arange(num_symbols, device=self.device)
+        block = torch.arange(self._num_blocks(num_symbols), device=self.device)
+        first = torch.arange(count, device=self.device)
+        return i + (i // length + 1) * count, block[:, None] * (length + count) + first
+
+    def _data(self, sent: Tensor, num_symbols: int) -> Tensor:
+        return sent[:, self._places(num_symbols)[0]] if self.pilots_per_block else sent
+
+    def _pilots(self, blocks: int) -> Tensor:
+        """[blocks, P] QPSK, the same in every operator."""
+        gen, shape = seeding.generator(_PILOT_SEED), (blocks, self.pilots_per_block, 2)
+        signs = torch.randint(0, 2, shape, generator=gen).to(self.dtype) * 2 - 1
+        return torch.view_as_complex(signs * math.sqrt(0.5)).to(self.device)
+
+    def draw(self, num_symbols: int, seeds: Sequence[int]) -> _TensorFlowDraw:
+        sent = self.uses(num_symbols).total
+        noise = torch.empty(len(seeds), sent, dtype=self.cdtype)
+        seeding.fill_normal(noise, seeds)
+        state: tuple[Tensor, ...] = ()
+        if self._draw_state is not None:
+            with torch.no_grad():
+                rows = [self._draw_image(sent, seed) for seed in seeds]
+            state = tuple(torch.stack(column).to(self.device) for column in zip(*rows, strict=True))
+        return _TensorFlowDraw(self._true_gain(state, noise.shape), noise.to(self.device), state, num_symbols)
+
+    def _draw_image(self, sent: int, seed: int) -> list[Tensor]:
+        assert self._draw_state is not None
+        row = self._draw_state(sent, seeding.generator(seeding.derived_seed(seed, "tensorflow channel")))
+        if not (isinstance(row, Sequence) and all(isinstance(tensor, Tensor) for tensor in row)):
+            got = type(row).__name__
+            raise TypeError(
+                checks.complaint("TensorFlowChannel: draw", "wrong result", got, "a sequence of tensors")
+            )
+        return [self._cast(tensor) for tensor in row]
+
+    def _cast(self, tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(self.cdtype)
+        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
+
+    def _true_gain(self, state: Sequence[Tensor], shape: torch.Size) -> Tensor | None:
+        if self._gain is None:
+            return None
+        with torch.no_grad():
+            h = self._gain(*state).to(device=self.device, dtype=self.cdtype)
+        try:
+            return h.expand(shape)
+        except RuntimeError as error:
+            got, expected = list(h.shape), f"{list(shape)} or what expands to it"
+            raise ValueError(
+                checks.complaint("TensorFlowChannel: gain", "wrong shape", got, expected)
+            ) from error
+
+    def propagate(self, x: Tensor, draw: Draw, no: Tensor) -> Tensor:
+        """Received symbols [B, m], pilots at the head of every block."""
+        assert isinstance(draw, _TensorFlowDraw)
+        sent, noise = self._with_pilots(x), scale(draw.noise, no.sqrt())
+        offered = {"noise_variance": no, "noise": self._as_symbols(noise)}
+        extra = [offered[name] for name in self._extra]
+        y = tensorflow_call(self._map, self._as_symbols(sent), *extra, *draw.state)
+        y = self._as_complex(y, sent)
+        return y if "noise" in self._extra else noise.add_(y)  # one new tensor, not two
+
+    def _with_pilots(self, x: Tensor) -> Tensor:
+        if not self.pilots_per_block:
+            return x
+        data, pilots = self._places(x.shape[1])
+        sent = x.new_empty(len(x), data.numel() + pilots.numel())
+        sent[:, pilots.flatten()] = self._pilots(len(pilots)).flatten()
+        return sent.index_copy(1, data, x)
+
+    def _as_symbols(self, x: Tensor) -> Tensor:
+        return torch.view_as_real(x) if self._symbols == "pairs" else x
+
+    def _as_complex(self, y: Tensor, sent: Tensor) -> Tensor:
+        expected = self._as_symbols(sent)
+        if y.shape != expected.shape:
+            got = list(y.shape)
+            raise ValueError(
+                checks.complaint("TensorFlowChannel: fn", "wrong shape", got, list(expected.shape))
+            )
+        if y.dtype != expected.dtype:
+            cure = "Keras layers compute in their own dtype: build them with that of the channel's precision."
+            raise TypeError(
+                checks.complaint("TensorFlowChannel: fn", "wrong type", y.dtype, expected.dtype, cure)
+            )
+        return torch.view_as_complex(y) if self._symbols == "pairs" else y
+
+    def observe(self, y_raw: Tensor, draw: Draw, no: Tensor) -> Received:
+        assert isinstance(draw, _TensorFlowDraw)
+        num_symbols, no = draw.num_symbols, self.noise_variance(no)
+        y, uses = self._data(y_raw, num_symbols), self.uses(num_symbols)
+        if self.csi == "perfect":
+            assert draw.h is not None
+            return Received(y, Csi(draw.h, no, torch.zeros_like(no)), uses)
+        pilots = self._places(num_symbols)[1]
+        h_block = multiply_conj(y_raw[:, pilots], self._pilots(len(pilots))).mean(-1)
+        return Received(y, Csi(self._spread(h_block, num_symbols), no, no / self.pilots_per_block), uses)
+
+    def _spread(self, per_block: Tensor, num_symbols: int) -> Tensor:
+        length = self.coherence_symbols or num_symbols
+        return per_block.repeat_interleave(length, dim=1)[:, :num_symbols]
+
+    def gain(self, draw: Draw, no: Tensor) -> Tensor:
+        """True gains from the constructor's ``gain``.
+
+        Raises:
+            ValueError: there is none, so that the truth is unknown.
+        """
+        assert isinstance(draw, _TensorFlowDraw)
+        if draw.h is None:
+            cure = "Bounds and perfect transmitter CSI need it."
+            raise ValueError(
+                checks.complaint("TensorFlowChannel: gain", "missing", None, "a function of the state", cure)
+            )
+        return self._data(draw.h, draw.num_symbols)
+
+    def measure_distortion(self, num_symbols: int) -> float:
+        """Mean power of what f adds to h·x, over eight images of Gaussian symbols without noise.
+
+        h is the gain, where it is known, and else what fits a block best (so blocks should be long).
+
+        Args:
+            num_symbols: data symbols per image.
+        """
+        x = torch.empty(len(_TRIAL_SEEDS), num_symbols, dtype=self.cdtype)
+        seeding.fill_normal(x, [seeding.derived_seed(seed, "symbols") for seed in _TRIAL_SEEDS])
+        x = x.to(self.device)
+        draw, no = self.draw(num_symbols, _TRIAL_SEEDS), torch.zeros(len(x), 1, dtype=self.dtype)
+        with torch.no_grad():
+            y = self._data(self.propagate(x, draw, no.to(self.device)), num_symbols)
+            h = self._fit(y, x) if draw.h is None else self._data(draw.h, num_symbols)
+            return float((y - multiply(h, x)).abs().square().mean())
+
+    def _fit(self, y: Tensor, x: Tensor) -> Tensor:
+        """The gain of each block that leaves least of y, [B, n]."""
+        length = self.coherence_symbols or x.shape[1]
+        pad = (0, self._num_blocks(x.shape[1]) * length - x.shape[1])
+        y_block, x_block = (torch.nn.functional.pad(t, pad).unflatten(1, (-1, length)) for t in (y, x))
+        h = multiply_conj(y_block, x_block).sum(-1) / x_block.abs().square().sum(-1)
+        return self._spread(h, x.shape[1])
