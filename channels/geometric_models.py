@@ -364,7 +364,7 @@ class _Drop:
     def _topology(self, batch: int, precision: Precision) -> tuple[Tensor, ...]:
         if self.cell == "inh":
             return self._office(batch, precision)
-        return gen_single_sector_topology(  # type: ignore[no-any-return]
+        return gen_single_sector_topology(
             batch,
             1,
             self.cell,
@@ -378,9 +378,8 @@ class _Drop:
     def _office(self, batch: int, precision: Precision) -> tuple[Tensor, ...]:
         """A transmitter in the middle of the ceiling that looks down, a receiver anywhere in the room."""
         dtype = torch.float32 if precision == "single" else torch.float64
-        gen = seeding.sionna_generator()
-        place = torch.rand(batch, 1, 2, generator=gen, dtype=dtype) - 0.5
-        heading, facing = 2 * math.pi * torch.rand(2, batch, 1, 1, generator=gen, dtype=dtype)
+        place = seeding.sionna_uniform((batch, 1, 2), dtype) - 0.5
+        heading, facing = 2 * math.pi * seeding.sionna_uniform((2, batch, 1, 1), dtype)
         zero = torch.zeros(batch, 1, 1, dtype=dtype)
         receiver = torch.cat([place * torch.tensor(_OFFICE_M, dtype=dtype), zero + _DESK_M], -1)
         transmitter = torch.cat([zero, zero, zero + _CEILING_M], -1)

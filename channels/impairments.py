@@ -1,8 +1,9 @@
 r"""Imperfect radio hardware: what transmitters and receivers do to complex baseband samples.
 
 An impairment is cut like a channel operator: ``draw`` holds all randomness of one image, ``apply`` is
-deterministic and differentiable in the samples. Samples are [B, A, N]: images, antennas, time. No image
-depends on its batch mates, to the bit: all arithmetic is elementwise and real (:mod:`channels.arithmetic`).
+deterministic and differentiable in the samples. Samples are [B, A, N]: images, antennas, time. No sample
+depends on the batch mates of its image, to the bit: arithmetic is elementwise and real
+(:mod:`channels.arithmetic`), transforms go by image.
 
 May import: torch, scipy, channels.{checks, units, seeding, arithmetic}.
 """
@@ -189,10 +190,10 @@ class RappAmplifier(Impairment):
 
     def apply(self, samples: Tensor, state: Tensor, sample_rate_hz: float, power: float) -> Tensor:
         saturation = power * units.db_to_linear(self.backoff_db)
-        # logarithms and not pow, which rounds otherwise at other places of a batch
+        # neither pow nor logaddexp, which round otherwise at other places of a batch
         exponent = self.smoothness * (_squared(samples) / saturation).clamp_min(_TINY).log()
-        compression = torch.logaddexp(exponent, torch.zeros_like(exponent)) / (2 * self.smoothness)
-        return scale(samples, torch.exp(-compression))
+        log_gain = torch.nn.functional.logsigmoid(-exponent) / (2 * self.smoothness)
+        return scale(samples, log_gain.exp())
 
 
 @dataclass(frozen=True)

@@ -210,10 +210,15 @@ class OfdmChannel(ChannelOperator):
         time = assumed.time_covariance(grid.num_ofdm_symbols, grid.symbol_s)
         frequency = assumed.frequency_covariance(grid.num_subcarriers, grid.subcarrier_spacing_hz)
         frequency = frequency / self._num_streams
-        arguments = {"precision": self.precision, "device": self.device}
         if self.csi == "lmmse":
-            return [LmmseEstimator(stream, time, frequency, **arguments) for stream in grid.streams]
-        return [LsEstimator(stream, time, frequency, interpolation, **arguments) for stream in grid.streams]
+            return [
+                LmmseEstimator(one, time, frequency, precision=self.precision, device=self.device)
+                for one in grid.streams
+            ]
+        return [
+            LsEstimator(one, time, frequency, interpolation, precision=self.precision, device=self.device)
+            for one in grid.streams
+        ]
 
     def noise_variance(self, no: Tensor) -> Tensor:
         """Thermal noise, interference of the waveform and mean distortion of the hardware."""
@@ -268,10 +273,12 @@ class OfdmChannel(ChannelOperator):
                     middle = h[:slots, :, :, grid.num_ofdm_symbols // 2]
                     known.append(precoders(middle, self._num_streams, self._transmission.precoding))
         precoder = torch.stack(known).to(self.device) if known else None
-        hardware = self._front_end.draw(slots, self._num_rx, seeds) if self._front_end else (None, None)
+        sender, receiver = (
+            self._front_end.draw(slots, self._num_rx, seeds) if self._front_end else (None, None)
+        )
         h = torch.stack(gains).to(self.device)
         moving = _stacked(air).to(self.device) if air else None
-        return OfdmDraw(h, noise.to(self.device), num_symbols, precoder, *hardware, moving)
+        return OfdmDraw(h, noise.to(self.device), num_symbols, precoder, sender, receiver, moving)
 
     def _air(self, slots: int) -> tuple[Tensor, Tensor | None]:
         """Gains of one image [S, R, A, T, F] at the start of every OFDM symbol, and what else the waveform

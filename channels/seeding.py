@@ -7,13 +7,31 @@ global generators saved and restored, because the first import of Sionna reseeds
 from __future__ import annotations
 
 import hashlib
+import importlib
 import math
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+
+def _load_triton() -> None:
+    """Sionna loads Triton, and Triton after TensorFlow crashes unless it keeps to its own copy of LLVM."""
+    flags = sys.getdlopenflags()
+    sys.setdlopenflags(flags | os.RTLD_DEEPBIND)
+    try:
+        importlib.import_module("triton._C.libtriton")
+    except ImportError:  # a PyTorch without Triton
+        pass
+    finally:
+        sys.setdlopenflags(flags)
+
+
+if "tensorflow" in sys.modules and hasattr(os, "RTLD_DEEPBIND"):
+    _load_triton()
 with torch.random.fork_rng():
     import sionna.phy
 
@@ -27,6 +45,7 @@ __all__ = [
     "sionna_device",
     "sionna_generator",
     "sionna_rng",
+    "sionna_uniform",
     "uniform",
 ]
 
@@ -115,6 +134,11 @@ def sionna_generator() -> torch.Generator:
     :func:`sionna_rng` decides all of it.
     """
     return sionna.phy.config.torch_rng("cpu")
+
+
+def sionna_uniform(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Numbers between 0 and 1 of a shape from :func:`sionna_generator`."""
+    return torch.rand(tuple(shape), generator=sionna_generator(), dtype=dtype)
 
 
 def sionna_device(device: torch.device) -> str:

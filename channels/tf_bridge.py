@@ -200,12 +200,12 @@ def _image_by_image(fn: Callable[..., Any]) -> Callable[..., Any]:
     tf = _tensorflow()
     alone = tf.function(fn)
 
-    @tf.function(autograph=False)
-    def unrolled(*tensors: Any) -> Any:
+    def unroll(*tensors: Any) -> Any:
         count = tensors[0].shape[0]
         rows = zip(*(tf.split(tensor, count) for tensor in tensors), strict=True)
-        results = [_one_tensor(alone(*row)) for row in rows]
-        return tf.concat(results, 0)
+        return tf.concat([_one_tensor(alone(*row)) for row in rows], 0)
+
+    unrolled: Callable[..., Any] = tf.function(unroll, autograph=False)
 
     def mapped(*tensors: Any) -> Any:
         count = tensors[0].shape[0]

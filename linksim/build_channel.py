@@ -1,6 +1,6 @@
 """Specification of a channel to its operator.
 
-May import: linksim.scenario, linksim.digital.link_adaptation, linksim.zoo, channels.
+May import: linksim.scenario, linksim.scenario_io, linksim.digital.link_adaptation, linksim.zoo, channels.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from channels.time_ofdm import TimeDomainOfdmChannel
 from channels.transmission import Precoding, Transmission
 from linksim import scenario as spec
 from linksim.digital.link_adaptation import Calibration, CalibrationError
+from linksim.scenario_io import scenario_dir
 
 __all__ = [
     "build_channel",
@@ -85,7 +86,8 @@ def _build_flat(
 
 def _build_ofdm(channel: spec.OfdmSpec, device: torch.device, precision: Precision) -> OfdmChannel:
     csi = channel.csi
-    model = build_model(channel.model, channel.carrier_hz, precision)
+    bandwidth_hz = channel.num_subcarriers * channel.subcarrier_spacing_hz
+    model = build_model(channel.model, channel.carrier_hz, bandwidth_hz, precision)
     transmission = _transmission(channel.transmission)
     streams = transmission.streams(model.num_tx_antennas, model.num_rx_antennas)
     assumed: Covariance | None = None
@@ -128,8 +130,21 @@ def _transmission(sent: spec.TransmissionSpec) -> Transmission:
     return Transmission(sent.kind, sent.streams, precoding)
 
 
-def build_model(model: Any, carrier_hz: float, precision: Precision) -> DelayModel:
-    """The delay model of a specification."""
+def build_model(
+    model: spec.ModelSpec, carrier_hz: float, bandwidth_hz: float, precision: Precision
+) -> DelayModel:
+    """The delay model of a specification.
+
+    Args:
+        model: specification.
+        carrier_hz: carrier frequency [Hz].
+        bandwidth_hz: of the whole grid [Hz]: recordings are normalised over it.
+        precision: of the gains.
+
+    Raises:
+        ValueError: a recording that cannot be read.
+        RuntimeError: ray tracing that lacks LLVM.
+    """
     if isinstance(model, spec.TdlSpec):
         return TdlModel(
             model.profile,
@@ -142,20 +157,27 @@ def build_model(model: Any, carrier_hz: float, precision: Precision) -> DelayMod
             tx_correlation=model.tx_correlation,
             precision=precision,
         )
+    if isinstance(model, spec.RecordedSpec):
+        return _recorded(model, bandwidth_hz, precision)
+    if isinstance(model, spec.RayTracedSpec):
+        return _ray_traced(model, carrier_hz, bandwidth_hz, precision)
+    assert isinstance(model, spec.CdlSpec | spec.CellSpec)
+    return _geometric(model, carrier_hz, precision)
+
+
+def _geometric(model: spec.CdlSpec | spec.CellSpec, carrier_hz: float, precision: Precision) -> DelayModel:
     from channels.geometric_models import CdlModel, CellModel, Panel
 
-    assert isinstance(model, spec.CdlSpec | spec.CellSpec)
-    panels = {
-        "transmitter": Panel(**model.transmitter.model_dump()),
-        "receiver": Panel(**model.receiver.model_dump()),
-    }
+    transmitter = Panel(**model.transmitter.model_dump())
+    receiver = Panel(**model.receiver.model_dump())
     if isinstance(model, spec.CdlSpec):
         return CdlModel(
             model.profile,
             delay_spread_s=model.delay_spread_s,
             carrier_hz=carrier_hz,
             speed_mps=model.speed_mps,
-            **panels,
+            transmitter=transmitter,
+            receiver=receiver,
             precision=precision,
         )
     return CellModel(
@@ -165,7 +187,65 @@ def build_model(model: Any, carrier_hz: float, precision: Precision) -> DelayMod
         indoor_share=model.indoor_share,
         line_of_sight=model.line_of_sight,
         shadowing=model.shadowing,
-        **panels,
+        transmitter=transmitter,
+        receiver=receiver,
+        precision=precision,
+    )
+
+
+def _recorded(model: spec.RecordedSpec, bandwidth_hz: float, precision: Precision) -> DelayModel:
+    from channels.recorded import RecordedModel
+
+    return RecordedModel(
+        recording_path(model.path),
+        normalize=model.normalize,
+        phases=model.phases,
+        timing=model.timing,
+        speed_mps=model.speed_mps,
+        bandwidth_hz=bandwidth_hz,
+        precision=precision,
+    )
+
+
+def recording_path(path: str) -> Path:
+    """A recording by its path, or by the name of one that comes with linksim."""
+    bundled = scenario_dir() / "data" / f"{path}.npz"
+    return bundled if bundled.is_file() and not Path(path).suffix else Path(path).expanduser()
+
+
+def _ray_traced(
+    model: spec.RayTracedSpec, carrier_hz: float, bandwidth_hz: float, precision: Precision
+) -> DelayModel:
+    from channels.ray_scene import PlanarArray, RayTracing, Route
+    from channels.ray_traced import RayTracedModel
+
+    receivers = model.receivers
+    if isinstance(receivers, spec.RouteSpec):
+        route: Any = Route(
+            receivers.waypoints, num_points=receivers.num_points, spacing_m=receivers.spacing_m
+        )
+    else:
+        route = receivers
+    tracing = RayTracing(
+        scene=model.scene,
+        transmitter=model.transmitter,
+        receivers=route,
+        tx_array=PlanarArray(**model.tx_array.model_dump()),
+        rx_array=PlanarArray(**model.rx_array.model_dump()),
+        carrier_hz=carrier_hz,
+        max_depth=model.max_depth,
+        reflection=model.reflection,
+        refraction=model.refraction,
+        diffraction=model.diffraction,
+        scattering_coefficient=model.scattering_coefficient,
+        num_rays=model.num_rays,
+    )
+    return RayTracedModel(
+        tracing,
+        speed_mps=model.speed_mps,
+        normalize=model.normalize,
+        phases=model.phases,
+        bandwidth_hz=bandwidth_hz,
         precision=precision,
     )
 

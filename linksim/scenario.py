@@ -28,7 +28,18 @@ from linksim.specs.channel import (
     channel_name,
 )
 from linksim.specs.codec import CnnYang2024Spec, CodecSpec, LeanCodecSpec, SwinYang2024Spec
-from linksim.specs.delay_model import MODEL_KINDS, AntennaPanelSpec, CdlSpec, CellSpec, ModelSpec, TdlSpec
+from linksim.specs.delay_model import (
+    MODEL_KINDS,
+    AntennaPanelSpec,
+    ArraySpec,
+    CdlSpec,
+    CellSpec,
+    ModelSpec,
+    RayTracedSpec,
+    RecordedSpec,
+    RouteSpec,
+    TdlSpec,
+)
 from linksim.specs.fields import Int, Name, NaturalInt, PositiveInt, Real, SnrDb, Spec
 from linksim.specs.images import (
     BandwidthSpec,
@@ -84,6 +95,7 @@ __all__ = [
     "MODEL_KINDS",
     "SCHEME_KINDS",
     "AntennaPanelSpec",
+    "ArraySpec",
     "AssumedSpec",
     "AwgnSpec",
     "BandwidthSpec",
@@ -125,8 +137,11 @@ __all__ = [
     "PrecodingSpec",
     "QuantizationSpec",
     "RappSpec",
+    "RayTracedSpec",
     "RayleighSpec",
+    "RecordedSpec",
     "RicianSpec",
+    "RouteSpec",
     "Scenario",
     "SchemeBase",
     "SchemeSpec",

@@ -8,9 +8,31 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from linksim.specs.fields import Bool, DelaySpread, PositiveInt, Real, Share, Spec, Speed
+from linksim.specs.fields import (
+    Bool,
+    DelaySpread,
+    Int,
+    Positive,
+    PositiveInt,
+    Real,
+    Share,
+    Spec,
+    Speed,
+    Text,
+)
 
-__all__ = ["MODEL_KINDS", "AntennaPanelSpec", "CdlSpec", "CellSpec", "ModelSpec", "TdlSpec"]
+__all__ = [
+    "MODEL_KINDS",
+    "AntennaPanelSpec",
+    "ArraySpec",
+    "CdlSpec",
+    "CellSpec",
+    "ModelSpec",
+    "RayTracedSpec",
+    "RecordedSpec",
+    "RouteSpec",
+    "TdlSpec",
+]
 
 Correlation = Annotated[Real, Field(ge=0, le=0.999)]
 
@@ -73,6 +95,72 @@ class CellSpec(Spec):
     receiver: AntennaPanelSpec = AntennaPanelSpec()
 
 
+class RecordedSpec(Spec):
+    """Impulse responses from a file, .npz or HDF5, in the layout of docs/recorded-channels.md."""
+
+    kind: Literal["recorded"]
+    path: Text = Field(description="a file, or the name of one that comes with linksim: street-canyon")
+    normalize: Literal["ensemble", "each"] = Field(
+        "ensemble", description="unit mean power over all snapshots, or of every snapshot"
+    )
+    phases: Literal["common", "paths"] = Field(
+        "common", description="random phase per image: one for all paths, or one for each"
+    )
+    timing: Literal["first_path", "recorded"] = Field(
+        "first_path", description="delays begin at the first path"
+    )
+    speed_mps: Speed | None = Field(None, description="Doppler shifts rescaled to it; none: as recorded")
+
+
+Position = tuple[Real, Real, Real]
+
+
+class ArraySpec(Spec):
+    """An antenna array of a ray-traced scene."""
+
+    rows: PositiveInt = 1
+    columns: PositiveInt = 1
+    pattern: Literal["iso", "dipole", "hw_dipole", "tr38901"] = "iso"
+    polarization: Literal["V", "H", "VH", "cross"] = "V"
+    spacing_wavelengths: Positive = 0.5
+    azimuth_deg: Annotated[Real, Field(ge=-360, le=360)] = 0.0
+    downtilt_deg: Annotated[Real, Field(ge=-90, le=90)] = 0.0
+
+
+class RouteSpec(Spec):
+    """A way of the receiver along way points [m]."""
+
+    waypoints: Annotated[tuple[Position, ...], Field(min_length=2)]
+    num_points: Annotated[Int, Field(ge=2, le=10000)] | None = None
+    spacing_m: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> RouteSpec:
+        if (self.num_points is None) == (self.spacing_m is None):
+            raise ValueError("num_points: got both or none of it and spacing_m, expected one of them.")
+        return self
+
+
+class RayTracedSpec(Spec):
+    """Rays in a built-in scene of Sionna RT, traced once and kept; every image stands at one position."""
+
+    kind: Literal["raytraced"]
+    scene: Text = Field(description="a built-in scene, such as munich or simple_street_canyon")
+    transmitter: Position = Field(description="x, y, z [m]")
+    receivers: tuple[Position, ...] | RouteSpec = Field(description="positions [m], or a route")
+    speed_mps: Speed = 0.0
+    tx_array: ArraySpec = ArraySpec()
+    rx_array: ArraySpec = ArraySpec()
+    max_depth: Annotated[Int, Field(ge=0, le=20)] = Field(3, description="interactions of a ray")
+    reflection: Bool = True
+    refraction: Bool = True
+    diffraction: Bool = False
+    scattering_coefficient: Share = 0.0
+    num_rays: Annotated[Int, Field(ge=1000)] = 1_000_000
+    normalize: Literal["ensemble", "each"] = "ensemble"
+    phases: Literal["common", "paths"] = "paths"
+
+
 def _kind(value: Any) -> Any:
     """A model without a kind is a tapped delay line."""
     kind = value.get("kind", "tdl") if isinstance(value, dict) else getattr(value, "kind", None)
@@ -80,7 +168,11 @@ def _kind(value: Any) -> Any:
 
 
 ModelSpec = Annotated[
-    Annotated[TdlSpec, Tag("tdl")] | Annotated[CdlSpec, Tag("cdl")] | Annotated[CellSpec, Tag("cell")],
+    Annotated[TdlSpec, Tag("tdl")]
+    | Annotated[CdlSpec, Tag("cdl")]
+    | Annotated[CellSpec, Tag("cell")]
+    | Annotated[RecordedSpec, Tag("recorded")]
+    | Annotated[RayTracedSpec, Tag("raytraced")],
     Discriminator(_kind),
 ]
-MODEL_KINDS: tuple[type[Spec], ...] = (TdlSpec, CdlSpec, CellSpec)
+MODEL_KINDS: tuple[type[Spec], ...] = (TdlSpec, CdlSpec, CellSpec, RecordedSpec, RayTracedSpec)

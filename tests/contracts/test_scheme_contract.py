@@ -84,7 +84,7 @@ def test_receiver_needs_nothing_but_received_layout_and_seeds(name, pictures, ot
     snr_db = torch.full((3,), 14.0)
     draw = channel.draw(BUDGET, SEEDS)
     with torch.no_grad():
-        frame = scheme.transmit(pictures, BUDGET, Csit(snr_db, channel.gain(draw, torch.ones(len(seeds), 1))))
+        frame = scheme.transmit(pictures, BUDGET, Csit(snr_db, channel.gain(draw, torch.ones(len(SEEDS), 1))))
         received = channel(frame.symbols, snr_db, SEEDS, draw)
         here = scheme.receive(received, frame.layout, SEEDS)
     image, states = other_process.apply(receive_elsewhere, (name, received, frame.layout, SEEDS))
@@ -107,7 +107,7 @@ def test_layout_holds_nothing_of_picture_or_channel(name, pictures):
     layouts = []
     for image, seeds in ((pictures, SEEDS), (pictures.flip(0).flip(3), [8, 9, 10])):
         channel = FlatFadingChannel()
-        csit = Csit(snr_db, channel.gain(channel.draw(BUDGET, seeds), torch.ones(len(seeds), 1)))
+        csit = Csit(snr_db, channel.gain(channel.draw(BUDGET, seeds), torch.ones(len(SEEDS), 1)))
         with torch.no_grad():
             layouts.append(SCHEMES[name]().transmit(image, BUDGET, csit).layout)
     assert pickle.dumps(layouts[0]) == pickle.dumps(layouts[1])

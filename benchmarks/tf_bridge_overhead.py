@@ -1,0 +1,143 @@
+"""Cost of TensorFlow through the bridge against the same TensorFlow on its own, in one process.
+
+Prints one JSON line per figure: ``ratio`` (ours / TensorFlow, median over paired repetitions), ``quartiles``
+of it, and the median milliseconds of both. For each block
+
+* ``call``: ``tensorflow_call`` of a ``tf.function`` on PyTorch tensors, against the call on tf.Tensors;
+* ``propagate``: ``TensorFlowChannel.propagate``, which goes image by image and adds noise in PyTorch, against
+  one ``tf.function`` over the whole batch that adds the same noise;
+
+``forward``, and ``forward+backward`` (gradient with respect to the sent symbols).
+
+    python benchmarks/tf_bridge_overhead.py [--images 8] [--symbols 12288] [--repetitions 60]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import tensorflow as tf
+import torch
+from torch import Tensor
+
+from channels import seeding
+from channels.tf_bridge import TensorFlowChannel, tensorflow_call
+
+TAPS = [0.8 + 0.1j, 0.3 - 0.3j, 0.2 + 0.2j, -0.1 + 0.15j]
+
+
+def gain(x: Any, h: Any) -> Any:
+    """A gain per symbol. There is no cheaper channel, so the bridge shows most."""
+    return h * x
+
+
+def amplifier(x: Any, h: Any) -> Any:
+    """A saturating amplifier, four paths, and a gain per symbol."""
+    bent = x / tf.cast(tf.sqrt(1 + 0.2 * tf.square(tf.abs(x))), x.dtype)
+    paths = [tap * tf.pad(bent, [[0, 0], [late, 0]])[:, : x.shape[1]] for late, tap in enumerate(TAPS)]
+    return h * tf.add_n(paths)
+
+
+def keras_block() -> Callable[[Any, Any], Any]:
+    """A learned channel in small: three convolutions over real and imaginary parts, and a gain per symbol."""
+    convolution = tf.keras.layers.Conv1D
+    hidden = [convolution(16, 9, padding="same", activation="tanh") for _ in range(2)]
+    model = tf.keras.Sequential([tf.keras.Input((None, 2)), *hidden, convolution(2, 9, padding="same")])
+
+    def learned(x: Any, h: Any) -> Any:
+        y = model(tf.stack([tf.math.real(x), tf.math.imag(x)], -1))
+        return h * tf.complex(y[..., 0], y[..., 1])
+
+    return learned
+
+
+def in_tensorflow(fn: Callable[..., Any], *inputs: Any) -> dict[str, Callable[[], object]]:
+    """TensorFlow on its own; the gradient with respect to the first input."""
+    upstream = tf.ones_like(inputs[0])
+
+    def backward() -> object:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(inputs[0])
+            y = fn(*inputs)
+        return tape.gradient(y, inputs[0], output_gradients=upstream)
+
+    return {"forward": lambda: fn(*inputs), "forward+backward": backward}
+
+
+def in_pytorch(fn: Callable[[Tensor], Tensor], x: Tensor) -> dict[str, Callable[[], object]]:
+    """The same with PyTorch outside."""
+    upstream, sent = torch.ones_like(x), x.clone().requires_grad_()
+    return {
+        "forward": lambda: fn(x),
+        "forward+backward": lambda: torch.autograd.grad(fn(sent), sent, upstream),
+    }
+
+
+def compare(ours: Callable[[], object], bare: Callable[[], object], repetitions: int) -> dict[str, object]:
+    """Paired runs, every second pair in the other order."""
+    for _ in range(3):
+        ours(), bare()
+    times: list[tuple[float, float]] = []
+    for i in range(repetitions):
+        taken = {}
+        for name, call in (("a", ours), ("b", bare)) if i % 2 else (("b", bare), ("a", ours)):
+            began = time.perf_counter()
+            call()
+            taken[name] = time.perf_counter() - began
+        times.append((taken["a"], taken["b"]))
+    low, middle, high = statistics.quantiles([a / b for a, b in times], n=4)
+    return {
+        "ratio": round(middle, 3),
+        "quartiles": [round(low, 3), round(high, 3)],
+        "ms": round(1e3 * statistics.median(a for a, _ in times), 3),
+        "tensorflow_ms": round(1e3 * statistics.median(b for _, b in times), 3),
+    }
+
+
+def main() -> None:
+    """Run all comparisons."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--symbols", type=int, default=12288)
+    parser.add_argument("--repetitions", type=int, default=60)
+    args = parser.parse_args()
+    size, gen = (args.images, args.symbols), seeding.generator(1)
+    x, h, noise = (seeding.complex_normal(size, gen, torch.complex64) for _ in range(3))
+    no = torch.full((args.images, 1), 0.1)
+    bare_x, bare_h, bare_noise, bare_no = (tf.constant(t.numpy()) for t in (x, h, noise, no))
+    for block, fn in {"gain": gain, "amplifier": amplifier, "keras": keras_block()}.items():
+        traced = tf.function(fn)
+        noisy = tf.function(lambda x, h, w, no, fn=fn: fn(x, h) + w * tf.cast(tf.sqrt(no), w.dtype))
+        channel = TensorFlowChannel(
+            fn, draw=lambda m, gen: [seeding.complex_normal((m,), gen, torch.complex64)], gain=lambda h: h
+        )
+        draw = channel.draw(args.symbols, range(args.images))
+        pairs = {
+            "call": (
+                in_pytorch(lambda x, f=traced: tensorflow_call(f, x, h), x),
+                in_tensorflow(traced, bare_x, bare_h),
+            ),
+            "propagate": (
+                in_pytorch(lambda x, c=channel, d=draw: c.propagate(x, d, no), x),
+                in_tensorflow(noisy, bare_x, bare_h, bare_noise, bare_no),
+            ),
+        }
+        for figure, (ours, bare) in pairs.items():
+            for direction in ("forward", "forward+backward"):
+                result = compare(ours[direction], bare[direction], args.repetitions)
+                line = {"block": block, "figure": figure, "pass": direction, **result}
+                print(json.dumps({**line, "images": args.images, "symbols": args.symbols}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
