@@ -97,19 +97,33 @@ def tensorflow_call(fn: Callable[..., Any], *tensors: Tensor) -> Tensor:
     return _import(y, tensors)
 
 
+@dataclass(frozen=True)
+class _Recorded:
+    tape: Any
+    sources: list[Any]
+    target: Any
+
+
+def _record(fn: Callable[..., Any], inputs: Sequence[Any], needed: Sequence[int]) -> _Recorded:
+    """One call of ``fn`` on a tape that can be played back once: one for many times makes traced functions
+    three times as slow. Weights are not watched.
+    """
+    sources = [inputs[i] for i in needed]
+    with _tensorflow().GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(sources)
+        return _Recorded(tape, sources, _one_tensor(fn(*inputs)))
+
+
 class _Call(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, fn: Callable[..., Any], *tensors: Tensor) -> Tensor:
-        tf, inputs = _tensorflow(), _export(*tensors)
-        ctx.places = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
-        ctx.sources = [inputs[i] for i in ctx.places]
-        # persistent: a backward pass may come twice; accessed variables: no gradients for weights
-        ctx.tape = tf.GradientTape(persistent=True, watch_accessed_variables=False)
-        with _on(tensors[0].device), ctx.tape:
-            ctx.tape.watch(ctx.sources)
-            ctx.target = _one_tensor(fn(*inputs))
-        _wait(tf, tensors[0].device)
-        y = _import(ctx.target, tensors)
+        tf, device = _tensorflow(), tensors[0].device
+        ctx.fn, ctx.inputs = fn, _export(*tensors)
+        ctx.needed = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
+        with _on(device):
+            ctx.recorded = _record(fn, ctx.inputs, ctx.needed)
+        _wait(tf, device)
+        y = _import(ctx.recorded.target, tensors)
         ctx.save_for_backward(*tensors, y)
         return y
 
@@ -119,14 +133,16 @@ class _Call(torch.autograd.Function):
         *tensors, _ = ctx.saved_tensors  # complains of what was overwritten since: the tape reads it
         tf, (upstream,) = _tensorflow(), _export(gradient)
         with _on(gradient.device):
-            found = ctx.tape.gradient(ctx.target, ctx.sources, output_gradients=upstream)
-            for place, value in zip(ctx.places, found, strict=True):
+            recorded = ctx.recorded or _record(ctx.fn, ctx.inputs, ctx.needed)
+            ctx.recorded = None  # frees what TensorFlow kept for this pass
+            found = recorded.tape.gradient(recorded.target, recorded.sources, output_gradients=upstream)
+            for place, value in zip(ctx.needed, found, strict=True):
                 _check_gradient(value, place, len(tensors))
             found = [tf.convert_to_tensor(value) for value in found]  # of tf.gather: sparse
         _wait(tf, gradient.device)
         result: list[Tensor | None] = [None] * (1 + len(tensors))
         apart = [gradient, *tensors]  # autograd adds to gradients in place: each needs memory of its own
-        for place, value in zip(ctx.places, found, strict=True):
+        for place, value in zip(ctx.needed, found, strict=True):
             apart.append(_import(value, apart))
             result[1 + place] = apart[-1]
         return tuple(result)

@@ -26,10 +26,11 @@ from linksim.digital.mcs import MCS_TABLES, Mcs
 from linksim.digital.quality_search import QualitySearch
 from linksim.digital.source_codec import make_source_codec
 from linksim.images import Crop, FolderImages, ImageSet, SkimageImages, TarImages
-from linksim.metrics.base import CountMetric, ImageMetric, MetricInfo, MetricUnavailable
+from linksim.metrics.base import CountMetric, ImageMetric, LinkMetric, MetricInfo, MetricUnavailable
 from linksim.metrics.distortion import MsSsim, Psnr, Ssim
 from linksim.metrics.errors import Ber, Bler
 from linksim.metrics.perceptual import Lpips
+from linksim.metrics.transmission import Evm, Papr
 from linksim.pickle_reader import ModelFormatError
 from linksim.schemes.base import Bound, Scheme
 from linksim.schemes.bound import BoundRate, SourceBound
@@ -375,23 +376,27 @@ class Metrics:
     Args:
         image: per image quality.
         count: error counts.
+        link: facts of the transmission.
         unavailable: name to reason and cure.
     """
 
     image: tuple[ImageMetric, ...]
     count: tuple[CountMetric, ...]
+    link: tuple[LinkMetric, ...]
     unavailable: dict[str, str]
 
     def infos(self) -> list[MetricInfo]:
         """Facts of all metrics."""
-        return [*(m.info for m in self.image), *(m.info for m in self.count)]
+        return [*(m.info for m in self.image), *(m.info for m in self.count), *(m.info for m in self.link)]
 
 
 def build_metrics(names: tuple[str, ...], device: torch.device) -> Metrics:
     """Metrics by name; "lpips" means "lpips_alex". What cannot be had is listed, not raised."""
     image: list[ImageMetric] = []
     count: list[CountMetric] = []
+    link: list[LinkMetric] = []
     unavailable: dict[str, str] = {}
+    transmission: dict[str, LinkMetric] = {"evm": Evm(), "papr_db": Papr()}
     simple: dict[str, ImageMetric] = {"psnr": Psnr(), "ssim": Ssim(), "ms_ssim": MsSsim()}
     counting: dict[str, CountMetric] = {"ber": Ber(), "bler": Bler()}
     for name in names:
@@ -399,10 +404,12 @@ def build_metrics(names: tuple[str, ...], device: torch.device) -> Metrics:
             image.append(simple[name])
         elif name in counting:
             count.append(counting[name])
+        elif name in transmission:
+            link.append(transmission[name])
         else:
             net: Any = name.removeprefix("lpips").removeprefix("_") or "alex"
             try:
                 image.append(Lpips(net, "cpu"))
             except MetricUnavailable as problem:
                 unavailable[f"lpips_{net}"] = str(problem)
-    return Metrics(tuple(image), tuple(count), unavailable)
+    return Metrics(tuple(image), tuple(count), tuple(link), unavailable)

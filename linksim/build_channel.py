@@ -6,7 +6,7 @@ May import: linksim.scenario, linksim.scenario_io, linksim.digital.link_adaptati
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -37,6 +37,9 @@ from linksim import scenario as spec
 from linksim.digital.link_adaptation import Calibration, CalibrationError
 from linksim.scenario_io import scenario_dir
 
+if TYPE_CHECKING:
+    from channels.ray_scene import RayTracing
+
 __all__ = [
     "build_channel",
     "build_impairment",
@@ -46,6 +49,7 @@ __all__ = [
     "load_calibration",
     "sent_over",
     "training_channel",
+    "untraced",
 ]
 
 _DMRS_COMB, _DMRS_BOOST_DB = 2, 3.0
@@ -216,8 +220,23 @@ def recording_path(path: str) -> Path:
 def _ray_traced(
     model: spec.RayTracedSpec, carrier_hz: float, bandwidth_hz: float, precision: Precision
 ) -> DelayModel:
-    from channels.ray_scene import PlanarArray, RayTracing, Route
     from channels.ray_traced import RayTracedModel
+
+    try:
+        return RayTracedModel(
+            _tracing(model, carrier_hz),
+            speed_mps=model.speed_mps,
+            normalize=model.normalize,
+            phases=model.phases,
+            bandwidth_hz=bandwidth_hz,
+            precision=precision,
+        )
+    except RuntimeError as problem:  # no LLVM, or tracing failed: the message says what to do
+        raise ValueError(f"model: {problem}") from None
+
+
+def _tracing(model: spec.RayTracedSpec, carrier_hz: float) -> RayTracing:
+    from channels.ray_scene import PlanarArray, RayTracing, Route
 
     receivers = model.receivers
     if isinstance(receivers, spec.RouteSpec):
@@ -226,7 +245,7 @@ def _ray_traced(
         )
     else:
         route = receivers
-    tracing = RayTracing(
+    return RayTracing(
         scene=model.scene,
         transmitter=model.transmitter,
         receivers=route,
@@ -240,14 +259,19 @@ def _ray_traced(
         scattering_coefficient=model.scattering_coefficient,
         num_rays=model.num_rays,
     )
-    return RayTracedModel(
-        tracing,
-        speed_mps=model.speed_mps,
-        normalize=model.normalize,
-        phases=model.phases,
-        bandwidth_hz=bandwidth_hz,
-        precision=precision,
-    )
+
+
+def untraced(channel: spec.ChannelBase) -> spec.ChannelBase:
+    """A channel to count uses with: rays are not traced for that, only their request is checked.
+
+    Raises:
+        ValueError: no such scene, or arguments out of range.
+    """
+    if not isinstance(channel, spec.OfdmSpec) or not isinstance(channel.model, spec.RayTracedSpec):
+        return channel
+    tracing = _tracing(channel.model, channel.carrier_hz)
+    antennas = {"rx_antennas": tracing.rx_array.num_antennas, "tx_antennas": tracing.tx_array.num_antennas}
+    return channel.model_copy(update={"model": spec.TdlSpec(profile="A", delay_spread_s=0.0, **antennas)})
 
 
 def build_impairment(imperfect: spec.ImpairmentSpec) -> Impairment:

@@ -286,7 +286,7 @@ def _check(args: argparse.Namespace) -> int:
 def _print_cost(plan: Plan) -> None:
     import torch
 
-    from linksim.build_channel import build_channel
+    from linksim.build_channel import build_channel, untraced
     from linksim.scenario import channel_name
 
     scenario = plan.scenario
@@ -304,7 +304,7 @@ def _print_cost(plan: Plan) -> None:
         for name, value in variant.values:
             print(f"at {name} = {value}:")
         for spec in variant.scenario.channels:
-            channel = build_channel(spec, torch.device("cpu"))
+            channel = build_channel(untraced(spec), torch.device("cpu"))
             sizes = {tuple(i.shape[1:]): name for name, i in plan.images.items()}
             for (height, width), name in sizes.items():
                 uses = channel.uses(plan.budget(variant, name))
@@ -397,11 +397,19 @@ def _list(args: argparse.Namespace) -> int:
             state = "" if net is None else str(place or "no weights here; downloaded when it is first used")
             print(f"{metric:16} {state}".rstrip())
     else:
-        kinds = scenario.CHANNEL_KINDS if args.what == "channels" else scenario.SCHEME_KINDS
-        for spec in kinds:
-            kind = get_args(spec.model_fields["kind"].annotation)[0]
-            print(f"{kind:16} {(spec.__doc__ or '').splitlines()[0]}")
+        _print_kinds(scenario.CHANNEL_KINDS if args.what == "channels" else scenario.SCHEME_KINDS)
+        if args.what == "channels":
+            print("\nmodel: of ofdm")
+            _print_kinds(scenario.MODEL_KINDS)
+            print("\nimpairments: of every channel")
+            _print_kinds(scenario.IMPAIRMENT_KINDS)
     return 0
+
+
+def _print_kinds(specs: Sequence[type[Any]]) -> None:
+    for spec in specs:
+        for kind in get_args(spec.model_fields["kind"].annotation):
+            print(f"{kind:16} {(spec.__doc__ or '').splitlines()[0]}")
 
 
 def _train(args: argparse.Namespace) -> int:

@@ -26,6 +26,21 @@ class RunError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Transmitted:
+    """What went over the channel first, for metrics of the transmission; no receiver sees it.
+
+    Args:
+        symbols: [B, n] sent.
+        received: at the receiver.
+        draw: of the channel.
+    """
+
+    symbols: Tensor
+    received: Received
+    draw: Draw
+
+
+@dataclass(frozen=True)
 class LinkOutput:
     """One batch through the link.
 
@@ -36,6 +51,7 @@ class LinkOutput:
         sent_bits: [B, k] payload of digital schemes, to count bit errors.
         info: per image, facts worth a record.
         transmissions: per image; ``uses`` is of one.
+        transmitted: the first transmission; None of a bound.
     """
 
     reconstruction: Reconstruction
@@ -44,6 +60,7 @@ class LinkOutput:
     sent_bits: Tensor | None
     info: tuple[Info, ...]
     transmissions: tuple[int, ...]
+    transmitted: Transmitted | None = None
 
 
 def run_link(
@@ -72,10 +89,9 @@ def run_link(
     """
     if isinstance(scheme, Bound):
         return _reach(scheme, channel, image, snr_db, seeds, budget)
-    draw: Draw | None = None
+    draw = channel.draw(budget, seeds)
     csit: Csit | None = None
     if scheme.csit == "perfect":
-        draw = channel.draw(budget, seeds)
         csit = Csit(snr_db, channel.gain(draw, snr_db_to_no(snr_db.to(channel.dtype))[:, None]))
     elif scheme.csit == "average_snr":
         csit = Csit(snr_db)
@@ -101,6 +117,7 @@ def run_link(
         frame.sent_bits,
         _merged(frame.info, reconstruction.info, len(seeds)),
         tuple(transmissions),
+        Transmitted(frame.symbols, received, draw),
     )
 
 

@@ -33,7 +33,7 @@ from linksim.build import (
     scheme_files,
     scheme_tools,
 )
-from linksim.build_channel import build_channel, sent_over
+from linksim.build_channel import build_channel, sent_over, untraced
 from linksim.images import ImageError, ImageSet, image_digest, round_to_uint8
 from linksim.link import LinkOutput, RunError, run_link
 from linksim.results import (
@@ -234,7 +234,9 @@ def _header(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, Any
 class _Machine:
     """Built objects of one variant."""
 
-    def __init__(self, plan: Plan, variant: Variant, device: torch.device, workers: int) -> None:
+    def __init__(
+        self, plan: Plan, variant: Variant, device: torch.device, workers: int, *, trace: bool = True
+    ) -> None:
         scenario = variant.scenario
         self.variant = variant
         self.workers = workers
@@ -242,7 +244,7 @@ class _Machine:
         self.schemes: dict[tuple[str, str], Scheme | Bound] = {}
         for unswept, spec in zip(plan.scenario.channels, scenario.channels, strict=True):
             name = channel_name(unswept)  # swept values have columns of their own
-            operator = self._operator(name, spec, device)
+            operator = self._operator(name, spec if trace else untraced(spec), device)
             for scheme in scenario.schemes:
                 self.channels[name, scheme.name] = sent_over(scheme, spec, operator)
                 self.schemes[name, scheme.name] = self._build(plan, scheme, spec, device)
@@ -295,7 +297,7 @@ def preflight(plan: Plan, device: torch.device) -> None:
         ScenarioError, CheckpointError, CalibrationError, ...: what would stop the run.
     """
     for variant in plan.variants:
-        _Machine(plan, variant, device, workers=1)
+        _Machine(plan, variant, device, workers=1, trace=False)
     simple = tuple(name for name in plan.scenario.metrics if not name.startswith("lpips"))
     _check_sizes(plan, build_metrics(simple, device))
 
@@ -359,7 +361,7 @@ def write_csv(store: ResultStore, scenario: Scenario) -> None:
 
 
 def _check_measures(plan: Plan, metrics: Metrics, machines: Sequence[_Machine]) -> None:
-    if metrics.image or metrics.unavailable:
+    if metrics.image or metrics.link or metrics.unavailable:
         return
     digital = ("separation", "uncoded")
     if not any(scheme.kind in digital for scheme in plan.scenario.schemes):
@@ -410,7 +412,7 @@ def _run_batch(
         seconds = (time.monotonic() - began) / len(seeds)
         shown = round_to_uint8(out.reconstruction.image).cpu()
         independent = channel.memoryless and getattr(scheme, "memoryless", False)
-        records = _records(batch, seeds, original, shown, out, measure, seconds, independent)
+        records = _records(batch, seeds, original, shown, out, measure, seconds, channel, independent)
     except Exception as problem:
         name, trial = batch.members[0]
         where = f"{batch.channel}, {batch.scheme}, {batch.snr_db:g} dB, image {name}, trial {trial}"
@@ -429,16 +431,23 @@ def _records(
     out: LinkOutput,
     measure: _Measure,
     seconds: float,
+    channel: ChannelOperator,
     independent_bits: bool,
 ) -> list[Record]:
     values = [
         measure.values(name, a, b) for (name, _), a, b in zip(batch.members, shown, original, strict=True)
     ]
+    if out.transmitted is not None:
+        sent = out.transmitted
+        for fact in measure.metrics.link:
+            column = fact(sent.symbols, sent.received, channel, sent.draw).tolist()
+            for one, value in zip(values, column, strict=True):
+                one[fact.info.name] = value
     counts: dict[str, list[tuple[int, int]]] = {}
-    sent, hat = out.sent_bits, out.reconstruction.bits_hat
-    if sent is not None and hat is not None:
+    bits, hat = out.sent_bits, out.reconstruction.bits_hat
+    if bits is not None and hat is not None:
         for metric in measure.metrics.count:
-            errors, trials = metric(hat, sent)
+            errors, trials = metric(hat, bits)
             counts[metric.info.name] = list(zip(errors.tolist(), trials.tolist(), strict=True))
     return [
         Record(

@@ -60,7 +60,7 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.optim": set(),
     "linksim.images": {"channels.checks"},
     "linksim.checkpoints": {"channels.checks", "linksim.scenario"},
-    "linksim.metrics.": {"channels.checks", "channels.units", "linksim.metrics.", "linksim.zoo"},
+    "linksim.metrics.": {"channels.base", "channels.types", "channels.checks", "channels.units", "linksim.metrics.", "linksim.zoo"},
     "linksim.digital.": {"channels.types", "channels.units", "channels.checks", "channels.seeding", "linksim.digital."},
     "linksim.pickle_reader": {"channels.checks"},
     "linksim.jscc.": {"linksim.pickle_reader", "channels.types", "channels.units", "channels.checks", "channels.equalization", "linksim.jscc."},

@@ -1,4 +1,4 @@
-"""What a metric is. May import: torch."""
+"""What a metric is. May import: torch, channels.{base, types}."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Protocol
 
 from torch import Tensor
 
-__all__ = ["CountMetric", "ImageMetric", "MetricInfo", "MetricUnavailable"]
+from channels.base import ChannelOperator
+from channels.types import Draw, Received
+
+__all__ = ["CountMetric", "ImageMetric", "LinkMetric", "MetricInfo", "MetricUnavailable"]
 
 
 @dataclass(frozen=True)
@@ -56,4 +59,17 @@ class CountMetric(Protocol):
 
     def __call__(self, hat: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
         """Errors [B], trials [B] int64."""
+        ...
+
+
+class LinkMetric(Protocol):
+    """A fact of the transmission, one value per image, whatever the scheme makes of it."""
+
+    @property
+    def info(self) -> MetricInfo:
+        """Facts."""
+        ...
+
+    def __call__(self, symbols: Tensor, received: Received, channel: ChannelOperator, draw: Draw) -> Tensor:
+        """[B] float64 of sent symbols [B, n], what was received, and the channel with its draw."""
         ...

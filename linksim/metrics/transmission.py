@@ -1,0 +1,45 @@
+"""Facts of the transmission itself: peak power at the antennas, error vectors at the receiver.
+
+May import: torch, channels.{base, types}, linksim.metrics.base.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from channels.base import ChannelOperator
+from channels.types import Draw, Received
+from linksim.metrics.base import MetricInfo
+
+__all__ = ["Evm", "Papr"]
+
+
+class Papr:
+    """Peak to average power ratio of what leaves the antennas, per image [dB].
+
+    Of OFDM the waveform at four times the rate F·Δf behind all hardware of the transmitter, the largest of
+    its antennas; without a waveform that of the symbols.
+    """
+
+    info = MetricInfo("papr_db", "dB", False, "peak over mean power of the samples of an image")
+
+    def __call__(self, symbols: Tensor, received: Received, channel: ChannelOperator, draw: Draw) -> Tensor:
+        """[B] float64 of sent symbols [B, n]."""
+        return channel.papr_db(symbols.to(channel.device, channel.cdtype), draw).double()
+
+
+class Evm:
+    """Error vector magnitude at the receiver, per image [%]: noise, distortion and errors of the estimate.
+
+    100·sqrt(Σ|y - h_hat x|² / Σ|h_hat x|²) over the data symbols: each weighs as much as it was received, so
+    that single deep fades do not decide it. Over AWGN without hardware it is 100·10^(-SNR/20). The
+    requirements of TS 38.104 sec. 6.5.2 are on the transmitter alone: measure at a high SNR.
+    """
+
+    info = MetricInfo("evm", "%", False, "error over received power of the data symbols of an image")
+
+    def __call__(self, symbols: Tensor, received: Received, channel: ChannelOperator, draw: Draw) -> Tensor:
+        """[B] float64 of sent symbols [B, n] and what was received."""
+        wanted = received.csi.h * symbols.to(received.csi.h)
+        error = (received.y - wanted).abs().double().square().sum(1)
+        return 100 * (error / wanted.abs().double().square().sum(1)).sqrt()
