@@ -502,7 +502,8 @@ def unspoken_transmitter_csi() -> dict[str, object]:
     for the best mean), both at capacity.
     """
     n, result = uses(24), {}
-    power = FlatFadingChannel().gain(FlatFadingChannel().draw(1, range(400)), torch.ones(400, 1)).abs().square()
+    fading = FlatFadingChannel()
+    power = fading.gain(fading.draw(1, range(400)), torch.ones(400, 1)).abs().square()
     shown = float(np.mean([grey(rgb) for rgb, _ in photographs()]))
     levels = np.linspace(0, 1, 41)[1:-1]
     for snr_db in SNRS_DB:

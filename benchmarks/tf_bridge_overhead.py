@@ -4,12 +4,12 @@ Prints one JSON line per figure: ``ratio`` (ours / TensorFlow, median over paire
 of it, and the median milliseconds of both. For each block
 
 * ``call``: ``tensorflow_call`` of a ``tf.function`` on PyTorch tensors, against the call on tf.Tensors;
-* ``propagate``: ``TensorFlowChannel.propagate``, which goes image by image and adds noise in PyTorch, against
-  one ``tf.function`` over the whole batch that adds the same noise;
+* ``propagate``: ``TensorFlowChannel.propagate``, which goes image by image, against one ``tf.function`` over
+  the whole batch that adds the same noise;
 
 ``forward``, and ``forward+backward`` (gradient with respect to the sent symbols).
 
-    python benchmarks/tf_bridge_overhead.py [--images 8] [--symbols 12288] [--repetitions 60]
+    python benchmarks/tf_bridge_overhead.py [--images 8] [--symbols 12288] [--repetitions 60] [--threads 1]
 """
 
 from __future__ import annotations
@@ -110,7 +110,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--symbols", type=int, default=12288)
     parser.add_argument("--repetitions", type=int, default=60)
+    parser.add_argument("--threads", type=int, default=0, help="of either framework; 0: as they choose")
     args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+        tf.config.threading.set_intra_op_parallelism_threads(args.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(args.threads)
     size, gen = (args.images, args.symbols), seeding.generator(1)
     x, h, noise = (seeding.complex_normal(size, gen, torch.complex64) for _ in range(3))
     no = torch.full((args.images, 1), 0.1)

@@ -236,8 +236,9 @@ class TdlModel:
         self, batch_size: int, num_time_steps: int, sampling_frequency: float
     ) -> tuple[Tensor, Tensor]:
         """See :class:`DelayModel`."""
-        gains, delays = self._tdl(batch_size, num_time_steps, sampling_frequency)
-        return gains, delays
+        steps = num_time_steps if self.speed_mps > 0 else 1  # at rest all are the same
+        gains, delays = self._tdl(batch_size, steps, sampling_frequency)
+        return gains.expand(*gains.shape[:-1], num_time_steps), delays
 
     def frequency_covariance(self, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
         """See :class:`DelayModel`."""

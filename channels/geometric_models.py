@@ -98,7 +98,6 @@ class _Sampled:
     num_tx_antennas: int
     _statistics: _Statistics
     _speed_mps: float
-    _carrier_hz: float
 
     @property
     def delays_s(self) -> Tensor:
@@ -114,6 +113,19 @@ class _Sampled:
     def mean_power(self) -> float:
         """Mean power of the raw gains over draws and antenna pairs, linear."""
         return float(self._statistics.powers.sum())
+
+    def _draw(self, batch_size: int, num_time_steps: int, rate_hz: float) -> tuple[Tensor, Tensor]:
+        """Raw gains and delays."""
+        raise NotImplementedError
+
+    def __call__(
+        self, batch_size: int, num_time_steps: int, sampling_frequency: float
+    ) -> tuple[Tensor, Tensor]:
+        """See :class:`channels.delay_models.DelayModel`."""
+        steps = num_time_steps if self._speed_mps > 0 else 1  # at rest all are the same
+        gains, delays = self._draw(batch_size, steps, sampling_frequency)
+        gains = gains / math.sqrt(self.mean_power)
+        return gains.expand(*gains.shape[:-1], num_time_steps), delays
 
     def frequency_covariance(self, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
         """See :class:`channels.delay_models.Covariance`."""
@@ -189,15 +201,13 @@ class CdlModel(_Sampled):
         self.num_rx_antennas, self.num_tx_antennas = receiver.num_antennas, transmitter.num_antennas
         self.profile, self.precision = profile, precision
         arguments = (profile, delay_spread_s, carrier_hz, speed_mps, transmitter, receiver)
+        self._speed_mps = speed_mps
         self._cdl = _cdl(*arguments, precision)
         self._statistics = _cdl_statistics(*arguments)
 
-    def __call__(
-        self, batch_size: int, num_time_steps: int, sampling_frequency: float
-    ) -> tuple[Tensor, Tensor]:
-        """See :class:`channels.delay_models.DelayModel`."""
-        gains, delays = self._cdl(batch_size, num_time_steps, sampling_frequency)
-        return gains / math.sqrt(self.mean_power), delays
+    def _draw(self, batch_size: int, num_time_steps: int, rate_hz: float) -> tuple[Tensor, Tensor]:
+        gains, delays = self._cdl(batch_size, num_time_steps, rate_hz)
+        return gains, delays
 
 
 def _cdl(
@@ -304,19 +314,16 @@ class CellModel(_Sampled):
             receiver,
         )
         self._models: dict[int, Any] = {}
+        self._speed_mps = speed_mps
         self._statistics = _cell_statistics(self._drop)
 
-    def __call__(
-        self, batch_size: int, num_time_steps: int, sampling_frequency: float
-    ) -> tuple[Tensor, Tensor]:
-        """See :class:`channels.delay_models.DelayModel`."""
+    def _draw(self, batch_size: int, num_time_steps: int, rate_hz: float) -> tuple[Tensor, Tensor]:
         if batch_size not in self._models:
             self._models[batch_size] = model = self._drop.model(self.precision)
             with seeding.sionna_rng(_STATISTICS_SEED, _CPU):  # the first drop of a model draws more numbers
                 self._drop.draw(model, batch_size, 1, 1.0, self.precision)
         model = self._models[batch_size]
-        gains, delays = self._drop.draw(model, batch_size, num_time_steps, sampling_frequency, self.precision)
-        return gains / math.sqrt(self.mean_power), delays
+        return self._drop.draw(model, batch_size, num_time_steps, rate_hz, self.precision)
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,7 @@ class OfdmChannel(ChannelOperator):
             device=self.device,
             precision=precision,
         )
+        self._last_response: tuple[Tensor, Tensor] | None = None
         self._estimators = self._make_estimators(interpolation, assumed or model)
         self._noise_estimator = None
         if noise == "estimated":
@@ -286,10 +287,19 @@ class OfdmChannel(ChannelOperator):
         """
         grid = self._grid
         gains, delays = self._model(1, slots * grid.num_ofdm_symbols, 1 / grid.symbol_s)
-        response = frequency_response(delays.flatten(), grid.num_subcarriers, grid.subcarrier_spacing_hz)
         paths = gains[0, 0, :, 0].to(self.cdtype).transpose(-1, -2)  # [R, A, S·T, paths]
-        h = paths @ response.to(self.cdtype)
+        h = paths @ self._response(delays.flatten())
         return h.unflatten(2, (slots, grid.num_ofdm_symbols)).movedim(2, 0), None
+
+    def _response(self, delays: Tensor) -> Tensor:
+        """Response of paths at the subcarriers [paths, F]; the last one is kept, as many models have the same
+        delays in every draw.
+        """
+        if self._last_response is None or not torch.equal(self._last_response[0], delays):
+            grid = self._grid
+            response = frequency_response(delays, grid.num_subcarriers, grid.subcarrier_spacing_hz)
+            self._last_response = delays, response.to(self.cdtype)
+        return self._last_response[1]
 
     # ------------------------------------------------------------------------------------- on the air
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any, Literal, Self
@@ -17,10 +17,10 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.utils.dlpack import from_dlpack
+from torch.utils import dlpack
 
 from channels import checks, seeding
-from channels.arithmetic import multiply, multiply_conj, scale
+from channels.arithmetic import multiply, multiply_conj
 from channels.base import ChannelOperator, Precision
 from channels.types import ChannelUses, Csi, Draw, Received
 
@@ -56,6 +56,11 @@ def _tensorflow() -> Any:
         except RuntimeError:  # TensorFlow runs already: as its user has set it up
             break
     return tf
+
+
+@cache
+def _sees_gpu() -> bool:
+    return len(_tensorflow().config.list_physical_devices("GPU")) > 0
 
 
 def tensorflow_call(fn: Callable[..., Any], *tensors: Tensor) -> Tensor:
@@ -138,7 +143,8 @@ class _Call(torch.autograd.Function):
             found = recorded.tape.gradient(recorded.target, recorded.sources, output_gradients=upstream)
             for place, value in zip(ctx.needed, found, strict=True):
                 _check_gradient(value, place, len(tensors))
-            found = [tf.convert_to_tensor(value) for value in found]  # of tf.gather: sparse
+            if not all(isinstance(value, tf.Tensor) for value in found):  # that of tf.gather is sparse
+                found = [tf.convert_to_tensor(value) for value in found]
         _wait(tf, gradient.device)
         result: list[Tensor | None] = [None] * (1 + len(tensors))
         apart = [gradient, *tensors]  # autograd adds to gradients in place: each needs memory of its own
@@ -150,27 +156,27 @@ class _Call(torch.autograd.Function):
 
 def _export(*tensors: Tensor) -> list[Any]:
     """TensorFlow's view of tensors, on a GPU when PyTorch is done with them."""
-    tf = _tensorflow()
-    device = tensors[0].device
+    read, device = _tensorflow().experimental.dlpack.from_dlpack, tensors[0].device
+    if device.type == "cuda" and not _sees_gpu():
+        cure = "Install tensorflow[and-cuda], or use device='cpu'."
+        raise RuntimeError(checks.complaint("tensorflow_call: device", "no GPU", device, "the CPU", cure))
+    plain = [_plain(tensor.detach()) for tensor in tensors]
     if device.type == "cuda":
-        if not tf.config.list_physical_devices("GPU"):
-            cure = "Install tensorflow[and-cuda], or use device='cpu'."
-            raise RuntimeError(checks.complaint("tensorflow_call: device", "no GPU", device, "the CPU", cure))
         torch.cuda.current_stream(device).synchronize()
-    exported = []
-    for tensor in tensors:
-        plain = tensor.detach().resolve_conj().resolve_neg().contiguous()
-        if plain.data_ptr() % _ALIGNMENT:
-            plain = plain.clone()
-        exported.append(tf.experimental.dlpack.from_dlpack(plain.__dlpack__()))
-    if device.type == "cuda":
-        torch.cuda.current_stream(device).synchronize()  # the copies
-    return exported
+    return [read(dlpack.to_dlpack(tensor)) for tensor in plain]  # type: ignore[attr-defined]
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """The values in order at an address that TensorFlow can read; the same memory where it is so already."""
+    if tensor.is_conj() or tensor.is_neg():  # the export would go without the sign, and say nothing
+        tensor = tensor.resolve_conj().resolve_neg()
+    tensor = tensor.contiguous()
+    return tensor.clone() if tensor.data_ptr() % _ALIGNMENT else tensor
 
 
 def _import(value: Any, apart: Sequence[Tensor]) -> Tensor:
     """PyTorch's view of a TensorFlow tensor; a copy where it shares memory with one of ``apart``."""
-    tensor: Tensor = from_dlpack(_tensorflow().experimental.dlpack.to_dlpack(value))
+    tensor: Tensor = dlpack.from_dlpack(_tensorflow().experimental.dlpack.to_dlpack(value))
     begin, end = tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes
     for other in apart:
         storage = other.untyped_storage()
@@ -181,6 +187,8 @@ def _import(value: Any, apart: Sequence[Tensor]) -> Tensor:
 
 def _on(device: torch.device) -> AbstractContextManager[Any]:
     """TensorFlow works where the tensors are, not where it would like to."""
+    if not _sees_gpu():
+        return nullcontext()
     place = f"/GPU:{device.index or 0}" if device.type == "cuda" else "/CPU:0"
     scope: AbstractContextManager[Any] = _tensorflow().device(place)
     return scope
@@ -207,31 +215,63 @@ def _check_gradient(value: Any, place: int, count: int) -> None:
 
 
 def _image_by_image(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """``fn`` applied to every image of a batch alone, traced once for each shape of an image.
+    """``fn`` applied to every image of a batch alone, in graphs.
 
     An image then goes through the same kernels in the same shape whatever its batch, so its bits are the
     same. The copies for the images of a batch stand side by side in one graph, which TensorFlow runs in
     parallel.
     """
     tf = _tensorflow()
-    alone = tf.function(fn)
 
-    def unroll(*tensors: Any) -> Any:
-        count = tensors[0].shape[0]
-        rows = zip(*(tf.split(tensor, count) for tensor in tensors), strict=True)
-        return tf.concat([_one_tensor(alone(*row)) for row in rows], 0)
+    def call(*tensors: Any) -> Any:
+        rows = zip(*(tf.split(tensor, tensors[0].shape[0]) for tensor in tensors), strict=True)
+        return tf.concat([_one_tensor(fn(*row)) for row in rows], 0)
 
-    unrolled: Callable[..., Any] = tf.function(unroll, autograph=False)
+    return call
 
-    def mapped(*tensors: Any) -> Any:
+
+def _in_parts(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """``fn`` applied to no more images at once than a graph should hold."""
+    tf = _tensorflow()
+
+    def call(*tensors: Any) -> Any:
         count = tensors[0].shape[0]
         if count <= _UNROLLED:
-            return unrolled(*tensors)
+            return fn(*tensors)
         sizes = [_UNROLLED] * (count // _UNROLLED) + [count % _UNROLLED] * (count % _UNROLLED > 0)
         parts = zip(*(tf.split(tensor, sizes) for tensor in tensors), strict=True)
-        return tf.concat([unrolled(*part) for part in parts], 0)
+        return tf.concat([fn(*part) for part in parts], 0)
 
-    return mapped
+    return call
+
+
+def _noisy(fn: Callable[..., Any], extra: Sequence[TensorFlowExtra]) -> Callable[..., Any]:
+    """x, noise of unit variance, its variance and the state → y, noise included.
+
+    Sums, and products with a real number, round the same wherever in a batch they stand.
+    """
+    tf = _tensorflow()
+
+    def call(x: Any, unit: Any, no: Any, *state: Any) -> Any:
+        deviation = tf.sqrt(no) if x.dtype.is_complex else tf.sqrt(no)[:, :, None]
+        noise = tf.cast(deviation, unit.dtype) * unit
+        offered = {"noise_variance": no, "noise": noise}
+        y = _like(x, _one_tensor(fn(x, *(offered[name] for name in extra), *state)))
+        return y if "noise" in extra else y + noise
+
+    return call
+
+
+def _like(x: Any, y: Any) -> Any:
+    if not y.shape.is_compatible_with(x.shape):
+        got, expected = f"{list(y.shape)} for x {list(x.shape)}", "the shape of x"
+        raise ValueError(checks.complaint("TensorFlowChannel: fn", "wrong shape", got, expected))
+    if y.dtype != x.dtype:
+        cure = "Keras layers compute in their own dtype: build them with that of the channel's precision."
+        raise TypeError(
+            checks.complaint("TensorFlowChannel: fn", "wrong type", y.dtype.name, x.dtype.name, cure)
+        )
+    return _tensorflow().ensure_shape(y, x.shape)
 
 
 @dataclass(frozen=True)
@@ -344,10 +384,11 @@ class TensorFlowChannel(ChannelOperator):
 
     @cached_property
     def _map(self) -> Callable[..., Any]:
-        if self._per_image:
-            return _image_by_image(self._fn)
-        traced: Callable[..., Any] = _tensorflow().function(self._fn)
-        return traced
+        tf = _tensorflow()
+        traced = tf.function(self._fn)
+        whole = _noisy(_image_by_image(traced) if self._per_image else traced, self._extra)
+        graph: Callable[..., Any] = tf.function(whole, autograph=False)
+        return _in_parts(graph) if self._per_image else graph
 
     def _num_blocks(self, num_symbols: int) -> int:
         return math.ceil(num_symbols / (self.coherence_symbols or num_symbols))
@@ -418,12 +459,11 @@ class TensorFlowChannel(ChannelOperator):
     def propagate(self, x: Tensor, draw: Draw, no: Tensor) -> Tensor:
         """Received symbols [B, m], pilots at the head of every block."""
         assert isinstance(draw, _TensorFlowDraw)
-        sent, noise = self._with_pilots(x), scale(draw.noise, no.sqrt())
-        offered = {"noise_variance": no, "noise": self._as_symbols(noise)}
-        extra = [offered[name] for name in self._extra]
-        y = tensorflow_call(self._map, self._as_symbols(sent), *extra, *draw.state)
-        y = self._as_complex(y, sent)
-        return y if "noise" in self._extra else noise.add_(y)  # one new tensor, not two
+        sent = self._with_pilots(x)
+        if self._symbols == "complex":
+            return tensorflow_call(self._map, sent, draw.noise, no, *draw.state)
+        pairs = torch.view_as_real(sent), torch.view_as_real(draw.noise)
+        return torch.view_as_complex(tensorflow_call(self._map, *pairs, no, *draw.state))
 
     def _with_pilots(self, x: Tensor) -> Tensor:
         if not self.pilots_per_block:
@@ -432,23 +472,6 @@ class TensorFlowChannel(ChannelOperator):
         sent = x.new_empty(len(x), data.numel() + pilots.numel())
         sent[:, pilots.flatten()] = self._pilots(len(pilots)).flatten()
         return sent.index_copy(1, data, x)
-
-    def _as_symbols(self, x: Tensor) -> Tensor:
-        return torch.view_as_real(x) if self._symbols == "pairs" else x
-
-    def _as_complex(self, y: Tensor, sent: Tensor) -> Tensor:
-        expected = self._as_symbols(sent)
-        if y.shape != expected.shape:
-            got = list(y.shape)
-            raise ValueError(
-                checks.complaint("TensorFlowChannel: fn", "wrong shape", got, list(expected.shape))
-            )
-        if y.dtype != expected.dtype:
-            cure = "Keras layers compute in their own dtype: build them with that of the channel's precision."
-            raise TypeError(
-                checks.complaint("TensorFlowChannel: fn", "wrong type", y.dtype, expected.dtype, cure)
-            )
-        return torch.view_as_complex(y) if self._symbols == "pairs" else y
 
     def observe(self, y_raw: Tensor, draw: Draw, no: Tensor) -> Received:
         assert isinstance(draw, _TensorFlowDraw)

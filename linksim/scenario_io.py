@@ -115,6 +115,11 @@ def find_scenario(name: str) -> Path:
     stem = name.removesuffix(".yaml").removeprefix("scenarios/")
     if stem in known and not path.exists():
         return known[stem]
+    alike = sorted(key for key in known if key.rpartition("/")[2] == stem)
+    if len(alike) == 1 and not path.exists():
+        return known[alike[0]]
+    if alike:
+        raise ScenarioError(f"{name}: several files, got {', '.join(alike)}, expected one of them.")
     close = difflib.get_close_matches(stem, known, n=1)
     cure = (
         f" Did you mean {close[0]}?"

@@ -116,8 +116,8 @@ class OfdmCsiSpec(Spec):
     """Channel knowledge on OFDM: perfect, or estimated from pilot symbols of every slot."""
 
     kind: Literal["perfect", "ls", "lmmse"]
-    pilot_symbols: tuple[NaturalInt, ...] = Field(
-        (2, 11), description="OFDM symbols of a slot that carry pilots"
+    pilot_symbols: tuple[NaturalInt, ...] | None = Field(
+        (2, 11), description="OFDM symbols of a slot that carry pilots; null with dmrs"
     )
     dmrs: DmrsSpec | None = Field(None, description="pilots of NR, instead of pilot_symbols and comb")
     comb: PositiveInt | None = Field(
@@ -138,13 +138,21 @@ class OfdmCsiSpec(Spec):
     def pilot_places(self) -> tuple[int, ...]:
         """OFDM symbols with pilots."""
         if self.dmrs is None:
-            return self.pilot_symbols
+            return self.pilot_symbols or ()
         return ((2,), (2, 11), (2, 7, 11), (2, 5, 8, 11))[self.dmrs.additional_positions]
 
     @model_validator(mode="after")
     def _one_pattern(self) -> OfdmCsiSpec:
-        if self.dmrs is not None and (self.comb is not None or "pilot_symbols" in self.model_fields_set):
-            raise ValueError("dmrs: got it with pilot_symbols or comb, expected one kind of pattern.")
+        if self.dmrs is None:
+            if self.pilot_symbols is None:
+                raise ValueError("pilot_symbols: got none, expected OFDM symbols, or dmrs.")
+            return self
+        chosen = self.pilot_symbols is not None and "pilot_symbols" in self.model_fields_set
+        if chosen and self.pilot_symbols != self.pilot_places:
+            got = list(self.pilot_symbols or ())
+            raise ValueError(f"pilot_symbols: got {got} with dmrs, expected null: dmrs has its own.")
+        if self.comb is not None:
+            raise ValueError(f"comb: got {self.comb} with dmrs, expected none: dmrs has its own, 2.")
         return self
 
 

@@ -157,8 +157,8 @@ def test_gradient_of_a_linear_impairment_is_its_adjoint(name):
 def test_no_bit_depends_on_batch_mates(name):
     """Some functions of PyTorch differ between their vector body and their tail for few arguments only, so many
     lengths and values are tried."""
-    for seed, length in enumerate((15, 29, 37, 74, 101, 1009) * 5):
-        check_batch_split(name, signal(8, 2, length, seed=seed, dtype=torch.complex64))
+    for seed, length in enumerate((15, 29, 37, 74, 1009) * 6):
+        check_batch_split(name, signal(8, 1 + seed % 2, length, seed=seed, dtype=torch.complex64))
 
 
 def check_batch_split(name: str, x: torch.Tensor) -> None:

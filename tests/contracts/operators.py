@@ -25,8 +25,10 @@ from channels.impairments import (
 )
 from channels.interleaving import InterleavedChannel
 from channels.ofdm import OfdmChannel
+from channels.recorded import RecordedModel
 from channels.time_ofdm import TimeDomainOfdmChannel
 from channels.transmission import Precoding, Transmission
+from linksim.scenario_io import scenario_dir
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,12 @@ def _cell(cell: str, **arguments) -> Callable[[Precision], DelayModel]:
     return lambda precision: CellModel(
         cell, carrier_hz=3.5e9, speed_mps=3.0, precision=precision, **arguments
     )
+
+
+def _recorded(**arguments) -> Callable[[Precision], DelayModel]:
+    """Ray-traced places of a street canyon, which come with linksim."""
+    file = scenario_dir() / "data" / "street-canyon.npz"
+    return lambda precision: RecordedModel(file, phases="paths", precision=precision, **arguments)
 
 
 def _hardware(*impairments, inner=AwgnChannel, **arguments) -> Callable[[Precision], ChannelOperator]:
@@ -238,6 +246,14 @@ OPERATORS: dict[str, Case] = {
         scalar=False,
         mean_tolerance=0.1,
         mean_draws=200,
+    ),
+    "ofdm-recorded-ls": Case(_over(_recorded(normalize="each", speed_mps=3.0), csi="ls"), estimated=True),
+    "ofdm-recorded-perfect": Case(_over(_recorded(normalize="each"), csi="perfect"), estimated=False),
+    "time-recorded-lmmse": Case(
+        _over(_recorded(), TimeDomainOfdmChannel, csi="lmmse", **_LONG_PREFIX),
+        estimated=True,
+        scalar=False,
+        mean_tolerance=0.3,
     ),
     # sample by sample
     "time-tdlc-ls": Case(

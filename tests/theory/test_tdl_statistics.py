@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import j0
-from scipy.stats import kstest
+from scipy.stats import kstest, rice
 
 from channels.delay_models import TdlModel
 from channels.seeding import sionna_rng
@@ -17,8 +17,9 @@ from sionna.phy.ofdm import tdl_freq_cov_mat
 
 NUM_DRAWS = 3000
 DELAY_SPREAD_S = 100e-9
+CARRIER_HZ = 3.5e9
 
-# TR 38.901, tables 7.7.2-1 to 7.7.2-3: normalised delay and power [dB] of every tap.
+# TR 38.901, tables 7.7.2-1 to 7.7.2-5: normalised delay and power [dB] of every tap.
 TABLES = {
     "A": (
         "0 -13.4 0.3819 0 0.4025 -2.2 0.5868 -4 0.4610 -6 0.5375 -8.2 0.6708 -9.9 "
@@ -38,8 +39,19 @@ TABLES = {
         "2.1704 -8.7 2.7105 -13.2 4.2589 -13.9 4.6003 -13.9 5.4902 -15.8 5.6077 -17.1 6.3065 -16 "
         "6.6374 -15.7 7.0427 -21.6 8.6523 -22.8"
     ),
+    "D": (
+        "0 -13.5 0.035 -18.8 0.612 -21 1.363 -22.8 1.405 -17.9 1.804 -20.1 2.596 -21.9 1.775 -22.9 "
+        "4.042 -27.8 7.937 -23.6 9.424 -24.8 9.708 -30 12.525 -27.7"
+    ),
+    "E": (
+        "0 -22.03 0.5133 -15.8 0.5440 -18.1 0.5630 -19.8 0.5440 -22.9 0.7112 -22.4 1.9092 -18.6 "
+        "1.9293 -20.8 1.9589 -22.6 2.6426 -22.3 3.7136 -25.6 5.4524 -20.2 12.0034 -29.8 20.6519 -29.2"
+    ),
 }
-
+LINE_OF_SIGHT_DB = {"D": -0.2, "E": -0.03}  # on top of the first tap
+K_DB = {"D": 13.3, "E": 22.0}  # of the first tap
+SPEEDS_MPS = {3.0: 1e3, 30.0: 14e3, 120.0: 14e3}  # and rates [Hz] at which 40 steps show several zeros of J0
+NUM_SINUSOIDS = 20  # a tap's law is within 0.01 of Gaussian (Kolmogorov-Smirnov)
 
 # TS 38.101-4, annex B.2.1: delay [ns] and power [dB] of every tap.
 FIXED = {
@@ -54,16 +66,22 @@ def table(profile: str) -> tuple[np.ndarray, np.ndarray]:
     values = np.array({**TABLES, **FIXED}[profile].split(), float).reshape(-1, 2)
     values = values[np.argsort(values[:, 0], kind="stable")]
     powers = 10 ** (values[:, 1] / 10)
+    powers[0] += 10 ** (LINE_OF_SIGHT_DB[profile] / 10) if profile in LINE_OF_SIGHT_DB else 0.0
     unit = 1e-9 if profile in FIXED else DELAY_SPREAD_S
     return values[:, 0] * unit, powers / powers.sum()
 
 
-def draws(profile: str, time_steps: int = 1, speed: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Gains [draws, taps, time] and delays [taps], by rising delay."""
+def tdl(profile: str, speed: float = 0.0, **arguments) -> TdlModel:
     spread = None if profile in FIXED else DELAY_SPREAD_S
-    model = TdlModel(profile, delay_spread_s=spread, carrier_hz=3.5e9, speed_mps=speed)
+    return TdlModel(profile, delay_spread_s=spread, carrier_hz=CARRIER_HZ, speed_mps=speed, **arguments)
+
+
+def draws(
+    profile: str, time_steps: int = 1, speed: float = 0.0, rate_hz: float = 14e3
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gains [draws, taps, time] and delays [taps], by rising delay."""
     with sionna_rng(2024, torch.device("cpu")):
-        gains, delays = model(NUM_DRAWS, time_steps, 14e3)
+        gains, delays = tdl(profile, speed)(NUM_DRAWS, time_steps, rate_hz)
     delays = delays[0, 0, 0].numpy()
     order = np.argsort(delays, kind="stable")
     return gains[:, 0, 0, 0, 0].numpy()[:, order], delays[order]
@@ -79,8 +97,7 @@ def check_powers(gains: np.ndarray, powers: np.ndarray) -> None:
 def check_rayleigh(gains: np.ndarray, powers: np.ndarray) -> None:
     """Kolmogorov-Smirnov distance of every tap's power from the exponential law.
 
-    At N draws the distance exceeds sqrt(-ln(α/2) / (2N)) with probability α; α = 1e-6 covers all taps. Twenty
-    sinusoids are not quite Gaussian: their law is within 0.01 of it.
+    At N draws the distance exceeds sqrt(-ln(α/2) / (2N)) with probability α; α = 1e-6 covers all taps.
     """
     limit = math.sqrt(-math.log(0.5e-6) / (2 * len(gains))) + 0.01
     for tap, power in enumerate(powers):
@@ -96,12 +113,51 @@ def check_phase(gains: np.ndarray) -> None:
         assert kstest(phase, "uniform").statistic < limit
 
 
-@pytest.mark.parametrize("profile", ["A", "B", "C", *FIXED])
+def check_rice(first: np.ndarray, k_db: float) -> None:
+    """Of a first tap [draws]: the law of its amplitude against Rice's (same test), and Var |a|² / (E|a|²)²
+    against (2K + 1 - 1/M) / (1 + K)² of M sinusoids and one more, the sharper one: 5 sigma, from the sample
+    by the delta method.
+    """
+    k = 10 ** (k_db / 10)
+    power = np.abs(first) ** 2
+    mean, count = power.mean(), len(power)
+    limit = math.sqrt(-math.log(0.5e-6) / (2 * count)) + 0.01
+    law = rice(math.sqrt(2 * k), scale=math.sqrt(0.5 / (1 + k)))
+    assert kstest(np.abs(first) / math.sqrt(mean), law.cdf).statistic < limit
+    spread = power.var() / mean**2
+    influence = ((power - mean) ** 2 - power.var()) / mean**2 - 2 * spread * (power - mean) / mean
+    expected = (2 * k + 1 - 1 / NUM_SINUSOIDS) / (1 + k) ** 2
+    assert abs(spread - expected) < 5 * influence.std() / math.sqrt(count), (spread, expected)
+
+
+@pytest.mark.parametrize("profile", [*TABLES, *FIXED])
 def test_tap_delays_and_powers_equal_the_table(profile):
     gains, delays = draws(profile)
     expected_delays, powers = table(profile)
     np.testing.assert_allclose(delays, expected_delays, rtol=1e-4, atol=1e-14)
     check_powers(gains, powers)
+
+
+@pytest.mark.parametrize("profile", TABLES)
+def test_delay_spread_is_the_requested_one(profile):
+    """Of the mean powers; the table of profile D has 0.994 of it."""
+    model = tdl(profile)
+    powers, delays = model.mean_powers.double(), model.delays_s.double()
+    mean = (powers * delays).sum()
+    spread = float((powers * (delays - mean).square()).sum().sqrt())
+    assert abs(spread / DELAY_SPREAD_S - (0.9937 if profile == "D" else 1.0)) < 5e-4
+    assert abs(float(powers.sum()) - 1) < 1e-6
+
+
+@pytest.mark.parametrize("profile", ["D", "E"])
+def test_first_tap_with_line_of_sight_is_rician(profile):
+    """3000 draws; the line of sight has a phase of its own in every draw."""
+    gains, _ = draws(profile)
+    check_rice(gains[:, 0, 0], K_DB[profile])
+    check_phase(gains[:, :1])
+    powers = table(profile)[1]
+    check_rayleigh(gains[:, 1:], powers[1:])
+    check_phase(gains[:, 1:])
 
 
 @pytest.mark.parametrize("profile", ["A", "B", "C", *FIXED])
@@ -111,14 +167,49 @@ def test_taps_are_rayleigh_with_uniform_phase(profile):
     check_phase(gains)
 
 
-def test_doppler_autocorrelation_is_bessel():
+def maximum_doppler_hz(speed: float) -> float:
+    return speed / 299792458.0 * CARRIER_HZ
+
+
+@pytest.mark.parametrize("speed", SPEEDS_MPS)
+def test_doppler_autocorrelation_is_bessel(speed):
     """E[a(0)* a(t)] / P = J0(2π f_d t) over all taps: N = 3000 x 23 independent pairs, 5 sigma."""
-    gains, _ = draws("A", time_steps=40, speed=30.0)
+    gains, _ = draws("A", time_steps=40, speed=speed, rate_hz=SPEEDS_MPS[speed])
     powers = table("A")[1]
-    time_s = np.arange(40) / 14e3
+    time_s = np.arange(40) / SPEEDS_MPS[speed]
     correlation = (gains[:, :, :1].conj() * gains / powers[None, :, None]).mean(axis=(0, 1)).real
-    doppler_hz = 30.0 / 299792458.0 * 3.5e9
-    assert np.abs(correlation - j0(2 * math.pi * doppler_hz * time_s)).max() < 5 / math.sqrt(NUM_DRAWS * 23)
+    tolerance = 5 / math.sqrt(NUM_DRAWS * 23)
+    expected = j0(2 * math.pi * maximum_doppler_hz(speed) * time_s)
+    assert np.abs(correlation - expected).max() < tolerance
+    for wrong in (0.8, 1.25):
+        assert np.abs(correlation - j0(2 * math.pi * wrong * maximum_doppler_hz(speed) * time_s)).max() > tolerance
+
+
+@pytest.mark.parametrize("profile", ["D", "E"])
+def test_line_of_sight_has_seven_tenths_of_the_maximum_doppler_shift(profile):
+    """E[h(t) h(0)*] over 3000 draws of all taps, 5 sigma of their product, against closed form: the spectral
+    line of TR 38.901, sec. 7.7.2; and :meth:`TdlModel.time_covariance` against it to rounding."""
+    gains, _ = draws(profile, time_steps=40, speed=30.0)
+    product = (gains * gains[:, :, :1].conj()).sum(1)
+    turn = 2 * math.pi * maximum_doppler_hz(30.0) * np.arange(40) / 14e3
+    powers = 10 ** (np.array(TABLES[profile].split(), float)[1::2] / 10)
+    line = 10 ** (LINE_OF_SIGHT_DB[profile] / 10) / (10 ** (LINE_OF_SIGHT_DB[profile] / 10) + powers.sum())
+
+    def expected(shift: float) -> np.ndarray:
+        return line * np.exp(1j * shift * turn) + (1 - line) * j0(turn)
+
+    tolerance = 5 * product.std(0).max() / math.sqrt(NUM_DRAWS)
+    assert np.abs(product.mean(0) - expected(0.7)).max() < tolerance
+    assert np.abs(product.mean(0) - expected(0.75)).max() > tolerance
+    assert np.abs(product.mean(0) - expected(-0.7)).max() > tolerance
+    covariance = tdl(profile, 30.0).time_covariance(40, 1 / 14e3)[:, 0].numpy()
+    np.testing.assert_allclose(covariance, expected(0.7), atol=1e-9)
+
+
+def test_at_rest_all_steps_are_the_first():
+    """Drawn once then; the numbers are those of a receiver that hardly moves."""
+    still, moving = draws("C", time_steps=3), draws("C", time_steps=3, speed=1e-9)
+    np.testing.assert_allclose(still[0], moving[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("profile", ["A", "C", "D", "E"])
@@ -161,3 +252,9 @@ def test_checks_fail_when_the_effect_is_removed():
         check_rayleigh(constant, powers)
     with pytest.raises(AssertionError):
         check_phase(np.abs(gains))
+    first = draws("D")[0][:, 0, 0]
+    for wrong in (first / np.abs(first), first + gains[:, 0, 0]):
+        with pytest.raises(AssertionError):
+            check_rice(wrong, K_DB["D"])
+    with pytest.raises(AssertionError):
+        check_rice(first, K_DB["D"] + 1)

@@ -1,0 +1,125 @@
+"""PUSCH throughput against the minimum requirements of TS 38.104, table 8.2.1.2-4 (see docs/conformance.md).
+
+    python -m pytest -m slow tests/theory/test_conformance_38104.py      (about 10 minutes on one core)
+
+Throughput of N runs of 8 slots; runs are independent fading processes, slots of a run are not. A case passes
+if the lower end of the 95% interval (bootstrap over runs) is at least 70%.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import j0
+
+from benchmarks.conformance_38104 import (
+    CARRIER_HZ,
+    CASES,
+    DATA_USES,
+    TARGET,
+    Case,
+    Link,
+    SpacedSlots,
+    crossing,
+    interval,
+)
+from channels.delay_models import TdlModel
+from channels.seeding import sionna_rng
+
+from sionna.phy import SPEED_OF_LIGHT
+
+SYMBOL_S = (1 + 144 / 2048) / 30e3
+RUNS = 100
+SLOW_FADING_RUNS = 200  # at 10 Hz the 8 slots of a run, 40 ms, are worth little more than one
+
+
+def named(case: Case) -> str:
+    return f"{case.channel}-1x{case.antennas}"
+
+
+def case_of(channel: str, antennas: int) -> Case:
+    return next(c for c in CASES if c.channel == channel and c.antennas == antennas)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=named)
+def test_requirement_is_met_with_estimated_gains_and_noise(case):
+    """LMMSE estimates, noise variance estimated in every slot; N = 100 or 200 runs."""
+    runs = SLOW_FADING_RUNS if case.doppler_hz < 50 else RUNS
+    low, _ = interval(Link(case, "lmmse").delivered(0, runs, [case.required_db])[0])
+    assert low >= TARGET
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [c for c in CASES if c.bits_per_symbol > 2], ids=named)
+def test_least_squares_meet_it_where_pilots_are_strong(case):
+    """Unfiltered LS estimates suffice from 6 dB on; N = 100 or 200 runs."""
+    runs = SLOW_FADING_RUNS if case.doppler_hz < 50 else RUNS
+    low, _ = interval(Link(case, "ls").delivered(0, runs, [case.required_db])[0])
+    assert low >= TARGET
+
+
+def test_throughput_at_the_requirement_and_below():
+    """16QAM over TDLC300-100 at 1x4 with LS estimates: above 70% at 6.4 dB, and far below at 0.4 dB; N = 16
+    runs, 128 slots. The same fades, noise and payloads, so that nothing but the SNR differs.
+    """
+    case = case_of("TDLC300-100", 4)
+    link = Link(case, "ls")
+    met, missed = link.delivered(0, 16, [case.required_db, case.required_db - 6])
+    assert interval(met)[0] >= TARGET
+    assert interval(missed)[1] < TARGET - 0.1
+    assert link.wrong == 0
+
+
+def test_result_of_a_run_does_not_depend_on_the_others():
+    link = Link(case_of("TDLC300-100", 2), "ls")
+    whole = link.delivered(0, 4, [7.0])
+    assert np.array_equal(whole[:, 2:], link.delivered(2, 2, [7.0]))
+    assert 0 < whole.mean() < 1
+
+
+def test_snr_is_that_of_one_element_at_one_antenna():
+    """Every OFDM symbol brings mean power 1 to every antenna: pilots at twice the power on half the elements.
+    N = 30 runs of 12 slots at 400 Hz, 5 ms apart: 360 fades of many paths.
+    """
+    link, runs, slots = Link(case_of("TDLB100-400", 2), "ls"), 30, 12
+    draw = link.channel.draw(DATA_USES * slots, list(range(runs)))
+    gen = torch.Generator().manual_seed(1)
+    x = torch.polar(
+        torch.ones(runs, DATA_USES * slots), 6.3 * torch.rand(runs, DATA_USES * slots, generator=gen)
+    )
+    y = link.channel.propagate(x, draw, torch.full((runs, 1), 1e-6))  # [B, S, R, T, F]
+    power = y.abs().square().mean((0, 1, 4))
+    assert power.shape == (2, 14)
+    assert (power - 1).abs().max() < 5 / math.sqrt(runs * slots)
+    assert (power / power.mean(1, keepdim=True) - 1).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("gap", [1, 10, 40])
+def test_slots_of_a_process_are_apart_in_time(gap):
+    """Correlation of the gains from slot to slot is ρ = J0(2π f_d Δt) at 10 Hz: 0.9998, 0.975, 0.65. N = 400
+    processes, and at least twice as many gains (of 12 taps of unequal power); 5 sigma, sqrt(1 - ρ²)/sqrt(N).
+    """
+    model = TdlModel("A30", carrier_hz=CARRIER_HZ, speed_mps=10 / CARRIER_HZ * SPEED_OF_LIGHT)
+    assert 1 / model.mean_powers.square().sum() > 2
+    with sionna_rng(1, torch.device("cpu")):
+        gains, _ = SpacedSlots(model, gap)(400, 28, 1 / SYMBOL_S)
+    first, second = gains[..., 0].flatten(), gains[..., 14].flatten()
+    correlation = (first * second.conj()).sum().real / (first.norm() * second.norm())
+    expected = j0(2 * math.pi * 10 * gap * 14 * SYMBOL_S)
+    assert abs(float(correlation) - expected) < 5 * math.sqrt((1 - expected**2) / 800)
+
+
+def test_known_noise_takes_all_runs_at_once_and_changes_nothing_else():
+    """LMMSE with known noise, runs as slots of one image, against runs one by one."""
+    link = Link(case_of("TDLC300-100", 2), "lmmse", "known")
+    together = link.delivered(0, 3, [7.5])
+    assert np.array_equal(together, np.concatenate([link.delivered(i, 1, [7.5]) for i in range(3)], axis=1))
+    assert 0 < together.mean() < 1
+
+
+def test_crossing_is_interpolated():
+    assert crossing((0.0, 1.0), np.array([0.6, 0.8])) == pytest.approx(0.5)
