@@ -1,7 +1,8 @@
 """Cost of TensorFlow through the bridge against the same TensorFlow on its own, in one process.
 
 Prints one JSON line per figure: ``ratio`` (ours / TensorFlow, median over paired repetitions), ``quartiles``
-of it, and the median milliseconds of both. For each block
+of it, ``cpu_ratio`` (of processor time, which other work on the machine disturbs less), and the median
+milliseconds of both. For each block
 
 * ``call``: ``tensorflow_call`` of a ``tf.function`` on PyTorch tensors, against the call on tf.Tensors;
 * ``propagate``: ``TensorFlowChannel.propagate``, which goes image by image, against one ``tf.function`` over
@@ -83,22 +84,24 @@ def in_pytorch(fn: Callable[[Tensor], Tensor], x: Tensor) -> dict[str, Callable[
 
 def compare(ours: Callable[[], object], bare: Callable[[], object], repetitions: int) -> dict[str, object]:
     """Paired runs, every second pair in the other order."""
-    for _ in range(3):
+    for _ in range(5):
         ours(), bare()
-    times: list[tuple[float, float]] = []
+    wall, cpu = [], []
     for i in range(repetitions):
         taken = {}
-        for name, call in (("a", ours), ("b", bare)) if i % 2 else (("b", bare), ("a", ours)):
-            began = time.perf_counter()
+        for call in (ours, bare) if i % 2 else (bare, ours):
+            began = time.perf_counter(), time.process_time()
             call()
-            taken[name] = time.perf_counter() - began
-        times.append((taken["a"], taken["b"]))
-    low, middle, high = statistics.quantiles([a / b for a, b in times], n=4)
+            taken[call] = time.perf_counter() - began[0], time.process_time() - began[1]
+        wall.append((taken[ours][0], taken[bare][0]))
+        cpu.append((taken[ours][1], taken[bare][1]))
+    low, middle, high = statistics.quantiles([a / b for a, b in wall], n=4)
     return {
         "ratio": round(middle, 3),
         "quartiles": [round(low, 3), round(high, 3)],
-        "ms": round(1e3 * statistics.median(a for a, _ in times), 3),
-        "tensorflow_ms": round(1e3 * statistics.median(b for _, b in times), 3),
+        "cpu_ratio": round(statistics.median(a / b for a, b in cpu), 3),
+        "ms": round(1e3 * statistics.median(a for a, _ in wall), 3),
+        "tensorflow_ms": round(1e3 * statistics.median(b for _, b in wall), 3),
     }
 
 
