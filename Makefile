@@ -1,13 +1,17 @@
 # make demo   everything from nothing: environment, installation, quickstart, report
 # make test   the same for the tests
 # make lint   ruff and mypy
+# make test-tensorflow   the tests of TensorFlow channels, with TensorFlow installed
+# make test-sionna1      a Sionna 1.x channel in linksim, in an environment of its own (.venv-sionna1)
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 OUT ?= runs/quickstart
 PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint clean
+SIONNA1 = .venv-sionna1
+
+.PHONY: demo test test-tensorflow test-sionna1 lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/linksim simulate scenarios/quickstart.yaml --out $(OUT)
@@ -15,6 +19,13 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.tests-installed
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-tensorflow: $(VENV)/.tensorflow-installed
+	$(BIN)/python -m pytest tests/channels/test_tf_bridge.py tests/channels/test_without_tensorflow.py \
+	  tests/test_tensorflow_document.py
+
+test-sionna1: $(SIONNA1)/.installed
+	$(SIONNA1)/bin/python -m pytest tests/sionna1
 
 lint: $(VENV)/.lint-installed
 	$(BIN)/ruff check .
@@ -34,9 +45,18 @@ $(VENV)/.tests-installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable ".[test]"
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.tensorflow-installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable ".[test,tensorflow]"
+	@touch $@ $(VENV)/.tests-installed $(VENV)/.installed
+
+$(SIONNA1)/.installed: tests/sionna1/requirements.txt
+	$(PYTHON) -m venv $(SIONNA1)
+	$(SIONNA1)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
 $(VENV)/.lint-installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable ".[test,dev]"
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(SIONNA1) build dist *.egg-info

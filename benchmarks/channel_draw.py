@@ -110,9 +110,7 @@ def new_drops(cell: str, model: Any, images: int) -> None:
     speeds = {"min_ut_velocity": SPEED_MPS, "max_ut_velocity": SPEED_MPS}
     kind = "umi" if cell == "inh" else cell
     share = 1.0 if cell == "inh" else None
-    drop = list(
-        gen_single_sector_topology(images, 1, kind, indoor_probability=share, **speeds, device="cpu")
-    )
+    drop = list(gen_single_sector_topology(images, 1, kind, indoor_probability=share, **speeds, device="cpu"))
     if cell == "inh":
         drop[0], drop[1] = drop[0] / 4, drop[1] / 4
     model.set_topology(*drop, los="random")
@@ -193,7 +191,9 @@ def measure(case: Case, symbols: int, images: int, repetitions: int) -> dict[str
         batch = seconds(lambda: together(images))
         white = seconds(lambda chosen=seeds: seeding.fill_normal(noise, chosen))
         rows.append((ours, each, batch, ours / each, ours / batch, inside / ours, white / ours))
-    ours, each, batch, to_each, to_batch, of_model, of_noise = map(statistics.median, zip(*rows[1:]))
+    ours, each, batch, to_each, to_batch, of_model, of_noise = map(
+        statistics.median, zip(*rows[1:], strict=True)
+    )
     per_image = {"draw": ours, "sionna_one_by_one": each, "sionna_batch": batch}
     shares = {"model": of_model, "noise": of_noise, "rest": 1 - of_model - of_noise}
     return {

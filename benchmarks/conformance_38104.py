@@ -21,7 +21,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from channels.equalization import equalize
 from channels.grid import Pilots, dmrs_symbols
 from channels.ofdm import OfdmChannel, OfdmCsi, OfdmDraw
 from channels.seeding import item_seed
+from channels.types import Csi, Received
 from linksim.digital.qam import Qam
 from linksim.digital.transport import TransportBlock
 from linksim.schemes.separation import Harq
@@ -55,7 +56,7 @@ PILOT_RUNS = 50
 HALF_STEP_DB = 0.5
 RESAMPLES = 2000
 
-Estimator = Literal["perfect", "ls", "lmmse", "lmmse-robust"]
+Estimator = Literal["perfect", "ls", "ls-scaled", "lmmse", "lmmse-robust"]
 Noise = Literal["known", "estimated"]
 # What "lmmse-robust" is designed for, whatever the channel: it is told neither profile nor speed.
 ROBUST = ExponentialCovariance(
@@ -118,7 +119,8 @@ class Link:
 
     Args:
         case: what is sent over what.
-        estimator: of the gains; "perfect" knows them.
+        estimator: of the gains; "perfect" knows them, "ls-scaled" takes LS estimates times 1/(1 + err_var),
+            which is E[h | h_hat], "lmmse-robust" is designed for one delay spread and one speed.
         noise: whether the receiver knows the noise variance or estimates it in every slot.
         gap: slots from one transmission of the process to the next.
     """
@@ -132,21 +134,21 @@ class Link:
             speed_mps=case.doppler_hz / CARRIER_HZ * SPEED_OF_LIGHT,
             num_rx_antennas=case.antennas,
         )
-        robust = estimator == "lmmse-robust"
-        csi: OfdmCsi = "lmmse" if robust else estimator
+        csi: dict[Estimator, OfdmCsi] = {"perfect": "perfect", "ls": "ls", "ls-scaled": "ls"}
         self.channel = OfdmChannel(
             SpacedSlots(model, gap),
             num_subcarriers=NUM_SUBCARRIERS,
             subcarrier_spacing_hz=SPACING_HZ,
             pilots=DMRS,
-            csi=csi,
-            assumed=ROBUST if robust else None,
+            csi=csi.get(estimator, "lmmse"),
+            assumed=ROBUST if estimator == "lmmse-robust" else None,
             noise=noise,
         )
         self.case = case
         self.block = TransportBlock(DATA_USES, case.bits_per_symbol, case.rate_1024 / 1024)
         self._qam = Qam(case.bits_per_symbol)
         self._one_filter = noise == "known"
+        self._scaled = estimator == "ls-scaled"
         self.wrong = 0
 
     def delivered(self, first_run: int, num_runs: int, snrs_db: Sequence[float]) -> NDArray[np.bool_]:
@@ -194,6 +196,8 @@ class Link:
             x, h, noise = x.view(1, -1), h.transpose(0, 1), noise.transpose(0, 1)
         part = replace(draw, h=h, noise=noise, num_symbols=x.shape[1])
         received = self.channel(x, torch.full((len(x),), snr_db), seeds[: len(x)], part)
+        if self._scaled:
+            received = _posterior(received)
         return self._qam.demodulate(*equalize(received, "zf")).reshape(bits.shape)
 
     def _decode(
@@ -208,6 +212,13 @@ class Link:
             self.wrong += int((result.ok & ~right).sum())
             ok[rows] = result.ok & right
         return ok
+
+
+def _posterior(received: Received) -> Received:
+    """Mean and variance of gains of unit mean power, given LS estimates h + e."""
+    csi = received.csi
+    share = 1 / (1 + csi.err_var)
+    return replace(received, csi=Csi(csi.h * share, csi.no, csi.err_var * share))
 
 
 def interval(delivered: NDArray[np.bool_]) -> tuple[float, float]:
@@ -295,7 +306,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     names = tuple(dict.fromkeys(case.channel for case in CASES))
-    kinds = ("perfect", "ls", "lmmse", "lmmse-robust")
+    kinds = get_args(Estimator)
     parser.add_argument("--blocks", type=int, default=1200, help="slots that count, at each SNR")
     parser.add_argument("--estimator", nargs="+", choices=kinds, default=["ls", "lmmse"])
     parser.add_argument("--noise", nargs="+", choices=("estimated", "known"), default=["estimated"])

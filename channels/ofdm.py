@@ -33,6 +33,7 @@ OfdmCsi = Literal["perfect", "ls", "lmmse"]
 _MUCH_INTERFERENCE = 0.1
 _TWO_SYMBOLS, _ONE_STREAM = Pilots(), Transmission()
 _CPU = torch.device("cpu")
+_POWER_DRAWS, _POWER_SEED = 64, 38214
 
 
 def interference_power(model: DelayModel, symbol_s: float, prefix_s: float) -> float:
@@ -176,14 +177,15 @@ class OfdmChannel(ChannelOperator):
             precision=precision,
         )
         self._last_response: tuple[Tensor, Tensor] | None = None
+        self._front_end = OfdmFrontEnd(impairments, self._grid, self._num_tx) if impairments else None
+        self._stream_power = self._mean_stream_power()
         self._estimators = self._make_estimators(interpolation, assumed or model)
         self._noise_estimator = None
         if noise == "estimated":
             frequency = (assumed or model).frequency_covariance(num_subcarriers, subcarrier_spacing_hz)
             self._noise_estimator = NoiseEstimator(
-                self._grid.streams, frequency / self._num_streams, precision=precision, device=self.device
+                self._grid.streams, frequency * self._stream_power, precision=precision, device=self.device
             )
-        self._front_end = OfdmFrontEnd(impairments, self._grid, self._num_tx) if impairments else None
         self.distortion = self._front_end.distortion() if self._front_end else 0.0
         self.interference = self._interference()
         if self.interference > _MUCH_INTERFERENCE:
@@ -204,13 +206,13 @@ class OfdmChannel(ChannelOperator):
     def _make_estimators(
         self, interpolation: Interpolation, assumed: Covariance
     ) -> list[LsEstimator] | list[LmmseEstimator]:
-        """One per stream, each for a gain of mean power 1/L."""
+        """One per stream, each for a gain of the mean power of a stream."""
         if self.csi == "perfect":
             return []
         grid = self._grid
         time = assumed.time_covariance(grid.num_ofdm_symbols, grid.symbol_s)
         frequency = assumed.frequency_covariance(grid.num_subcarriers, grid.subcarrier_spacing_hz)
-        frequency = frequency / self._num_streams
+        frequency = frequency * self._stream_power
         if self.csi == "lmmse":
             return [
                 LmmseEstimator(one, time, frequency, precision=self.precision, device=self.device)
@@ -220,6 +222,13 @@ class OfdmChannel(ChannelOperator):
             LsEstimator(one, time, frequency, interpolation, precision=self.precision, device=self.device)
             for one in grid.streams
         ]
+
+    def _mean_stream_power(self) -> float:
+        """Mean power of the gain of a stream: 1/L, and what precoding gains, over some draws of its own."""
+        if self._transmission.kind != "svd":
+            return 1 / self._num_streams
+        draw = self.draw(1, range(_POWER_SEED, _POWER_SEED + _POWER_DRAWS))
+        return float(self._stream_gains(draw).abs().square().mean())
 
     def noise_variance(self, no: Tensor) -> Tensor:
         """Thermal noise, interference of the waveform and mean distortion of the hardware."""

@@ -182,7 +182,10 @@ def test_doppler_autocorrelation_is_bessel(speed):
     expected = j0(2 * math.pi * maximum_doppler_hz(speed) * time_s)
     assert np.abs(correlation - expected).max() < tolerance
     for wrong in (0.8, 1.25):
-        assert np.abs(correlation - j0(2 * math.pi * wrong * maximum_doppler_hz(speed) * time_s)).max() > tolerance
+        assert (
+            np.abs(correlation - j0(2 * math.pi * wrong * maximum_doppler_hz(speed) * time_s)).max()
+            > tolerance
+        )
 
 
 @pytest.mark.parametrize("profile", ["D", "E"])

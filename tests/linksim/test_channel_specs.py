@@ -1,0 +1,214 @@
+"""Channels in scenario files: built as written, refused with one clear message, named the same for ever."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from channels.grid import dmrs_symbols
+from channels.interleaving import InterleavedChannel
+from channels.ofdm import OfdmChannel
+from channels.time_ofdm import TimeDomainOfdmChannel
+from linksim import zoo
+from linksim.build_channel import build_channel, calibration_key, load_calibration, sent_over
+from linksim.cli import main
+from linksim.digital.link_adaptation import CalibrationError
+from linksim.scenario import ChannelBase, JsccSpec, OfdmCsiSpec, OfdmSpec, SeparationSpec, TdlSpec
+from linksim.scenario_io import load_scenario, scenario_dir
+from tests.linksim.tiny import TINY, write
+
+CPU = torch.device("cpu")
+MODEL = "{kind: tdl, profile: A, delay_spread_s: 30.0e-9}"
+GRID = "num_subcarriers: 32, num_ofdm_symbols: 6, csi: {kind: ls, pilot_symbols: [1, 4]}"
+
+
+def _scenario(channel: str) -> str:
+    old = TINY[TINY.index("channels:") : TINY.index("sweep:")]
+    return TINY.replace(old, f"channel: {channel}\n")
+
+
+def _ofdm(model: str = MODEL, extra: str = "", grid: str = GRID) -> str:
+    return f"{{kind: ofdm, model: {model}, {grid}{', ' + extra if extra else ''}}}"
+
+
+@pytest.mark.parametrize(
+    ("channel", "expect"),
+    [
+        (_ofdm("{kind: tdk, profile: A}"), ("channel.model", "got 'tdk'", "cdl")),
+        (_ofdm("{kind: cdl, profile: F, delay_spread_s: 1.0e-7}"), ("profile", "'F'")),
+        (_ofdm("{kind: umi, indoor_share: 1.5}"), ("indoor_share", "1.5")),
+        (_ofdm("{kind: inh, indoor_share: 0.5}"), ("indoor_share", "1 for inh")),
+        (_ofdm("{kind: recorded, path: nothing.npz}"), ("nothing.npz",)),
+        (_ofdm("{kind: raytraced, scene: atlantis, transmitter: [0, 0, 9], receivers: [[1, 1, 1]]}"), ("atlantis", "munich")),
+        (_ofdm(extra="transmission: {kind: alamouti}"), ("Transmission: alamouti", "1 transmit antennas", "2")),
+        (_ofdm(extra="transmission: {kind: svd}"), ("streams: got None with svd",)),
+        (_ofdm(extra="transmission: {kind: svd, streams: 2}"), ("2 streams from 1 to 1 antennas", "at most 1")),
+        (_ofdm(extra="impairments: [{kind: fog}]"), ("impairments.0", "got 'fog'", "clipping")),
+        (_ofdm(extra="impairments: [{kind: quantization, bits: 0}]"), ("bits", "got 0")),
+        (_ofdm(grid="csi: {kind: ls, dmrs: {additional_positions: 1}, comb: 4}"), ("comb: got 4 with dmrs",)),
+        (_ofdm(grid="csi: {kind: ls, dmrs: {additional_positions: 0}, pilot_symbols: [3]}"), ("pilot_symbols: got [3] with dmrs",)),
+        (_ofdm(grid="csi: {kind: ls, pilot_symbols: null}"), ("pilot_symbols: got none",)),
+        (
+            _ofdm("{kind: tdl, profile: A, delay_spread_s: 0.0, rx_antennas: 2, tx_antennas: 2}",
+                  "transmission: {kind: multiplexing}", "csi: {kind: ls, comb: 1}"),
+            ("comb: too narrow, got 1, expected at least 2",),
+        ),
+        (
+            _ofdm("{kind: tdl, profile: A, delay_spread_s: 0.0, tx_antennas: 2}",
+                  "transmission: {kind: svd, streams: 1, precoding: {subband: 4}}"),
+            ("transmission.precoding.subband: got 4 with csi ls",),
+        ),
+        (
+            "{kind: rayleigh, csi: {kind: ls, pilots_per_block: 1}, impairments: [{kind: cfo, offset_hz: 1.0}]}",
+            ("impairments: not supported", "CarrierFrequencyOffset", "an ofdm channel"),
+        ),
+    ],
+)  # fmt: skip
+def test_wrong_channel_is_refused_with_field_value_and_cure(channel, expect, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["simulate", write(tmp_path, _scenario(channel)), "--out", str(out)]) == 2
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    for text in expect:
+        assert text in captured.err, captured.err
+    assert not out.exists(), "something was written"
+
+
+def test_missing_llvm_is_asked_for_and_nothing_crashes(tmp_path, capsys, monkeypatch):
+    from channels import ray_traced
+    from channels.llvm import LlvmUnavailable
+
+    def none() -> str:
+        raise LlvmUnavailable(
+            "LLVM: not found, got none, expected libLLVM of version 17 or newer. Install one."
+        )
+
+    monkeypatch.setattr(ray_traced, "find_llvm", none)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("LINKSIM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rays = "{kind: raytraced, scene: munich, transmitter: [8.5, 21, 27], receivers: [[45.5, 90.5, 1.25]]}"
+    assert main(["simulate", write(tmp_path, _scenario(_ofdm(rays))), "--out", str(tmp_path / "run")]) == 2
+    message = capsys.readouterr().err
+    assert "LLVM: not found" in message
+    assert "Install" in message
+
+
+def test_checking_a_ray_traced_scenario_traces_nothing():
+    """No ray tracer is even loaded, so every machine can check the library."""
+    code = (
+        "import sys; from linksim.cli import main; "
+        "code = main(['check', 'munich-route', '--set', 'images={kind: skimage, names: [coffee], crop: 256}']); "
+        "sys.exit(code or ('mitsuba' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "pilot" in done.stdout
+
+
+def test_dmrs_has_the_symbols_and_the_boost_of_nr():
+    for positions, symbols in ((0, (2,)), (1, (2, 11)), (2, (2, 7, 11)), (3, (2, 5, 8, 11))):
+        csi = OfdmCsiSpec.model_validate({"kind": "ls", "dmrs": {"additional_positions": positions}})
+        assert csi.pilot_places == symbols == dmrs_symbols(positions)
+        channel = OfdmSpec(kind="ofdm", model=TdlSpec(profile="A30"), csi=csi)
+        built = build_channel(channel, CPU)
+        assert isinstance(built, OfdmChannel)
+        uses = built.uses(100)
+        assert uses.pilot == len(symbols) * 32  # every second of 64 subcarriers
+        pilots = built._grid.known
+        assert float(pilots.abs().square().sum(-1)[0, 2]) == pytest.approx(64, rel=3e-3), (
+            "power of a full symbol"
+        )
+
+
+def test_waveform_time_is_the_operator_over_samples():
+    channel = OfdmSpec(kind="ofdm", model=TdlSpec(profile="A30"), waveform="time")
+    assert isinstance(build_channel(channel, CPU), TimeDomainOfdmChannel)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "grid", "interleaved"),
+    [
+        ("jscc", True, True),
+        ("jscc", False, False),
+        ("separation", True, False),
+        ("forced", True, True),
+        ("off", True, False),
+    ],
+)
+def test_interleaving_is_the_default_of_analog_schemes_on_a_grid(scheme, grid, interleaved):
+    schemes = {
+        "jscc": JsccSpec(kind="jscc", name="a", checkpoint="x"),
+        "off": JsccSpec(kind="jscc", name="a", checkpoint="x", interleave=False),
+        "separation": SeparationSpec(kind="separation", name="a", mcs=3),
+        "forced": SeparationSpec(kind="separation", name="a", mcs=3, interleave=True),
+    }
+    text = _ofdm() if grid else "{kind: awgn}"
+    channel = _channel(text)
+    over = sent_over(schemes[scheme], channel, build_channel(channel, CPU))
+    assert isinstance(over, InterleavedChannel) == interleaved
+
+
+def _channel(text: str) -> ChannelBase:
+    import yaml
+    from pydantic import TypeAdapter
+
+    from linksim.scenario import ChannelSpec
+
+    return TypeAdapter(ChannelSpec).validate_python(yaml.safe_load(text))
+
+
+def test_channels_of_the_shipped_table_keep_their_names_when_fields_are_added():
+    """The table was written with every field of its time; today's channels of the library are found in it."""
+    table = load_calibration(zoo.asset("mcs-calibration.json"))
+    raw = json.loads(zoo.asset("mcs-calibration.json").read_text())
+    assert len(table.channels) == len(raw["channels"])
+    for name in ("ofdm/ofdm-tdlc-ls", "fading/block-rayleigh", "awgn/awgn-1-96"):
+        for channel in load_scenario(name).channels:
+            assert table.lengths(calibration_key(channel))
+    with pytest.raises(CalibrationError):
+        table.lengths(
+            calibration_key(_channel("{kind: awgn, impairments: [{kind: clipping, papr_db: 3.0}]}"))
+        )
+
+
+def test_a_table_with_a_strange_channel_is_refused(tmp_path):
+    raw = json.loads(zoo.asset("mcs-calibration.json").read_text())
+    raw["channels"] = raw["channels"][:1]
+    raw["channels"][0]["channel"] = {"kind": "carrier pigeon"}
+    (tmp_path / "table.json").write_text(json.dumps(raw))
+    with pytest.raises(CalibrationError, match=r"table\.json: broken"):
+        load_calibration(tmp_path / "table.json")
+
+
+def test_evm_and_papr_are_reported(tmp_path):
+    """EVM over AWGN is 100·10^(-SNR/20) within 4% (4 x 1024 symbols of 2 pictures); clipping keeps its target."""
+    text = _scenario("{kind: awgn}").replace("metrics: [psnr, ssim, ber, bler]", "metrics: [evm, papr_db]")
+    assert main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "a")]) == 0
+    clipped = _ofdm(extra="impairments: [{kind: clipping, papr_db: 3.0}]")
+    text = _scenario(clipped).replace("metrics: [psnr, ssim, ber, bler]", "metrics: [psnr, papr_db]")
+    assert main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "b")]) == 0
+    rows = {}
+    for run in "ab":
+        with (tmp_path / run / "results.csv").open() as file:
+            rows[run] = list(csv.DictReader(file))
+    for row in rows["a"]:
+        if row["metric"] == "evm":
+            expected = 100 * 10 ** (-float(row["snr_db"]) / 20)
+            assert float(row["mean"]) == pytest.approx(expected, rel=0.04), row
+    papr = [float(row["mean"]) for row in rows["b"] if row["metric"] == "papr_db"]
+    # filtering to the band brings some of the peaks back; mean power falls with the clipping
+    assert papr
+    assert max(papr) < 4.5
+
+
+def test_bundled_recording_is_found_by_its_name():
+    channel = _channel("{kind: ofdm, model: {kind: recorded, path: street-canyon, phases: paths}}")
+    built = build_channel(channel, CPU)
+    assert built.uses(100).data == 100
+    assert (scenario_dir() / "data" / "street-canyon.npz").is_file()
