@@ -158,11 +158,15 @@ class Link:
         parts = []
         for begin in range(first_run, first_run + num_runs, RUNS_AT_ONCE):
             runs = range(begin, min(begin + RUNS_AT_ONCE, first_run + num_runs))
-            seeds = [item_seed(38104, self.case.channel, run, f"{self.case.antennas}") for run in runs]
+            seeds = self.seeds(runs)
             draw = self.channel.draw(DATA_USES * (WARM_UP + COUNTED), seeds)
             assert isinstance(draw, OfdmDraw)
             parts.append(np.stack([self._process(draw, seeds, snr_db) for snr_db in snrs_db]))
         return np.concatenate(parts, axis=1)
+
+    def seeds(self, runs: Sequence[int]) -> list[int]:
+        """Of fades, noise and payloads."""
+        return [item_seed(38104, self.case.channel, run, f"{self.case.antennas}") for run in runs]
 
     def _process(self, draw: OfdmDraw, seeds: Sequence[int], snr_db: float) -> NDArray[np.bool_]:
         """[runs, COUNTED] at one SNR."""

@@ -181,12 +181,13 @@ def test_first_path_has_the_k_factor_of_the_table(profile):
 # ------------------------------------------------------------------------------------------------- angles
 
 
-def waves(profile: str, panel: Panel, end: str, line: int, spread: float) -> np.ndarray:
+def waves(profile: str, axis: str, end: str, line: int, spread: float) -> np.ndarray:
     """Plane waves of a line of the table on the elements [elements, 400] (TR 38.901, eq. 7.5-23) at one end
-    ("a": arrival, "d": departure): every azimuth offset with every zenith offset. The receiver stands turned
-    by 180°."""
+    ("a": arrival, "d": departure): every azimuth offset with every zenith offset. Columns go along y, rows
+    down z, half a wavelength apart; the receiver stands turned by 180°."""
     lines = table(profile)
-    place = panel.array(CARRIER_HZ, "double").ant_pos.numpy() * (CARRIER_HZ / LIGHT_MPS)
+    along = np.array([0, 0.5, 0] if axis == "columns" else [0, 0, -0.5])
+    place = np.arange(ELEMENTS)[:, None] * along
     if end == "a":
         place = place * np.array([-1.0, -1.0, 1.0])
     offset = np.array([*OFFSETS, *(-offset for offset in OFFSETS)]) * spread
@@ -198,11 +199,11 @@ def waves(profile: str, panel: Panel, end: str, line: int, spread: float) -> np.
     return np.exp(2j * math.pi * (place @ np.reshape(direction, (3, -1))))
 
 
-def spatial_covariance(profile: str, panel: Panel, end: str, spread: float = 1.0) -> np.ndarray:
+def spatial_covariance(profile: str, axis: str, end: str, spread: float = 1.0) -> np.ndarray:
     """E[h hᴴ] over the elements of one end without the line of sight, unit power."""
     total, powers = np.zeros((ELEMENTS, ELEMENTS), complex), table(profile)["powers"]
     for line in clusters(profile):
-        wave = waves(profile, panel, end, line, spread)
+        wave = waves(profile, axis, end, line, spread)
         total += powers[line] * (wave @ wave.conj().T) / wave.shape[1]
     return total / powers[clusters(profile)].sum()
 
@@ -217,10 +218,11 @@ def test_angles_and_their_spreads_are_those_of_the_table(profile, end, axis):
     sight is the mean over draws, a plane wave."""
     panel = Panel(**{axis: ELEMENTS})
     gains, _ = draws(cdl(profile, **{"receiver" if end == "a" else "transmitter": panel}), 800)
+    assert gains.shape[1:3] == ((ELEMENTS, 1) if end == "a" else (1, ELEMENTS))
     paths = gains[..., 0].reshape(800, ELEMENTS, -1)
     if table(profile)["los"]:
         line = paths[..., 0].mean(0)
-        wave = waves(profile, panel, end, 0, 0.0)[:, 0]
+        wave = waves(profile, axis, end, 0, 0.0)[:, 0]
         of_mean = 5 * np.abs(paths[..., 0] - line).std() / math.sqrt(800)
         scale = (wave.conj() @ line) / ELEMENTS
         assert np.abs(line - scale * wave).max() < of_mean < 0.1 * abs(scale)
@@ -232,9 +234,9 @@ def test_angles_and_their_spreads_are_those_of_the_table(profile, end, axis):
     def agrees(expected: np.ndarray) -> bool:
         return bool(np.all(np.abs(measured - expected) < 5 * deviation.max()))
 
-    expected = spatial_covariance(profile, panel, end)
+    expected = spatial_covariance(profile, axis, end)
     assert agrees(expected)
-    assert not agrees(spatial_covariance(profile, panel, end, spread=0.5))
+    assert not agrees(spatial_covariance(profile, axis, end, spread=0.5))
     assert not agrees(expected.conj())
 
 
@@ -289,6 +291,10 @@ def test_time_covariance_of_a_cell_is_that_of_its_drops():
     covariance = model.time_covariance(17, lag_s)[:, 0].numpy()
     assert np.abs(measured - covariance).max() < tolerance
     assert np.abs(measured[:9] - covariance[::2]).max() > tolerance
+    # a horizontal velocity: J0 but for the zenith angles, which shift its zeros by a tenth of a period
+    turn = 2 * math.pi * np.arange(17) / 16
+    assert np.abs(measured - j0(turn)).max() < 0.1 + tolerance
+    assert np.abs(measured - j0(0.7 * turn)).max() > 0.1 + tolerance
 
 
 # ------------------------------------------------------------------------------------------------- cells
