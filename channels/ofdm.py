@@ -301,14 +301,16 @@ class OfdmChannel(ChannelOperator):
         return h.unflatten(2, (slots, grid.num_ofdm_symbols)).movedim(2, 0), None
 
     def _response(self, delays: Tensor) -> Tensor:
-        """Response of paths at the subcarriers [paths, F]; the last one is kept, as many models have the same
-        delays in every draw.
-        """
+        """:meth:`_new_response`; the last one is kept, as many models have the same delays in every draw."""
         if self._last_response is None or not torch.equal(self._last_response[0], delays):
-            grid = self._grid
-            response = frequency_response(delays, grid.num_subcarriers, grid.subcarrier_spacing_hz)
-            self._last_response = delays, response.to(self.cdtype)
+            self._last_response = delays, self._new_response(delays)
         return self._last_response[1]
+
+    def _new_response(self, delays: Tensor) -> Tensor:
+        """What paths with these delays [paths] make at the subcarriers, [paths, F]."""
+        grid = self._grid
+        response = frequency_response(delays, grid.num_subcarriers, grid.subcarrier_spacing_hz)
+        return response.to(self.cdtype)
 
     # ------------------------------------------------------------------------------------- on the air
 

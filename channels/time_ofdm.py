@@ -61,11 +61,15 @@ class TimeDomainOfdmChannel(OfdmChannel):
         gains, delays = self._model(1, steps, _STEPS_PER_SYMBOL / grid.symbol_s)
         here = gains.abs().sum((0, 1, 2, 3, 4, 6)) > 0  # cells pad with paths of no power and any delay
         gains, delays = gains[..., here, :], delays[..., here]
-        place = delays.flatten().double() * self._rate_hz
-        count = int(place.max().ceil()) + 2 * _HALF_LENGTH + 1
-        filters = _delay_filters(place, count).to(self.cdtype)  # [paths, taps]
+        filters = self._response(delays.flatten())
         taps = (gains[0, 0, :, 0].to(self.cdtype).transpose(-1, -2) @ filters).movedim(2, 0)
         return self._gains(taps, slots), taps
+
+    def _new_response(self, delays: Tensor) -> Tensor:
+        """What paths with these delays [paths] make at the taps, [paths, taps]."""
+        place = delays.double() * self._rate_hz
+        count = int(place.max().ceil()) + 2 * _HALF_LENGTH + 1
+        return _delay_filters(place, count).to(self.cdtype)
 
     def _gains(self, taps: Tensor, slots: int) -> Tensor:
         """Mean gain of every element over its symbol, of taps [steps, R, A, taps]."""

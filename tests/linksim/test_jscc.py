@@ -82,7 +82,8 @@ def test_swin_yang2024_equals_the_authors_activations():
     no = 10 ** (-expected["snr_db"] / 10)
     received = Received(y, Csi(torch.ones_like(y), no, torch.zeros_like(no)), ChannelUses(y.shape[1]))
     shown = codec.decode(received, layout, None)
-    torch.testing.assert_close(shown, expected["reconstruction"], atol=1e-5, rtol=0)
+    # single precision over a hundred layers: processors differ by more than 1e-5 among themselves
+    torch.testing.assert_close(shown, expected["reconstruction"], atol=3e-5, rtol=0)
 
 
 def test_swin_without_the_shift_of_its_windows_is_another_network():
