@@ -171,7 +171,7 @@ class CdlModel(_Sampled):
         profile: "A" to "C" (no line of sight), "D", "E" (line of sight).
         delay_spread_s: RMS delay spread [s].
         carrier_hz: carrier frequency [Hz].
-        speed_mps: speed of the receiver [m/s], in a random horizontal direction.
+        speed_mps: speed of the receiver [m/s], in a random direction (azimuth and zenith uniform).
         transmitter, receiver: panels.
         precision: see :class:`channels.base.ChannelOperator`.
 
