@@ -11,7 +11,7 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
-from channels import checks, seeding  # noqa: F401 (seeding fences the first import of Sionna)
+from channels import checks, seeding
 from channels.base import Precision
 
 from sionna.phy import SPEED_OF_LIGHT
@@ -31,6 +31,8 @@ __all__ = [
 
 TdlProfile = Literal["A", "B", "C", "D", "E", "A10", "A30", "B100", "C60", "C300"]
 _SCALED = ("A", "B", "C", "D", "E")
+_SINUSOIDS = 20  # of a tap
+_LOS_SHIFT = 0.7  # of the line of sight, over the maximum Doppler shift (TR 38.901, sec. 7.7.2)
 
 
 class Covariance(Protocol):
@@ -111,6 +113,17 @@ def jakes_covariance(num_symbols: int, symbol_s: float, doppler_hz: float) -> Te
     return torch.special.bessel_j0(argument).to(torch.complex128)
 
 
+def _phasor(angle: Tensor) -> Tensor:
+    return torch.polar(torch.ones_like(angle), angle)
+
+
+def _root(correlation: Tensor) -> Tensor | None:
+    """Cholesky factor, complex128; None where there is nothing to correlate."""
+    if torch.equal(correlation, torch.eye(len(correlation), dtype=correlation.dtype)):
+        return None
+    return torch.linalg.cholesky(correlation).to(torch.complex128)
+
+
 class ExponentialCovariance:
     """What a receiver assumes that knows only a delay spread and a speed: an exponential delay profile and
     the Doppler spectrum of Clarke. A mismatched LMMSE estimator is designed with it.
@@ -157,10 +170,13 @@ class TdlModel:
             the "low correlation" of conformance tests).
         precision: see :class:`channels.base.ChannelOperator`.
 
-    Impulse responses are drawn on the CPU, so they do not depend on the device that the link runs on.
+    Impulse responses are drawn on the CPU, so they do not depend on the device that the link runs on. A tap
+    is a sum of sinusoids with the numbers that Sionna's ``TDL`` would draw; their phases are computed in
+    double precision, and what correlates antennas leaves the line of sight alone.
 
     Source: 3GPP TR 38.901 V19.2.0, sec. 7.7.2, tables 7.7.2-1 to 7.7.2-5; TS 38.101-4 V19.2.2, annex B.2.1
-        (values from Sionna 2.2).
+        (values from Sionna 2.2); Xiao, Zheng & Beaulieu, "Novel Sum-of-Sinusoids Simulation Models for
+        Rayleigh and Rician Fading Channels", IEEE Trans. Wireless Commun. 5 (2006).
 
     Example:
         >>> model = TdlModel("C", delay_spread_s=100e-9, carrier_hz=3.5e9)
@@ -204,20 +220,15 @@ class TdlModel:
         self.num_rx_antennas = num_rx_antennas
         self.num_tx_antennas = num_tx_antennas
         self.precision: Precision = precision
-        correlated = {}
-        if rx_correlation:
-            correlated["rx_corr_mat"] = exponential_correlation(num_rx_antennas, rx_correlation)
-        if tx_correlation:
-            correlated["tx_corr_mat"] = exponential_correlation(num_tx_antennas, tx_correlation)
+        self._roots = (
+            _root(exponential_correlation(num_rx_antennas, rx_correlation)),
+            _root(exponential_correlation(num_tx_antennas, tx_correlation)),
+        )
         self._tdl = TDL(
             model=profile,
             **({} if delay_spread_s is None else {"delay_spread": delay_spread_s}),
-            num_rx_ant=num_rx_antennas,
-            num_tx_ant=num_tx_antennas,
-            **correlated,
             carrier_frequency=carrier_hz,
-            min_speed=speed_mps,
-            max_speed=speed_mps,
+            num_sinusoids=_SINUSOIDS,
             precision=precision,
             device="cpu",
         )
@@ -237,8 +248,48 @@ class TdlModel:
     ) -> tuple[Tensor, Tensor]:
         """See :class:`DelayModel`."""
         steps = num_time_steps if self.speed_mps > 0 else 1  # at rest all are the same
-        gains, delays = self._tdl(batch_size, steps, sampling_frequency)
+        doppler = 2 * math.pi * self.speed_mps / SPEED_OF_LIGHT * self.carrier_hz / sampling_frequency
+        single = self.precision == "single"
+        dtype, cdtype = (torch.float32, torch.complex64) if single else (torch.float64, torch.complex128)
+        seeding.sionna_uniform((batch_size,), dtype)  # the speed of Sionna's, which is fixed here
+        gains = self._diffuse(batch_size, steps, doppler, dtype)
+        for root, pattern in zip(self._roots, ("xr,brtps->bxtps", "xt,brtps->brxps"), strict=True):
+            if root is not None:
+                gains = torch.einsum(pattern, root, gains)
+        if self._tdl.los:
+            phase = 2 * math.pi * seeding.sionna_uniform((batch_size, 1, 1, 1), dtype).double() - math.pi
+            turn = doppler * _LOS_SHIFT * torch.arange(steps, dtype=torch.float64)
+            gains[:, :, :, 0] += math.sqrt(self._tdl.mean_power_los) * _phasor(turn + phase)
+        gains = gains[:, None, :, None].to(cdtype)
+        delays = self.delays_s.expand(batch_size, 1, 1, -1)
         return gains.expand(*gains.shape[:-1], num_time_steps), delays
+
+    def _diffuse(self, batch_size: int, steps: int, doppler: float, dtype: torch.dtype) -> Tensor:
+        """Rayleigh fading taps [batch, rx, tx, paths, time] complex128, independent over antennas.
+
+        A sinusoid turns by the same angle in every step, so at step Kj + k it is e^{jφ + jKjω}·e^{jkω}: two
+        short tables and one matrix product instead of a phasor per step.
+
+        Args:
+            doppler: maximum Doppler shift, radians per step.
+            dtype: of the random numbers.
+        """
+        powers = self.mean_powers.double().clone()
+        if self._tdl.los:
+            powers[0] = self._tdl.mean_power_los / self._tdl.k_factor
+        shape = (batch_size, len(powers), _SINUSOIDS)
+        sector = 2 * math.pi / _SINUSOIDS
+        arrival = seeding.sionna_uniform(shape, dtype) * sector - sector / 2
+        arrival = arrival + sector * torch.arange(1, _SINUSOIDS + 1, dtype=dtype)
+        antennas = (self.num_rx_antennas, self.num_tx_antennas)
+        phase = seeding.sionna_uniform((batch_size, *antennas, *shape[1:]), dtype) * (2 * math.pi) - math.pi
+        omega = doppler * arrival.cos().double()
+        length = math.isqrt(steps - 1) + 1
+        fine = _phasor(omega[..., None] * torch.arange(length, dtype=torch.float64))
+        coarse = _phasor(omega[..., None] * torch.arange(0, steps, length, dtype=torch.float64))
+        rows = (coarse[:, None, None] * _phasor(phase.double())[..., None]).transpose(-1, -2)
+        gains = (rows @ fine[:, None, None]).flatten(-2)[..., :steps]
+        return gains * (powers / _SINUSOIDS).sqrt()[:, None]
 
     def frequency_covariance(self, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
         """See :class:`DelayModel`."""

@@ -1,6 +1,6 @@
 """Channel models with directions: CDL and the cells of TR 38.901, with antenna panels at both ends.
 
-May import: torch, sionna, channels.{checks, seeding, base, delay_models}.
+May import: torch, scipy, sionna, channels.{checks, seeding, base, delay_models}.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import torch
+from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from channels import checks, seeding
@@ -132,15 +133,17 @@ class _Sampled:
         return frequency_covariance(self.delays_s, self.mean_powers, num_subcarriers, subcarrier_spacing_hz)
 
     def time_covariance(self, num_symbols: int, symbol_s: float) -> Tensor:
-        """See :class:`channels.delay_models.Covariance`; interpolated between the sampled lags."""
-        steps = torch.arange(num_symbols, dtype=torch.float64)
-        lag = (steps[:, None] - steps[None, :]) * symbol_s
+        """See :class:`channels.delay_models.Covariance`; a spline through the sampled lags and their mirror
+        image, because what Doppler costs within a symbol is the curvature at 0.
+        """
         known = self._statistics
-        place = (lag.abs() / known.lag_s).clamp_max(len(known.correlation) - 1.001)
-        low = place.floor().long()
-        share = place - low
-        value = known.correlation[low] * (1 - share) + known.correlation[low + 1] * share
-        return torch.where(lag < 0, value.conj(), value)
+        last = len(known.correlation) - 1
+        mirrored = torch.cat([known.correlation.conj().flip(0), known.correlation[1:]])
+        spline = CubicSpline(range(-last, last + 1), mirrored.numpy())
+        steps = torch.arange(num_symbols, dtype=torch.float64) * (symbol_s / known.lag_s)
+        lag = (steps[:, None] - steps[None, :]).clamp(-last, last)
+        value = torch.as_tensor(spline(lag.numpy()))
+        return (value + value.mH) / 2
 
 
 def _measure(model: Any, draws: int, chunk: int, speed_mps: float, carrier_hz: float) -> _Statistics:

@@ -22,7 +22,7 @@ from channels import geometric_models
 from channels.delay_models import DelayModel
 from channels.geometric_models import CdlModel, CellModel, Panel
 from channels.grid import Pilots
-from channels.ofdm import OfdmChannel
+from channels.ofdm import OfdmChannel, interference_power
 from channels.seeding import sionna_rng
 
 CARRIER_HZ, SPREAD_S, LIGHT_MPS = 3.5e9, 100e-9, 299792458.0
@@ -295,6 +295,19 @@ def test_time_covariance_of_a_cell_is_that_of_its_drops():
     turn = 2 * math.pi * np.arange(17) / 16
     assert np.abs(measured - j0(turn)).max() < 0.1 + tolerance
     assert np.abs(measured - j0(0.7 * turn)).max() > 0.1 + tolerance
+
+
+@pytest.mark.parametrize("kind", ["cdl", "cell"])
+def test_interference_of_motion_is_the_power_that_a_symbol_loses_on_average(kind):
+    """1 - E|mean gain over a symbol|²/E|gain|²: 500 draws, as many or more of the model's own behind it; 5 sigma
+    of the sample."""
+    speed, symbol_s, steps = 30.0, 1 / 15e3, 64
+    model = cdl("C", speed) if kind == "cdl" else CellModel("umi", carrier_hz=CARRIER_HZ, speed_mps=speed)
+    gains, _ = draws(model, 500, steps, steps / symbol_s, chunk=50)
+    lost = (np.abs(gains) ** 2).mean(-1) - np.abs(gains.mean(-1)) ** 2
+    lost = lost.sum((1, 2, 3))
+    tolerance = 5 * lost.std() * math.sqrt(2 / 500)
+    assert abs(interference_power(model, symbol_s, 1.0) - lost.mean()) < tolerance < 0.5 * lost.mean()
 
 
 # ------------------------------------------------------------------------------------------------- cells
