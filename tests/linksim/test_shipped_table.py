@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from linksim import zoo
-from linksim.cli import main
 from linksim.build_channel import load_calibration
+from linksim.cli import main
 from linksim.digital.link_adaptation import Calibration, ChannelCalibration
 from linksim.digital.mcs import ALL_MCS
 
