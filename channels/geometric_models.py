@@ -263,9 +263,8 @@ class CellModel(_Sampled):
             rma; inh is all indoors).
         line_of_sight: "random" (probability of the cell), "always" or "never" (of outdoor receivers).
         shadowing: draw shadow fading (its mean power is divided out too).
-        path_loss: keep path and penetration loss. Gains are then divided by the root mean power of the drops
-            like all others: most of it comes from the few that are close. Meant for
-            :class:`channels.ofdm.LinkBudget`, which multiplies by :attr:`mean_power`.
+        path_loss: keep path and penetration loss. Gains are divided by the root mean power of the drops like
+            all others, :attr:`mean_power`: most of it comes from the few that are close.
         transmitter, receiver: panels.
         precision: see :class:`channels.base.ChannelOperator`.
 

@@ -6,7 +6,7 @@ May import: torch, channels.{types, seeding, base, arithmetic, ofdm, front_end, 
 from __future__ import annotations
 
 import math
-from typing import Any
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -39,20 +39,23 @@ class TimeDomainOfdmChannel(OfdmChannel):
     the longest delay and three samples more, both operators agree (see ``tests/theory``).
 
     Args:
-        model, arguments: see :class:`channels.ofdm.OfdmChannel`.
+        model: and all other arguments, see :class:`channels.ofdm.OfdmChannel`.
 
     Source: Sionna 2.2 ``cir_to_time_channel``, ``ApplyTimeChannel`` (the same sum; there critically sampled);
         Laakso et al., "Splitting the Unit Delay", IEEE Signal Process. Mag. 13 (1996).
     """
 
-    def __init__(self, model: Any, **arguments: Any) -> None:
-        super().__init__(model, **arguments)
-        grid = self._grid
-        self._waveform = OfdmWaveform(grid.num_subcarriers, grid.prefix_length, OVERSAMPLING)
-        self._rate_hz = OVERSAMPLING * grid.num_subcarriers * grid.subcarrier_spacing_hz
-        carrier = torch.arange(grid.num_subcarriers, dtype=torch.float64) - grid.num_subcarriers // 2
-        turn = 2 * math.pi * carrier * _HALF_LENGTH / (OVERSAMPLING * grid.num_subcarriers)
-        self._advance = torch.polar(torch.ones_like(turn), turn).to(self.device, self.cdtype)
+    @cached_property
+    def _waveform(self) -> OfdmWaveform:
+        return OfdmWaveform(self._grid.num_subcarriers, self._grid.prefix_length, OVERSAMPLING)
+
+    @cached_property
+    def _advance(self) -> Tensor:
+        """e^(j2π k d / N) [F]: what a window that opens d = half a filter early does to the subcarriers."""
+        count = self._grid.num_subcarriers
+        carrier = torch.arange(count, dtype=torch.float64) - count // 2
+        turn = 2 * math.pi * carrier * _HALF_LENGTH / (OVERSAMPLING * count)
+        return torch.polar(torch.ones_like(turn), turn).to(self.device, self.cdtype)
 
     def _air(self, slots: int) -> tuple[Tensor, Tensor]:
         """Gains [S, R, A, T, F] and taps [S·T·8 + 1, R, A, taps] of one image."""
@@ -67,7 +70,7 @@ class TimeDomainOfdmChannel(OfdmChannel):
 
     def _new_response(self, delays: Tensor) -> Tensor:
         """What paths with these delays [paths] make at the taps, [paths, taps]."""
-        place = delays.double() * self._rate_hz
+        place = delays.double() * self._waveform.sample_rate_hz(self._grid.subcarrier_spacing_hz)
         count = int(place.max().ceil()) + 2 * _HALF_LENGTH + 1
         return _delay_filters(place, count).to(self.cdtype)
 
