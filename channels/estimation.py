@@ -173,21 +173,34 @@ class LmmseEstimator:
                 checks.complaint("LmmseEstimator: pilots", "not supported", "another pattern", expected)
             )
         self._carriers, self._pilots = rows[0], pilots
+        self._kept: tuple[float, tuple[Tensor, _Filter]] | None = None
 
     def __call__(self, y: Tensor, no: Tensor) -> tuple[Tensor, Tensor]:
         """Estimate; shapes as :meth:`LsEstimator.__call__`. All slots of one call have the noise of the
         first.
         """
-        slots, num_used = y.shape[0], len(self._frequency)
-        pilots, count = self._pilots, len(self._symbols)
-        at_pilots = pilots.least_squares(y).view(slots, count, -1)
-        error = (no[0].double() / pilots.power[0]).expand(len(self._carriers))
-        frequency = _Filter(self._frequency, self._carriers, error[None])
-        gain, error = frequency.scaled_gain[0], frequency.scaled_error[0]
+        slots, count = y.shape[0], len(self._symbols)
+        at_pilots = self._pilots.least_squares(y).view(slots, count, -1)
+        gain, time = self._filters(no[0])
         smoothed = at_pilots @ gain.T.to(y.dtype)  # [slots, count, F_used]
-        time = _Filter(self._time, self._symbols, error[:, None].expand(num_used, count))
         h_hat = torch.einsum("ftk,skf->stf", time.gain.to(y.dtype), smoothed)
         return h_hat, time.error.T.to(no.dtype).expand(slots, -1, -1)
+
+    def _filters(self, no: Tensor) -> tuple[Tensor, _Filter]:
+        """Gain over frequency [F_used, P] and the filter over time for a noise variance. Those of a noise
+        that nothing is differentiated by are kept for the next image, which mostly has the same.
+        """
+        key = None if no.requires_grad else float(no)
+        if key is not None and self._kept is not None and self._kept[0] == key:
+            return self._kept[1]
+        error = (no.double() / self._pilots.power[0]).expand(len(self._carriers))
+        frequency = _Filter(self._frequency, self._carriers, error[None])
+        gain, error = frequency.scaled_gain[0], frequency.scaled_error[0]
+        spread = error[:, None].expand(len(self._frequency), len(self._symbols))
+        filters = gain, _Filter(self._time, self._symbols, spread)
+        if key is not None:
+            self._kept = key, filters
+        return filters
 
 
 class NoiseEstimator:
