@@ -244,17 +244,21 @@ class _Machine:
         self.schemes: dict[tuple[str, str], Scheme | Bound] = {}
         for unswept, spec in zip(plan.scenario.channels, scenario.channels, strict=True):
             name = channel_name(unswept)  # swept values have columns of their own
-            operator = self._operator(name, spec if trace else untraced(spec), device)
+            operator = self._operator(plan, name, spec if trace else untraced(spec), device)
             for scheme in scenario.schemes:
                 self.channels[name, scheme.name] = sent_over(scheme, spec, operator)
                 self.schemes[name, scheme.name] = self._build(plan, scheme, spec, device)
 
-    @staticmethod
-    def _operator(name: str, channel: ChannelBase, device: torch.device) -> ChannelOperator:
+    def _operator(self, plan: Plan, name: str, channel: ChannelBase, device: torch.device) -> ChannelOperator:
+        """The operator, tried once at every frame length: a recording may be shorter than a frame."""
         try:
-            return build_channel(channel, device)
+            operator = build_channel(channel, device)
+            for budget in {plan.budget(self.variant, image) for image in plan.images}:
+                x = torch.ones(1, budget, dtype=operator.cdtype, device=device)
+                operator(x, torch.zeros(1), [0])
         except ValueError as problem:
             raise ScenarioError(f"channels.{name}: {problem}") from None
+        return operator
 
     def _build(self, plan: Plan, scheme: Any, channel: ChannelBase, device: torch.device) -> Scheme | Bound:
         try:

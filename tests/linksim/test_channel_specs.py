@@ -50,6 +50,10 @@ def _ofdm(model: str = MODEL, extra: str = "", grid: str = GRID) -> str:
         (_ofdm(extra="transmission: {kind: svd, streams: 2}"), ("2 streams from 1 to 1 antennas", "at most 1")),
         (_ofdm(extra="impairments: [{kind: fog}]"), ("impairments.0", "got 'fog'", "clipping")),
         (_ofdm(extra="impairments: [{kind: quantization, bits: 0}]"), ("bits", "got 0")),
+        (
+            _ofdm(extra="impairments: [{kind: interferer, sir_db: 0.0, frequency_hz: 1.0e8}]"),
+            ("channels.ofdm-tdla-ls", "frequency_hz: out of range", "100000000.0 Hz"),
+        ),
         (_ofdm(grid="csi: {kind: ls, dmrs: {additional_positions: 1}, comb: 4}"), ("comb: got 4 with dmrs",)),
         (_ofdm(grid="csi: {kind: ls, dmrs: {additional_positions: 0}, pilot_symbols: [3]}"), ("pilot_symbols: got [3] with dmrs",)),
         (_ofdm(grid="csi: {kind: ls, pilot_symbols: null}"), ("pilot_symbols: got none",)),
