@@ -162,7 +162,7 @@ def check_linear(operator: ChannelOperator, *, gain: bool = True) -> None:
     a, b, base = (symbols(2, 60, operator.cdtype, seed) for seed in (1, 2, 3))
     left = _difference(operator, 2 * a - 1j * b + base, base)
     right = 2 * _difference(operator, a + base, base) - 1j * _difference(operator, b + base, base)
-    assert torch.allclose(left, right, rtol=1e-10, atol=1e-11)
+    assert torch.allclose(left, right, rtol=1e-10, atol=1e-12)
     if not gain:
         return
     h = operator.gain(operator.draw(60, SEEDS[:2]), torch.full((2, 1), 0.1, dtype=operator.dtype))
