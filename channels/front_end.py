@@ -1,6 +1,7 @@
 """Imperfect radios around an OFDM grid, and around channels without one.
 
-May import: torch, channels.{types, checks, seeding, base, grid, impairments, waveform}.
+May import: torch, channels.{types, checks, seeding, base, grid, impairments,
+signal_quality, waveform}.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from channels.impairments import (
     NarrowbandInterferer,
     PhaseNoise,
     TimingOffset,
-    papr_db,
 )
+from channels.signal_quality import papr_db, residual_power
 from channels.types import ChannelUses, Draw, Received
 from channels.waveform import OfdmWaveform
 
@@ -33,6 +34,14 @@ OVERSAMPLING = 4
 _TRIAL_SLOTS, _TRIAL_SEEDS = 2, tuple(range(38104, 38112))
 _TRIAL_SYMBOLS, _TRIAL_BLOCK = 4096, 64
 _ROTATING = (CarrierFrequencyOffset, PhaseNoise, TimingOffset)
+
+
+def _both_sides(impairments: Sequence[Impairment]) -> tuple[FrontEnd, FrontEnd]:
+    """Transmitter and receiver, each with its impairments in their order."""
+    return (
+        FrontEnd([i for i in impairments if i.side == "transmitter"]),
+        FrontEnd([i for i in impairments if i.side == "receiver"]),
+    )
 
 
 class OfdmFrontEnd:
@@ -49,8 +58,7 @@ class OfdmFrontEnd:
     """
 
     def __init__(self, impairments: Sequence[Impairment], grid: SlotGrid, num_tx: int) -> None:
-        self._transmitter = FrontEnd([i for i in impairments if i.side == "transmitter"])
-        self._receiver = FrontEnd([i for i in impairments if i.side == "receiver"])
+        self._transmitter, self._receiver = _both_sides(impairments)
         self._grid, self._num_tx = grid, num_tx
         self._waveform = OfdmWaveform(grid.num_subcarriers, grid.prefix_length, OVERSAMPLING)
         self._rate_hz = OVERSAMPLING * grid.num_subcarriers * grid.subcarrier_spacing_hz
@@ -123,10 +131,9 @@ class OfdmFrontEnd:
             wanted = sent[:, :, :1] * math.sqrt(self._num_tx)
             got = self.transmit(sent, sender)[:, :, :1] * math.sqrt(self._num_tx)
             got = self.receive(got, receiver)
-        energy = wanted.abs().square().sum(-1, keepdim=True).clamp_min(1e-12)
-        gain = (got * wanted.conj()).sum(-1, keepdim=True) / energy
-        at_data = (got - gain * wanted).flatten(3)[..., self._grid.data].abs().square().mean()
-        return float(at_data / wanted.flatten(3)[..., self._grid.data].abs().square().mean())
+        left, sent_power = residual_power(got, wanted), wanted.abs().square()
+        at_data = [power.flatten(3)[..., self._grid.data].mean() for power in (left, sent_power)]
+        return float(at_data[0] / at_data[1])
 
 
 class SingleCarrierChannel(ChannelOperator):
@@ -153,8 +160,7 @@ class SingleCarrierChannel(ChannelOperator):
         super().__init__(device=inner.device, precision=inner.precision)
         checks.check_positive("SingleCarrierChannel: symbol_rate_hz", symbol_rate_hz, "Hz")
         self._inner, self._rate_hz = inner, symbol_rate_hz
-        self._transmitter = FrontEnd([i for i in impairments if i.side == "transmitter"])
-        self._receiver = FrontEnd([i for i in impairments if i.side == "receiver"])
+        self._transmitter, self._receiver = _both_sides(impairments)
         moving = [i for i in impairments if isinstance(i, _ROTATING)]
         if moving and inner.uses(64).pilot:
             got = f"{type(moving[0]).__name__} with pilots on a channel without a grid"
@@ -163,22 +169,19 @@ class SingleCarrierChannel(ChannelOperator):
         self.distortion = self._measure([i for i in impairments if not isinstance(i, NarrowbandInterferer)])
 
     def _measure(self, impairments: Sequence[Impairment]) -> float:
-        sender = FrontEnd([i for i in impairments if i.side == "transmitter"])
-        receiver = FrontEnd([i for i in impairments if i.side == "receiver"])
+        if not impairments:
+            return 0.0
         gen = seeding.generator(_TRIAL_SEEDS[0])
         x = seeding.complex_normal((len(_TRIAL_SEEDS), 1, _TRIAL_SYMBOLS), gen, self.cdtype)
         with torch.no_grad():
             y = x
-            for chain in (sender, receiver):
+            for chain in _both_sides(impairments):
                 states = [
                     chain.draw(1, _TRIAL_SYMBOLS, self._rate_hz, seeding.generator(s)) for s in _TRIAL_SEEDS
                 ]
                 y = chain.apply(y, torch.stack(states), self._rate_hz, 1.0)
-        block = x.unflatten(2, (-1, _TRIAL_BLOCK)), y.unflatten(2, (-1, _TRIAL_BLOCK))
-        energy = block[0].abs().square().sum(-1, keepdim=True)
-        gain = (block[1] * block[0].conj()).sum(-1, keepdim=True) / energy
-        error = (block[1] - gain * block[0]).abs().square().mean() / block[0].abs().square().mean()
-        return float(error) if self._transmitter.impairments or self._receiver.impairments else 0.0
+        sent, got = (signal.unflatten(2, (-1, _TRIAL_BLOCK)) for signal in (x, y))
+        return float(residual_power(got, sent).mean() / sent.abs().square().mean())
 
     def uses(self, num_symbols: int) -> ChannelUses:
         return self._inner.uses(num_symbols)

@@ -1,13 +1,15 @@
 """Facts of the transmission itself: peak power at the antennas, error vectors at the receiver.
 
-May import: torch, channels.{base, types}, linksim.metrics.base.
+May import: torch, channels.{base, types, signal_quality}, linksim.metrics.base.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from channels.base import ChannelOperator
+from channels.signal_quality import evm
 from channels.types import Draw, Received
 from linksim.metrics.base import MetricInfo
 
@@ -41,5 +43,4 @@ class Evm:
     def __call__(self, symbols: Tensor, received: Received, channel: ChannelOperator, draw: Draw) -> Tensor:
         """[B] float64 of sent symbols [B, n] and what was received."""
         wanted = received.csi.h * symbols.to(received.csi.h)
-        error = (received.y - wanted).abs().double().square().sum(1)
-        return 100 * (error / wanted.abs().double().square().sum(1)).sqrt()
+        return 100 * evm(received.y.to(torch.complex128), wanted.to(torch.complex128))

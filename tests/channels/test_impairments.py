@@ -20,9 +20,8 @@ from channels.impairments import (
     Quantization,
     RappAmplifier,
     TimingOffset,
-    evm,
-    papr_db,
 )
+from channels.signal_quality import evm, papr_db
 
 RATE_HZ, POWER = 1e6, 0.7
 

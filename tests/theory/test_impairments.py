@@ -27,10 +27,8 @@ from channels.impairments import (
     Quantization,
     RappAmplifier,
     TimingOffset,
-    distortion,
-    evm,
-    papr_db,
 )
+from channels.signal_quality import distortion, evm, papr_db
 from channels.waveform import OfdmWaveform
 
 POWER = 0.7
