@@ -99,6 +99,12 @@ class ChannelOperator(ABC):
         power = x.real.square() + x.imag.square()
         return units.linear_to_db(power.amax(1) / power.mean(1))
 
+    def average_snr_db(self, draw: Draw, snr_db: Tensor) -> Tensor:
+        """What a transmitter that knows the average SNR is told of it: [B] float, dB. ``snr_db`` itself,
+        unless an operator reports the power of every frame.
+        """
+        return snr_db
+
     def noise_variance(self, no: Tensor) -> Tensor:
         """Variance of what is added to h·x per data use: ``no``, and the interference of a waveform."""
         return no

@@ -66,6 +66,10 @@ class InterleavedChannel(ChannelOperator):
         """As the inner operator's."""
         return self.inner.noise_variance(no)
 
+    def average_snr_db(self, draw: Draw, snr_db: Tensor) -> Tensor:
+        """As the inner operator's."""
+        return self.inner.average_snr_db(draw, snr_db)
+
     def draw(self, num_symbols: int, seeds: Sequence[int]) -> Draw:
         """The inner operator's draw; the order of the symbols is no part of it."""
         return self.inner.draw(num_symbols, seeds)

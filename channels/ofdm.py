@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from channels import checks, seeding
+from channels import checks, seeding, units
 from channels.arithmetic import multiply, scale
 from channels.base import ChannelOperator, Precision
 from channels.delay_models import Covariance, DelayModel
@@ -27,9 +27,10 @@ from channels.impairments import Impairment
 from channels.transmission import Transmission, apply_precoder, precoders
 from channels.types import ChannelUses, Csi, Draw, Received
 
-__all__ = ["OfdmChannel", "OfdmCsi", "OfdmDraw", "frequency_response", "interference_power"]
+__all__ = ["OfdmChannel", "OfdmCsi", "OfdmDraw", "ToldSnr", "frequency_response", "interference_power"]
 
 OfdmCsi = Literal["perfect", "ls", "lmmse"]
+ToldSnr = Literal["ensemble", "frame"]
 _MUCH_INTERFERENCE = 0.1
 _TWO_SYMBOLS, _ONE_STREAM = Pilots(), Transmission()
 _CPU = torch.device("cpu")
@@ -108,6 +109,8 @@ class OfdmChannel(ChannelOperator):
         interpolation: of LS estimates.
         assumed: statistics that the estimator is designed for; None = those of the model.
         noise: "known", or "estimated" from the pilots: all that the receiver is told of the SNR.
+        told_snr: what a transmitter that knows the average SNR is told: "ensemble", ``snr_db`` itself, or
+            "frame", that of this frame's mean power over grid and antennas, as a wideband report gives it.
         transmission: streams and precoding.
         impairments: of transmitter and receiver, each side in this order.
         cyclic_prefix_length: samples; None = 7.03% of F, rounded up.
@@ -141,6 +144,7 @@ class OfdmChannel(ChannelOperator):
         interpolation: Interpolation = "linear",
         assumed: Covariance | None = None,
         noise: Literal["known", "estimated"] = "known",
+        told_snr: ToldSnr = "ensemble",
         transmission: Transmission = _ONE_STREAM,
         impairments: Sequence[Impairment] = (),
         cyclic_prefix_length: int | None = None,
@@ -152,7 +156,8 @@ class OfdmChannel(ChannelOperator):
         super().__init__(device=device, precision=precision)
         checks.check_choice("OfdmChannel: csi", csi, ("perfect", "ls", "lmmse"))
         checks.check_choice("OfdmChannel: noise", noise, ("known", "estimated"))
-        self.csi, self.noise = csi, noise
+        checks.check_choice("OfdmChannel: told_snr", told_snr, ("ensemble", "frame"))
+        self.csi, self.noise, self.told_snr = csi, noise, told_snr
         self._model, self._transmission = model, transmission
         self._num_rx, self._num_tx = model.num_rx_antennas, model.num_tx_antennas
         self._num_streams = transmission.streams(self._num_tx, self._num_rx)
@@ -194,6 +199,24 @@ class OfdmChannel(ChannelOperator):
                 f"other elements. Counting that as Gaussian noise is rough; use another subcarrier spacing.",
                 stacklevel=2,
             )
+
+    @property
+    def model(self) -> DelayModel:
+        """The delay model."""
+        return self._model
+
+    @property
+    def bandwidth_hz(self) -> float:
+        """Of the subcarriers that carry data or pilots [Hz]."""
+        return self._grid.num_used * self._grid.subcarrier_spacing_hz
+
+    def average_snr_db(self, draw: Draw, snr_db: Tensor) -> Tensor:
+        """See :class:`channels.base.ChannelOperator` and ``told_snr``."""
+        assert isinstance(draw, OfdmDraw)
+        if self.told_snr == "ensemble":
+            return snr_db
+        power = draw.h.abs().square().flatten(1).double().mean(1)
+        return (snr_db + units.linear_to_db(power)).to(snr_db.dtype)
 
     @property
     def gain_depends_on_noise(self) -> bool:

@@ -30,7 +30,7 @@ from linksim.metrics.base import CountMetric, ImageMetric, LinkMetric, MetricInf
 from linksim.metrics.distortion import MsSsim, Psnr, Ssim
 from linksim.metrics.errors import Ber, Bler
 from linksim.metrics.perceptual import Lpips
-from linksim.metrics.transmission import Evm, Papr
+from linksim.metrics.transmission import Evm, Papr, ReceivedSnr
 from linksim.pickle_reader import ModelFormatError
 from linksim.schemes.base import Bound, Scheme
 from linksim.schemes.bound import BoundRate, SourceBound
@@ -103,6 +103,7 @@ def build_codec(codec: spec.CodecSpec) -> LeanCodec | AuthorsCodec:
 def load_codec(checkpoint: str) -> AnalogCodec:
     """A trained network in evaluation mode; see :func:`linksim.zoo.codec_path`."""
     from linksim.jscc.authors import load_authors_checkpoint
+    from linksim.jscc.lean import LeanCodec
 
     path = zoo.codec_path(checkpoint)
     if path.is_dir():
@@ -110,6 +111,8 @@ def load_codec(checkpoint: str) -> AnalogCodec:
     stored = read_checkpoint(path)
     codec = build_codec(stored.codec)
     load_into(codec, stored.tensors, str(path))
+    if isinstance(codec, LeanCodec):
+        codec.highest_snr_db = stored.highest_snr_db
     return codec.eval().requires_grad_(False)
 
 
@@ -396,7 +399,11 @@ def build_metrics(names: tuple[str, ...], device: torch.device) -> Metrics:
     count: list[CountMetric] = []
     link: list[LinkMetric] = []
     unavailable: dict[str, str] = {}
-    transmission: dict[str, LinkMetric] = {"evm": Evm(), "papr_db": Papr()}
+    transmission: dict[str, LinkMetric] = {
+        "evm": Evm(),
+        "papr_db": Papr(),
+        "received_snr_db": ReceivedSnr(),
+    }
     simple: dict[str, ImageMetric] = {"psnr": Psnr(), "ssim": Ssim(), "ms_ssim": MsSsim()}
     counting: dict[str, CountMetric] = {"ber": Ber(), "bler": Bler()}
     for name in names:

@@ -30,9 +30,11 @@ from channels.impairments import (
     TimingOffset,
 )
 from channels.interleaving import InterleavedChannel
+from channels.link_budget import LinkBudget
 from channels.ofdm import OfdmChannel
 from channels.time_ofdm import TimeDomainOfdmChannel
 from channels.transmission import Precoding, Transmission
+from channels.units import linear_to_db
 from linksim import scenario as spec
 from linksim.digital.link_adaptation import Calibration, CalibrationError
 from linksim.scenario_io import scenario_dir
@@ -47,6 +49,7 @@ __all__ = [
     "calibration_key",
     "interleaves",
     "load_calibration",
+    "resulting_snr_db",
     "sent_over",
     "training_channel",
     "untraced",
@@ -112,6 +115,7 @@ def _build_ofdm(channel: spec.OfdmSpec, device: torch.device, precision: Precisi
         interpolation=csi.interpolation,
         assumed=assumed,
         noise=csi.noise,
+        told_snr="frame" if channel.tells_frame_snr else "ensemble",
         transmission=transmission,
         impairments=[build_impairment(i) for i in channel.impairments],
         cyclic_prefix_length=channel.cyclic_prefix_length,
@@ -120,6 +124,22 @@ def _build_ofdm(channel: spec.OfdmSpec, device: torch.device, precision: Precisi
         device=device,
         precision=precision,
     )
+
+
+def resulting_snr_db(channel: spec.ChannelBase, operator: ChannelOperator) -> float | None:
+    """Es/N0 per data use [dB] that a link budget gives, averaged over all draws, to a hundredth of a decibel;
+    None without a link budget.
+    """
+    if not isinstance(channel, spec.OfdmSpec) or channel.link_budget is None:
+        return None
+    assert isinstance(operator, OfdmChannel)
+    given = channel.link_budget
+    if given.path_loss_db is not None:
+        gain_db = -given.path_loss_db
+    else:
+        gain_db = linear_to_db(operator.model.mean_power)  # type: ignore[attr-defined]
+    budget = LinkBudget(given.transmit_power_dbm, given.noise_figure_db, given.temperature_k)
+    return round(budget.snr_db(gain_db, operator.bandwidth_hz), 2)
 
 
 def _pilots(csi: spec.OfdmCsiSpec, streams: int) -> Pilots:
@@ -191,6 +211,7 @@ def _geometric(model: spec.CdlSpec | spec.CellSpec, carrier_hz: float, precision
         indoor_share=model.indoor_share,
         line_of_sight=model.line_of_sight,
         shadowing=model.shadowing,
+        path_loss=model.path_loss,
         transmitter=transmitter,
         receiver=receiver,
         precision=precision,
@@ -271,7 +292,8 @@ def untraced(channel: spec.ChannelBase) -> spec.ChannelBase:
         return channel
     tracing = _tracing(channel.model, channel.carrier_hz)
     antennas = {"rx_antennas": tracing.rx_array.num_antennas, "tx_antennas": tracing.tx_array.num_antennas}
-    return channel.model_copy(update={"model": spec.TdlSpec(profile="A", delay_spread_s=0.0, **antennas)})
+    plain = spec.TdlSpec(profile="A", delay_spread_s=0.0, **antennas)
+    return channel.model_copy(update={"model": plain, "link_budget": None})
 
 
 def build_impairment(imperfect: spec.ImpairmentSpec) -> Impairment:
@@ -324,10 +346,13 @@ def training_channel(channel: spec.ChannelBase, device: torch.device) -> Channel
 
 
 def calibration_key(channel: spec.ChannelBase) -> dict[str, object]:
-    """What a link-adaptation table calls a channel: its specification without the name and without defaults,
-    so that fields which come later do not make it another channel.
+    """What a link-adaptation table calls a channel: its specification without the name, the link budget and
+    defaults, so that fields which come later do not make it another channel.
     """
-    return channel.model_dump(mode="json", exclude={"name"}, exclude_defaults=True)
+    key = channel.model_dump(mode="json", exclude={"name", "link_budget", "told_snr"}, exclude_defaults=True)
+    if isinstance(channel, spec.OfdmSpec) and channel.tells_frame_snr:
+        key["told_snr"] = "frame"
+    return key
 
 
 def load_calibration(path: Path) -> Calibration:

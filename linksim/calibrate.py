@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from channels.base import ChannelOperator
 from channels.equalization import equalize
@@ -69,6 +70,12 @@ class _Frames:
             self._draws[chunk] = self.channel.draw(self.num_uses, self.seeds[chunk : chunk + _CHUNK])
         return self._draws[chunk]
 
+    def _above(self, draw: Draw) -> Tensor:
+        """By how much the SNR that a transmitter is told lies above ``snr_db`` [dB], [B] or [1] float64: a
+        table is read at what the transmitter is told.
+        """
+        return self.channel.average_snr_db(draw, torch.zeros((), dtype=torch.float64)).reshape(-1)
+
     def capacity(self, grid: NDArray[np.float64]) -> NDArray[np.float64]:
         """Bits per use that the fade of every frame carries at every SNR of a grid, [frames, grid]: where to
         look for thresholds first.
@@ -83,7 +90,7 @@ class _Frames:
                 continue
             h = self.channel.gain(draw, torch.ones(1, 1, dtype=self.channel.dtype))[:, ::step]
             power = (h.real.square() + h.imag.square()).double()[:, None]
-            no = self.channel.noise_variance(snr_db_to_no(snr))
+            no = self.channel.noise_variance(snr_db_to_no(snr - self._above(draw)[:, None, None]))
             rows.append(torch.log2(1 + power / no).mean(-1).numpy())
         return np.concatenate(rows)
 
@@ -92,7 +99,7 @@ class _Frames:
         coarse = np.linspace(grid[0], grid[-1], _STREAM_POINTS)
         columns = []
         for snr_db in coarse.tolist():
-            no = torch.full((1, 1), snr_db_to_no(snr_db), dtype=self.channel.dtype)
+            no = snr_db_to_no(snr_db - self._above(draw)).to(self.channel.dtype)[:, None]
             h = self.channel.gain(draw, no)[:, ::step]
             power = (h.real.square() + h.imag.square()).double()
             columns.append(torch.log2(1 + power / self.channel.noise_variance(no)).mean(-1).numpy())
@@ -122,9 +129,9 @@ class _Frames:
             [np.random.default_rng(s).integers(0, 2, block.size, dtype=np.uint8) for s in seeds]
         )
         symbols = qam.modulate(block.encode(payload))
-        snr = torch.from_numpy(snr_db[rows]).float()
         with torch.no_grad():
             draw = self._draw(chunk).select(torch.from_numpy(rows))
+            snr = (torch.from_numpy(snr_db[rows]) - self._above(draw)).float()
             x_hat, no_eff = equalize(self.channel(symbols, snr, seeds, draw), "zf")
             decoded = block.decode(qam.demodulate(x_hat, no_eff))
         good = np.ones(len(wanted), np.bool_)

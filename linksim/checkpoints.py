@@ -9,6 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -49,7 +50,15 @@ class Checkpoint:
 
     codec: CodecSpec
     tensors: dict[str, Tensor]
-    recipe: dict[str, object]
+    recipe: dict[str, Any]
+
+    @property
+    def highest_snr_db(self) -> float | None:
+        """Highest SNR of the training [dB]; None if the recipe does not say."""
+        place: Any = self.recipe
+        for key in ("scenario", "train", "snr_db", "high"):
+            place = place.get(key) if isinstance(place, dict) else None
+        return float(place) if isinstance(place, int | float) else None
 
 
 def file_digest(path: Path) -> str:

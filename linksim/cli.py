@@ -294,12 +294,15 @@ def _print_cost(plan: Plan) -> None:
         "swept points": len(plan.variants),
         "channels": len(scenario.channels),
         "schemes": len(scenario.schemes),
-        "SNRs": len(scenario.sweep.snr_db),
+        "SNRs": len(scenario.sweep.snr_db or (None,)),
         "images": len(plan.images),
         "trials": scenario.sweep.trials,
     }
     print(f"units: {plan.num_units} = " + " x ".join(f"{count} {what}" for what, count in parts.items()))
-    print(f"SNR (Es/N0 per data use): {', '.join(f'{v:g}' for v in scenario.sweep.snr_db)} dB")
+    if scenario.sweep.snr_db is None:
+        print("SNR (Es/N0 per data use): from the link budget")
+    else:
+        print(f"SNR (Es/N0 per data use): {', '.join(f'{v:g}' for v in scenario.sweep.snr_db)} dB")
     for variant in plan.variants:
         for name, value in variant.values:
             print(f"at {name} = {value}:")

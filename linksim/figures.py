@@ -141,12 +141,18 @@ def curves(
     if not chosen:
         known = ", ".join(sorted({r.metric for r in rows}))
         raise RunFolderError(f"--metric {metric}: got no such metric in the run, expected one of {known}.")
+    points: dict[tuple[str, Any], set[float]] = {}
+    for row in chosen:
+        points.setdefault((row.channel, row.point), set()).add(row.snr_db)
+    derived = all(
+        len(snrs) == 1 for snrs in points.values()
+    )  # as from a link budget: no parameter of its own
     groups: dict[tuple[str, str, Any], list[Row]] = {}
     for row in chosen:
         other = tuple(
             p for p in row.point if p[0] != x and not (x.startswith("cbr") and "data_ratio" in p[0])
         )
-        if x != "snr_db":
+        if x != "snr_db" and not derived:
             other = (*other, ("snr_db", row.snr_db))
         groups.setdefault((row.channel, row.scheme, other), []).append(row)
     places, ticks = _positions(chosen, x)
@@ -378,7 +384,7 @@ def step_names(header: dict[str, Any]) -> list[str]:
 def default_x(header: dict[str, Any]) -> str:
     """The natural horizontal axis of a run: SNR, or the swept field if there is but one SNR."""
     sweep = header["scenario"]["sweep"]
-    if len(sweep["snr_db"]) == 1 and sweep["fields"]:
+    if len(sweep["snr_db"] or ()) <= 1 and sweep["fields"]:
         first = next(iter(sweep["fields"]))
         return "cbr_total" if first.endswith("data_ratio") else first
     return "snr_db"

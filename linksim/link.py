@@ -94,7 +94,7 @@ def run_link(
     if scheme.csit == "perfect":
         csit = Csit(snr_db, channel.gain(draw, snr_db_to_no(snr_db.to(channel.dtype))[:, None]))
     elif scheme.csit == "average_snr":
-        csit = Csit(snr_db)
+        csit = Csit(channel.average_snr_db(draw, snr_db))
     frame = scheme.transmit(image, budget, csit)
     expected = (image.shape[0], budget)
     if tuple(frame.symbols.shape) != expected:

@@ -12,7 +12,7 @@ import platform
 import subprocess
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from linksim.build import (
     scheme_files,
     scheme_tools,
 )
-from linksim.build_channel import build_channel, sent_over, untraced
+from linksim.build_channel import build_channel, resulting_snr_db, sent_over, untraced
 from linksim.images import ImageError, ImageSet, image_digest, round_to_uint8
 from linksim.link import LinkOutput, RunError, run_link
 from linksim.results import (
@@ -46,7 +46,7 @@ from linksim.results import (
     original_file,
     panel_file,
 )
-from linksim.scenario import ChannelBase, Scenario, channel_name
+from linksim.scenario import ChannelBase, OfdmSpec, Scenario, channel_name
 from linksim.scenario_io import ScenarioError, Variant, scenario_hash, variants
 from linksim.schemes.base import Bound, Scheme
 from linksim.statistics import in_scenario_order, summarise, to_csv
@@ -102,30 +102,35 @@ class Plan:
         height, width = self.images[image].shape[1:]
         return int(variant.scenario.bandwidth.data_ratio * 3 * height * width)
 
-    def batches(self, variant: Variant) -> Iterator[Batch]:
-        """Batches of a variant in their fixed order. They do not depend on what is already done."""
+    def batches(self, variant: Variant, snr_db: Mapping[str, Sequence[float]]) -> Iterator[Batch]:
+        """Batches of a variant in their fixed order. They do not depend on what is already done.
+
+        Args:
+            variant: of the scenario.
+            snr_db: SNRs of every channel, by its name [dB].
+        """
         sweep = variant.scenario.sweep
         by_size: dict[tuple[int, ...], list[str]] = {}
         for name, image in self.images.items():
             by_size.setdefault(tuple(image.shape), []).append(name)
-        size = variant.scenario.batch_size
-        for channel in self.scenario.channels:
+        for unswept, spec in zip(self.scenario.channels, variant.scenario.channels, strict=True):
+            channel = channel_name(unswept)  # swept values have columns of their own
+            alone = isinstance(spec, OfdmSpec) and spec.tells_frame_snr  # every frame has an MCS of its own
+            size = 1 if alone else variant.scenario.batch_size
             for scheme in variant.scenario.schemes:
-                for snr_db in sweep.snr_db:
+                for point_db in snr_db[channel]:
                     for names in by_size.values():  # different pictures side by side, coded in parallel
                         group = [(name, trial) for trial in range(sweep.trials) for name in names]
                         for i in range(0, len(group), size):
                             part = tuple(group[i : i + size])
-                            yield Batch(channel_name(channel), scheme.name, variant.values, snr_db, part)
+                            yield Batch(channel, scheme.name, variant.values, point_db, part)
 
     @property
     def num_units(self) -> int:
         """Units of the whole run."""
         s = self.scenario
-        per_variant = (
-            len(s.channels) * len(s.schemes) * len(s.sweep.snr_db) * s.sweep.trials * len(self.images)
-        )
-        return per_variant * len(self.variants)
+        points = len(s.channels) * len(s.sweep.snr_db or (None,)) * len(self.variants)
+        return points * len(s.schemes) * s.sweep.trials * len(self.images)
 
 
 @dataclass(frozen=True)
@@ -242,12 +247,24 @@ class _Machine:
         self.workers = workers
         self.channels: dict[tuple[str, str], ChannelOperator] = {}
         self.schemes: dict[tuple[str, str], Scheme | Bound] = {}
+        self.snr_db: dict[str, tuple[float, ...]] = {}
         for unswept, spec in zip(plan.scenario.channels, scenario.channels, strict=True):
             name = channel_name(unswept)  # swept values have columns of their own
-            operator = self._operator(plan, name, spec if trace else untraced(spec), device)
+            chosen = spec if trace else untraced(spec)
+            operator = self._operator(plan, name, chosen, device)
+            self.snr_db[name] = self._snr_db(chosen, operator)
             for scheme in scenario.schemes:
                 self.channels[name, scheme.name] = sent_over(scheme, spec, operator)
                 self.schemes[name, scheme.name] = self._build(plan, scheme, spec, device)
+
+    def _snr_db(self, channel: ChannelBase, operator: ChannelOperator) -> tuple[float, ...]:
+        """Swept SNRs, or the one of a link budget."""
+        result = resulting_snr_db(channel, operator)
+        return self.variant.scenario.sweep.snr_db or () if result is None else (result,)
+
+    def batches(self, plan: Plan) -> Iterator[Batch]:
+        """See :meth:`Plan.batches`."""
+        return plan.batches(self.variant, self.snr_db)
 
     def _operator(self, plan: Plan, name: str, channel: ChannelBase, device: torch.device) -> ChannelOperator:
         """The operator, tried once at every frame length: a recording may be shorter than a frame."""
@@ -341,7 +358,7 @@ def run(
         kept = len(done)
         progress(kept, plan.num_units)
         for machine in machines:
-            for batch in plan.batches(machine.variant):
+            for batch in machine.batches(plan):
                 if not done.issuperset(batch.keys()):
                     records = _run_batch(plan, machine, batch, measure, store, device)
                     store.append([r for r in records if r.key not in done])
@@ -375,7 +392,7 @@ def _check_measures(plan: Plan, metrics: Metrics, machines: Sequence[_Machine]) 
 
 
 def _check_known(store: ResultStore, done: set[UnitKey], plan: Plan, machines: Sequence[_Machine]) -> None:
-    planned = {key for m in machines for batch in plan.batches(m.variant) for key in batch.keys()}  # noqa: SIM118
+    planned = {key for m in machines for batch in m.batches(plan) for key in batch.keys()}  # noqa: SIM118
     strange = sorted(done - planned, key=lambda k: k.order)
     if strange:
         cure = "Remove its line; the unit is then run again."
@@ -481,7 +498,8 @@ def panel_snr_db(scenario: Scenario) -> tuple[float, ...]:
     """SNRs that the image panel shows."""
     if scenario.panel.snr_db is not None:
         return scenario.panel.snr_db
-    return tuple(dict.fromkeys((min(scenario.sweep.snr_db), max(scenario.sweep.snr_db))))
+    swept = scenario.sweep.snr_db
+    return () if swept is None else tuple(dict.fromkeys((min(swept), max(swept))))
 
 
 def _save_png(path: Path, image: Tensor) -> None:
@@ -493,7 +511,7 @@ def _save_panel(
     scenario: Scenario, batch: Batch, names: Sequence[str], shown: Tensor, store: ResultStore
 ) -> None:
     wanted = set(names[: scenario.panel.images])
-    if batch.snr_db not in panel_snr_db(scenario):
+    if scenario.sweep.snr_db is not None and batch.snr_db not in panel_snr_db(scenario):
         return
     for key, image in zip(batch.keys(), shown, strict=True):
         if key.trial == 0 and key.image in wanted:

@@ -18,6 +18,7 @@ from linksim.specs.channel import (
     ChannelSpec,
     DmrsSpec,
     FlatCsiSpec,
+    LinkBudgetSpec,
     OfdmCsiSpec,
     OfdmSpec,
     PrecodingSpec,
@@ -126,6 +127,7 @@ __all__ = [
     "JsccSpec",
     "LeanCodecSpec",
     "LinearAnalogSpec",
+    "LinkBudgetSpec",
     "LossSpec",
     "MetricName",
     "ModelSpec",
@@ -177,6 +179,7 @@ MetricName = Literal[
     "bler",
     "evm",
     "papr_db",
+    "received_snr_db",
 ]
 
 
@@ -185,7 +188,9 @@ class SweepSpec(Spec):
     10]``.
     """
 
-    snr_db: Annotated[tuple[SnrDb, ...], Field(min_length=1)]
+    snr_db: Annotated[tuple[SnrDb, ...], Field(min_length=1)] | None = Field(
+        None, description="Es/N0 per data use [dB]; none where link budgets give it"
+    )
     trials: PositiveInt = Field(1, description="noise and fading realisations per image")
     fields: dict[str, tuple[Real | Int | str, ...]] = Field(
         {}, description="path: values (written beside snr_db)"
@@ -205,6 +210,8 @@ class SweepSpec(Spec):
     @model_validator(mode="after")
     def _distinct(self) -> SweepSpec:
         for key, values in {"snr_db": self.snr_db, **self.fields}.items():
+            if values is None:
+                continue
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"{key}: got {list(values)}, expected one or more different values.")
         return self
@@ -267,6 +274,21 @@ class Scenario(Spec):
         return {**data, "schemes": schemes}
 
     @model_validator(mode="after")
+    def _one_source_of_snr(self) -> Scenario:
+        budgets = [isinstance(c, OfdmSpec) and c.link_budget is not None for c in self.channels]
+        if any(budgets) and not all(budgets):
+            without = channel_name(self.channels[budgets.index(False)])
+            raise ValueError(
+                f"channels: got {without} without a link_budget, expected one in all or in none."
+            )
+        if any(budgets) and self.sweep.snr_db is not None:
+            cure = "Sweep channel.link_budget.transmit_power_dbm instead."
+            raise ValueError(f"sweep.snr_db: got values with a link_budget, expected none. {cure}")
+        if not any(budgets) and self.sweep.snr_db is None:
+            raise ValueError("sweep.snr_db: missing, expected one or more values in dB.")
+        return self
+
+    @model_validator(mode="after")
     def _unique_names(self) -> Scenario:
         for field, names in (
             ("schemes", [s.name for s in self.schemes]),
@@ -275,9 +297,9 @@ class Scenario(Spec):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 raise ValueError(f"{field}: got the name {twice[0]!r} twice, expected different names.")
-        panel = self.panel.snr_db or ()
-        if not set(panel) <= set(self.sweep.snr_db):
-            got, expected = (", ".join(f"{v:g}" for v in values) for values in (panel, self.sweep.snr_db))
+        panel, swept = self.panel.snr_db or (), self.sweep.snr_db or ()
+        if not set(panel) <= set(swept):
+            got, expected = (", ".join(f"{v:g}" for v in values) for values in (panel, swept))
             raise ValueError(f"panel.snr_db: got {got} dB, expected some of sweep.snr_db: {expected} dB.")
         if len(set(self.metrics)) != len(self.metrics):
             raise ValueError(f"metrics: got {list(self.metrics)}, expected each once.")

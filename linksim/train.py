@@ -168,6 +168,7 @@ class Trainer:
     def _start(self) -> nn.Module:
         if self.spec.initial is not None and not (self.out / STATE_FILE).is_file():
             codec: Any = load_codec(self.spec.initial)
+            codec.highest_snr_db = None  # this training sets it anew
             codec.train().requires_grad_(True)
             assert isinstance(codec, nn.Module)
             return codec

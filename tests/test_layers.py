@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "channels.awgn": CHANNEL_LEAVES | {"channels.base"},
     "channels.flat_fading": CHANNEL_LEAVES | {"channels.base"},
     "channels.interleaving": CHANNEL_LEAVES | {"channels.base"},
+    "channels.link_budget": CHANNEL_LEAVES,
     "channels.grid": CHANNEL_LEAVES | {"channels.base"},
     "channels.transmission": CHANNEL_LEAVES,
     "channels.detection": CHANNEL_LEAVES,

@@ -11,9 +11,10 @@ from torch import Tensor
 from channels.base import ChannelOperator
 from channels.signal_quality import evm
 from channels.types import Draw, Received
+from channels.units import linear_to_db
 from linksim.metrics.base import MetricInfo
 
-__all__ = ["Evm", "Papr"]
+__all__ = ["Evm", "Papr", "ReceivedSnr"]
 
 
 class Papr:
@@ -44,3 +45,15 @@ class Evm:
         """[B] float64 of sent symbols [B, n] and what was received."""
         wanted = received.csi.h * symbols.to(received.csi.h)
         return 100 * evm(received.y.to(torch.complex128), wanted.to(torch.complex128))
+
+
+class ReceivedSnr:
+    """SNR as the receiver sees it, per image [dB]: 10·log10 of the mean of gamma = |h_hat|²/(no + err_var)
+    over the data symbols, combining included. Where draws differ by path loss, this is each one's own.
+    """
+
+    info = MetricInfo("received_snr_db", "dB", True, "mean of gamma over the data symbols of an image")
+
+    def __call__(self, symbols: Tensor, received: Received, channel: ChannelOperator, draw: Draw) -> Tensor:
+        """[B] float64."""
+        return linear_to_db(received.csi.gamma.double().mean(1))

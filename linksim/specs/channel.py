@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from linksim.specs.delay_model import CdlSpec, ModelSpec, TdlSpec
+from linksim.specs.delay_model import CdlSpec, CellSpec, ModelSpec, RayTracedSpec, RecordedSpec, TdlSpec
 from linksim.specs.fields import (
     Bool,
     Carrier,
@@ -34,6 +34,7 @@ __all__ = [
     "ChannelSpec",
     "DmrsSpec",
     "FlatCsiSpec",
+    "LinkBudgetSpec",
     "OfdmCsiSpec",
     "OfdmSpec",
     "PrecodingSpec",
@@ -183,6 +184,19 @@ class TransmissionSpec(Spec):
         return self
 
 
+class LinkBudgetSpec(Spec):
+    """Power and noise of the radios, from which the SNR follows; sweep its transmit_power_dbm."""
+
+    transmit_power_dbm: Annotated[Real, Field(ge=-100, le=100)] = Field(
+        description="of all antennas over the whole band [dBm]"
+    )
+    noise_figure_db: Annotated[Real, Field(ge=0, le=50)] = 9.0
+    temperature_k: Annotated[Real, Field(ge=1, le=1e4)] = 290.0
+    path_loss_db: Annotated[Real, Field(ge=0, le=300)] | None = Field(
+        None, description="of tdl and cdl, antenna gains included; the other models have their own"
+    )
+
+
 class OfdmSpec(ChannelBase):
     """OFDM over a channel model; slots of one image follow each other in time."""
 
@@ -199,6 +213,14 @@ class OfdmSpec(ChannelBase):
     dc_null: Bool = False
     csi: OfdmCsiSpec = OfdmCsiSpec(kind="ls")
     transmission: TransmissionSpec = TransmissionSpec()
+    link_budget: LinkBudgetSpec | None = Field(
+        None, description="transmit power and noise figure, instead of sweep.snr_db"
+    )
+    told_snr: Literal["ensemble", "frame"] | None = Field(
+        None,
+        description="average SNR that a transmitter is told: over all draws, or of this frame; none: frame "
+        "where draws differ by path loss",
+    )
     waveform: Literal["frequency", "time"] = Field(
         "frequency",
         description="time: sample by sample, so that a short prefix and timing errors make interference",
@@ -232,6 +254,34 @@ class OfdmSpec(ChannelBase):
             got = f"got {self.transmission.precoding.subband} with csi {self.csi.kind}"
             raise ValueError(f"transmission.precoding.subband: {got}, expected none, or perfect CSI.")
         return self
+
+    @model_validator(mode="after")
+    def _path_loss(self) -> OfdmSpec:
+        if self.link_budget is None:
+            return self
+        loss, model = self.link_budget.path_loss_db, self.model
+        if isinstance(model, TdlSpec | CdlSpec):
+            if loss is None:
+                raise ValueError(f"link_budget.path_loss_db: missing, expected dB, as {model.kind} has none.")
+            return self
+        if loss is not None:
+            own = f"none: {model.kind} has its own"
+            raise ValueError(f"link_budget.path_loss_db: got {loss:g} dB, expected {own}.")
+        if isinstance(model, CellSpec) and not model.path_loss:
+            raise ValueError("model.path_loss: got false with a link_budget, expected true.")
+        if isinstance(model, RecordedSpec | RayTracedSpec) and model.normalize != "ensemble":
+            got = f"got {model.normalize} with a link_budget"
+            raise ValueError(f"model.normalize: {got}, expected ensemble, which keeps path loss.")
+        return self
+
+    @property
+    def tells_frame_snr(self) -> bool:
+        """Whether a transmitter that knows the average SNR is told that of every frame."""
+        if self.told_snr is not None:
+            return self.told_snr == "frame"
+        if isinstance(self.model, CellSpec):
+            return self.model.path_loss
+        return self.link_budget is not None and not isinstance(self.model, TdlSpec | CdlSpec)
 
 
 ChannelSpec = Annotated[AwgnSpec | RayleighSpec | RicianSpec | OfdmSpec, Field(discriminator="kind")]

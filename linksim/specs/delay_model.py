@@ -91,6 +91,9 @@ class CellSpec(Spec):
     indoor_share: Share | None = Field(None, description="of the receivers; none: 0.8 (umi, uma), 0.5 (rma)")
     line_of_sight: Literal["random", "always", "never"] = "random"
     shadowing: Bool = Field(False, description="shadow fading between drops; its mean power is divided out")
+    path_loss: Bool = Field(
+        False, description="keep path and penetration loss: the mean SNR is then mostly that of close drops"
+    )
     transmitter: AntennaPanelSpec = AntennaPanelSpec()
     receiver: AntennaPanelSpec = AntennaPanelSpec()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import subprocess
 import sys
 
@@ -18,6 +19,8 @@ from linksim import zoo
 from linksim.build_channel import build_channel, calibration_key, load_calibration, sent_over
 from linksim.cli import main
 from linksim.digital.link_adaptation import CalibrationError
+from linksim.figures import curves, default_x, load_rows
+from linksim.results import ResultStore
 from linksim.scenario import ChannelBase, JsccSpec, OfdmCsiSpec, OfdmSpec, SeparationSpec, TdlSpec
 from linksim.scenario_io import load_scenario, scenario_dir
 from tests.linksim.tiny import TINY, write
@@ -66,6 +69,26 @@ def _ofdm(model: str = MODEL, extra: str = "", grid: str = GRID) -> str:
             _ofdm("{kind: tdl, profile: A, delay_spread_s: 0.0, tx_antennas: 2}",
                   "transmission: {kind: svd, streams: 1, precoding: {subband: 4}}"),
             ("transmission.precoding.subband: got 4 with csi ls",),
+        ),
+        (
+            _ofdm(extra="link_budget: {transmit_power_dbm: 20}"),
+            ("link_budget.path_loss_db: missing", "tdl has none"),
+        ),
+        (
+            _ofdm("{kind: umi, path_loss: true}", "link_budget: {transmit_power_dbm: 20, path_loss_db: 90}"),
+            ("link_budget.path_loss_db: got 90 dB", "umi has its own"),
+        ),
+        (
+            _ofdm("{kind: umi}", "link_budget: {transmit_power_dbm: 20}"),
+            ("model.path_loss: got false with a link_budget, expected true",),
+        ),
+        (
+            _ofdm("{kind: recorded, path: street-canyon, normalize: each}", "link_budget: {transmit_power_dbm: 20}"),
+            ("model.normalize: got each with a link_budget, expected ensemble",),
+        ),
+        (
+            _ofdm(extra="link_budget: {transmit_power_dbm: 20, path_loss_db: 90}"),
+            ("sweep.snr_db: got values with a link_budget", "transmit_power_dbm instead"),
         ),
         (
             "{kind: rayleigh, csi: {kind: ls, pilots_per_block: 1}, impairments: [{kind: cfo, offset_hz: 1.0}]}",
@@ -223,3 +246,54 @@ def test_bundled_recording_is_found_by_its_name():
     built = build_channel(channel, CPU)
     assert built.uses(100).data == 100
     assert (scenario_dir() / "data" / "street-canyon.npz").is_file()
+
+
+# ---------------------------------------------------------------------------------------------- link budget
+
+BUDGET = "link_budget: {transmit_power_dbm: 0, noise_figure_db: 9, path_loss_db: 120}"
+
+
+def _powered(channel: str, powers: str) -> str:
+    text = _light(_scenario(channel))
+    sweep = text[text.index("sweep:") : text.index("\n", text.index("sweep:"))]
+    text = text.replace(sweep, f"sweep: {{channel.link_budget.transmit_power_dbm: {powers}, trials: 2}}")
+    return text.replace("metrics: [psnr, ssim, ber, bler]", "metrics: [psnr, received_snr_db]")
+
+
+def test_transmit_power_gives_the_snr(tmp_path):
+    """32 subcarriers of 15 kHz: noise -174 + 56.8 + 9 dBm. Rows carry power and SNR, the figure's axis is power."""
+    text = _powered(_ofdm(extra=BUDGET), "[10, 20]")
+    assert main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "run")]) == 0
+    with (tmp_path / "run" / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    snr = {float(row["channel.link_budget.transmit_power_dbm"]): float(row["snr_db"]) for row in rows}
+    expected = -120 + 173.98 - 10 * math.log10(32 * 15e3) - 9
+    assert snr == {10.0: pytest.approx(expected + 10, abs=0.02), 20.0: pytest.approx(expected + 20, abs=0.02)}
+    header = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert default_x(header) == "channel.link_budget.transmit_power_dbm"
+    store = ResultStore(tmp_path / "run")
+    drawn = curves(load_rows(store), "psnr", default_x(header))
+    assert all(len(line.x) == 2 for line in drawn)
+    assert main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "run")]) == 0  # kept, all of it
+    received = {
+        float(row["snr_db"]): float(row["mean"]) for row in rows if row["metric"] == "received_snr_db"
+    }
+    low, high = sorted(received)
+    assert 5 < received[high] - received[low] < 12  # the error of the estimate falls with the power, too
+
+
+def test_frames_of_a_cell_are_told_their_own_snr():
+    """Digital frames of one batch get an MCS each; without path loss the transmitter is told the average."""
+    cell = "{kind: umi, path_loss: true, line_of_sight: always, indoor_share: 0.0}"
+    far = _channel(_ofdm(cell, "link_budget: {transmit_power_dbm: 10}"))
+    assert isinstance(far, OfdmSpec)
+    assert far.tells_frame_snr
+    assert calibration_key(far)["told_snr"] == "frame"
+    assert "link_budget" not in calibration_key(far)
+    operator = build_channel(far, CPU)
+    told = operator.average_snr_db(operator.draw(100, range(8)), torch.zeros(8))
+    assert len(set(told.tolist())) == 8
+    near = _channel(_ofdm("{kind: umi, line_of_sight: always, indoor_share: 0.0}"))
+    assert isinstance(near, OfdmSpec)
+    assert not near.tells_frame_snr
+    assert "told_snr" not in calibration_key(near)

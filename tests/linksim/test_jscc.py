@@ -275,6 +275,25 @@ def test_bundled_network_beats_the_linear_code_it_started_from(photographs):
         assert values[0] > values[1] + margin
 
 
+def test_lean_network_is_told_no_more_than_the_highest_snr_of_its_training(photographs):
+    """Bundled network, trained up to 14 dB: at 40 dB no worse than at 14 dB; told 40 dB, it falls apart."""
+    codec = load_codec("lean-awgn-1-96")
+    assert codec.highest_snr_db == 14.0
+    image = photographs[:1, :, :128, :128]
+    layout = codec.layout(128, 128, codec.num_symbols(128, 128))
+
+    def quality(snr_db: float) -> float:
+        snr = torch.tensor([snr_db])
+        with torch.no_grad():
+            received = AwgnChannel()(codec.encode(image, layout, Csit(snr)), snr, [1])
+            return float(psnr(codec.decode(received, layout, None).clamp(0, 1), image))
+
+    low, high = quality(14.0), quality(40.0)
+    assert high > low
+    codec.highest_snr_db = None
+    assert quality(40.0) < low - 3
+
+
 def test_lean_network_works_without_transmitter_knowledge(photographs):
     codec = load_codec("lean-awgn-1-96")
     values = []

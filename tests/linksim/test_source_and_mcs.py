@@ -11,7 +11,11 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from channels.awgn import AwgnChannel
+from channels.delay_models import TdlModel
 from channels.flat_fading import FlatFadingChannel
+from channels.grid import Pilots
+from channels.ofdm import OfdmChannel
+from channels.transmission import Transmission
 from linksim.calibrate import _Frames, _thresholds, measure_channel, measure_quality, merge
 from linksim.digital.hevc import CodecError
 from linksim.digital.link_adaptation import (
@@ -274,6 +278,36 @@ def test_frames_that_decode_at_an_snr_decode_above_it():
     rises = np.diff(good.astype(int), axis=0)
     assert (rises > 0).sum() > 30
     assert (rises < 0).sum() <= 2, "only where a decoder happens to converge"
+
+
+@pytest.mark.parametrize("antennas", [1, 2])
+def test_thresholds_are_those_of_the_snr_that_the_transmitter_is_told(antennas):
+    """Flat fading, the same over the whole frame: told the SNR of the frame, one stream is AWGN. 24 frames decode
+    within 1 dB of each other, those told the average do not. Two streams still differ by their antennas."""
+    spreads = {}
+    for told in ("frame", "ensemble"):
+        model = TdlModel(
+            "A",
+            delay_spread_s=0.0,
+            carrier_hz=3.5e9,
+            num_rx_antennas=antennas,
+            num_tx_antennas=antennas,
+        )
+        kind = "multiplexing" if antennas == 2 else "single"
+        channel = OfdmChannel(
+            model,
+            csi="perfect",
+            told_snr=told,
+            transmission=Transmission(kind),
+            pilots=Pilots((2, 11), antennas),
+        )
+        curve = measure_channel(channel, {}, 600, num_frames=24, table=[MCS_TABLE_1[6]]).curves[0]
+        some = [s for s, errors in zip(curve.snr_db, curve.errors, strict=True) if 0 < errors < 24]
+        spreads[told] = max(some) - min(some) if some else 0.0
+    if antennas == 1:
+        assert spreads["frame"] <= 1.0
+        assert spreads["ensemble"] > 10.0
+    assert spreads["frame"] < spreads["ensemble"]
 
 
 def test_thresholds_do_not_depend_on_the_mcs_before():
