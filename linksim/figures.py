@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Curve",
     "axis_grid",
+    "axis_label",
     "curves",
     "envelope",
     "load_rows",
@@ -39,6 +40,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (7, 3)), (0, (3, 1)))
 GREYS = ("black", "dimgrey", "grey")
 DOTS: tuple[Any, ...] = (":", (0, (1, 3)), (0, (2, 2)), (0, (3, 2, 1, 2)), (0, (1, 1)), (0, (4, 3)))
+UNITS = {"db": "dB", "dbm": "dBm", "hz": "Hz", "s": "s", "m": "m", "mps": "m/s", "deg": "°", "k": "K"}
 LABELS = {
     "psnr": "PSNR [dB]",
     "ssim": "SSIM",
@@ -48,8 +50,11 @@ LABELS = {
     "lpips_squeeze": "LPIPS (squeeze)",
     "ber": "bit error rate",
     "bler": "block error rate",
+    "evm": "EVM [%]",
+    "papr_db": "PAPR [dB]",
+    "received_snr_db": "SNR at the receiver [dB]",
 }
-LOWER_IS_BETTER = ("lpips_alex", "lpips_vgg", "lpips_squeeze", "ber", "bler")
+LOWER_IS_BETTER = ("lpips_alex", "lpips_vgg", "lpips_squeeze", "ber", "bler", "evm", "papr_db")
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,12 @@ def _swept_value(row: Row, x: str) -> float | int | str:
     raise RunFolderError(f"--x {x}: got a field that was not swept, expected one of {', '.join(known)}.")
 
 
+def _variant_texts(variant: Sequence[tuple[str, Any]], many_snr: bool) -> list[str]:
+    """What tells a curve from others of its scheme; the SNR only where there are several."""
+    texts = [f"SNR {v:g} dB" if name == "snr_db" else swept_text(name, v) for name, v in variant]
+    return texts if many_snr else [text for text in texts if not text.startswith("SNR")]
+
+
 def _positions(rows: Sequence[Row], x: str) -> tuple[dict[float | int | str, float], tuple[str, ...]]:
     """Where every value of ``x`` stands on the axis: numbers and ratios at their value, other texts side by
     side in the order of the scenario, with tick labels.
@@ -160,11 +171,7 @@ def curves(
     result = []
     for (channel, scheme, other), members in groups.items():
         members.sort(key=lambda r: places[_swept_value(r, x)])
-        shown = [swept_text(name, value) for name, value in other]
-        shown = [s.replace("snr_db", "SNR") + (" dB" if s.startswith("snr_db") else "") for s in shown]
-        if x != "snr_db" and not many_snr:
-            shown = [s for s in shown if not s.startswith("SNR")]
-        label = ", ".join([scheme, *shown])
+        label = ", ".join([scheme, *_variant_texts(other, many_snr)])
         if not x.startswith("cbr"):
             data, total = (
                 _ratio(np.mean([getattr(r, c) for r in members])) for c in ("cbr_data", "cbr_total")
@@ -219,13 +226,19 @@ def envelope(lines: Sequence[Curve], lower_is_better: bool) -> Curve:
     )
 
 
-def _axis_label(x: str) -> str:
+def axis_label(x: str) -> str:
+    """What an axis shows, with its unit: an SNR, a bandwidth ratio, or a swept field by its path."""
     names = {
         "snr_db": "SNR = Es/N0 per data use [dB]",
         "cbr_data": "channel bandwidth ratio, data uses / (3·H·W)",
         "cbr_total": "channel bandwidth ratio, all uses / (3·H·W)",
     }
-    return names.get(x, x)
+    if x in names:
+        return names[x]
+    *path, last = x.split(".")
+    words = [*path[-1:], last] if last == "kind" else last.split("_")
+    unit = UNITS.get(words[-1]) if len(words) > 1 else None
+    return " ".join(words if unit is None else [*words[:-1], f"[{unit}]"])
 
 
 def _style(
@@ -330,7 +343,7 @@ def plot_metric(
     for (_, group, variant), members in families.items():
         best = envelope(members, metric in LOWER_IS_BETTER)
         of = [group] if group else []
-        of += [swept_text(name, value) for name, value in variant]
+        of += _variant_texts(variant, len({row.snr_db for row in rows}) > 1)
         name = " ".join(["envelope", *filter(None, [group])])
         lines.append(replace(best, scheme=name, label=", ".join([best.label, *of])))
     named = [line for line in lines if not line.is_step]
@@ -339,7 +352,7 @@ def plot_metric(
     for axes, channel in zip(grid, channels, strict=True):
         _draw(axes, [line for line in lines if line.channel == channel], lines, metric)
         axes.set_title(channel, fontsize=11)
-        axes.set_xlabel(_axis_label(x))
+        axes.set_xlabel(axis_label(x))
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)
     direction = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
     for axes in grid[::3]:

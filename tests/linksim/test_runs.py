@@ -19,7 +19,7 @@ import torch
 from linksim.build import build_codec
 from linksim.checkpoints import save_checkpoint
 from linksim.cli import main
-from linksim.figures import Curve, _style, curves, load_rows
+from linksim.figures import Curve, _style, axis_label, curves, load_rows
 from linksim.jscc.lean import LeanCodec
 from linksim.results import ResultStore, RunFolderError, UnitKey, original_file, panel_file
 from linksim.scenario import LeanCodecSpec
@@ -364,3 +364,17 @@ metrics: [psnr, ber]
     subprocess.run(command, check=True, capture_output=True)
     assert (here / "results.csv").read_bytes() == (there / "results.csv").read_bytes()
     capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("field", "label"),
+    [
+        ("snr_db", "SNR = Es/N0 per data use [dB]"),
+        ("channel.model.speed_mps", "speed [m/s]"),
+        ("channel.link_budget.transmit_power_dbm", "transmit power [dBm]"),
+        ("channel.csi.kind", "csi kind"),
+        ("channel.impairments.0.bits", "bits"),
+    ],
+)
+def test_axes_say_quantity_and_unit(field, label):
+    assert axis_label(field) == label
