@@ -105,9 +105,18 @@ class ChannelOperator(ABC):
         """
         return snr_db
 
-    def noise_variance(self, no: Tensor) -> Tensor:
-        """Variance of what is added to h·x per data use: ``no``, and the interference of a waveform."""
+    def noise_variance(self, no: Tensor, draw: Draw | None = None) -> Tensor:
+        """Variance of what is added to h·x per data use, ``no`` and the interference of a waveform: on
+        average over draws, or of one draw.
+        """
         return no
+
+    @property
+    def sent_distortion(self) -> float:
+        """Mean power that the transmitter's hardware adds to symbols of unit power, uncorrelated with them.
+        It takes the way of the symbol: at the receiver it is |h|² of that.
+        """
+        return 0.0
 
     @final
     def __call__(self, x: Tensor, snr_db: Tensor, seeds: Sequence[int], draw: Draw | None = None) -> Received:

@@ -22,7 +22,7 @@ from sionna.phy.ofdm import (
     ResourceGrid,
 )
 
-__all__ = ["Interpolation", "LmmseEstimator", "LsEstimator", "NoiseEstimator"]
+__all__ = ["Interpolation", "LmmseEstimator", "LsEstimator", "NoiseEstimator", "PilotPower"]
 
 Interpolation = Literal["linear", "nearest"]
 _IMPULSES = 64
@@ -258,6 +258,39 @@ class NoiseEstimator:
             energy = (second.real.square() + second.imag.square()).flatten(1).mean(1) * (power / 6)
             found.append(torch.maximum(energy - of_channel, _LEAST_SHARE * energy))
         return torch.stack(found).mean(0)
+
+
+class PilotPower:
+    """Power of an image over that of the ensemble, from the energy of its pilots: what gain control sees.
+
+    (mean |h_ls|² - mean no/|p|²) / E|h|² over all pilots of all slots, antennas and streams.
+
+    Args:
+        grids: of every stream, with its pilots.
+        nominal: E|h|² of the gain of a stream.
+        precision, device: as the operator's.
+    """
+
+    def __init__(
+        self,
+        grids: Sequence[ResourceGrid],
+        nominal: float,
+        *,
+        precision: Precision = "single",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._streams = [_Pilots(grid, precision, device) for grid in grids]
+        self._nominal = nominal
+
+    def __call__(self, y: Tensor, no: Tensor) -> Tensor:
+        """[B] float, linear, of received grids [B, R, S, T, F] complex and noise variances [B]."""
+        found = []
+        for pilots in self._streams:
+            h = pilots.least_squares(y.flatten(0, 2)).unflatten(0, (y.shape[0], -1))
+            energy = (h.real.square() + h.imag.square()).flatten(1).mean(1)
+            left = energy - no * (1 / pilots.power).mean()
+            found.append(torch.maximum(left, _LEAST_SHARE * energy))
+        return torch.stack(found).mean(0) / self._nominal
 
 
 class _Pilots:

@@ -111,15 +111,20 @@ class OfdmFrontEnd:
             samples = self._transmitter.apply(samples, state, self._rate_hz, self._power / self._num_tx)
         return papr_db(samples)
 
-    def distortion(self) -> float:
-        """Mean power, over that of the wanted part, of what the hardware adds to an element over a flat
-        channel without noise. Gain and phase common to an OFDM symbol are none of it (pilots follow them),
-        nor is an interferer, of which the receiver knows nothing.
+    def distortions(self) -> tuple[float, float]:
+        """Mean power, over that of the wanted part, of what the hardware of the receiver and that of the
+        transmitter add to an element over a flat channel without noise. Gain and phase common to an OFDM
+        symbol are none of it, nor the phase ramp of a timing offset (pilots follow them), nor is an
+        interferer, of which the receiver knows nothing.
 
         Measured with random QPSK on a few slots of fixed seeds.
         """
         if not self._all_known:
-            return self._without_interferer.distortion()
+            return self._without_interferer.distortions()
+        both, heard = self._distortion(transmitted=True), self._distortion(transmitted=False)
+        return heard, max(both - heard, 0.0)
+
+    def _distortion(self, *, transmitted: bool) -> float:
         dtype = self._grid.known.dtype
         shape = (len(_TRIAL_SEEDS), _TRIAL_SLOTS, self._grid.num_streams, len(self._grid.data))
         signs = torch.randint(0, 2, (2, *shape), generator=seeding.generator(_TRIAL_SEEDS[0])) * 2.0 - 1.0
@@ -129,11 +134,19 @@ class OfdmFrontEnd:
             sent = sent / math.sqrt(self._num_tx)
             sender, receiver = self.draw(_TRIAL_SLOTS, 1, _TRIAL_SEEDS)
             wanted = sent[:, :, :1] * math.sqrt(self._num_tx)
-            got = self.transmit(sent, sender)[:, :, :1] * math.sqrt(self._num_tx)
-            got = self.receive(got, receiver)
+            got = self.transmit(sent, sender) if transmitted else sent
+            got = self.receive(got[:, :, :1] * math.sqrt(self._num_tx), receiver) * self._untimed()
         left, sent_power = residual_power(got, wanted), wanted.abs().square()
         at_data = [power.flatten(3)[..., self._grid.data].mean() for power in (left, sent_power)]
         return float(at_data[0] / at_data[1])
+
+    def _untimed(self) -> Tensor:
+        """What takes the phase ramp of all timing offsets off the subcarriers, [F]."""
+        offset_s = sum(i.offset_s for i in self._receiver.impairments if isinstance(i, TimingOffset))
+        grid = self._grid
+        carrier = torch.arange(grid.num_subcarriers, dtype=torch.float64) - grid.num_subcarriers // 2
+        turn = -2 * math.pi * grid.subcarrier_spacing_hz * offset_s * carrier
+        return torch.polar(torch.ones_like(turn), turn).to(grid.known)
 
 
 class SingleCarrierChannel(ChannelOperator):
@@ -141,8 +154,8 @@ class SingleCarrierChannel(ChannelOperator):
     one sample per symbol.
 
     Rotations (frequency offset, phase noise) run over the symbols of an image in their order. The receiver is
-    told the noise variance of the channel with the mean distortion of the hardware on top, measured as in
-    :class:`OfdmFrontEnd`; a common gain and phase of the hardware it is not told.
+    told the noise variance of the channel with the mean distortion of the hardware on top. The gain and phase
+    of the hardware are part of that here: pilots leave an ideal transmitter, so no receiver learns them.
 
     Args:
         inner: AWGN, or block fading. With pilots the impairments must be memoryless: pilots stand behind the
@@ -181,12 +194,15 @@ class SingleCarrierChannel(ChannelOperator):
                 ]
                 y = chain.apply(y, torch.stack(states), self._rate_hz, 1.0)
         sent, got = (signal.unflatten(2, (-1, _TRIAL_BLOCK)) for signal in (x, y))
-        return float(residual_power(got, sent).mean() / sent.abs().square().mean())
+        nominal = sent.abs().square().mean()
+        alpha = (got * sent.conj()).sum(-1, keepdim=True) / sent.abs().square().sum(-1, keepdim=True)
+        unlearned = ((1 - alpha) * sent).abs().square().mean()
+        return float((residual_power(got, sent).mean() + unlearned) / nominal)
 
     def uses(self, num_symbols: int) -> ChannelUses:
         return self._inner.uses(num_symbols)
 
-    def noise_variance(self, no: Tensor) -> Tensor:
+    def noise_variance(self, no: Tensor, draw: Draw | None = None) -> Tensor:
         """That of the inner operator, and mean distortion of the hardware."""
         return self._inner.noise_variance(no) + self.distortion
 

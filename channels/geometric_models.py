@@ -261,7 +261,8 @@ class CellModel(_Sampled):
         speed_mps: speed of the receiver [m/s], in a random horizontal direction.
         indoor_share: share of receivers indoors; None: the default of the cell (80% of umi and uma, 50% of
             rma; inh is all indoors).
-        line_of_sight: "random" (probability of the cell), "always" or "never" (of outdoor receivers).
+        line_of_sight: "random" (probability of the cell), "always" or "never" (of outdoor receivers; in the
+            office of all).
         shadowing: draw shadow fading (its mean power is divided out too).
         path_loss: keep path and penetration loss. Gains are divided by the root mean power of the drops like
             all others, :attr:`mean_power`: most of it comes from the few that are close.

@@ -62,9 +62,14 @@ class InterleavedChannel(ChannelOperator):
     def uses(self, num_symbols: int) -> ChannelUses:
         return self.inner.uses(num_symbols)
 
-    def noise_variance(self, no: Tensor) -> Tensor:
+    def noise_variance(self, no: Tensor, draw: Draw | None = None) -> Tensor:
         """As the inner operator's."""
-        return self.inner.noise_variance(no)
+        return self.inner.noise_variance(no, draw)
+
+    @property
+    def sent_distortion(self) -> float:
+        """As the inner operator's."""
+        return self.inner.sent_distortion
 
     def average_snr_db(self, draw: Draw, snr_db: Tensor) -> Tensor:
         """As the inner operator's."""

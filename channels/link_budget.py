@@ -13,6 +13,7 @@ __all__ = ["BOLTZMANN_J_PER_K", "LinkBudget"]
 
 BOLTZMANN_J_PER_K = 1.380649e-23  # exact by definition, SI brochure, 9th ed., 2019
 _MILLIWATTS = 1e3
+_REFERENCE_K = 290.0
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,14 @@ class LinkBudget:
     Args:
         transmit_power_dbm: mean power of all transmit antennas together over the whole band [dBm].
         noise_figure_db: of the receiver [dB].
-        temperature_k: of the noise at its antennas [K].
+        temperature_k: of the noise at its antennas [K]; the noise figure is that at 290 K, as it is defined.
 
     Raises:
         ValueError: arguments out of range.
 
-    Source: 3GPP TR 38.901 V19.2.0 for gains; thermal noise k·T·B of -174 dBm/Hz at 290 K. Noise figures of
-        TR 38.802 table A.2.1-1: 9 dB of a terminal, 5 dB of a base station (below 6 GHz).
+    Source: noise k·(T + 290 K·(F - 1))·B, F the noise figure: Friis, "Noise Figures of Radio Receivers",
+        Proc. IRE 32 (1944). 3GPP TR 38.802 table A.2.1-1: 9 dB of a terminal, 5 dB of a base station (below
+        6 GHz).
 
     Example:
         >>> round(LinkBudget(23.0, noise_figure_db=9.0).snr_db(-100.0, bandwidth_hz=1e6), 1)
@@ -46,8 +48,9 @@ class LinkBudget:
 
     def noise_power_dbm(self, bandwidth_hz: float) -> float:
         """Power of the receiver's noise in a band [dBm]."""
-        thermal = BOLTZMANN_J_PER_K * self.temperature_k * bandwidth_hz * _MILLIWATTS
-        return units.linear_to_db(thermal) + self.noise_figure_db
+        own_k = _REFERENCE_K * (units.db_to_linear(self.noise_figure_db) - 1)
+        power = BOLTZMANN_J_PER_K * (self.temperature_k + own_k) * bandwidth_hz * _MILLIWATTS
+        return units.linear_to_db(power)
 
     def snr_db(self, gain_db: float, bandwidth_hz: float) -> float:
         """Es/N0 per data use at one receive antenna [dB].

@@ -20,7 +20,7 @@ from channels.arithmetic import multiply, scale
 from channels.base import ChannelOperator, Precision
 from channels.delay_models import Covariance, DelayModel
 from channels.detection import combine, detect
-from channels.estimation import Interpolation, LmmseEstimator, LsEstimator, NoiseEstimator
+from channels.estimation import Interpolation, LmmseEstimator, LsEstimator, NoiseEstimator, PilotPower
 from channels.front_end import OfdmFrontEnd
 from channels.grid import Pilots, SlotGrid
 from channels.impairments import Impairment
@@ -35,6 +35,7 @@ _MUCH_INTERFERENCE = 0.1
 _TWO_SYMBOLS, _ONE_STREAM = Pilots(), Transmission()
 _CPU = torch.device("cpu")
 _POWER_DRAWS, _POWER_SEED = 64, 38214
+_TURNS = 4
 
 
 def interference_power(model: DelayModel, symbol_s: float, prefix_s: float) -> float:
@@ -92,12 +93,19 @@ class OfdmChannel(ChannelOperator):
     With several antennas ``observe`` combines (one stream) or detects (several, LMMSE), with the gains that
     the receiver knows, and returns scalar channels whose noise variance is that of one antenna; other
     streams count as noise, in the gain: |h|²/(no + err_var) is the SINR. ``snr_db`` is the mean SNR at one
-    receive antenna with all transmit antennas together: combining N antennas gains N.
+    receive antenna with all transmit antennas together and without precoding: combining N antennas gains N,
+    and what precoding gains comes on top.
 
     What Doppler within an OFDM symbol and paths behind the cyclic prefix spill onto other elements is counted
     as noise: ``interference`` is its mean power (see :func:`interference_power`), added to the noise that is
     drawn and to the noise variance that the receiver is given. So is, to the latter, the mean distortion of
-    imperfect hardware, which is not drawn but happens (``distortion``).
+    the receiver's hardware, which is not drawn but happens; that of the transmitter's takes the way of the
+    symbol, so that no combining helps against it, and is counted in err_var (``sent_distortion``·|h|²).
+    ``distortion`` is the sum of both.
+
+    With ``gain_control`` all this, and the statistics of the estimators, refer to the power of the frame and
+    not to that of the ensemble: for models whose draws differ by path loss. A receiver with estimated CSI
+    measures it on the pilots.
 
     Args:
         model: delay model, e.g. :class:`channels.delay_models.TdlModel`, of the same precision.
@@ -111,6 +119,7 @@ class OfdmChannel(ChannelOperator):
         noise: "known", or "estimated" from the pilots: all that the receiver is told of the SNR.
         told_snr: what a transmitter that knows the average SNR is told: "ensemble", ``snr_db`` itself, or
             "frame", that of this frame's mean power over grid and antennas, as a wideband report gives it.
+        gain_control: see above.
         transmission: streams and precoding.
         impairments: of transmitter and receiver, each side in this order.
         cyclic_prefix_length: samples; None = 7.03% of F, rounded up.
@@ -145,6 +154,7 @@ class OfdmChannel(ChannelOperator):
         assumed: Covariance | None = None,
         noise: Literal["known", "estimated"] = "known",
         told_snr: ToldSnr = "ensemble",
+        gain_control: bool = False,
         transmission: Transmission = _ONE_STREAM,
         impairments: Sequence[Impairment] = (),
         cyclic_prefix_length: int | None = None,
@@ -157,7 +167,7 @@ class OfdmChannel(ChannelOperator):
         checks.check_choice("OfdmChannel: csi", csi, ("perfect", "ls", "lmmse"))
         checks.check_choice("OfdmChannel: noise", noise, ("known", "estimated"))
         checks.check_choice("OfdmChannel: told_snr", told_snr, ("ensemble", "frame"))
-        self.csi, self.noise, self.told_snr = csi, noise, told_snr
+        self.csi, self.noise, self.told_snr, self.gain_control = csi, noise, told_snr, gain_control
         self._model, self._transmission = model, transmission
         self._num_rx, self._num_tx = model.num_rx_antennas, model.num_tx_antennas
         self._num_streams = transmission.streams(self._num_tx, self._num_rx)
@@ -181,6 +191,9 @@ class OfdmChannel(ChannelOperator):
             device=self.device,
             precision=precision,
         )
+        if self._symbols_per_slot == 0:
+            got, expected = f"{len(self._grid.data)} data elements per slot", "two for Alamouti's code"
+            raise ValueError(checks.complaint("OfdmChannel: resource grid", "too small", got, expected))
         self._last_response: tuple[Tensor, Tensor] | None = None
         self._front_end = OfdmFrontEnd(impairments, self._grid, self._num_tx) if impairments else None
         self._stream_power = self._mean_stream_power()
@@ -191,7 +204,15 @@ class OfdmChannel(ChannelOperator):
             self._noise_estimator = NoiseEstimator(
                 self._grid.streams, frequency * self._stream_power, precision=precision, device=self.device
             )
-        self.distortion = self._front_end.distortion() if self._front_end else 0.0
+        self._pilot_power = None
+        if gain_control and csi != "perfect":
+            self._pilot_power = PilotPower(
+                self._grid.streams, self._stream_power, precision=precision, device=self.device
+            )
+        self._heard_distortion, self._sent_distortion = (
+            self._front_end.distortions() if self._front_end else (0.0, 0.0)
+        )
+        self.distortion = self._heard_distortion + self._sent_distortion
         self.interference = self._interference()
         if self.interference > _MUCH_INTERFERENCE:
             warnings.warn(
@@ -211,12 +232,10 @@ class OfdmChannel(ChannelOperator):
         return self._grid.num_used * self._grid.subcarrier_spacing_hz
 
     def average_snr_db(self, draw: Draw, snr_db: Tensor) -> Tensor:
-        """See :class:`channels.base.ChannelOperator` and ``told_snr``."""
-        assert isinstance(draw, OfdmDraw)
+        """See :class:`channels.base.ChannelOperator` and ``told_snr``; without precoding."""
         if self.told_snr == "ensemble":
             return snr_db
-        power = draw.h.abs().square().flatten(1).double().mean(1)
-        return (snr_db + units.linear_to_db(power)).to(snr_db.dtype)
+        return (snr_db + units.linear_to_db(_power(draw)[:, 0].double())).to(snr_db.dtype)
 
     @property
     def gain_depends_on_noise(self) -> bool:
@@ -253,9 +272,17 @@ class OfdmChannel(ChannelOperator):
         draw = self.draw(1, range(_POWER_SEED, _POWER_SEED + _POWER_DRAWS))
         return float(self._stream_gains(draw).abs().square().mean())
 
-    def noise_variance(self, no: Tensor) -> Tensor:
-        """Thermal noise, interference of the waveform and mean distortion of the hardware."""
-        return no + (self.interference + self.distortion)
+    def noise_variance(self, no: Tensor, draw: Draw | None = None) -> Tensor:
+        """Thermal noise, interference of the waveform and mean distortion of the receiver's hardware."""
+        added = self.interference + self._heard_distortion
+        if draw is not None and self.gain_control:
+            return no + added * _power(draw)
+        return no + added
+
+    @property
+    def sent_distortion(self) -> float:
+        """See :class:`channels.base.ChannelOperator`."""
+        return self._sent_distortion
 
     # ------------------------------------------------------------------------------------- counting
 
@@ -376,7 +403,8 @@ class OfdmChannel(ChannelOperator):
 
     def _over_the_air(self, sent: Tensor, draw: OfdmDraw, no: Tensor) -> Tensor:
         """Received grids [B, S, R, T, F] of sent ones [B, S, A, T, F], noise included."""
-        received = scale(draw.noise, (no + self.interference).sqrt()[:, :, None, None, None])
+        interference = self.interference * _power(draw) if self.gain_control else self.interference
+        received = scale(draw.noise, (no + interference).sqrt()[:, :, None, None, None])
         for antenna in range(self._num_tx):
             received = received + multiply(draw.h[:, :, :, antenna], sent[:, :, None, antenna])
         return received
@@ -384,21 +412,53 @@ class OfdmChannel(ChannelOperator):
     # ------------------------------------------------------------------------------------- receiving
 
     def observe(self, y_raw: Tensor, draw: Draw, no: Tensor) -> Received:
+        if not self.gain_control:
+            return self._observe(y_raw, draw, no, None)
+        level = _power(draw) if self.csi == "perfect" else self._measured_power(y_raw, no)
+        scaled = scale(y_raw, level.rsqrt()[:, :, None, None, None])
+        received = self._observe(scaled, draw, no / level, level)
+        csi, root = received.csi, level.sqrt()
+        csi = Csi(scale(csi.h, root.expand(csi.h.shape)), csi.no * level, csi.err_var * level)
+        return Received(scale(received.y, root.expand(received.y.shape)), csi, received.uses)
+
+    def _measured_power(self, y_raw: Tensor, no: Tensor) -> Tensor:
+        """Power of every image [B, 1] by its pilots; without the noise variance both are found in turn."""
+        assert self._pilot_power is not None
+        y = y_raw.movedim(2, 1)
+        if self._noise_estimator is None:
+            return self._pilot_power(y, no[:, 0])[:, None].to(self.dtype)
+        power = self._pilot_power(y, torch.zeros_like(no[:, 0]))
+        for _ in range(_TURNS):
+            at_unit_power = scale(y, power.rsqrt().to(self.dtype)[:, None, None, None, None])
+            power = self._pilot_power(y, self._noise_estimator(at_unit_power) * power)
+        return power[:, None].to(self.dtype)
+
+    def _observe(self, y_raw: Tensor, draw: Draw, no: Tensor, level: Tensor | None) -> Received:
+        """What a receiver makes of grids whose mean power is that of the ensemble, or has been made so by
+        dividing by ``level`` [B, 1].
+        """
         assert isinstance(draw, OfdmDraw)
-        if self._noise_estimator is not None:
+        sent_distortion = self._sent_distortion
+        if self._noise_estimator is not None:  # all that there is
             no = self._noise_estimator(y_raw.movedim(2, 1)).to(self.dtype)[:, None]
+            sent_distortion = 0.0
         else:
             no = self.noise_variance(no)
         if self.csi == "perfect":
             h = self._stream_gains(draw).flatten(4)[..., self._grid.data]
+            if level is not None:
+                h = h * level.rsqrt()[:, :, None, None, None]
             err_var = torch.zeros_like(no)[:, :, None]
         else:
-            h, err_var = self._estimate(y_raw, no)
+            h, err_var = self._estimate(y_raw, no + sent_distortion * self._stream_power * self._num_streams)
         y = y_raw.flatten(3)[..., self._grid.data]
         y, gain, err_var = self._to_scalars(y, h, no, err_var)
         n = draw.num_symbols
+        gain = gain.flatten(1)[:, :n]
         err_var = torch.zeros_like(no) if self.csi == "perfect" else err_var.flatten(1)[:, :n]
-        return Received(y.flatten(1)[:, :n], Csi(gain.flatten(1)[:, :n], no, err_var), self.uses(n))
+        if sent_distortion > 0:
+            err_var = err_var + sent_distortion * (gain.real.square() + gain.imag.square())
+        return Received(y.flatten(1)[:, :n], Csi(gain, no, err_var), self.uses(n))
 
     def _stream_gains(self, draw: OfdmDraw) -> Tensor:
         """True gains of the streams [B, S, R, L, T, F]."""
@@ -460,10 +520,16 @@ class OfdmChannel(ChannelOperator):
     def gain(self, draw: Draw, no: Tensor) -> Tensor:
         assert isinstance(draw, OfdmDraw)
         h = self._stream_gains(draw).flatten(4)[..., self._grid.data]
-        no = self.noise_variance(no)
+        no = self.noise_variance(no, draw)
         blank = torch.zeros_like(h[:, :, :, 0])
         _, gain, _ = self._to_scalars(blank, h, no, torch.zeros_like(no)[:, :, None])
         return gain.flatten(1)[:, : draw.num_symbols]
+
+
+def _power(draw: Draw) -> Tensor:
+    """Mean power of the gains of every image over grid and antennas, [B, 1] float."""
+    assert isinstance(draw, OfdmDraw)
+    return (draw.h.real.square() + draw.h.imag.square()).flatten(1).mean(1)[:, None]
 
 
 def _stacked(rows: Sequence[Tensor]) -> Tensor:

@@ -396,7 +396,7 @@ class TensorFlowChannel(ChannelOperator):
     def uses(self, num_symbols: int) -> ChannelUses:
         return ChannelUses(data=num_symbols, pilot=self._num_blocks(num_symbols) * self.pilots_per_block)
 
-    def noise_variance(self, no: Tensor) -> Tensor:
+    def noise_variance(self, no: Tensor, draw: Draw | None = None) -> Tensor:
         """Thermal noise and distortion."""
         return no + self.distortion
 

@@ -115,6 +115,7 @@ def _build_ofdm(channel: spec.OfdmSpec, device: torch.device, precision: Precisi
         interpolation=csi.interpolation,
         assumed=assumed,
         noise=csi.noise,
+        gain_control=channel.has_unequal_draws,
         told_snr="frame" if channel.tells_frame_snr else "ensemble",
         transmission=transmission,
         impairments=[build_impairment(i) for i in channel.impairments],

@@ -90,7 +90,9 @@ class _Frames:
                 continue
             h = self.channel.gain(draw, torch.ones(1, 1, dtype=self.channel.dtype))[:, ::step]
             power = (h.real.square() + h.imag.square()).double()[:, None]
-            no = self.channel.noise_variance(snr_db_to_no(snr - self._above(draw)[:, None, None]))
+            added = self.channel.noise_variance(torch.zeros(1, 1, dtype=self.channel.dtype), draw)
+            no = snr_db_to_no(snr - self._above(draw)[:, None, None]) + added[:, None]
+            no = no + self.channel.sent_distortion * power
             rows.append(torch.log2(1 + power / no).mean(-1).numpy())
         return np.concatenate(rows)
 
@@ -102,7 +104,8 @@ class _Frames:
             no = snr_db_to_no(snr_db - self._above(draw)).to(self.channel.dtype)[:, None]
             h = self.channel.gain(draw, no)[:, ::step]
             power = (h.real.square() + h.imag.square()).double()
-            columns.append(torch.log2(1 + power / self.channel.noise_variance(no)).mean(-1).numpy())
+            no = self.channel.noise_variance(no, draw) + self.channel.sent_distortion * power
+            columns.append(torch.log2(1 + power / no).mean(-1).numpy())
         return np.stack([np.interp(grid, coarse, row) for row in np.stack(columns, 1)])
 
     def succeed(self, block: TransportBlock, qam: Qam, snr_db: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from channels.base import ChannelOperator
@@ -162,9 +161,10 @@ def _reach(
     bound: Bound, channel: ChannelOperator, image: Tensor, snr_db: Tensor, seeds: Sequence[int], budget: int
 ) -> LinkOutput:
     no = snr_db_to_no(snr_db.to(channel.device, channel.dtype))[:, None]
-    h = channel.gain(channel.draw(budget, seeds), no)
-    no = channel.noise_variance(no)
+    draw = channel.draw(budget, seeds)
+    h = channel.gain(draw, no)
+    csi = Csi(h, channel.noise_variance(no, draw), channel.sent_distortion * h.abs().square())
     own_seeds = [derived_seed(seed, "receiver") for seed in seeds]
-    reconstruction = bound.reach(image, budget, Csi(h, no, torch.zeros_like(no)), own_seeds)
+    reconstruction = bound.reach(image, budget, csi, own_seeds)
     ones = (1,) * len(seeds)
     return LinkOutput(reconstruction, channel.uses(budget), 0, None, reconstruction.info, ones)

@@ -72,7 +72,7 @@ BACKBONES: dict[str, Backbone] = {
     "squeeze": Backbone("squeezenet1_1", "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"),
 }
 
-BUNDLED_CODECS = {"lean-awgn-1-96": "lean-awgn-1-96.safetensors"}
+BUNDLED_CODECS = {name: f"{name}.safetensors" for name in ("lean-awgn-1-96", "lean-ofdm-tdlc-1-96")}
 
 
 @dataclass(frozen=True)

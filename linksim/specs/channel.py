@@ -275,6 +275,13 @@ class OfdmSpec(ChannelBase):
         return self
 
     @property
+    def has_unequal_draws(self) -> bool:
+        """Whether places differ by more than fading, so that receivers need a gain control."""
+        if isinstance(self.model, RecordedSpec | RayTracedSpec):
+            return self.model.normalize == "ensemble"
+        return isinstance(self.model, CellSpec)
+
+    @property
     def tells_frame_snr(self) -> bool:
         """Whether a transmitter that knows the average SNR is told that of every frame."""
         if self.told_snr is not None:

@@ -233,12 +233,26 @@ OPERATORS: dict[str, Case] = {
         mean_tolerance=0.05,
         mean_draws=400,
     ),
-    "ofdm-umi-ls": Case(_over(_cell("umi"), csi="ls"), estimated=True, mean_tolerance=0.1, mean_draws=200),
+    "ofdm-umi-ls": Case(
+        _over(_cell("umi"), csi="ls", gain_control=True),
+        estimated=True,
+        known_noise=False,
+        mean_tolerance=0.1,
+        mean_draws=200,
+    ),
     "ofdm-uma-lmmse": Case(
-        _over(_cell("uma", shadowing=True), csi="lmmse"), estimated=True, mean_tolerance=0.3, mean_draws=200
+        _over(_cell("uma", shadowing=True), csi="lmmse", gain_control=True),
+        estimated=True,
+        known_noise=False,
+        mean_tolerance=0.3,
+        mean_draws=200,
     ),
     "ofdm-rma-perfect": Case(
-        _over(_cell("rma"), csi="perfect"), estimated=False, mean_tolerance=0.1, mean_draws=200
+        _over(_cell("rma"), csi="perfect", gain_control=True),
+        estimated=False,
+        known_noise=False,
+        mean_tolerance=0.1,
+        mean_draws=200,
     ),
     "ofdm-inh-1x2-ls": Case(
         _over(_cell("inh", receiver=Panel(columns=2)), csi="ls"),
@@ -247,10 +261,16 @@ OPERATORS: dict[str, Case] = {
         mean_tolerance=0.1,
         mean_draws=200,
     ),
+    "ofdm-tdlc-gain-control-ls": Case(
+        _ofdm("C", csi="ls", gain_control=True, told_snr="frame"), estimated=True, known_noise=False
+    ),
+    "ofdm-tdlc-gain-control-noise-estimated": Case(
+        _ofdm("C", csi="lmmse", noise="estimated", gain_control=True), estimated=True, known_noise=False
+    ),
     "ofdm-recorded-ls": Case(_over(_recorded(normalize="each", speed_mps=3.0), csi="ls"), estimated=True),
     "ofdm-recorded-perfect": Case(_over(_recorded(normalize="each"), csi="perfect"), estimated=False),
     "time-recorded-lmmse": Case(
-        _over(_recorded(), TimeDomainOfdmChannel, csi="lmmse", **_LONG_PREFIX),
+        _over(_recorded(), TimeDomainOfdmChannel, csi="lmmse", gain_control=True, **_LONG_PREFIX),
         estimated=True,
         scalar=False,
         mean_tolerance=0.3,

@@ -20,6 +20,8 @@ CARRIER_HZ = 3.5e9
 
 def test_thermal_noise_is_minus_174_dbm_per_hertz():
     assert LinkBudget(0.0, noise_figure_db=0.0).noise_power_dbm(1.0) == pytest.approx(-173.98, abs=0.01)
+    cold = LinkBudget(0.0, noise_figure_db=3.0, temperature_k=100.0)  # 100 K and 289 K of the receiver's own
+    assert cold.noise_power_dbm(1e6) == pytest.approx(-112.7, abs=0.05)
     assert LinkBudget(0.0, noise_figure_db=5.0).noise_power_dbm(1e6) == pytest.approx(-108.98, abs=0.01)
 
 
