@@ -135,9 +135,11 @@ class LmmseEstimator:
 
     Frequency: h1 = A h_ls with A = R_f[:, P] (R_f[P, P] + no/|p|² I)^-1 in every pilot symbol. The result is
     scaled to the variance that the next step expects (Sionna's rule), then filtered over time per subcarrier
-    with the error variance left by the first step. The filters depend on the noise variance alone, so they
-    are made once per image, in double precision, and serve all its slots; Sionna's block makes them for every
-    slot, at two hundred times the cost.
+    with the error variance left by the first step. The error variance returned is that of this estimate,
+    E|h - h_hat|²; Sionna's takes the errors of the first step at different pilot symbols for independent,
+    which at rest they are not. The filters depend on the noise variance alone, so they are made once per
+    image, in double precision, and serve all its slots; Sionna's block makes them for every slot, at two
+    hundred times the cost.
 
     Args:
         grid: Sionna resource grid whose pilot symbols carry the same subcarriers with pilots of equal power.
@@ -148,7 +150,7 @@ class LmmseEstimator:
     Raises:
         ValueError: pilot symbols with different subcarriers or powers.
 
-    Source: Sionna 2.2, ``LMMSEChannelEstimator`` with order "f-t" (equal to it, see the tests).
+    Source: Sionna 2.2, ``LMMSEChannelEstimator`` with order "f-t" (the same estimate, see the tests).
     """
 
     def __init__(
@@ -173,7 +175,7 @@ class LmmseEstimator:
                 checks.complaint("LmmseEstimator: pilots", "not supported", "another pattern", expected)
             )
         self._carriers, self._pilots = rows[0], pilots
-        self._kept: tuple[float, tuple[Tensor, _Filter]] | None = None
+        self._kept: tuple[float, tuple[Tensor, Tensor, Tensor]] | None = None
 
     def __call__(self, y: Tensor, no: Tensor) -> tuple[Tensor, Tensor]:
         """Estimate; shapes as :meth:`LsEstimator.__call__`. All slots of one call have the noise of the
@@ -181,14 +183,15 @@ class LmmseEstimator:
         """
         slots, count = y.shape[0], len(self._symbols)
         at_pilots = self._pilots.least_squares(y).view(slots, count, -1)
-        gain, time = self._filters(no[0])
-        smoothed = at_pilots @ gain.T.to(y.dtype)  # [slots, count, F_used]
-        h_hat = torch.einsum("ftk,skf->stf", time.gain.to(y.dtype), smoothed)
-        return h_hat, time.error.T.to(no.dtype).expand(slots, -1, -1)
+        over_frequency, over_time, error = self._filters(no[0])
+        smoothed = at_pilots @ over_frequency.T.to(y.dtype)  # [slots, count, F_used]
+        h_hat = torch.einsum("ftk,skf->stf", over_time.to(y.dtype), smoothed)
+        return h_hat, error.to(no.dtype).expand(slots, -1, -1)
 
-    def _filters(self, no: Tensor) -> tuple[Tensor, _Filter]:
-        """Gain over frequency [F_used, P] and the filter over time for a noise variance. Those of a noise
-        that nothing is differentiated by are kept for the next image, which mostly has the same.
+    def _filters(self, no: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gains over frequency [F_used, P] and over time [F_used, T, pilot symbols], and the variance of the
+        error [T, F_used], for a noise variance. Those of a noise that nothing is differentiated by are kept
+        for the next image, which mostly has the same.
         """
         key = None if no.requires_grad else float(no)
         if key is not None and self._kept is not None and self._kept[0] == key:
@@ -197,10 +200,24 @@ class LmmseEstimator:
         frequency = _Filter(self._frequency, self._carriers, error[None])
         gain, error = frequency.scaled_gain[0], frequency.scaled_error[0]
         spread = error[:, None].expand(len(self._frequency), len(self._symbols))
-        filters = gain, _Filter(self._time, self._symbols, spread)
+        over_time = _Filter(self._time, self._symbols, spread).gain
+        filters = gain, over_time, self._error(gain, over_time, no.double() / self._pilots.power[0])
         if key is not None:
             self._kept = key, filters
         return filters
+
+    def _error(self, a: Tensor, b: Tensor, no: Tensor) -> Tensor:
+        """E|h - Σ a b h_ls|² [T, F_used] of a channel with separable covariance, for gains ``a`` [F_used, P]
+        over frequency, ``b`` [F_used, T, pilot symbols] over time, and noise ``no`` of a pilot's gain.
+        """
+        at_carriers, at_symbols = self._frequency[:, self._carriers], self._time[:, self._symbols]
+        cross_f = (a.conj() * at_carriers).sum(-1)  # [F_used]
+        cross_t = (b.conj() * at_symbols).sum(-1).T  # [T, F_used]
+        power_f = ((a @ at_carriers[self._carriers]) * a.conj()).sum(-1).real
+        power_t = ((b @ at_symbols[self._symbols]) * b.conj()).sum(-1).real.T
+        noise = no * a.abs().square().sum(-1) * b.abs().square().sum(-1).T
+        own = self._time.diagonal().real[:, None] * self._frequency.diagonal().real
+        return (own - 2 * (cross_f * cross_t).real + power_f * power_t + noise).clamp_min(0.0)
 
 
 class NoiseEstimator:

@@ -81,15 +81,15 @@ def test_a_boost_of_three_decibels_halves_the_error_of_least_squares():
 
 
 def test_lmmse_loses_by_a_wrong_delay_spread_and_says_so_in_its_own_error():
-    """The error that an estimator states follows from what it assumes; the true one does not. Matched, Sionna's
-    rule for filtering twice states 0.83 of the true error at 0 dB (600 slots).
-    """
+    """The error that an estimator states follows from what it assumes; the true one does not. Matched, both
+    agree within 15% (40 slots)."""
     wrong = ExponentialCovariance(delay_spread_s=5e-9, carrier_hz=3.5e9, speed_mps=1.0)
     matched, mismatched = _estimate_error(csi="lmmse"), _estimate_error(csi="lmmse", assumed=wrong)
     assert mismatched > 1.3 * matched
     stated = _send(_channel(csi="lmmse", assumed=wrong), 0.0).csi.err_var
     assert float(stated.mean()) < 0.7 * mismatched
-    assert 0.7 < float(_send(_channel(csi="lmmse"), 0.0).csi.err_var.mean()) / matched < 1.0
+    stated = _send(_channel(csi="lmmse"), 0.0).csi.err_var
+    assert float(stated.mean()) == pytest.approx(matched, rel=0.15)
 
 
 def test_lmmse_filters_that_are_kept_are_those_of_the_noise():
