@@ -412,7 +412,8 @@ class OfdmChannel(ChannelOperator):
     # ------------------------------------------------------------------------------------- receiving
 
     def observe(self, y_raw: Tensor, draw: Draw, no: Tensor) -> Received:
-        if not self.gain_control:
+        known = self.csi == "perfect" and self.noise == "known"
+        if not self.gain_control or known:
             return self._observe(y_raw, draw, no, None)
         level = _power(draw) if self.csi == "perfect" else self._measured_power(y_raw, no)
         scaled = scale(y_raw, level.rsqrt()[:, :, None, None, None])
@@ -443,7 +444,7 @@ class OfdmChannel(ChannelOperator):
             no = self._noise_estimator(y_raw.movedim(2, 1)).to(self.dtype)[:, None]
             sent_distortion = 0.0
         else:
-            no = self.noise_variance(no)
+            no = self.noise_variance(no, draw if level is None else None)
         if self.csi == "perfect":
             h = self._stream_gains(draw).flatten(4)[..., self._grid.data]
             if level is not None:
