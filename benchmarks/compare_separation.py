@@ -1,8 +1,8 @@
 """One scenario, learned coding against separation coding: a table with paired intervals, and a figure.
 
-Runs the scenario (or resumes its run folder) and compares every scheme with the separation scheme on the same
-images, fades and noise: mean difference per SNR with a bootstrap interval clustered by image. Prints the
-table as Markdown on stdout and one JSON line per comparison on stderr.
+Runs the scenario (or resumes its run folder) and compares every scheme with the separation scheme (or with
+``--reference``) on the same images, fades and noise: mean difference per SNR with a bootstrap interval
+clustered by image. Prints the table as Markdown on stdout and one JSON line per comparison on stderr.
 
     python benchmarks/compare_separation.py quickstart [--metric psnr] [--out runs/quickstart] [--set
     PATH=VALUE]...
@@ -43,15 +43,17 @@ def paired_differences(
     return {key: [np.array(v) for v in images.values()] for key, images in sorted(groups.items())}
 
 
-def report(store: ResultStore, metric: str) -> str:
-    """Markdown table of means and paired differences."""
+def report(store: ResultStore, metric: str, reference: str | None = None) -> str:
+    """Markdown table of means and paired differences to a scheme, by default the separation scheme."""
     header = store.header()
     specs = header["scenario"]["schemes"]
-    reference = next((s["name"] for s in specs if s["kind"] == "separation"), None)
+    names = [s["name"] for s in specs]
+    if reference is not None and reference not in names:
+        raise RunFolderError(f"--reference: got {reference!r}, expected one of {', '.join(names)}.")
+    reference = reference or next((s["name"] for s in specs if s["kind"] == "separation"), None)
     if reference is None:
-        raise RunFolderError(
-            f"{store.folder}: schemes: got no separation scheme, expected one to compare with."
-        )
+        expected = "one to compare with, or --reference NAME"
+        raise RunFolderError(f"{store.folder}: schemes: got no separation scheme, expected {expected}.")
     rows = {(r.channel, r.scheme, r.snr_db): r for r in load_rows(store) if r.metric == metric}
     if not rows:
         raise RunFolderError(f"--metric {metric}: got no such metric in the run, see its results.csv.")
@@ -59,7 +61,7 @@ def report(store: ResultStore, metric: str) -> str:
     better = "lower" if metric in LOWER_IS_BETTER else "higher"
     lines = [f"| channel | SNR [dB] | scheme | {metric} | difference to {reference} ({better} is better) |"]
     lines.append("|---|---|---|---|---|")
-    for scheme in [s["name"] for s in specs]:
+    for scheme in names:
         pairs = paired_differences(records, scheme, reference, metric)
         for (channel, snr_db), groups in pairs.items():
             mean = float(np.mean([g.mean() for g in groups]))
@@ -80,6 +82,7 @@ def main() -> int:
     )
     parser.add_argument("scenario", help="scenario file or name")
     parser.add_argument("--metric", default="psnr")
+    parser.add_argument("--reference", help="scheme to compare with; default the separation scheme")
     parser.add_argument("--out", type=Path, help="run folder; default runs/NAME")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="PATH=VALUE")
     args = parser.parse_args()
@@ -93,12 +96,12 @@ def main() -> int:
         if code:
             return code
         store = ResultStore(folder)
-        print(report(store, args.metric))
+        print(report(store, args.metric, args.reference))
         figure = plot_metric(
             load_rows(store), args.metric, bounds=bound_names(store.header()), title=scenario.name
         )
         save_figure(figure, folder / "figures" / f"compare_{args.metric}.png")
-    except ScenarioError as problem:
+    except (ScenarioError, RunFolderError) as problem:
         print(problem, file=sys.stderr)
         return 2
     return 0
