@@ -124,9 +124,10 @@ class _Sampled:
     ) -> tuple[Tensor, Tensor]:
         """See :class:`channels.delay_models.DelayModel`."""
         steps = num_time_steps if self._speed_mps > 0 else 1  # at rest all are the same
-        gains, delays = self._draw(batch_size, steps, sampling_frequency)
+        with torch.inference_mode():  # hundreds of small operations, a fifth of whose time is bookkeeping
+            gains, delays = self._draw(batch_size, steps, sampling_frequency)
         gains = gains / math.sqrt(self.mean_power)
-        return gains.expand(*gains.shape[:-1], num_time_steps), delays
+        return gains.expand(*gains.shape[:-1], num_time_steps), delays.clone()
 
     def frequency_covariance(self, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
         """See :class:`channels.delay_models.Covariance`."""
