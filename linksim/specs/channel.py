@@ -4,7 +4,7 @@ impairment}.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -44,6 +44,9 @@ __all__ = [
     "TransmissionSpec",
     "channel_name",
 ]
+
+
+_USUAL_PILOTS = (2, 11)
 
 
 class ChannelBase(Spec):
@@ -118,7 +121,7 @@ class OfdmCsiSpec(Spec):
 
     kind: Literal["perfect", "ls", "lmmse"]
     pilot_symbols: tuple[NaturalInt, ...] | None = Field(
-        (2, 11), description="OFDM symbols of a slot that carry pilots; null with dmrs"
+        None, description="OFDM symbols of a slot that carry pilots; not given: 2 and 11, or those of dmrs"
     )
     dmrs: DmrsSpec | None = Field(None, description="pilots of NR, instead of pilot_symbols and comb")
     comb: PositiveInt | None = Field(
@@ -135,6 +138,13 @@ class OfdmCsiSpec(Spec):
         "known", description="estimated: noise power, and with it the receiver's SNR, from the pilots"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_pilots(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("dmrs") is None and "pilot_symbols" not in data:
+            return {**data, "pilot_symbols": _USUAL_PILOTS}
+        return data
+
     @property
     def pilot_places(self) -> tuple[int, ...]:
         """OFDM symbols with pilots."""
@@ -148,8 +158,7 @@ class OfdmCsiSpec(Spec):
             if self.pilot_symbols is None:
                 raise ValueError("pilot_symbols: got none, expected OFDM symbols, or dmrs.")
             return self
-        chosen = self.pilot_symbols is not None and "pilot_symbols" in self.model_fields_set
-        if chosen and self.pilot_symbols != self.pilot_places:
+        if self.pilot_symbols not in (None, self.pilot_places):
             got = list(self.pilot_symbols or ())
             raise ValueError(f"pilot_symbols: got {got} with dmrs, expected null: dmrs has its own.")
         if self.comb is not None:

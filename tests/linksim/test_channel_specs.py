@@ -297,3 +297,19 @@ def test_frames_of_a_cell_are_told_their_own_snr():
     assert isinstance(near, OfdmSpec)
     assert not near.tells_frame_snr
     assert "told_snr" not in calibration_key(near)
+
+
+# ------------------------------------------------------------------------------------- fields that belong together
+
+
+@pytest.mark.parametrize("positions", [0, 1, 2, 3])
+def test_reference_signals_need_no_word_on_pilot_symbols(positions, tmp_path):
+    text = _scenario(_ofdm(grid=f"csi: {{kind: ls, dmrs: {{additional_positions: {positions}}}}}"))
+    assert main(["check", write(tmp_path, text)]) == 0
+
+
+def test_positions_of_reference_signals_can_be_swept(tmp_path, capsys):
+    text = _scenario(_ofdm(grid="csi: {kind: ls, dmrs: {additional_positions: 1}}"))
+    text = text.replace("sweep: {", "sweep: {channel.csi.dmrs.additional_positions: [0, 1, 2, 3], ")
+    assert main(["check", write(tmp_path, text)]) == 0
+    assert "additional_positions = 3" in capsys.readouterr().out
