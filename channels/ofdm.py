@@ -36,6 +36,7 @@ _TWO_SYMBOLS, _ONE_STREAM = Pilots(), Transmission()
 _CPU = torch.device("cpu")
 _POWER_DRAWS, _POWER_SEED = 64, 38214
 _TURNS = 4
+_LEAST_POWER = 1e-20
 
 
 def interference_power(model: DelayModel, symbol_s: float, prefix_s: float) -> float:
@@ -528,9 +529,12 @@ class OfdmChannel(ChannelOperator):
 
 
 def _power(draw: Draw) -> Tensor:
-    """Mean power of the gains of every image over grid and antennas, [B, 1] float."""
+    """Mean power of the gains of every image over grid and antennas, [B, 1] float, above 0: a blocked place
+    counts as one 200 dB below the ensemble.
+    """
     assert isinstance(draw, OfdmDraw)
-    return (draw.h.real.square() + draw.h.imag.square()).flatten(1).mean(1)[:, None]
+    power = (draw.h.real.square() + draw.h.imag.square()).flatten(1).mean(1)[:, None]
+    return power.clamp_min(_LEAST_POWER)
 
 
 def _stacked(rows: Sequence[Tensor]) -> Tensor:

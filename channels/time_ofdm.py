@@ -63,6 +63,9 @@ class TimeDomainOfdmChannel(OfdmChannel):
         steps = slots * grid.num_ofdm_symbols * _STEPS_PER_SYMBOL + 1
         gains, delays = self._model(1, steps, _STEPS_PER_SYMBOL / grid.symbol_s)
         here = gains.abs().sum((0, 1, 2, 3, 4, 6)) > 0  # cells pad with paths of no power and any delay
+        if not here.any():  # a blocked place: one path of no power
+            here[0] = True
+            delays = torch.zeros_like(delays)
         gains, delays = gains[..., here, :], delays[..., here]
         filters = self._response(delays.flatten())
         taps = (gains[0, 0, :, 0].to(self.cdtype).transpose(-1, -2) @ filters).movedim(2, 0)

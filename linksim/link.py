@@ -20,6 +20,9 @@ from linksim.schemes.base import Bound, Frame, Info, Reconstruction, Retransmitt
 __all__ = ["LinkOutput", "RunError", "run_link"]
 
 
+_REPORTED_SNR_DB = (-60.0, 100.0)  # what a report of the average SNR can say, as what a scenario can ask for
+
+
 class RunError(RuntimeError):
     """A run or a training that failed on the way; it can be resumed after the cause is removed."""
 
@@ -93,7 +96,7 @@ def run_link(
     if scheme.csit == "perfect":
         csit = Csit(snr_db, channel.gain(draw, snr_db_to_no(snr_db.to(channel.dtype))[:, None]))
     elif scheme.csit == "average_snr":
-        csit = Csit(channel.average_snr_db(draw, snr_db))
+        csit = Csit(channel.average_snr_db(draw, snr_db).clamp(*_REPORTED_SNR_DB))
     frame = scheme.transmit(image, budget, csit)
     expected = (image.shape[0], budget)
     if tuple(frame.symbols.shape) != expected:
