@@ -1,0 +1,198 @@
+"""Messages about scenarios that do not fit: pydantic's errors in the words and with the paths of the user.
+
+May import: pydantic, linksim.scenario.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from linksim.scenario import CellSpec, Scenario
+
+__all__ = ["explain"]
+
+Path_ = tuple[int | str, ...]
+
+
+def explain(model: type[BaseModel], data: dict[str, Any], problem: ValidationError) -> list[str]:
+    """A line for every problem: path as the user typed it, what is wrong, got, expected, cure.
+
+    Args:
+        model: what the data should have been.
+        data: as read.
+        problem: what pydantic says.
+    """
+    errors = problem.errors(include_url=False)
+    specific = [e for e in errors if e["type"] not in ("too_short",)] or errors
+    by_path: dict[str, list[Any]] = {}
+    for error in specific:
+        by_path.setdefault(_user_path(error["loc"], data), []).append(error)
+    lines = []
+    for path, group in by_path.items():
+        alternatives = {_expected(error) for error in group}
+        if len(group) > 1 and all(error["type"] in _CHOICES for error in group):  # branches of a union
+            got = group[0].get("input")
+            expected = " or ".join(sorted(alternatives))
+            lines.append(f"{path}: not allowed, got {got!r}, expected {expected}.")
+        else:
+            lines += [_line(model, error, path) for error in group]
+    return list(dict.fromkeys(lines))
+
+
+def _user_path(loc: Path_, data: Any) -> str:
+    """Path as the user typed it: without union tags, with ``channel`` where that was written."""
+    parts: list[str] = []
+    node = data
+    steps = list(loc)
+    if steps[:1] == ["channels"] and isinstance(data, dict) and "channels" not in data:
+        steps[:2] = ["channel"]
+    if (
+        steps[:2] == ["train", "channels"]
+        and isinstance(data, dict)
+        and "channels" not in (data.get("train") or {})
+    ):
+        steps[1:4] = ["channel"]
+    for step in steps:
+        if isinstance(node, dict) and step in node:
+            node = node[step]
+        elif isinstance(node, list) and isinstance(step, int) and step < len(node):
+            node = node[step]
+            if isinstance(node, dict) and isinstance(node.get("name"), str):
+                parts.append(f"{step} ({node['name']})")
+                continue
+        elif (isinstance(node, dict) and step == node.get("kind")) or (
+            isinstance(step, str) and ("[" in step or step in _UNION_TAGS)
+        ):
+            continue
+        else:
+            node = None
+        parts.append(str(step))
+    sweep = data.get("sweep") if isinstance(data, dict) else None
+    if parts[:2] == ["sweep", "fields"] and isinstance(sweep, dict) and "fields" not in sweep:
+        del parts[1]  # a path of its own was written
+    return ".".join(parts)
+
+
+def _line(model: type[BaseModel], error: Any, path: str) -> str:
+    kind, got = error["type"], error.get("input")
+    prefix = f"{path}: " if path else ""
+    if kind == "extra_forbidden":
+        known = _fields_at(model, error["loc"][:-1])
+        name = str(error["loc"][-1])
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        cure = f" Did you mean {close[0]}?" if close else ""
+        return f"{prefix}unknown key, got {name!r}, expected one of {', '.join(sorted(known))}.{cure}"
+    if kind == "missing":
+        return f"{prefix}missing, got nothing, expected a value. Add it."
+    if kind == "union_tag_invalid":
+        tags = error["ctx"]["expected_tags"].replace("'", "").replace("cell", ", ".join(_CELLS))
+        close = difflib.get_close_matches(error["ctx"]["tag"], tags.split(", "), n=1)
+        cure = f" Did you mean {close[0]}?" if close else ""
+        return f"{prefix}kind: unknown, got {error['ctx']['tag']!r}, expected one of {tags}.{cure}"
+    if kind == "union_tag_not_found":
+        return f"{prefix}kind: missing, got nothing, expected a key 'kind' that says what this block is."
+    if kind == "value_error":
+        message = str(error["ctx"]["error"])
+        names_a_field = re.match(r"[a-z_.]+: ", message) is not None
+        return f"{path}.{message}" if path and names_a_field else f"{prefix}{message}"
+    if kind in ("float_type", "int_type") and isinstance(got, str):
+        cure = " Write the number without quotes or unit; the unit is in the name of the key."
+        return f"{prefix}not a number, got the text {got!r}, expected a number.{cure}"
+    if kind == "literal_error":
+        return prefix + _choice(got, error["ctx"]["expected"].replace("'", ""))
+    if kind == "tuple_type":
+        cure = "" if isinstance(got, dict) else f" Write [{got}]."
+        return f"{prefix}not a list, got {got!r}, expected a list.{cure}"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return f"{prefix}not a block, got {got!r}, expected a block of keys and values."
+    message = error["msg"][0].lower() + error["msg"][1:]
+    return f"{prefix}{message}, got {got!r}, expected {_expected(error)}."
+
+
+def _choice(got: Any, allowed: str) -> str:
+    choices = re.split(r", | or ", allowed)
+    if not isinstance(got, str) and str(got) in choices:
+        return f'not a text, got the number {got!r}, expected {allowed}. Write it in quotes: "{got}".'
+    close = difflib.get_close_matches(str(got), choices, n=1)
+    cure = f" Did you mean {close[0]}?" if close else ""
+    return f"unknown choice, got {got!r}, expected {allowed}.{cure}"
+
+
+# What pydantic puts into the place of an error for the branch of a union that it tried.
+_UNION_TAGS = ("float", "int", "str", "bool", "constrained-int", "cell", "tdl", "positions", "route")
+_CELLS = get_args(CellSpec.model_fields["kind"].annotation)
+_CHOICES = (
+    "literal_error",
+    "int_type",
+    "int_from_float",
+    "float_type",
+    "string_type",
+    "greater_than",
+    "greater_than_equal",
+    "less_than",
+    "less_than_equal",
+)
+
+
+def _expected(error: Any) -> str:
+    context = error.get("ctx") or {}
+    if error["type"] == "literal_error":
+        return str(context["expected"]).replace("'", "")
+    names = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    limits = [f"{names[k]} {v:g}" for k, v in context.items() if k in names]
+    if limits:
+        return "a value " + " and ".join(limits)
+    simple = {
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "float_type": "a number",
+        "string_type": "a text",
+        "bool_type": "true or false",
+        "model_type": "a block of keys and values",
+        "model_attributes_type": "a block of keys and values",
+        "dict_type": "a block of keys and values",
+        "tuple_type": "a list",
+        "too_short": "at least one item",
+        "string_pattern_mismatch": "letters, digits, spaces and . _ + -",
+        "multiple_of": f"a multiple of {context.get('multiple_of')}",
+        "finite_number": "a finite number",
+    }
+    return simple.get(error["type"], "another value")
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+        return
+    if get_origin(annotation) in (Union, UnionType) or get_args(annotation):
+        for part in get_args(annotation):
+            yield from _models_in(part)
+
+
+def _fields_at(model: type[BaseModel], loc: Path_) -> list[str]:
+    """Keys that the block at ``loc`` accepts."""
+    current: list[type[BaseModel]] = [model]
+    for step in loc:
+        nested = [
+            m
+            for c in current
+            if step in c.model_fields
+            for m in _models_in(c.model_fields[str(step)].annotation)
+        ]
+        tagged = [
+            c
+            for c in current
+            if "kind" in c.model_fields
+            and (step in get_args(c.model_fields["kind"].annotation) or (step == "cell" and c is CellSpec))
+        ]
+        current = nested or tagged or current
+    names = [name for c in current for name in c.model_fields]
+    if model is Scenario and not loc:
+        names.append("channel")
+    return list(dict.fromkeys(names))
