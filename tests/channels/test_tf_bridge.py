@@ -454,9 +454,9 @@ def test_bits_and_gradients_of_an_image_do_not_depend_on_a_large_batch():
 
     def run(rows):
         part = x[rows].clone().requires_grad_()
-        received = channel(part, snr_db[rows], seeds[rows])
-        received.y.abs().square().sum().backward()
-        return received.y.detach(), part.grad
+        y = channel(part, snr_db[rows], seeds[rows]).y
+        (y.real.square() + y.imag.square()).sum().backward()  # abs() rounds by its place in a vector register
+        return y.detach(), part.grad
 
     whole = run(slice(0, 37))
     for rows in (slice(0, 1), slice(15, 17), slice(30, 37)):
