@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import item_seed
 from linksim import scenario as spec
@@ -350,10 +351,14 @@ def _powers(channel: spec.ChannelBase) -> Callable[[int, float], torch.Tensor]:
     """|h|² of sampled frames of a channel, [frames, uses] for a number of uses and a noise variance (with the
     channel's own interference); from seeds of its own.
     """
-    operator = build_channel(channel, torch.device("cpu"))
+
+    @lru_cache(maxsize=1)
+    def built() -> ChannelOperator:  # on first use: rays are not traced for a check
+        return build_channel(channel, torch.device("cpu"))
 
     @lru_cache(maxsize=4)
     def sample(num_uses: int, no: float) -> torch.Tensor:
+        operator = built()
         thermal = no - float(operator.noise_variance(torch.zeros(())))
         noise = torch.full((_BOUND_CHUNK, 1), max(thermal, 0.0), dtype=operator.dtype)
         parts = []
@@ -364,9 +369,7 @@ def _powers(channel: spec.ChannelBase) -> Callable[[int, float], torch.Tensor]:
             parts.append(h.real.square() + h.imag.square())
         return torch.cat(parts)
 
-    if operator.gain_depends_on_noise:
-        return sample
-    return lambda num_uses, no: sample(num_uses, 1.0)
+    return lambda num_uses, no: sample(num_uses, no if built().gain_depends_on_noise else 1.0)
 
 
 # ---------------------------------------------------------------------------------------------- metrics

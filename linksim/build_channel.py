@@ -5,6 +5,9 @@ May import: linksim.scenario, linksim.scenario_io, linksim.digital.link_adaptati
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -37,25 +40,78 @@ from channels.transmission import Precoding, Transmission
 from channels.units import linear_to_db
 from linksim import scenario as spec
 from linksim.digital.link_adaptation import Calibration, CalibrationError
-from linksim.scenario_io import scenario_dir
+from linksim.scenario_io import ScenarioError, scenario_dir
 
 if TYPE_CHECKING:
     from channels.ray_scene import RayTracing
+    from channels.recorded import RecordedModel
 
 __all__ = [
     "build_channel",
     "build_impairment",
     "build_model",
     "calibration_key",
+    "check_effects",
     "interleaves",
     "load_calibration",
+    "refused_as_input",
     "resulting_snr_db",
     "sent_over",
-    "training_channel",
+    "training_channels",
+    "try_channel",
     "untraced",
 ]
 
 _DMRS_COMB, _DMRS_BOOST_DB = 2, 3.0
+
+
+@contextmanager
+def refused_as_input(where: str) -> Iterator[None]:
+    """What a channel's own checks refuse is bad input of the scenario.
+
+    Args:
+        where: field that the message is to name.
+
+    Raises:
+        ScenarioError: in place of a ValueError.
+    """
+    try:
+        yield
+    except ValueError as problem:
+        raise ScenarioError(f"{where}: {problem}") from None
+
+
+def check_effects(name: str, variants: Sequence[spec.ChannelBase]) -> None:
+    """Refuse fields that change nothing in any variant of a channel, where they are given or swept.
+
+    Args:
+        name: of the channel.
+        variants: the channel at every combination of swept fields.
+
+    Raises:
+        ScenarioError: names the field.
+    """
+    idle = [variant.without_effect() for variant in variants]
+    for path, (_, usual) in idle[0].items():
+        values = [fields[path][0] for fields in idle if path in fields]
+        if len(values) == len(idle) and any(value != usual for value in values):
+            got = ", ".join(dict.fromkeys(_shown(value) for value in values))
+            expected = "none in this channel, or what makes use of it"
+            raise ScenarioError(complaint(f"channels.{name}.{path}", "has no effect", got, expected))
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def try_channel(operator: ChannelOperator, num_uses: int) -> None:
+    """Send one frame: what depends on its length is refused here, such as a recording that is shorter.
+
+    Raises:
+        ValueError: what the channel refuses.
+    """
+    x = torch.ones(1, num_uses, dtype=operator.cdtype, device=operator.device)
+    operator(x, torch.zeros(1), [0])
 
 
 def build_channel(
@@ -130,6 +186,9 @@ def _build_ofdm(channel: spec.OfdmSpec, device: torch.device, precision: Precisi
 def resulting_snr_db(channel: spec.ChannelBase, operator: ChannelOperator) -> float | None:
     """Es/N0 per data use [dB] that a link budget gives, averaged over all draws, to a hundredth of a decibel;
     None without a link budget.
+
+    Raises:
+        ValueError: an SNR that no scenario may ask for.
     """
     if not isinstance(channel, spec.OfdmSpec) or channel.link_budget is None:
         return None
@@ -140,7 +199,14 @@ def resulting_snr_db(channel: spec.ChannelBase, operator: ChannelOperator) -> fl
     else:
         gain_db = linear_to_db(operator.model.mean_power)  # type: ignore[attr-defined]
     budget = LinkBudget(given.transmit_power_dbm, given.noise_figure_db, given.temperature_k)
-    return round(budget.snr_db(gain_db, operator.bandwidth_hz), 2)
+    snr_db = round(budget.snr_db(gain_db, operator.bandwidth_hz), 2)
+    low, high = spec.SNR_DB_RANGE
+    if not low <= snr_db <= high:
+        got = f"{snr_db:g} dB with a mean gain of {gain_db:.1f} dB"
+        cure = "Change transmit_power_dbm or the path loss."
+        expected = f"{low:g} to {high:g} dB"
+        raise ValueError(complaint("link_budget: resulting SNR", "out of range", got, expected, cure))
+    return snr_db
 
 
 def _pilots(csi: spec.OfdmCsiSpec, streams: int) -> Pilots:
@@ -183,7 +249,14 @@ def build_model(
             precision=precision,
         )
     if isinstance(model, spec.RecordedSpec):
-        return _recorded(model, bandwidth_hz, precision)
+        recorded = _recorded(model, bandwidth_hz, precision)
+        if recorded.carrier_hz not in (None, carrier_hz):
+            warnings.warn(
+                f"recording {model.path}: made at {recorded.carrier_hz:g} Hz, "
+                f"got carrier_hz {carrier_hz:g} Hz. Gains and Doppler shifts stay those of the recording.",
+                stacklevel=2,
+            )
+        return recorded
     if isinstance(model, spec.RayTracedSpec):
         return _ray_traced(model, carrier_hz, bandwidth_hz, precision)
     assert isinstance(model, spec.CdlSpec | spec.CellSpec)
@@ -219,7 +292,7 @@ def _geometric(model: spec.CdlSpec | spec.CellSpec, carrier_hz: float, precision
     )
 
 
-def _recorded(model: spec.RecordedSpec, bandwidth_hz: float, precision: Precision) -> DelayModel:
+def _recorded(model: spec.RecordedSpec, bandwidth_hz: float, precision: Precision) -> RecordedModel:
     from channels.recorded import RecordedModel
 
     return RecordedModel(
@@ -280,6 +353,7 @@ def _tracing(model: spec.RayTracedSpec, carrier_hz: float) -> RayTracing:
         diffraction=model.diffraction,
         scattering_coefficient=model.scattering_coefficient,
         num_rays=model.num_rays,
+        max_paths=model.max_paths,
     )
 
 
@@ -340,10 +414,31 @@ def sent_over(
     return InterleavedChannel(operator) if interleaves(scheme, channel) else operator
 
 
-def training_channel(channel: spec.ChannelBase, device: torch.device) -> ChannelOperator:
-    """The operator of a channel as an analog scheme is trained over it: interleaved on a resource grid."""
-    operator = build_channel(channel, device)
-    return InterleavedChannel(operator) if isinstance(channel, spec.OfdmSpec) else operator
+def training_channels(
+    mixture: Sequence[spec.TrainChannelSpec], device: torch.device, num_uses: int, *, trace: bool = True
+) -> list[ChannelOperator]:
+    """The operators of a training, tried.
+
+    Args:
+        mixture: channels of the recipe.
+        device: where they run.
+        num_uses: data uses of a frame.
+        trace: False only checks a request for rays.
+
+    Raises:
+        ScenarioError: a channel that cannot be built, or a field without effect.
+    """
+    operators = []
+    for part in mixture:
+        name = spec.channel_name(part.channel)
+        check_effects(name, [part.channel])
+        with refused_as_input(f"channels.{name}"):
+            chosen = part.channel if trace else untraced(part.channel)
+            operator = build_channel(chosen, device)
+            try_channel(operator, num_uses)
+        interleaved = isinstance(part.channel, spec.OfdmSpec)
+        operators.append(InterleavedChannel(operator) if interleaved else operator)
+    return operators
 
 
 def calibration_key(channel: spec.ChannelBase) -> dict[str, object]:

@@ -25,7 +25,7 @@ from channels.types import Draw
 from channels.units import snr_db_to_no
 from linksim import __version__
 from linksim.build import make_search
-from linksim.build_channel import build_channel, calibration_key
+from linksim.build_channel import build_channel, calibration_key, refused_as_input, try_channel
 from linksim.digital.link_adaptation import Calibration, ChannelCalibration, McsCurve, QualityCurve
 from linksim.digital.mcs import ALL_MCS, Mcs
 from linksim.digital.qam import Qam
@@ -338,8 +338,10 @@ def calibrate(
             what = f"{channel_name(spec)} {dict(variant.values)}: {num_uses} uses, {num_frames} frames"
             known = table.measured(key, num_uses, num_frames, seed) if table is not None else ()
             missing = [m for m in ALL_MCS if m not in {c.scheme for c in known}]
+            with refused_as_input(f"channels.{channel_name(spec)}"):
+                channel = build_channel(spec, torch.device("cpu"))
+                try_channel(channel, num_uses)
             report(f"{what}, {len(missing)} MCS to measure")
-            channel = build_channel(spec, torch.device("cpu"))
             for first in range(0, len(missing), _SAVED_TOGETHER):
                 new = measure_channel(
                     channel,

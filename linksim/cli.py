@@ -35,18 +35,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         words = [w.strip("'\",()") for w in message.split()]
-        choices = (
-            "simulate",
-            "check",
-            "plot",
-            "report",
-            "list",
-            "train",
-            "calibrate",
-            "convert",
-            "schema",
-            *LISTS,
-        )
+        choices = (*COMMANDS, *LISTS)
         close = [c for w in words for c in difflib.get_close_matches(w, choices, n=1) if w not in choices]
         hint = f" Did you mean {close[0]}?" if close else ""
         print(f"linksim: {message}.{hint} See linksim --help.", file=sys.stderr)
@@ -259,7 +248,8 @@ def _simulate(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     import torch
 
-    from linksim.build import build_images
+    from linksim.build import build_codec, build_images
+    from linksim.build_channel import training_channels
     from linksim.runner import make_plan, preflight
     from linksim.scenario import Scenario, TrainScenario
     from linksim.scenario_io import scenario_hash
@@ -268,10 +258,13 @@ def _check(args: argparse.Namespace) -> int:
     valid = f"{scenario.name}: valid, hash {scenario_hash(scenario)}"
     if not isinstance(scenario, Scenario):
         recipe: Any = scenario.train if isinstance(scenario, TrainScenario) else scenario.train_control
+        num_uses = 1  # the codec of a control training comes with its model
         if isinstance(scenario, TrainScenario):
             from linksim.train import check_recipe
 
             check_recipe(scenario)
+            num_uses = build_codec(recipe.codec).num_symbols(recipe.crop, recipe.crop)
+        training_channels(recipe.channels, torch.device("cpu"), num_uses, trace=False)
         images = build_images(scenario.images)
         print(valid)
         print(f"training: {len(images)} images, {recipe.steps} steps of {recipe.batch_size} crops")
@@ -286,7 +279,7 @@ def _check(args: argparse.Namespace) -> int:
 def _print_cost(plan: Plan) -> None:
     import torch
 
-    from linksim.build_channel import build_channel, untraced
+    from linksim.build_channel import build_channel, resulting_snr_db, untraced
     from linksim.scenario import channel_name
 
     scenario = plan.scenario
@@ -307,7 +300,11 @@ def _print_cost(plan: Plan) -> None:
         for name, value in variant.values:
             print(f"at {name} = {value}:")
         for spec in variant.scenario.channels:
-            channel = build_channel(untraced(spec), torch.device("cpu"))
+            shown = untraced(spec)
+            channel = build_channel(shown, torch.device("cpu"))
+            snr_db = resulting_snr_db(shown, channel)
+            if snr_db is not None:
+                print(f"  {channel_name(spec)}: SNR {snr_db:g} dB, of the mean gain")
             sizes = {tuple(i.shape[1:]): name for name, i in plan.images.items()}
             for (height, width), name in sizes.items():
                 uses = channel.uses(plan.budget(variant, name))

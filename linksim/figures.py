@@ -110,6 +110,8 @@ def _ratio(value: float) -> str:
 def swept_text(name: str, value: float | int | str) -> str:
     """The last word of a path says it for numbers (speed_mps 30), two for choices (csi.kind ls)."""
     words = name.split(".")
+    if isinstance(value, bool):
+        value = str(value).lower()
     return f"{'.'.join(words[-2:])} {value}" if isinstance(value, str) else f"{words[-1]} {value:g}"
 
 
@@ -134,6 +136,8 @@ def _positions(rows: Sequence[Row], x: str) -> tuple[dict[float | int | str, flo
     side in the order of the scenario, with tick labels.
     """
     values = list(dict.fromkeys(_swept_value(row, x) for row in rows))
+    if any(isinstance(v, bool) for v in values):
+        return {v: float(i) for i, v in enumerate(values)}, tuple(str(v).lower() for v in values)
     try:
         return {v: float(Fraction(v)) for v in values}, ()
     except ValueError:

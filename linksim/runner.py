@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import math
 import platform
 import subprocess
 import time
@@ -33,7 +34,15 @@ from linksim.build import (
     scheme_files,
     scheme_tools,
 )
-from linksim.build_channel import build_channel, resulting_snr_db, sent_over, untraced
+from linksim.build_channel import (
+    build_channel,
+    check_effects,
+    refused_as_input,
+    resulting_snr_db,
+    sent_over,
+    try_channel,
+    untraced,
+)
 from linksim.images import ImageError, ImageSet, image_digest, round_to_uint8
 from linksim.link import LinkOutput, RunError, run_link
 from linksim.results import (
@@ -46,7 +55,7 @@ from linksim.results import (
     original_file,
     panel_file,
 )
-from linksim.scenario import ChannelBase, OfdmSpec, Scenario, channel_name
+from linksim.scenario import BoundBase, ChannelBase, OfdmSpec, Scenario, channel_name
 from linksim.scenario_io import ScenarioError, Variant, scenario_hash, variants
 from linksim.schemes.base import Bound, Scheme
 from linksim.statistics import in_scenario_order, summarise, to_csv
@@ -162,6 +171,8 @@ def make_plan(scenario: Scenario, *, limit: int | None = None) -> Plan:
     images: ImageSet = build_images(scenario.images)
     names = images.names[:limit]
     plan = Plan(scenario, tuple(variants(scenario)), {name: images[name] for name in names})
+    for i, channel in enumerate(scenario.channels):
+        check_effects(channel_name(channel), [v.scenario.channels[i] for v in plan.variants])
     for variant in plan.variants:
         ratio = variant.scenario.bandwidth.data_ratio
         for name, image in plan.images.items():
@@ -250,9 +261,10 @@ class _Machine:
         self.snr_db: dict[str, tuple[float, ...]] = {}
         for unswept, spec in zip(plan.scenario.channels, scenario.channels, strict=True):
             name = channel_name(unswept)  # swept values have columns of their own
-            chosen = spec if trace else untraced(spec)
-            operator = self._operator(plan, name, chosen, device)
-            self.snr_db[name] = self._snr_db(chosen, operator)
+            with refused_as_input(f"channels.{name}"):
+                chosen = spec if trace else untraced(spec)
+                operator = self._operator(plan, chosen, device)
+                self.snr_db[name] = self._snr_db(chosen, operator)
             for scheme in scenario.schemes:
                 self.channels[name, scheme.name] = sent_over(scheme, spec, operator)
                 self.schemes[name, scheme.name] = self._build(plan, scheme, spec, device)
@@ -266,15 +278,11 @@ class _Machine:
         """See :meth:`Plan.batches`."""
         return plan.batches(self.variant, self.snr_db)
 
-    def _operator(self, plan: Plan, name: str, channel: ChannelBase, device: torch.device) -> ChannelOperator:
+    def _operator(self, plan: Plan, channel: ChannelBase, device: torch.device) -> ChannelOperator:
         """The operator, tried once at every frame length: a recording may be shorter than a frame."""
-        try:
-            operator = build_channel(channel, device)
-            for budget in {plan.budget(self.variant, image) for image in plan.images}:
-                x = torch.ones(1, budget, dtype=operator.cdtype, device=device)
-                operator(x, torch.zeros(1), [0])
-        except ValueError as problem:
-            raise ScenarioError(f"channels.{name}: {problem}") from None
+        operator = build_channel(channel, device)
+        for budget in {plan.budget(self.variant, image) for image in plan.images}:
+            try_channel(operator, budget)
         return operator
 
     def _build(self, plan: Plan, scheme: Any, channel: ChannelBase, device: torch.device) -> Scheme | Bound:
@@ -320,7 +328,10 @@ def preflight(plan: Plan, device: torch.device) -> None:
     for variant in plan.variants:
         _Machine(plan, variant, device, workers=1, trace=False)
     simple = tuple(name for name in plan.scenario.metrics if not name.startswith("lpips"))
-    _check_sizes(plan, build_metrics(simple, device))
+    metrics = build_metrics(simple, device)
+    _check_sizes(plan, metrics)
+    if len(simple) == len(plan.scenario.metrics):
+        _check_measures(plan, metrics)
 
 
 def run(
@@ -347,8 +358,8 @@ def run(
     started = time.monotonic()
     metrics = build_metrics(plan.scenario.metrics, device)
     _check_sizes(plan, metrics)
+    _check_measures(plan, metrics)
     machines = [_Machine(plan, variant, device, workers) for variant in plan.variants]
-    _check_measures(plan, metrics, machines)
     measure = _Measure(metrics)
     store = ResultStore(folder)
     store.open(_header(plan, device, metrics))
@@ -381,8 +392,9 @@ def write_csv(store: ResultStore, scenario: Scenario) -> None:
     partial.replace(store.csv_path)
 
 
-def _check_measures(plan: Plan, metrics: Metrics, machines: Sequence[_Machine]) -> None:
-    if metrics.image or metrics.link or metrics.unavailable:
+def _check_measures(plan: Plan, metrics: Metrics) -> None:
+    sends = any(not isinstance(scheme, BoundBase) for scheme in plan.scenario.schemes)
+    if metrics.image or metrics.unavailable or (metrics.link and sends):
         return
     digital = ("separation", "uncoded")
     if not any(scheme.kind in digital for scheme in plan.scenario.schemes):
@@ -464,6 +476,10 @@ def _records(
             column = fact(sent.symbols, sent.received, channel, sent.draw).tolist()
             for one, value in zip(values, column, strict=True):
                 one[fact.info.name] = value
+    for key, one in zip(batch.keys(), values, strict=True):
+        for name, value in one.items():
+            if not math.isfinite(value):
+                raise ValueError(f"metric {name} of image {key.image}, trial {key.trial}: got {value}.")
     counts: dict[str, list[tuple[int, int]]] = {}
     bits, hat = out.sent_bits, out.reconstruction.bits_hat
     if bits is not None and hat is not None:

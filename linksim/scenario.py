@@ -41,7 +41,7 @@ from linksim.specs.delay_model import (
     RouteSpec,
     TdlSpec,
 )
-from linksim.specs.fields import Int, Name, NaturalInt, PositiveInt, Real, SnrDb, Spec
+from linksim.specs.fields import SNR_DB_RANGE, Bool, Int, Name, NaturalInt, PositiveInt, Real, SnrDb, Spec
 from linksim.specs.images import (
     BandwidthSpec,
     FolderImagesSpec,
@@ -95,6 +95,7 @@ __all__ = [
     "IMPAIRMENT_KINDS",
     "MODEL_KINDS",
     "SCHEME_KINDS",
+    "SNR_DB_RANGE",
     "AntennaPanelSpec",
     "ArraySpec",
     "AssumedSpec",
@@ -192,7 +193,7 @@ class SweepSpec(Spec):
         None, description="Es/N0 per data use [dB]; none where link budgets give it"
     )
     trials: PositiveInt = Field(1, description="noise and fading realisations per image")
-    fields: dict[str, tuple[Real | Int | str, ...]] = Field(
+    fields: dict[str, tuple[Real | Int | Bool | str, ...]] = Field(
         {}, description="path: values (written beside snr_db)"
     )
 
@@ -298,6 +299,8 @@ class Scenario(Spec):
             if twice:
                 raise ValueError(f"{field}: got the name {twice[0]!r} twice, expected different names.")
         panel, swept = self.panel.snr_db or (), self.sweep.snr_db or ()
+        if panel and not swept:
+            raise ValueError("panel.snr_db: got values with a link_budget, expected none: all are shown.")
         if not set(panel) <= set(swept):
             got, expected = (", ".join(f"{v:g}" for v in values) for values in (panel, swept))
             raise ValueError(f"panel.snr_db: got {got} dB, expected some of sweep.snr_db: {expected} dB.")

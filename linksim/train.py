@@ -25,7 +25,7 @@ from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import item_seed
 from linksim.build import build_codec, build_images, load_codec
-from linksim.build_channel import training_channel
+from linksim.build_channel import training_channels
 from linksim.checkpoints import CheckpointError, save_checkpoint
 from linksim.images import ImageError
 from linksim.jscc.block_klt import fit_block_klt
@@ -160,7 +160,11 @@ class Trainer:
         self.ema = {k: v.detach().clone() for k, v in codec.state_dict().items()}
         self.link = self.accelerator.prepare(self.module)
         self.losses = _Losses(self.spec.loss, self.spec.crop, self.device)
-        self.channels = [training_channel(c.channel, self.device) for c in self.spec.channels]
+        self.channels = training_channels(
+            self.spec.channels,
+            self.device,
+            codec.num_symbols(self.spec.crop, self.spec.crop),  # type: ignore[operator]
+        )
         weights = np.array([c.weight for c in self.spec.channels])
         self.channel_shares = weights / weights.sum()
         self.step, self.seconds, self.clean = 0, 0.0, True

@@ -28,7 +28,7 @@ from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import derived_seed, item_seed, real_normal
 from linksim.build import build_captioner, build_images, load_codec, load_diffjscc
-from linksim.build_channel import training_channel
+from linksim.build_channel import training_channels
 from linksim.convert import save_codec
 from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
@@ -168,7 +168,11 @@ class ControlTrainer:
         )
         self.ema = {k: v.detach().clone() for k, v in self.control.state_dict().items()}
         self.wrapped, self.optimizer = self.accelerator.prepare(self.control, self.optimizer)
-        self.channels = [training_channel(c.channel, self.device) for c in self.spec.channels]
+        self.channels = training_channels(
+            self.spec.channels,
+            self.device,
+            self.codec.num_symbols(self.spec.crop, self.spec.crop),  # type: ignore[attr-defined]
+        )
         weights = np.array([c.weight for c in self.spec.channels])
         self.shares = weights / weights.sum()
         self.levels = self.model.schedule.alphas_cumprod.to(self.device)

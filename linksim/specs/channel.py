@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 
-_USUAL_PILOTS = (2, 11)
+_USUAL_PILOTS, _REPORT_BITS, _SYMBOL_RATE_HZ = (2, 11), 4, 1e6
 
 
 class ChannelBase(Spec):
@@ -55,12 +55,20 @@ class ChannelBase(Spec):
     kind: str
     name: Name | None = Field(None, description="label in results; needed to tell channels of one kind apart")
 
+    def without_effect(self) -> dict[str, tuple[Any, Any]]:
+        """Fields that change nothing in this channel, by path: value and default."""
+        return {}
+
 
 class SingleCarrierBase(ChannelBase):
     """What channels without a resource grid have in common: imperfect radios at symbol rate."""
 
     impairments: tuple[ImpairmentSpec, ...] = Field((), description="of transmitter and receiver, in order")
-    symbol_rate_hz: Positive = Field(1e6, description="what offsets and phase noise refer to")
+    symbol_rate_hz: Positive = Field(_SYMBOL_RATE_HZ, description="what offsets and phase noise refer to")
+
+    def without_effect(self) -> dict[str, tuple[Any, Any]]:
+        """The rate, without impairments that refer to it."""
+        return {} if self.impairments else {"symbol_rate_hz": (self.symbol_rate_hz, _SYMBOL_RATE_HZ)}
 
 
 class AwgnSpec(SingleCarrierBase):
@@ -78,7 +86,9 @@ class FlatCsiSpec(Spec):
     @model_validator(mode="after")
     def _pilots(self) -> FlatCsiSpec:
         if (self.kind == "perfect") != (self.pilots_per_block == 0):
-            raise ValueError("pilots_per_block must be 0 for perfect CSI and at least 1 for ls and lmmse.")
+            expected = "0" if self.kind == "perfect" else "at least 1"
+            got = f"got {self.pilots_per_block} with {self.kind}"
+            raise ValueError(f"pilots_per_block: {got}, expected {expected}.")
         return self
 
 
@@ -171,7 +181,7 @@ class PrecodingSpec(Spec):
 
     csit: Literal["perfect", "quantised"] = "perfect"
     bits: Annotated[Int, Field(ge=1, le=12)] = Field(
-        4, description="of a quantised report, per slot and subband"
+        _REPORT_BITS, description="of a quantised report, per slot and subband"
     )
     delay_slots: Annotated[Int, Field(ge=0, le=100)] = Field(
         0, description="age of the transmitter's knowledge"
@@ -214,7 +224,7 @@ class OfdmSpec(ChannelBase):
     carrier_hz: Carrier = 3.5e9
     subcarrier_spacing_hz: Spacing = 15e3
     num_subcarriers: Annotated[Int, Field(ge=2, le=4096)] = 64
-    num_ofdm_symbols: Annotated[Int, Field(ge=1, le=140)] = 14
+    num_ofdm_symbols: Annotated[Int, Field(ge=2, le=140)] = 14
     cyclic_prefix_length: NaturalInt | None = Field(
         None, description="samples; none: the normal prefix of NR (7%)"
     )
@@ -259,6 +269,9 @@ class OfdmSpec(ChannelBase):
             raise ValueError(
                 f"guard_subcarriers: nothing left for data, got {unused} unused, expected <= {limit}."
             )
+        if self.csi.comb is not None and self.csi.comb > self.num_subcarriers:
+            got = f"got {self.csi.comb}, expected at most num_subcarriers = {self.num_subcarriers}."
+            raise ValueError(f"csi.comb: {got}")
         if self.transmission.precoding.subband is not None and self.csi.kind != "perfect":
             got = f"got {self.transmission.precoding.subband} with csi {self.csi.kind}"
             raise ValueError(f"transmission.precoding.subband: {got}, expected none, or perfect CSI.")
@@ -282,6 +295,26 @@ class OfdmSpec(ChannelBase):
             got = f"got {model.normalize} with a link_budget"
             raise ValueError(f"model.normalize: {got}, expected ensemble, which keeps path loss.")
         return self
+
+    def without_effect(self) -> dict[str, tuple[Any, Any]]:
+        """What other estimators, transmissions, antennas or models would use."""
+        csi, precoding, model = self.csi, self.transmission.precoding, self.model
+        found: dict[str, tuple[Any, Any]] = {}
+        if csi.kind != "ls":
+            found["csi.interpolation"] = csi.interpolation, "linear"
+        if csi.kind == "perfect" and csi.noise == "known":
+            found["csi.assumed"] = csi.assumed, None
+        if self.transmission.kind != "svd":
+            found["transmission.precoding"] = precoding, PrecodingSpec()
+        elif precoding.csit == "perfect":
+            found["transmission.precoding.bits"] = precoding.bits, _REPORT_BITS
+        if isinstance(model, TdlSpec):
+            for end in ("rx", "tx"):
+                if getattr(model, f"{end}_antennas") == 1:
+                    found[f"model.{end}_correlation"] = getattr(model, f"{end}_correlation"), 0.0
+        if isinstance(model, RecordedSpec) and csi.assumed is None:
+            found["carrier_hz"] = self.carrier_hz, self.carrier_hz  # says what the recording is of
+        return found
 
     @property
     def has_unequal_draws(self) -> bool:

@@ -144,13 +144,21 @@ class RouteSpec(Spec):
         return self
 
 
+def _places(value: Any) -> str:
+    """A list is one of positions, a block a route."""
+    return "route" if isinstance(value, dict | RouteSpec) else "positions"
+
+
 class RayTracedSpec(Spec):
     """Rays in a built-in scene of Sionna RT, traced once and kept; every image stands at one position."""
 
     kind: Literal["raytraced"]
     scene: Text = Field(description="a built-in scene, such as munich or simple_street_canyon")
     transmitter: Position = Field(description="x, y, z [m]")
-    receivers: tuple[Position, ...] | RouteSpec = Field(description="positions [m], or a route")
+    receivers: Annotated[
+        Annotated[tuple[Position, ...], Tag("positions")] | Annotated[RouteSpec, Tag("route")],
+        Discriminator(_places),
+    ] = Field(description="positions [m], or a route")
     speed_mps: Speed = 0.0
     tx_array: ArraySpec = ArraySpec()
     rx_array: ArraySpec = ArraySpec()
@@ -160,8 +168,18 @@ class RayTracedSpec(Spec):
     diffraction: Bool = False
     scattering_coefficient: Share = 0.0
     num_rays: Annotated[Int, Field(ge=1000)] = 1_000_000
+    max_paths: PositiveInt = Field(256, description="strongest paths kept of a position")
     normalize: Literal["ensemble", "each"] = "ensemble"
     phases: Literal["common", "paths"] = "paths"
+
+    @model_validator(mode="after")
+    def _direction(self) -> RayTracedSpec:
+        if self.speed_mps > 0 and not isinstance(self.receivers, RouteSpec):
+            got = f"got {self.speed_mps:g} m/s with receivers at positions"
+            raise ValueError(
+                f"speed_mps: {got}, expected 0, or receivers on a route: a motion has a direction."
+            )
+        return self
 
 
 def _kind(value: Any) -> Any:

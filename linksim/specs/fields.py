@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 __all__ = [
+    "SNR_DB_RANGE",
     "Bool",
     "Carrier",
     "CsitName",
@@ -77,7 +78,8 @@ def quantity(
     return check
 
 
-SnrDb = Annotated[Real, AfterValidator(quantity("dB", -60, 100))]
+SNR_DB_RANGE = (-60.0, 100.0)
+SnrDb = Annotated[Real, AfterValidator(quantity("dB", *SNR_DB_RANGE))]
 GainDb = Annotated[Real, AfterValidator(quantity("dB", -60, 60))]
 DelaySpread = Annotated[Real, AfterValidator(quantity("s", 0, 1e-5, rescale=((1e-9, "ns"), (1e-6, "us"))))]
 Speed = Annotated[Real, AfterValidator(quantity("m/s", 0, 500, rescale=((1 / 3.6, "km/h"),)))]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Strict, model_validator
+from pydantic import Field, Strict, field_validator, model_validator
 
-from linksim.specs.channel import ChannelSpec
+from linksim.specs.channel import ChannelSpec, OfdmSpec
 from linksim.specs.codec import CodecSpec
 from linksim.specs.fields import (
     Bool,
@@ -42,6 +42,14 @@ class TrainChannelSpec(Spec):
 
     channel: ChannelSpec
     weight: Positive = 1.0
+
+    @field_validator("channel")
+    @classmethod
+    def _no_budget(cls, channel: Any) -> Any:
+        if isinstance(channel, OfdmSpec) and channel.link_budget is not None:
+            cure = "train.snr_db gives the SNR."
+            raise ValueError(f"link_budget: got one in a training, expected none. {cure}")
+        return channel
 
 
 class SnrRangeSpec(Spec):

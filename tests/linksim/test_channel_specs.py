@@ -8,12 +8,14 @@ import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from channels.grid import dmrs_symbols
 from channels.interleaving import InterleavedChannel
 from channels.ofdm import OfdmChannel
+from channels.recording import Recording, save_recorded
 from channels.time_ofdm import TimeDomainOfdmChannel
 from linksim import zoo
 from linksim.build_channel import build_channel, calibration_key, load_calibration, sent_over
@@ -28,6 +30,9 @@ from tests.linksim.tiny import TINY, write
 CPU = torch.device("cpu")
 MODEL = "{kind: tdl, profile: A, delay_spread_s: 30.0e-9}"
 GRID = "num_subcarriers: 32, num_ofdm_symbols: 6, csi: {kind: ls, pilot_symbols: [1, 4]}"
+
+
+RAYS = "{kind: raytraced, scene: munich, transmitter: [8.5, 21, 27], receivers: RX}"
 
 
 def _scenario(channel: str) -> str:
@@ -90,6 +95,33 @@ def _ofdm(model: str = MODEL, extra: str = "", grid: str = GRID) -> str:
             _ofdm(extra="link_budget: {transmit_power_dbm: 20, path_loss_db: 90}"),
             ("sweep.snr_db: got values with a link_budget", "transmit_power_dbm instead"),
         ),
+        (_ofdm("{kind: umi, indor_share: 1}"), ("channel.model.indor_share: unknown key", "Did you mean indoor_share?")),
+        (
+            _ofdm("{kind: umi, receiver: {pattern: 38.901}}"),
+            ('channel.model.receiver.pattern: not a text, got the number 38.901', 'Write it in quotes: "38.901"'),
+        ),
+        (_ofdm(RAYS.replace("RX", "[[45.5, 90.5]]")), ("channel.model.receivers.0.2: missing",)),
+        (_ofdm(RAYS.replace("RX", "{from: [1, 2, 3]}")), ("channel.model.receivers.from: unknown key", "waypoints: missing")),
+        (_ofdm(RAYS.replace("RX", "7")), ("channel.model.receivers: not a list, got 7",)),
+        (
+            _ofdm(RAYS.replace("RX", "[[45.5, 90.5, 1.25]], speed_mps: 3")),
+            ("channel.model.speed_mps: got 3 m/s with receivers at positions", "receivers on a route"),
+        ),
+        (_ofdm(grid="num_ofdm_symbols: 1"), ("channel.num_ofdm_symbols", "got 1", "expected a value >= 2")),
+        (_ofdm(grid="num_subcarriers: 32, csi: {kind: ls, comb: 64}"), ("csi.comb: got 64, expected at most num_subcarriers = 32",)),
+        (_ofdm(grid="csi: {kind: lmmse, interpolation: nearest}"), ("csi.interpolation: has no effect, got nearest",)),
+        (_ofdm(grid="csi: {kind: perfect, assumed: {delay_spread_s: 1.0e-7}}"), ("csi.assumed: has no effect",)),
+        (_ofdm(extra="transmission: {precoding: {delay_slots: 1}}"), ("transmission.precoding: has no effect",)),
+        (
+            _ofdm("{kind: tdl, profile: A, delay_spread_s: 0.0, rx_antennas: 2, tx_antennas: 2}",
+                  "transmission: {kind: svd, streams: 2, precoding: {bits: 6}}"),
+            ("transmission.precoding.bits: has no effect, got 6, expected none",),
+        ),
+        (
+            _ofdm("{kind: tdl, profile: A, delay_spread_s: 0.0, rx_correlation: 0.5}"),
+            ("channels.ofdm-tdla-ls.model.rx_correlation: has no effect, got 0.5",),
+        ),
+        ("{kind: awgn, symbol_rate_hz: 2.0e+6}", ("channels.awgn.symbol_rate_hz: has no effect, got 2e+06",)),
         (
             "{kind: rayleigh, csi: {kind: ls, pilots_per_block: 1}, impairments: [{kind: cfo, offset_hz: 1.0}]}",
             ("impairments: not supported", "CarrierFrequencyOffset", "an ofdm channel"),
@@ -248,6 +280,12 @@ def test_bundled_recording_is_found_by_its_name():
     assert (scenario_dir() / "data" / "street-canyon.npz").is_file()
 
 
+def test_another_carrier_than_that_of_the_recording_is_remarked():
+    model = "{kind: recorded, path: street-canyon}"
+    with pytest.warns(UserWarning, match=r"made at 3\.5e\+09 Hz, got carrier_hz 2\.8e\+10 Hz"):
+        build_channel(_channel(_ofdm(model, "carrier_hz: 28.0e+9")), CPU)
+
+
 # ---------------------------------------------------------------------------------------------- link budget
 
 BUDGET = "link_budget: {transmit_power_dbm: 0, noise_figure_db: 9, path_loss_db: 120}"
@@ -313,3 +351,136 @@ def test_positions_of_reference_signals_can_be_swept(tmp_path, capsys):
     text = text.replace("sweep: {", "sweep: {channel.csi.dmrs.additional_positions: [0, 1, 2, 3], ")
     assert main(["check", write(tmp_path, text)]) == 0
     assert "additional_positions = 3" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------------ what a check can tell
+
+
+def _refused(capsys, *argv: str) -> str:
+    assert main(list(argv)) == 2
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    return message
+
+
+def test_a_field_without_effect_is_refused_where_it_is_swept(tmp_path, capsys):
+    """One that acts at some of the swept points is not: interpolation with LS, not with LMMSE."""
+    street = _scenario(_ofdm("{kind: recorded, path: street-canyon}"))
+    swept = street.replace("sweep: {", "sweep: {channel.carrier_hz: [2.0e+9, 5.0e+9], ")
+    message = _refused(capsys, "check", write(tmp_path, swept))
+    assert "channels.ofdm-recorded-ls.carrier_hz: has no effect, got 2e+09, 5e+09" in message
+    text = _scenario(_ofdm(grid="num_subcarriers: 32, csi: {kind: ls, interpolation: nearest}"))
+    swept = text.replace("sweep: {", "sweep: {channel.csi.kind: [ls, lmmse], ")
+    assert main(["check", write(tmp_path, swept)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "expect"),
+    [
+        ("channel.csi.dmrs.additional_positions: [0, 1]", "no block, got none at channel.csi.dmrs"),
+        ("channel.impairments.0.bits: [2, 4]", "no items, got '0' of an empty list"),
+    ],
+)
+def test_sweeping_into_what_is_not_there_says_so(path, expect, tmp_path, capsys):
+    text = _scenario(_ofdm()).replace("sweep: {", f"sweep: {{{path}, ")
+    message = _refused(capsys, "check", write(tmp_path, text))
+    assert expect in message
+    assert "into the scenario first" in message
+
+
+def test_switches_can_be_swept_and_drawn(tmp_path):
+    text = _light(_scenario(_ofdm("{kind: umi}")))
+    text = text.replace("sweep: {", "sweep: {channel.model.shadowing: [true, false], ")
+    out = tmp_path / "run"
+    assert main(["simulate", write(tmp_path, text), "--out", str(out)]) == 0
+    drawn = curves(load_rows(ResultStore(out)), "psnr", "channel.model.shadowing")
+    assert {label for line in drawn for label in line.ticks} == {"true", "false"}
+    assert all(len(line.x) == 2 for line in drawn)
+
+
+@pytest.mark.parametrize("request_", ["", ", fading: outage", ", fading: ergodic"])
+def test_bounds_over_rays_are_checked_without_tracing(request_, tmp_path, monkeypatch):
+    monkeypatch.setenv("LINKSIM_CACHE", str(tmp_path / "cache"))
+    rays = RAYS.replace("RX", "[[45.5, 90.5, 1.25]]")
+    text = _scenario(_ofdm(rays)).replace("name: bound", f"name: bound{request_}")
+    assert main(["check", write(tmp_path, text)]) == 0
+    assert not (tmp_path / "cache").exists()
+
+
+def test_wrong_scene_is_named_by_check(tmp_path, capsys):
+    rays = RAYS.replace("RX", "[[45.5, 90.5, 1.25]]").replace("munich", "atlantis")
+    message = _refused(capsys, "check", write(tmp_path, _scenario(_ofdm(rays))))
+    assert "channels.ofdm-raytraced-ls: RayTracing: scene: unknown choice, got 'atlantis'" in message
+
+
+def test_metrics_of_links_measure_nothing_of_bounds(tmp_path, capsys):
+    text = _scenario(_ofdm())
+    text = text[: text.index("schemes:")] + "schemes: [{kind: capacity_bound, name: b}]\nmetrics: [evm]\n"
+    assert "metrics: nothing to measure, got evm" in _refused(capsys, "check", write(tmp_path, text))
+
+
+def test_check_prints_the_snr_of_a_link_budget_and_bounds_it(tmp_path, capsys):
+    text = _powered(_ofdm(extra=BUDGET), "[20]")
+    assert main(["check", write(tmp_path, text)]) == 0
+    assert "SNR 8.16 dB" in capsys.readouterr().out  # 20 - 120 + 174 - 56.8 - 9
+    message = _refused(capsys, "check", write(tmp_path, text.replace("[20]", "[-100]")))
+    assert "link_budget: resulting SNR: out of range, got -111.84 dB" in message
+    assert "Change transmit_power_dbm or the path loss" in message
+    panel = text.replace("seed: 7", "seed: 7\npanel: {snr_db: [3]}")
+    assert "panel.snr_db: got values with a link_budget" in _refused(capsys, "check", write(tmp_path, panel))
+
+
+FOREIGN_CHANNELS = [
+    (_ofdm("{kind: recorded, path: nothing.npz}"), "channels.ofdm-recorded-ls: nothing.npz: cannot be read"),
+    (_ofdm(extra="transmission: {kind: svd, streams: 2}"), "streams: too many, got 2 streams"),
+    (_ofdm(extra="impairments: [{kind: interferer, sir_db: 0.0, frequency_hz: 1.0e8}]"), "frequency_hz: out of range"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("channel", "expect"), FOREIGN_CHANNELS)
+def test_calibration_refuses_what_a_simulation_refuses(channel, expect, tmp_path, capsys):
+    out = tmp_path / "table.json"
+    message = _refused(capsys, "calibrate", write(tmp_path, _scenario(channel)), "--out", str(out))
+    assert expect in message
+    assert not out.exists()
+
+
+# --------------------------------------------------------------------------------------------- blocked places
+
+
+@pytest.fixture
+def blocked(tmp_path) -> str:
+    """A recording of four snapshots, one of which has no power at all."""
+    draw = np.random.default_rng(1)
+    gains = draw.standard_normal((4, 1, 1, 3)) + 1j * draw.standard_normal((4, 1, 1, 3))
+    gains[1] = 0
+    path = tmp_path / "blocked.npz"
+    save_recorded(path, Recording(gains=1e-5 * gains, delays_s=draw.uniform(0, 1e-6, (4, 3))))
+    return f"{{kind: recorded, path: {path}}}"
+
+
+PERFECT = GRID.replace("kind: ls", "kind: perfect")
+
+
+@pytest.mark.parametrize("grid", [GRID, PERFECT], ids=["ls", "perfect"])
+@pytest.mark.parametrize("extra", ["", "waveform: time", "link_budget: {transmit_power_dbm: 20}"])
+def test_blocked_places_are_measured_like_others(extra, grid, blocked, tmp_path):
+    """48 frames, a quarter of them blocked: every value is finite, and perfect CSI says that nothing came.
+    (An estimate is of noise alone there, about 0 dB.)
+    """
+    text = _light(_scenario(_ofdm(blocked, extra, grid)))
+    snr = "" if "budget" in extra else "snr_db: [10], "
+    text = text.replace("sweep: {snr_db: [2, 14], trials: 2}", f"sweep: {{{snr}trials: 12}}")
+    text = text.replace("metrics: [psnr, ssim, ber, bler]", "metrics: [psnr, evm, received_snr_db]")
+    out = tmp_path / "run"
+    assert main(["simulate", write(tmp_path, text), "--out", str(out), "--no-report"]) == 0
+    values: dict[str, list[float]] = {"psnr": [], "evm": [], "received_snr_db": []}
+    for record in ResultStore(out).records():
+        for name, value in record.values.items():
+            values[name].append(value)
+    assert len(values["evm"]) == 48  # two schemes
+    assert all(math.isfinite(value) for column in values.values() for value in column)
+    dark = sum(value < 3 for value in values["received_snr_db"])
+    assert 4 <= dark <= 24, "about 12 of 48"
+    if grid is PERFECT:
+        assert dark == sum(value > 1e6 for value in values["evm"])

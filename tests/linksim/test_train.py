@@ -149,6 +149,33 @@ def test_mixture_of_channels_uses_each(recipe, tmp_path):
     trainer.train_step()
 
 
+GRID = "kind: ofdm, num_subcarriers: 32, csi: {kind: ls}"
+TDL = "model: {kind: tdl, profile: A, delay_spread_s: 0.0}"
+
+
+@pytest.mark.parametrize(
+    ("channel", "expect"),
+    [
+        (f"{GRID}, model: {{kind: recorded, path: nothing.npz}}", "nothing.npz: cannot be read"),
+        (f"{GRID}, {TDL}, transmission: {{kind: svd, streams: 2}}", "streams: too many, got 2 streams"),
+        (f"{GRID}, {TDL}, impairments: [{{kind: interferer, sir_db: 0.0, frequency_hz: 1.0e8}}]",
+         "channels.ofdm-tdla-ls: NarrowbandInterferer: frequency_hz: out of range"),
+        (f"{GRID}, {TDL}, link_budget: {{transmit_power_dbm: 20, path_loss_db: 90}}",
+         "train.channel.link_budget: got one in a training, expected none"),
+        ("kind: awgn, symbol_rate_hz: 2.0e+6", "channels.awgn.symbol_rate_hz: has no effect"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["check", "train"])
+def test_training_refuses_what_a_simulation_refuses(command, channel, expect, recipe, tmp_path, capsys):
+    text = Path(recipe).read_text().replace("channel: {kind: awgn}", f"channel: {{{channel}}}")
+    Path(recipe).write_text(text)
+    out = [] if command == "check" else ["--out", str(tmp_path / "out")]
+    assert main([command, recipe, *out]) == 2
+    message = capsys.readouterr().err
+    assert expect in message
+    assert "Traceback" not in message
+
+
 def test_ms_ssim_loss_needs_crops_of_its_windows(recipe, tmp_path):
     with pytest.raises(ScenarioError, match="at least 161 for the MS-SSIM loss"):
         run(recipe, tmp_path / "run", "train.loss={mse: 0, ms_ssim: 1}", "train.steps=2")
