@@ -32,6 +32,14 @@ def test_python_document_has_code():
     assert (ROOT / "docs" / "python.md").read_text().count("```python") >= 2
 
 
+def test_every_scenario_of_the_library_is_in_a_table():
+    shown = (ROOT / "README.md").read_text() + (ROOT / "docs" / "gallery.md").read_text()
+    files = sorted((ROOT / "scenarios").rglob("*.yaml"))
+    names = [str(file.relative_to(ROOT)) for file in files if file.parent.name != "base"]
+    assert [name for name in names if f"{name})" not in shown] == []
+    assert len(names) > 50
+
+
 def test_scenario_of_the_readme_is_valid(tmp_path):
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert blocks
