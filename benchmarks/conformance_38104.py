@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from channels.delay_models import ExponentialCovariance, TdlModel, TdlProfile
 from channels.equalization import equalize
 from channels.grid import Pilots, dmrs_symbols
-from channels.ofdm import OfdmChannel, OfdmCsi, OfdmDraw
+from channels.ofdm import OfdmChannel, OfdmDraw
+from channels.ofdm_receiver import OfdmCsi
 from channels.seeding import item_seed
 from channels.types import Csi, Received
 from linksim.digital.qam import Qam

@@ -12,7 +12,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["multiply", "multiply_conj", "scale"]
+__all__ = ["abs_squared", "multiply", "multiply_conj", "scale"]
+
+
+def abs_squared(a: Tensor) -> Tensor:
+    """|a|² of a complex tensor, differentiable also at 0.
+
+    Example:
+        >>> abs_squared(torch.tensor([3 - 4j]))
+        tensor([25.])
+    """
+    return a.real.square() + a.imag.square()
 
 
 def multiply(a: Tensor, b: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """ChannelOperator: the one door between symbols and what a receiver gets.
 
-May import: torch, channels.{types, units, checks}.
+May import: torch, channels.{types, arithmetic, units, checks}.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from channels import checks, units
+from channels.arithmetic import abs_squared
 from channels.types import ChannelUses, Draw, Received
 
 __all__ = ["ChannelOperator", "Precision"]
@@ -96,7 +97,7 @@ class ChannelOperator(ABC):
 
         Without a waveform it is that of the symbols.
         """
-        power = x.real.square() + x.imag.square()
+        power = abs_squared(x)
         return units.linear_to_db(power.amax(1) / power.mean(1))
 
     def average_snr_db(self, draw: Draw, snr_db: Tensor) -> Tensor:

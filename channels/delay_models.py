@@ -26,6 +26,8 @@ __all__ = [
     "TdlProfile",
     "exponential_correlation",
     "frequency_covariance",
+    "frequency_response",
+    "interference_power",
     "jakes_covariance",
 ]
 
@@ -307,3 +309,35 @@ class TdlModel:
             precision="double",
             device="cpu",
         )
+
+
+def interference_power(model: DelayModel, symbol_s: float, prefix_s: float) -> float:
+    """Mean power that a unit-power OFDM signal spills onto other resource elements.
+
+    Doppler: 1 - E|mean gain over the symbol|², for a Jakes spectrum about (2π f_d T)²/24. Paths that come
+    later than the prefix by a share δ of the symbol: 1 - (1 - δ)² of their power.
+
+    Args:
+        model: delay model.
+        symbol_s: OFDM symbol without prefix [s].
+        prefix_s: cyclic prefix [s].
+
+    Source: Li & Cimini, "Bounds on the Interchannel Interference of OFDM in Time-Varying Impairments", IEEE
+        Trans. Commun. 49 (2001); Speth et al., "Optimum Receiver Design for Wireless Broad-Band Systems Using
+        OFDM, Part I", IEEE Trans. Commun. 47 (1999).
+    """
+    samples = 64
+    doppler = 1 - float(model.time_covariance(samples, symbol_s / samples).real.mean())
+    late = ((model.delays_s.double() - prefix_s) / symbol_s).clamp(0, 1)
+    spilled = float((model.mean_powers.double() * (1 - (1 - late).square())).sum())
+    return max(doppler, 0.0) + spilled
+
+
+def frequency_response(delays_s: Tensor, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
+    """e^(-j2π f_k τ_p) of paths at subcarriers f_k = (k - F/2)·Δf, [paths, F] complex128.
+
+    Source: 3GPP TS 38.211 sec. 5.3.1; order of the subcarriers as in Sionna 2.2 ``subcarrier_frequencies``.
+    """
+    carrier = torch.arange(num_subcarriers, dtype=torch.float64) - num_subcarriers // 2
+    phase = -2 * math.pi * subcarrier_spacing_hz * delays_s.double()[:, None] * carrier
+    return torch.polar(torch.ones_like(phase), phase)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from channels.arithmetic import multiply, multiply_conj, scale
+from channels.arithmetic import abs_squared, multiply, multiply_conj, scale
 
 __all__ = ["combine", "detect"]
 
@@ -33,7 +33,7 @@ def combine(y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
 
     Source: Tse & Viswanath, "Fundamentals of Wireless Communication", 2005, sec. 3.3.1.
     """
-    power = (h.real.square() + h.imag.square()).sum(0)
+    power = abs_squared(h).sum(0)
     norm = power.clamp_min(_TINY).sqrt()
     matched = multiply_conj(y[0], h[0])
     for antenna in range(1, len(y)):

@@ -1,4 +1,4 @@
-"""The only equaliser call site. May import: torch, channels.{types, checks}."""
+"""The only equaliser call site. May import: torch, channels.{types, arithmetic, checks}."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from channels import checks
-from channels.arithmetic import multiply_conj
+from channels.arithmetic import abs_squared, multiply_conj
 from channels.types import Received
 
 __all__ = ["equalize"]
@@ -52,7 +52,7 @@ def equalize(received: Received, mode: Literal["lmmse", "zf", "none"]) -> tuple[
     noise = (received.csi.no + received.csi.err_var).expand(y.shape)
     if mode == "none":
         return y, noise
-    power = h.real.square() + h.imag.square()
+    power = abs_squared(h)
     if mode == "lmmse":
         denominator = power + noise
         return multiply_conj(y, h) / denominator, noise / denominator

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from channels import checks, seeding
-from channels.arithmetic import multiply_conj
+from channels.arithmetic import abs_squared, multiply_conj
 from channels.base import Precision
 
 from sionna.phy.ofdm import (
@@ -272,7 +272,7 @@ class NoiseEstimator:
         for pilots, first, power, of_channel in self._streams:
             h = pilots.least_squares(y.flatten(0, 2)).unflatten(0, (batch, -1))
             second = h[..., first] - 2 * h[..., first + 1] + h[..., first + 2]
-            energy = (second.real.square() + second.imag.square()).flatten(1).mean(1) * (power / 6)
+            energy = abs_squared(second).flatten(1).mean(1) * (power / 6)
             found.append(torch.maximum(energy - of_channel, _LEAST_SHARE * energy))
         return torch.stack(found).mean(0)
 
@@ -304,7 +304,7 @@ class PilotPower:
         found = []
         for pilots in self._streams:
             h = pilots.least_squares(y.flatten(0, 2)).unflatten(0, (y.shape[0], -1))
-            energy = (h.real.square() + h.imag.square()).flatten(1).mean(1)
+            energy = abs_squared(h).flatten(1).mean(1)
             left = energy - no * (1 / pilots.power).mean()
             found.append(torch.maximum(left, _LEAST_SHARE * energy))
         return torch.stack(found).mean(0) / self._nominal
@@ -317,7 +317,7 @@ class _Pilots:
         pattern = grid.pilot_pattern
         dtype = torch.complex64 if precision == "single" else torch.complex128
         self.values = pattern.pilots.flatten().to(device=device, dtype=dtype)
-        self.power = self.values.real.square() + self.values.imag.square()
+        self.power = abs_squared(self.values)
         used = torch.as_tensor(grid.effective_subcarrier_ind, device=device).long()
         at = pattern.mask[0, 0].bool().nonzero().to(device)
         self.symbol, self.used_subcarrier = at[:, 0], at[:, 1]

@@ -21,7 +21,7 @@ from scipy.signal import lfilter
 from torch import Tensor
 
 from channels import checks, units
-from channels.arithmetic import multiply, scale
+from channels.arithmetic import abs_squared, multiply, scale
 
 __all__ = [
     "CarrierFrequencyOffset",
@@ -157,7 +157,7 @@ class Clipping(Impairment):
         checks.check_range("Clipping: papr_db", self.papr_db, -20, 100, "dB")
 
     def apply(self, samples: Tensor, state: Tensor, sample_rate_hz: float, power: float) -> Tensor:
-        squared = _squared(samples)
+        squared = abs_squared(samples)
         limit = squared.new_tensor(power * units.db_to_linear(self.papr_db))
         return scale(samples, (limit / squared.maximum(limit)).sqrt())
 
@@ -188,7 +188,7 @@ class RappAmplifier(Impairment):
     def apply(self, samples: Tensor, state: Tensor, sample_rate_hz: float, power: float) -> Tensor:
         saturation = power * units.db_to_linear(self.backoff_db)
         # neither pow nor logaddexp, which round otherwise at other places of a batch
-        exponent = self.smoothness * (_squared(samples) / saturation).clamp_min(_TINY).log()
+        exponent = self.smoothness * (abs_squared(samples) / saturation).clamp_min(_TINY).log()
         log_gain = torch.nn.functional.logsigmoid(-exponent) / (2 * self.smoothness)
         return scale(samples, log_gain.exp())
 
@@ -433,14 +433,9 @@ def _check_side(owner: str, side: Side) -> None:
     checks.check_choice(f"{owner}: side", side, ("transmitter", "receiver"))
 
 
-def _squared(samples: Tensor) -> Tensor:
-    """|s|², float."""
-    return samples.real.square() + samples.imag.square()
-
-
 def _mean_square(samples: Tensor) -> Tensor:
     """Mean |s|² of every image, [B], summed in pairs: the order is the same whatever the batch."""
-    values = _squared(samples).flatten(1)
+    values = abs_squared(samples).flatten(1)
     count = values.shape[1]
     while values.shape[1] > 1:
         half = (values.shape[1] + 1) // 2

@@ -1,7 +1,7 @@
-"""OFDM over any delay model: resource grid, antennas, pilots, CSI, as n parallel scalar channels.
+"""OFDM over any delay model: resource grid, antennas, fading, hardware, as n parallel scalar channels.
 
-May import: torch, channels.{types, checks, seeding, base, arithmetic, grid, transmission, detection,
-estimation, front_end, impairments, delay_models (protocol)}.
+May import: torch, channels.{types, checks, seeding, base, arithmetic, grid, transmission, estimation (types),
+front_end, impairments, ofdm_receiver, delay_models}.
 """
 
 from __future__ import annotations
@@ -16,59 +16,25 @@ import torch
 from torch import Tensor
 
 from channels import checks, seeding, units
-from channels.arithmetic import multiply, scale
+from channels.arithmetic import abs_squared, multiply, scale
 from channels.base import ChannelOperator, Precision
-from channels.delay_models import Covariance, DelayModel
-from channels.detection import combine, detect
-from channels.estimation import Interpolation, LmmseEstimator, LsEstimator, NoiseEstimator, PilotPower
+from channels.delay_models import Covariance, DelayModel, frequency_response, interference_power
+from channels.estimation import Interpolation
 from channels.front_end import OfdmFrontEnd
 from channels.grid import Pilots, SlotGrid
 from channels.impairments import Impairment
+from channels.ofdm_receiver import NoiseKnowledge, OfdmCsi, OfdmReceiver
 from channels.transmission import Transmission, apply_precoder, precoders
-from channels.types import ChannelUses, Csi, Draw, Received
+from channels.types import ChannelUses, Draw, Received
 
-__all__ = ["OfdmChannel", "OfdmCsi", "OfdmDraw", "ToldSnr", "frequency_response", "interference_power"]
+__all__ = ["OfdmChannel", "OfdmDraw", "ToldSnr"]
 
-OfdmCsi = Literal["perfect", "ls", "lmmse"]
 ToldSnr = Literal["ensemble", "frame"]
 _MUCH_INTERFERENCE = 0.1
 _TWO_SYMBOLS, _ONE_STREAM = Pilots(), Transmission()
 _CPU = torch.device("cpu")
 _POWER_DRAWS, _POWER_SEED = 64, 38214
-_TURNS = 4
 _LEAST_POWER = 1e-20
-
-
-def interference_power(model: DelayModel, symbol_s: float, prefix_s: float) -> float:
-    """Mean power that a unit-power OFDM signal spills onto other resource elements.
-
-    Doppler: 1 - E|mean gain over the symbol|², for a Jakes spectrum about (2π f_d T)²/24. Paths that come
-    later than the prefix by a share δ of the symbol: 1 - (1 - δ)² of their power.
-
-    Args:
-        model: delay model.
-        symbol_s: OFDM symbol without prefix [s].
-        prefix_s: cyclic prefix [s].
-
-    Source: Li & Cimini, "Bounds on the Interchannel Interference of OFDM in Time-Varying Impairments", IEEE
-        Trans. Commun. 49 (2001); Speth et al., "Optimum Receiver Design for Wireless Broad-Band Systems Using
-        OFDM, Part I", IEEE Trans. Commun. 47 (1999).
-    """
-    samples = 64
-    doppler = 1 - float(model.time_covariance(samples, symbol_s / samples).real.mean())
-    late = ((model.delays_s.double() - prefix_s) / symbol_s).clamp(0, 1)
-    spilled = float((model.mean_powers.double() * (1 - (1 - late).square())).sum())
-    return max(doppler, 0.0) + spilled
-
-
-def frequency_response(delays_s: Tensor, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
-    """e^(-j2π f_k τ_p) of paths at subcarriers f_k = (k - F/2)·Δf, [paths, F] complex128.
-
-    Source: 3GPP TS 38.211 sec. 5.3.1; order of the subcarriers as in Sionna 2.2 ``subcarrier_frequencies``.
-    """
-    carrier = torch.arange(num_subcarriers, dtype=torch.float64) - num_subcarriers // 2
-    phase = -2 * math.pi * subcarrier_spacing_hz * delays_s.double()[:, None] * carrier
-    return torch.polar(torch.ones_like(phase), phase)
 
 
 @dataclass(frozen=True)
@@ -98,11 +64,11 @@ class OfdmChannel(ChannelOperator):
     and what precoding gains comes on top.
 
     What Doppler within an OFDM symbol and paths behind the cyclic prefix spill onto other elements is counted
-    as noise: ``interference`` is its mean power (see :func:`interference_power`), added to the noise that is
-    drawn and to the noise variance that the receiver is given. So is, to the latter, the mean distortion of
-    the receiver's hardware, which is not drawn but happens; that of the transmitter's takes the way of the
-    symbol, so that no combining helps against it, and is counted in err_var (``sent_distortion``·|h|²).
-    ``distortion`` is the sum of both.
+    as noise: ``interference`` is its mean power (:func:`channels.delay_models.interference_power`), added to
+    the noise that is drawn and to the noise variance that the receiver is given. So is, to the latter, the
+    mean distortion of the receiver's hardware, which is not drawn but happens; that of the transmitter's
+    takes the way of the symbol, so that no combining helps against it, and is counted in err_var
+    (``sent_distortion``·|h|²). ``distortion`` is the sum of both.
 
     With ``gain_control`` all this, and the statistics of the estimators, refer to the power of the frame and
     not to that of the ensemble: for models whose draws differ by path loss. A receiver with estimated CSI
@@ -153,7 +119,7 @@ class OfdmChannel(ChannelOperator):
         csi: OfdmCsi = "ls",
         interpolation: Interpolation = "linear",
         assumed: Covariance | None = None,
-        noise: Literal["known", "estimated"] = "known",
+        noise: NoiseKnowledge = "known",
         told_snr: ToldSnr = "ensemble",
         gain_control: bool = False,
         transmission: Transmission = _ONE_STREAM,
@@ -197,24 +163,27 @@ class OfdmChannel(ChannelOperator):
             raise ValueError(checks.complaint("OfdmChannel: resource grid", "too small", got, expected))
         self._last_response: tuple[Tensor, Tensor] | None = None
         self._front_end = OfdmFrontEnd(impairments, self._grid, self._num_tx) if impairments else None
-        self._stream_power = self._mean_stream_power()
-        self._estimators = self._make_estimators(interpolation, assumed or model)
-        self._noise_estimator = None
-        if noise == "estimated":
-            frequency = (assumed or model).frequency_covariance(num_subcarriers, subcarrier_spacing_hz)
-            self._noise_estimator = NoiseEstimator(
-                self._grid.streams, frequency * self._stream_power, precision=precision, device=self.device
-            )
-        self._pilot_power = None
-        if gain_control and csi != "perfect":
-            self._pilot_power = PilotPower(
-                self._grid.streams, self._stream_power, precision=precision, device=self.device
-            )
         self._heard_distortion, self._sent_distortion = (
             self._front_end.distortions() if self._front_end else (0.0, 0.0)
         )
         self.distortion = self._heard_distortion + self._sent_distortion
-        self.interference = self._interference()
+        self.interference = interference_power(model, 1 / subcarrier_spacing_hz, self._grid.prefix_s)
+        self._stream_power = self._mean_stream_power()
+        self._receiver = OfdmReceiver(
+            self._grid,
+            transmission,
+            assumed or model,
+            num_rx=self._num_rx,
+            stream_power=self._stream_power,
+            csi=csi,
+            interpolation=interpolation,
+            noise=noise,
+            gain_control=gain_control,
+            added_noise=self.interference + self._heard_distortion,
+            sent_distortion=self._sent_distortion,
+            device=self.device,
+            precision=precision,
+        )
         if self.interference > _MUCH_INTERFERENCE:
             warnings.warn(
                 f"OfdmChannel: Doppler and late paths spill {100 * self.interference:.0f}% of the power onto "
@@ -242,29 +211,6 @@ class OfdmChannel(ChannelOperator):
     def gain_depends_on_noise(self) -> bool:
         """Several streams are detected together: their scalar gains depend on the noise."""
         return self._num_streams > 1
-
-    def _interference(self) -> float:
-        return interference_power(self._model, 1 / self._grid.subcarrier_spacing_hz, self._grid.prefix_s)
-
-    def _make_estimators(
-        self, interpolation: Interpolation, assumed: Covariance
-    ) -> list[LsEstimator] | list[LmmseEstimator]:
-        """One per stream, each for a gain of the mean power of a stream."""
-        if self.csi == "perfect":
-            return []
-        grid = self._grid
-        time = assumed.time_covariance(grid.num_ofdm_symbols, grid.symbol_s)
-        frequency = assumed.frequency_covariance(grid.num_subcarriers, grid.subcarrier_spacing_hz)
-        frequency = frequency * self._stream_power
-        if self.csi == "lmmse":
-            return [
-                LmmseEstimator(one, time, frequency, precision=self.precision, device=self.device)
-                for one in grid.streams
-            ]
-        return [
-            LsEstimator(one, time, frequency, interpolation, precision=self.precision, device=self.device)
-            for one in grid.streams
-        ]
 
     def _mean_stream_power(self) -> float:
         """Mean power of the gain of a stream: 1/L, and what precoding gains, over some draws of its own."""
@@ -413,54 +359,15 @@ class OfdmChannel(ChannelOperator):
     # ------------------------------------------------------------------------------------- receiving
 
     def observe(self, y_raw: Tensor, draw: Draw, no: Tensor) -> Received:
-        known = self.csi == "perfect" and self.noise == "known"
-        if not self.gain_control or known:
-            return self._observe(y_raw, draw, no, None)
-        level = _power(draw) if self.csi == "perfect" else self._measured_power(y_raw, no)
-        scaled = scale(y_raw, level.rsqrt()[:, :, None, None, None])
-        received = self._observe(scaled, draw, no / level, level)
-        csi, root = received.csi, level.sqrt()
-        csi = Csi(scale(csi.h, root.expand(csi.h.shape)), csi.no * level, csi.err_var * level)
-        return Received(scale(received.y, root.expand(received.y.shape)), csi, received.uses)
-
-    def _measured_power(self, y_raw: Tensor, no: Tensor) -> Tensor:
-        """Power of every image [B, 1] by its pilots; without the noise variance both are found in turn."""
-        assert self._pilot_power is not None
-        y = y_raw.movedim(2, 1)
-        if self._noise_estimator is None:
-            return self._pilot_power(y, no[:, 0])[:, None].to(self.dtype)
-        power = self._pilot_power(y, torch.zeros_like(no[:, 0]))
-        for _ in range(_TURNS):
-            at_unit_power = scale(y, power.rsqrt().to(self.dtype)[:, None, None, None, None])
-            power = self._pilot_power(y, self._noise_estimator(at_unit_power) * power)
-        return power[:, None].to(self.dtype)
-
-    def _observe(self, y_raw: Tensor, draw: Draw, no: Tensor, level: Tensor | None) -> Received:
-        """What a receiver makes of grids whose mean power is that of the ensemble, or has been made so by
-        dividing by ``level`` [B, 1].
-        """
         assert isinstance(draw, OfdmDraw)
-        sent_distortion = self._sent_distortion
-        if self._noise_estimator is not None:  # all that there is
-            no = self._noise_estimator(y_raw.movedim(2, 1)).to(self.dtype)[:, None]
-            sent_distortion = 0.0
-        else:
-            no = self.noise_variance(no, draw if level is None else None)
-        if self.csi == "perfect":
-            h = self._stream_gains(draw).flatten(4)[..., self._grid.data]
-            if level is not None:
-                h = h * level.rsqrt()[:, :, None, None, None]
-            err_var = torch.zeros_like(no)[:, :, None]
-        else:
-            h, err_var = self._estimate(y_raw, no + sent_distortion * self._stream_power * self._num_streams)
-        y = y_raw.flatten(3)[..., self._grid.data]
-        y, gain, err_var = self._to_scalars(y, h, no, err_var)
+        known = self._data_gains(draw) if self.csi == "perfect" else None
         n = draw.num_symbols
-        gain = gain.flatten(1)[:, :n]
-        err_var = torch.zeros_like(no) if self.csi == "perfect" else err_var.flatten(1)[:, :n]
-        if sent_distortion > 0:
-            err_var = err_var + sent_distortion * (gain.real.square() + gain.imag.square())
-        return Received(y.flatten(1)[:, :n], Csi(gain, no, err_var), self.uses(n))
+        y, csi = self._receiver(y_raw, no, n, known, _power(draw))
+        return Received(y, csi, self.uses(n))
+
+    def _data_gains(self, draw: OfdmDraw) -> Tensor:
+        """True gains of the streams at the data elements, [B, S, R, L, D]."""
+        return self._stream_gains(draw).flatten(4)[..., self._grid.data]
 
     def _stream_gains(self, draw: OfdmDraw) -> Tensor:
         """True gains of the streams [B, S, R, L, T, F]."""
@@ -468,48 +375,6 @@ class OfdmChannel(ChannelOperator):
         if draw.precoder is not None:
             h = torch.stack([apply_precoder(a, b) for a, b in zip(h, draw.precoder, strict=True)])
         return h * (1 / math.sqrt(self._num_streams)) if self._num_streams > 1 else h
-
-    def _estimate(self, y_raw: Tensor, no: Tensor) -> tuple[Tensor, Tensor]:
-        """Gains [B, S, R, L, D] and error variance, the sum over the streams, [B, S, D], from the pilots."""
-        batch, slots, antennas = y_raw.shape[:3]
-        gains, total = [], torch.zeros((), dtype=self.dtype, device=self.device)
-        for estimator in self._estimators:
-            if isinstance(estimator, LsEstimator):
-                each = no[:, :, None].expand(batch, slots, antennas).reshape(-1)
-                h, error = estimator(y_raw.flatten(0, 2), each)
-            else:
-                pairs = [
-                    estimator(y.flatten(0, 1), n.expand(slots * antennas))
-                    for y, n in zip(y_raw, no, strict=True)
-                ]
-                h, error = torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs])
-            shape = (batch, slots, antennas)
-            gains.append(h.flatten(1)[:, self._grid.data_used].unflatten(0, shape))
-            error = error.flatten(1)[:, self._grid.data_used].unflatten(0, shape)[:, :, 0]
-            total = total + error  # the same at every antenna
-        return torch.stack(gains, 3), total
-
-    def _to_scalars(self, y: Tensor, h: Tensor, no: Tensor, err_var: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Scalar channels of the symbols of every slot, each [B, S, symbols].
-
-        Args:
-            y: [B, S, R, D]; h: [B, S, R, L, D]; no: [B, 1]; err_var: [B, S, D] or [B, 1, 1].
-        """
-        if self._num_streams == 1:
-            if self._num_rx == 1:
-                return y[:, :, 0], h[:, :, 0, 0], err_var
-            combined, norm = combine(y.movedim(2, 0), h[:, :, :, 0].movedim(2, 0))
-            return combined, torch.complex(norm, torch.zeros_like(norm)), err_var
-        y, h = y.movedim(2, 0), h.movedim((2, 3), (0, 1))  # [R, B, S, D], [R, L, B, S, D]
-        if self._transmission.is_orthogonal_pair:
-            y, h, err_var = _paired(y, h, err_var)
-        total = no[:, :, None] + err_var
-        z, a = detect(y, h, total)
-        root = total.sqrt()
-        z = scale(z, root.expand(z.shape)).movedim(0, -1).flatten(-2)
-        a = (a * root).movedim(0, -1).flatten(-2)
-        spread = err_var.expand(err_var.shape[0], err_var.shape[1], -1).repeat_interleave(len(h[0]), -1)
-        return z, torch.complex(a, torch.zeros_like(a)), spread
 
     def papr_db(self, x: Tensor, draw: Draw) -> Tensor:
         """Of the waveform at four times the rate F·Δf, the largest of the antennas, prefixes included."""
@@ -521,11 +386,9 @@ class OfdmChannel(ChannelOperator):
 
     def gain(self, draw: Draw, no: Tensor) -> Tensor:
         assert isinstance(draw, OfdmDraw)
-        h = self._stream_gains(draw).flatten(4)[..., self._grid.data]
-        no = self.noise_variance(no, draw)
-        blank = torch.zeros_like(h[:, :, :, 0])
-        _, gain, _ = self._to_scalars(blank, h, no, torch.zeros_like(no)[:, :, None])
-        return gain.flatten(1)[:, : draw.num_symbols]
+        return self._receiver.gain(self._data_gains(draw), self.noise_variance(no, draw))[
+            :, : draw.num_symbols
+        ]
 
 
 def _power(draw: Draw) -> Tensor:
@@ -533,7 +396,7 @@ def _power(draw: Draw) -> Tensor:
     counts as one 200 dB below the ensemble.
     """
     assert isinstance(draw, OfdmDraw)
-    power = (draw.h.real.square() + draw.h.imag.square()).flatten(1).mean(1)[:, None]
+    power = abs_squared(draw.h).flatten(1).mean(1)[:, None]
     return power.clamp_min(_LEAST_POWER)
 
 
@@ -541,18 +404,3 @@ def _stacked(rows: Sequence[Tensor]) -> Tensor:
     """Stack, with zeros behind the last dimension of the shorter ones."""
     longest = max(row.shape[-1] for row in rows)
     return torch.stack([torch.nn.functional.pad(row, (0, longest - row.shape[-1])) for row in rows])
-
-
-def _paired(y: Tensor, h: Tensor, err_var: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Two elements with Alamouti's code as one with twice the antennas: the second one conjugated.
-
-    Args:
-        y: [R, B, S, D]; h: [R, 2, B, S, D]; err_var: [B, S, D] or [B, 1, 1].
-    """
-    even = y.shape[-1] // 2 * 2
-    first, second = y[..., 0:even:2], y[..., 1:even:2].conj().resolve_conj()
-    h_first, h_second = h[..., 0:even:2], h[..., 1:even:2].conj().resolve_conj()
-    crossed = torch.stack([h_second[:, 1], -h_second[:, 0]], 1)
-    if err_var.shape[-1] > 1:
-        err_var = (err_var[..., 0:even:2] + err_var[..., 1:even:2]) / 2
-    return torch.cat([first, second]), torch.cat([h_first, crossed]), err_var

@@ -12,7 +12,7 @@ Shape letters, used in every docstring of this project:
 ``S``   slots per image
 ======  ==========================================================
 
-Lives here: the frozen containers. May import: torch.
+Lives here: the frozen containers. May import: torch, channels.arithmetic.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Self
 
 from torch import Tensor
+
+from channels.arithmetic import abs_squared
 
 __all__ = ["ChannelUses", "Csi", "Csit", "Draw", "Received"]
 
@@ -67,7 +69,7 @@ class Csi:
 
         The one quantity that all receivers share. An estimated gain counts its error as noise.
         """
-        return (self.h.real.square() + self.h.imag.square()) / (self.no + self.err_var)
+        return abs_squared(self.h) / (self.no + self.err_var)
 
 
 @dataclass(frozen=True)

@@ -88,14 +88,11 @@ class OfdmWaveform:
         body = torch.stack([torch.fft.ifft(image, norm="ortho") for image in spectrum])
         return torch.cat([body[..., self.fft_length - self.prefix_length :], body], dim=-1).flatten(2)
 
-    def demodulate(self, samples: Tensor, timing_advance_samples: int = 0) -> Tensor:
+    def demodulate(self, samples: Tensor) -> Tensor:
         """Grid of received samples, the inverse of :meth:`modulate`.
 
         Args:
             samples: [B, A, T·q·(F + cp)] complex.
-            timing_advance_samples: the FFT window opens this many samples before the end of the prefix,
-                which absorbs errors of timing in both directions. The phase ramp that this puts on the
-                subcarriers is taken off again. 0 to q·cp.
 
         Returns:
             [B, A, T, F] complex.
@@ -105,10 +102,7 @@ class OfdmWaveform:
             raise ValueError(
                 checks.complaint("OfdmWaveform: samples", "wrong shape", list(samples.shape), expected)
             )
-        advance = timing_advance_samples
-        checks.check_range("OfdmWaveform: timing_advance_samples", advance, 0, self.prefix_length, "samples")
-        window = samples.unflatten(-1, (-1, self.symbol_length))[..., self.prefix_length - advance :]
-        body = torch.cat([window[..., advance : self.fft_length], window[..., :advance]], dim=-1)
+        body = samples.unflatten(-1, (-1, self.symbol_length))[..., self.prefix_length :]
         spectrum = torch.stack([torch.fft.fft(image, norm="ortho") for image in body])
         num_below = self.num_subcarriers - self._num_above
         below = spectrum[..., self.fft_length - num_below :]

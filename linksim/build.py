@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from channels.arithmetic import abs_squared
 from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import item_seed
@@ -366,7 +367,7 @@ def _powers(channel: spec.ChannelBase) -> Callable[[int, float], torch.Tensor]:
         for begin in range(0, _BOUND_FRAMES, _BOUND_CHUNK):
             seeds = [item_seed(0, f"frame {begin + i}", 0, "bound") for i in range(_BOUND_CHUNK)]
             h = operator.gain(operator.draw(num_uses, seeds), noise)[:, ::step]
-            parts.append(h.real.square() + h.imag.square())
+            parts.append(abs_squared(h))
         return torch.cat(parts)
 
     return lambda num_uses, no: sample(num_uses, no if built().gain_depends_on_noise else 1.0)

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from channels.arithmetic import abs_squared
 from channels.base import ChannelOperator
 from channels.equalization import equalize
 from channels.seeding import item_seed
@@ -89,7 +90,7 @@ class _Frames:
                 rows.append(self._capacity_of_streams(draw, grid, step))
                 continue
             h = self.channel.gain(draw, torch.ones(1, 1, dtype=self.channel.dtype))[:, ::step]
-            power = (h.real.square() + h.imag.square()).double()[:, None]
+            power = abs_squared(h).double()[:, None]
             added = self.channel.noise_variance(torch.zeros(1, 1, dtype=self.channel.dtype), draw)
             no = snr_db_to_no(snr - self._above(draw)[:, None, None]) + added[:, None]
             no = no + self.channel.sent_distortion * power
@@ -103,7 +104,7 @@ class _Frames:
         for snr_db in coarse.tolist():
             no = snr_db_to_no(snr_db - self._above(draw)).to(self.channel.dtype)[:, None]
             h = self.channel.gain(draw, no)[:, ::step]
-            power = (h.real.square() + h.imag.square()).double()
+            power = abs_squared(h).double()
             no = self.channel.noise_variance(no, draw) + self.channel.sent_distortion * power
             columns.append(torch.log2(1 + power / no).mean(-1).numpy())
         return np.stack([np.interp(grid, coarse, row) for row in np.stack(columns, 1)])

@@ -18,7 +18,7 @@ CHANNEL_LEAVES = {
     "channels.arithmetic",
 }
 ALLOWED: dict[str, set[str]] = {
-    "channels.types": set(),
+    "channels.types": {"channels.arithmetic"},
     "channels.units": set(),
     "channels.checks": set(),
     "channels.arithmetic": set(),
@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "channels.grid": CHANNEL_LEAVES | {"channels.base"},
     "channels.transmission": CHANNEL_LEAVES,
     "channels.detection": CHANNEL_LEAVES,
-    "channels.signal_quality": CHANNEL_LEAVES | {"channels.impairments"},
+    "channels.signal_quality": CHANNEL_LEAVES,
     "channels.front_end": CHANNEL_LEAVES | {
         "channels.base", "channels.grid", "channels.impairments", "channels.signal_quality", "channels.waveform",
     },
@@ -51,9 +51,13 @@ ALLOWED: dict[str, set[str]] = {
     },
     "channels.impairments": CHANNEL_LEAVES,
     "channels.waveform": {"channels.checks"},
+    "channels.ofdm_receiver": CHANNEL_LEAVES | {
+        "channels.base", "channels.delay_models", "channels.detection", "channels.estimation", "channels.grid",
+        "channels.transmission",
+    },
     "channels.ofdm": CHANNEL_LEAVES | {
-        "channels.base", "channels.delay_models", "channels.detection", "channels.estimation", "channels.front_end",
-        "channels.grid", "channels.impairments", "channels.transmission",
+        "channels.base", "channels.delay_models", "channels.estimation", "channels.front_end", "channels.grid",
+        "channels.impairments", "channels.ofdm_receiver", "channels.transmission",
     },
     # linksim, from left to right of the pipeline
     "linksim": set(),
@@ -68,7 +72,7 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.metrics.": {"channels.base", "channels.signal_quality", "channels.types", "channels.checks", "channels.units", "linksim.metrics.", "linksim.zoo"},
     "linksim.digital.": {"channels.types", "channels.units", "channels.checks", "channels.seeding", "linksim.digital."},
     "linksim.pickle_reader": {"channels.checks"},
-    "linksim.jscc.": {"linksim.pickle_reader", "channels.types", "channels.units", "channels.checks", "channels.equalization", "linksim.jscc."},
+    "linksim.jscc.": {"linksim.pickle_reader", "channels.arithmetic", "channels.types", "channels.units", "channels.checks", "channels.equalization", "linksim.jscc."},
     "linksim.diffusion.": {
         "channels.checks", "channels.seeding", "linksim.pickle_reader", "linksim.zoo", "linksim.diffusion.",
     },
@@ -115,7 +119,7 @@ ALLOWED: dict[str, set[str]] = {
         "linksim.scenario_io", "linksim.schemes.jscc",
     },
     "linksim.calibrate": {
-        "channels.base", "channels.equalization", "channels.seeding", "channels.types", "channels.units",
+        "channels.arithmetic", "channels.base", "channels.equalization", "channels.seeding", "channels.types", "channels.units",
         "linksim", "linksim.digital.", "linksim.build", "linksim.build_channel", "linksim.images", "linksim.metrics.", "linksim.runner", "linksim.scenario",
     },
     "linksim.figures": {"linksim.results", "linksim.statistics"},

@@ -1,6 +1,6 @@
 """How a latent map becomes channel symbols and back: the only place that pairs, orders and normalises.
 
-May import: torch, channels.checks.
+May import: torch, channels.{arithmetic, checks}.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
+from channels.arithmetic import abs_squared
 from channels.checks import complaint
 
 __all__ = ["SymbolLayout"]
@@ -112,7 +113,7 @@ class SymbolLayout:
     @staticmethod
     def normalize(x: Tensor) -> Tensor:
         """Scale every image's symbols [B, n] to mean |x|² = 1."""
-        power = (x.real.square() + x.imag.square()).mean(-1, keepdim=True)
+        power = abs_squared(x).mean(-1, keepdim=True)
         return x / power.clamp_min(1e-20).sqrt()
 
     def to_symbols(self, z: Tensor, header: Tensor | None = None) -> Tensor:

@@ -2,7 +2,8 @@ r"""The linear analog code: block KLT, water-filled power, LMMSE receiver. Nothi
 
 A code that any learned analog scheme must beat, and the linear path from which the lean network starts.
 
-May import: torch, channels.{types, units, checks, equalization}, linksim.jscc.{layout, block_klt}.
+May import: torch, channels.{types, arithmetic, units, checks, equalization}, linksim.jscc.{layout,
+block_klt}.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from channels import units
+from channels.arithmetic import abs_squared
 from channels.checks import check_choice, complaint
 from channels.equalization import equalize
 from channels.types import Csit, Received
@@ -145,7 +147,7 @@ class LinearAnalogCodec:
     def _rms_db(self, z: Tensor, layout: SymbolLayout) -> Tensor:
         real, imag = z.chunk(2, dim=1)
         sent = torch.complex(real.flatten(1), imag.flatten(1))[:, : layout.num_payload]
-        return units.linear_to_db((sent.real.square() + sent.imag.square()).mean(-1).clamp_min(1e-12))
+        return units.linear_to_db(abs_squared(sent).mean(-1).clamp_min(1e-12))
 
     def _header(self, z: Tensor, layout: SymbolLayout) -> Tensor:
         top = 2**SCALE_BITS - 1

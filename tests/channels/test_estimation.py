@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from channels.delay_models import TdlModel
+from channels.delay_models import TdlModel, interference_power
 from channels.estimation import LmmseEstimator, LsEstimator
-from channels.ofdm import OfdmChannel, interference_power
+from channels.ofdm import OfdmChannel
 from channels.seeding import sionna_rng
 
 from sionna.phy.channel import GenerateOFDMChannel

@@ -19,10 +19,10 @@ from scipy.special import j0
 from scipy.stats import chi2
 
 from channels import geometric_models
-from channels.delay_models import DelayModel
+from channels.delay_models import DelayModel, interference_power
 from channels.geometric_models import CdlModel, CellModel, Panel
 from channels.grid import Pilots
-from channels.ofdm import OfdmChannel, interference_power
+from channels.ofdm import OfdmChannel
 from channels.seeding import sionna_rng
 
 CARRIER_HZ, SPREAD_S, LIGHT_MPS = 3.5e9, 100e-9, 299792458.0
