@@ -6,21 +6,25 @@ milliseconds of both. For each block
 
 * ``call``: ``tensorflow_call`` of a ``tf.function`` on PyTorch tensors, against the call on tf.Tensors;
 * ``propagate``: ``TensorFlowChannel.propagate``, which goes image by image, against one ``tf.function`` over
-  the whole batch that adds the same noise;
+  the whole batch that adds the same noise; and the same with ``per_image=False``;
 
-``forward``, and ``forward+backward`` (gradient with respect to the sent symbols).
+``forward``, and ``forward+backward`` (gradient with respect to the sent symbols). Blocks are a
+multiplication, an amplifier with four paths and a Keras model, or with ``--sionna1``, in an environment that
+has Sionna 1.x, its TDL channel over OFDM, from taps to received grid.
 
-    python benchmarks/tf_bridge_overhead.py [--images 8] [--symbols 12288] [--repetitions 60] [--threads 1]
+    python benchmarks/tf_bridge_overhead.py [--images 8] [--symbols 12288] [--repetitions 60] [--sionna1]
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -30,7 +34,8 @@ import torch
 from torch import Tensor
 
 from channels import seeding
-from channels.tf_bridge import TensorFlowChannel, tensorflow_call
+from channels.tf_bridge import TensorFlowChannel
+from channels.tf_call import tensorflow_call
 
 TAPS = [0.8 + 0.1j, 0.3 - 0.3j, 0.2 + 0.2j, -0.1 + 0.15j]
 
@@ -58,6 +63,22 @@ def keras_block() -> Callable[[Any, Any], Any]:
         return h * tf.complex(y[..., 0], y[..., 1])
 
     return learned
+
+
+def fade(num_sent: int, gen: torch.Generator) -> list[Tensor]:
+    """A gain per symbol."""
+    return [seeding.complex_normal((num_sent,), gen, torch.complex64)]
+
+
+def sionna1_block() -> Any:
+    """The example of the documentation."""
+    path = Path(__file__).resolve().parent.parent / "docs" / "examples" / "sionna1_tdl_channel.py"
+    spec = importlib.util.spec_from_file_location("sionna1_tdl_channel", path)
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    return example.Sionna1Tdl()
 
 
 def in_tensorflow(fn: Callable[..., Any], *inputs: Any) -> dict[str, Callable[[], object]]:
@@ -114,30 +135,43 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=12288)
     parser.add_argument("--repetitions", type=int, default=60)
     parser.add_argument("--threads", type=int, default=0, help="of either framework; 0: as they choose")
+    parser.add_argument("--sionna1", action="store_true", help="the channel of Sionna 1.x alone")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
         tf.config.threading.set_intra_op_parallelism_threads(args.threads)
         tf.config.threading.set_inter_op_parallelism_threads(args.threads)
     size, gen = (args.images, args.symbols), seeding.generator(1)
-    x, h, noise = (seeding.complex_normal(size, gen, torch.complex64) for _ in range(3))
+    x, noise = (seeding.complex_normal(size, gen, torch.complex64) for _ in range(2))
     no = torch.full((args.images, 1), 0.1)
-    bare_x, bare_h, bare_noise, bare_no = (tf.constant(t.numpy()) for t in (x, h, noise, no))
-    for block, fn in {"gain": gain, "amplifier": amplifier, "keras": keras_block()}.items():
+    bare_x, bare_noise, bare_no = (tf.constant(t.numpy()) for t in (x, noise, no))
+    blocks: dict[str, tuple[Any, dict[str, Any]]] = {
+        name: (fn, {"draw": fade, "gain": lambda h: h})
+        for name, fn in {"gain": gain, "amplifier": amplifier, "keras": keras_block()}.items()
+    }
+    if args.sionna1:
+        fn = sionna1_block()
+        blocks = {"sionna1-tdl": (fn, {"draw": fn.draw, "gain": fn.gain})}
+    for block, (fn, state_of) in blocks.items():
+        channel = TensorFlowChannel(fn, **state_of)
+        batched = TensorFlowChannel(fn, per_image=False, **state_of)
         traced = tf.function(fn)
-        noisy = tf.function(lambda x, h, w, no, fn=fn: fn(x, h) + w * tf.cast(tf.sqrt(no), w.dtype))
-        channel = TensorFlowChannel(
-            fn, draw=lambda m, gen: [seeding.complex_normal((m,), gen, torch.complex64)], gain=lambda h: h
-        )
+        noisy = tf.function(lambda x, w, no, *state, fn=fn: fn(x, *state) + w * tf.cast(tf.sqrt(no), w.dtype))
         draw = channel.draw(args.symbols, range(args.images))
+        state = [t.contiguous() for t in draw.state]
+        bare_state = [tf.constant(t.numpy()) for t in state]
         pairs = {
             "call": (
-                in_pytorch(lambda x, f=traced: tensorflow_call(f, x, h), x),
-                in_tensorflow(traced, bare_x, bare_h),
+                in_pytorch(lambda x, f=traced, s=state: tensorflow_call(f, x, *s), x),
+                in_tensorflow(traced, bare_x, *bare_state),
             ),
             "propagate": (
                 in_pytorch(lambda x, c=channel, d=draw: c.propagate(x, d, no), x),
-                in_tensorflow(noisy, bare_x, bare_h, bare_noise, bare_no),
+                in_tensorflow(noisy, bare_x, bare_noise, bare_no, *bare_state),
+            ),
+            "propagate, per_image=False": (
+                in_pytorch(lambda x, c=batched, d=draw: c.propagate(x, d, no), x),
+                in_tensorflow(noisy, bare_x, bare_noise, bare_no, *bare_state),
             ),
         }
         for figure, (ours, bare) in pairs.items():

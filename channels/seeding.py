@@ -1,37 +1,23 @@
 """Randomness as an argument: hashed seeds, one generator per image, and a fence around Sionna's generator.
 
-May import: torch, sionna. Import ``sionna.phy`` only after this module (it is imported here, with PyTorch's
-global generators saved and restored, because the first import of Sionna reseeds them).
+May import: torch, sionna, channels.triton_loading. Import ``sionna.phy`` only after this module (it is
+imported here, with PyTorch's global generators saved and restored, because the first import of Sionna reseeds
+them).
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import math
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+from channels.triton_loading import load_triton
 
-def _load_triton() -> None:
-    """Sionna loads Triton, and Triton after TensorFlow crashes unless it keeps to its own copy of LLVM."""
-    flags = sys.getdlopenflags()
-    sys.setdlopenflags(flags | os.RTLD_DEEPBIND)
-    try:
-        importlib.import_module("triton._C.libtriton")
-    except ImportError:  # a PyTorch without Triton
-        pass
-    finally:
-        sys.setdlopenflags(flags)
-
-
-if "tensorflow" in sys.modules and hasattr(os, "RTLD_DEEPBIND"):
-    _load_triton()
+load_triton()
 with torch.random.fork_rng():
     import sionna.phy
 

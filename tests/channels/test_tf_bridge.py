@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch.autograd.gradcheck import GradcheckError
 
-from channels import seeding, tf_bridge
-from channels.tf_bridge import TensorFlowChannel, tensorflow_call
+from channels import seeding, tf_call
+from channels.tf_bridge import TensorFlowChannel
+from channels.tf_call import tensorflow_call
 from linksim.jscc.layout import SymbolLayout
 from tests.contracts import operator_checks as checks
 from tests.contracts.operators import Case
@@ -243,7 +244,7 @@ def test_second_derivative_is_refused():
 def test_tensorflow_may_be_imported_before_or_after():
     """Both bring an LLVM along, as Triton, which Sionna loads: a process that mixes them up crashes."""
     use = "print(tensorflow_call(tf.function(lambda t: 2 * t, jit_compile=True), torch.ones(3)).tolist())"
-    imports = ["import tensorflow as tf", "import torch; from channels.tf_bridge import tensorflow_call"]
+    imports = ["import tensorflow as tf", "import torch; from channels.tf_call import tensorflow_call"]
     for order in (imports, imports[::-1]):
         code = "; ".join([*order, "torch.compile(lambda t: t)", use])
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -254,7 +255,7 @@ def test_first_call_leaves_the_global_generators_alone():
     """In a new process: importing TensorFlow reseeds Python's generator."""
     code = """
 import random, numpy as np, torch
-from channels.tf_bridge import tensorflow_call
+from channels.tf_call import tensorflow_call
 states = lambda: (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
 before = states()
 tensorflow_call(lambda t: 2 * t, torch.ones(3, requires_grad=True)).sum().backward()
@@ -647,6 +648,6 @@ def test_missing_gpu_is_named(monkeypatch):
     class Gpu:
         device = torch.device("cuda", 0)
 
-    monkeypatch.setattr(tf_bridge, "_sees_gpu", lambda: False)
+    monkeypatch.setattr(tf_call, "_sees_gpu", lambda: False)
     with pytest.raises(RuntimeError, match=r"device: no GPU, got cuda:0, .*tensorflow\[and-cuda\]"):
-        tf_bridge._export(Gpu())
+        tf_call._export(Gpu())

@@ -8,16 +8,17 @@ import sys
 import pytest
 import torch
 
-from channels import tf_bridge
-from channels.tf_bridge import TensorFlowChannel, tensorflow_call
+from channels import tf_call
+from channels.tf_bridge import TensorFlowChannel
+from channels.tf_call import tensorflow_call
 
 
 @pytest.fixture
 def _no_tensorflow(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    tf_bridge._tensorflow.cache_clear()
+    tf_call.tensorflow.cache_clear()
     yield
-    tf_bridge._tensorflow.cache_clear()
+    tf_call.tensorflow.cache_clear()
 
 
 def test_import_and_construction_do_not_import_tensorflow():
@@ -45,7 +46,7 @@ def test_broken_tensorflow_is_not_called_missing(monkeypatch, tmp_path):
     (tmp_path / "tensorflow.py").write_text("import no_such_part_of_tensorflow")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
-    tf_bridge._tensorflow.cache_clear()
+    tf_call.tensorflow.cache_clear()
     with pytest.raises(ModuleNotFoundError, match="no_such_part"):
         tensorflow_call(abs, torch.ones(2))
 
