@@ -1,7 +1,7 @@
 """Imperfect radios around an OFDM grid, and around channels without one.
 
-May import: torch, channels.{types, checks, seeding, base, grid, impairments,
-signal_quality, waveform}.
+May import: torch, channels.{types, checks, seeding, base, grid, impairments, signal_quality, waveform,
+delay_models (protocol)}.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from channels import checks, seeding
 from channels.base import ChannelOperator
+from channels.delay_models import Covariance
 from channels.grid import SlotGrid
 from channels.impairments import (
     CarrierFrequencyOffset,
@@ -32,6 +33,7 @@ __all__ = ["OVERSAMPLING", "OfdmFrontEnd", "SingleCarrierChannel"]
 
 OVERSAMPLING = 4
 _TRIAL_SLOTS, _TRIAL_SEEDS = 2, tuple(range(38104, 38112))
+_TRIAL_DIRECTIONS = 8
 _TRIAL_SYMBOLS, _TRIAL_BLOCK = 4096, 64
 _ROTATING = (CarrierFrequencyOffset, PhaseNoise, TimingOffset)
 
@@ -63,6 +65,7 @@ class OfdmFrontEnd:
         self._waveform = OfdmWaveform(grid.num_subcarriers, grid.prefix_length, OVERSAMPLING)
         self._rate_hz = OVERSAMPLING * grid.num_subcarriers * grid.subcarrier_spacing_hz
         self._power = grid.num_used / grid.num_subcarriers
+        self._impairments = tuple(impairments)
         known = [i for i in impairments if not isinstance(i, NarrowbandInterferer)]
         self._all_known = len(known) == len(impairments)
         self._without_interferer = self if self._all_known else OfdmFrontEnd(known, grid, num_tx)
@@ -111,42 +114,80 @@ class OfdmFrontEnd:
             samples = self._transmitter.apply(samples, state, self._rate_hz, self._power / self._num_tx)
         return papr_db(samples)
 
-    def distortions(self) -> tuple[float, float]:
+    def distortions(self, *, precoded: bool = False) -> tuple[float, float]:
         """Mean power, over that of the wanted part, of what the hardware of the receiver and that of the
         transmitter add to an element over a flat channel without noise. Gain and phase common to an OFDM
-        symbol are none of it, nor the phase ramp of a timing offset (pilots follow them), nor is an
-        interferer, of which the receiver knows nothing.
+        symbol are none of it, nor the phase ramp of a timing offset (estimators follow them, see
+        :meth:`covariance`), nor is an interferer, of which the receiver knows nothing.
 
         Measured with random QPSK on a few slots of fixed seeds.
+
+        Args:
+            precoded: one stream in random directions, received along them, in place of equal antennas.
         """
         if not self._all_known:
-            return self._without_interferer.distortions()
-        both, heard = self._distortion(transmitted=True), self._distortion(transmitted=False)
+            return self._without_interferer.distortions(precoded=precoded)
+        both, heard = (self._distortion(transmitted, precoded) for transmitted in (True, False))
         return heard, max(both - heard, 0.0)
 
-    def _distortion(self, *, transmitted: bool) -> float:
-        dtype = self._grid.known.dtype
-        shape = (len(_TRIAL_SEEDS), _TRIAL_SLOTS, self._grid.num_streams, len(self._grid.data))
-        signs = torch.randint(0, 2, (2, *shape), generator=seeding.generator(_TRIAL_SEEDS[0])) * 2.0 - 1.0
-        symbols = torch.complex(signs[0], signs[1]).to(self._grid.data.device, dtype) / math.sqrt(2)
+    def _distortion(self, transmitted: bool, precoded: bool) -> float:
+        dtype, device = self._grid.known.dtype, self._grid.data.device
+        seeds = _TRIAL_SEEDS * (_TRIAL_DIRECTIONS if precoded else 1)
+        gen = seeding.generator(_TRIAL_SEEDS[0])
+        shape = (len(seeds), _TRIAL_SLOTS, self._grid.num_streams, len(self._grid.data))
+        signs = torch.randint(0, 2, (2, *shape), generator=gen) * 2.0 - 1.0
+        symbols = torch.complex(signs[0], signs[1]).to(device, dtype) / math.sqrt(2)
+        direction = torch.full((len(seeds), self._num_tx), 1 / math.sqrt(self._num_tx), dtype=dtype)
+        if precoded:
+            direction = seeding.complex_normal((len(seeds), self._num_tx), gen, dtype)
+            direction = direction / direction.abs().square().sum(1, keepdim=True).sqrt()
+        direction = direction.to(device)[:, None, :, None, None]
         with torch.no_grad():
-            sent = self._grid.fill(symbols)[:, :, :1].expand(-1, -1, self._num_tx, -1, -1)
-            sent = sent / math.sqrt(self._num_tx)
-            sender, receiver = self.draw(_TRIAL_SLOTS, 1, _TRIAL_SEEDS)
-            wanted = sent[:, :, :1] * math.sqrt(self._num_tx)
-            got = self.transmit(sent, sender) if transmitted else sent
-            got = self.receive(got[:, :, :1] * math.sqrt(self._num_tx), receiver) * self._untimed()
+            wanted = self._grid.fill(symbols)[:, :, :1]
+            sender, receiver = self.draw(_TRIAL_SLOTS, 1, seeds)
+            got = wanted
+            if transmitted:
+                sent = self.transmit(wanted * direction, sender)
+                got = (sent * direction.conj()).sum(2, keepdim=True)
+            got = self.receive(got, receiver) * self._ramp().conj()
         left, sent_power = residual_power(got, wanted), wanted.abs().square()
         at_data = [power.flatten(3)[..., self._grid.data].mean() for power in (left, sent_power)]
         return float(at_data[0] / at_data[1])
 
-    def _untimed(self) -> Tensor:
-        """What takes the phase ramp of all timing offsets off the subcarriers, [F]."""
+    def _ramp(self) -> Tensor:
+        """The phase ramp of all timing offsets over the subcarriers, [F]."""
         offset_s = sum(i.offset_s for i in self._receiver.impairments if isinstance(i, TimingOffset))
         grid = self._grid
         carrier = torch.arange(grid.num_subcarriers, dtype=torch.float64) - grid.num_subcarriers // 2
-        turn = -2 * math.pi * grid.subcarrier_spacing_hz * offset_s * carrier
+        turn = 2 * math.pi * grid.subcarrier_spacing_hz * offset_s * carrier
         return torch.polar(torch.ones_like(turn), turn).to(grid.known)
+
+    def covariance(self, channel: Covariance) -> Covariance:
+        """That of the gains as estimators meet them: turned by offsets and phase noise from OFDM symbol to
+        symbol, and by a timing offset from subcarrier to subcarrier.
+        """
+        return _TurnedCovariance(channel, self._impairments, self._ramp().to("cpu", torch.complex128))
+
+
+@dataclass(frozen=True)
+class _TurnedCovariance:
+    channel: Covariance
+    impairments: tuple[Impairment, ...]
+    ramp: Tensor  # [F] complex128
+
+    def time_covariance(self, num_symbols: int, symbol_s: float) -> Tensor:
+        """See :class:`channels.delay_models.Covariance`."""
+        of_channel = self.channel.time_covariance(num_symbols, symbol_s)
+        times = torch.arange(num_symbols, dtype=torch.float64) * symbol_s
+        turned = of_channel.to(torch.complex128)
+        for impairment in self.impairments:
+            turned = turned * impairment.phase_correlation(times[:, None] - times[None, :])
+        return turned
+
+    def frequency_covariance(self, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
+        """See :class:`channels.delay_models.Covariance`."""
+        of_channel = self.channel.frequency_covariance(num_subcarriers, subcarrier_spacing_hz)
+        return self.ramp[:, None] * of_channel.to(torch.complex128) * self.ramp.conj()[None, :]
 
 
 class SingleCarrierChannel(ChannelOperator):

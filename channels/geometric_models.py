@@ -1,12 +1,12 @@
 """Channel models with directions: CDL and the cells of TR 38.901, with antenna panels at both ends.
 
-May import: torch, scipy, sionna, channels.{checks, seeding, base, delay_models}.
+May import: torch, scipy, sionna, channels.{checks, seeding, units, base, delay_models}.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -14,7 +14,7 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from channels import checks, seeding
+from channels import checks, seeding, units
 from channels.base import Precision
 from channels.delay_models import frequency_covariance
 
@@ -27,10 +27,14 @@ __all__ = ["CdlModel", "Cell", "CellModel", "Panel"]
 Cell = Literal["umi", "uma", "rma", "inh"]
 _STATISTICS_SEED = 38901
 _CPU = torch.device("cpu")
-# Draws behind the mean power, delay profile and covariances of a model; the relative error of the mean power
-# is about 1 / sqrt(draws).
+# Draws behind the mean power, delay profile and covariances of a model.
 _CDL_DRAWS, _CELL_DRAWS = 1000, 500
 _CHUNK = 50
+# Path loss and shadowing have heavy tails: most of the mean power comes from a few close drops. Their mean is
+# over many more drops, of which only the large scale is drawn; it is known to 1 to 4%, and what antennas add
+# to it, from drops that are drawn near more often than far, to 5 or, with shadowing, 10%.
+_LARGE_SCALE_CHUNKS, _LARGE_SCALE_CHUNK = 200, 2000
+_ANTENNA_DRAWS, _ANTENNA_CHUNK = 4000, 100
 # Room of the indoor office, TR 38.901 table 7.2-2: 120 m x 50 m, ceiling 3 m, receivers at 1 m.
 _OFFICE_M = (120.0, 50.0)
 _CEILING_M, _DESK_M = 3.0, 1.0
@@ -83,7 +87,8 @@ class _Statistics:
     """Averages over draws: delay profile [draws·paths], and E[h(t) h(0)*] of samples of a Doppler period."""
 
     delays_s: Tensor
-    powers: Tensor  # not normalised
+    powers: Tensor  # sum 1
+    mean_power: float  # of the raw gains, over antenna pairs
     lag_s: float
     correlation: Tensor  # [lags] complex128, at multiples of lag_s
 
@@ -108,12 +113,12 @@ class _Sampled:
     @property
     def mean_powers(self) -> Tensor:
         """Their powers [draws·paths], linear, sum 1."""
-        return self._statistics.powers / self._statistics.powers.sum()
+        return self._statistics.powers
 
     @property
     def mean_power(self) -> float:
         """Mean power of the raw gains over draws and antenna pairs, linear."""
-        return float(self._statistics.powers.sum())
+        return self._statistics.mean_power
 
     def _draw(self, batch_size: int, num_time_steps: int, rate_hz: float) -> tuple[Tensor, Tensor]:
         """Raw gains and delays."""
@@ -147,21 +152,32 @@ class _Sampled:
         return (value + value.mH) / 2
 
 
-def _measure(model: Any, draws: int, chunk: int, speed_mps: float, carrier_hz: float) -> _Statistics:
-    """Statistics of ``model(batch, steps, rate) -> raw gains, delays``."""
+def _measure(
+    model: Any, draws: int, chunk: int, speed_mps: float, carrier_hz: float, *, each: bool = False
+) -> _Statistics:
+    """Statistics of ``model(batch, steps, rate) -> raw gains, delays``; with ``each``, profile and
+    correlation are averages over draws of power 1, as a receiver with a gain control sees them.
+    """
     doppler_hz = speed_mps / SPEED_OF_LIGHT * carrier_hz
     lag_s = 1 / (16 * doppler_hz) if doppler_hz > 0 else 1.0
     steps = 33 if doppler_hz > 0 else 2  # two periods of the fastest Doppler shift
-    delays, powers, correlation = [], [], torch.zeros(steps, dtype=torch.complex128)
+    delays, powers, raw, correlation = [], [], [], torch.zeros(steps, dtype=torch.complex128)
     with seeding.sionna_rng(_STATISTICS_SEED, _CPU), torch.no_grad():
         for _ in range(draws // chunk):
             gains, delay = model(chunk, steps, 1 / lag_s)
             first = gains[:, 0, :, 0].flatten(1, 2).to(torch.complex128)  # [chunk, pairs, paths, time]
-            powers.append(first.abs().square().mean((1, 3)).flatten() / draws)
+            profile = first.abs().square().mean((1, 3))
+            raw.append(profile.sum(1))
+            if each:
+                first = first / raw[-1].sqrt()[:, None, None, None]
+                profile = profile / raw[-1][:, None]
+            powers.append(profile.flatten())
             delays.append(delay[:, 0, 0].double().flatten())
-            correlation += (first * first[..., :1].conj()).sum((0, 2)).mean(0) / draws
+            correlation += (first * first[..., :1].conj()).sum((0, 2)).mean(0)
     correlation = correlation / correlation[0].real
-    return _Statistics(torch.cat(delays), torch.cat(powers), lag_s, correlation)
+    all_powers = torch.cat(powers)
+    mean_power = float(torch.cat(raw).mean())
+    return _Statistics(torch.cat(delays), all_powers / all_powers.sum(), mean_power, lag_s, correlation)
 
 
 class CdlModel(_Sampled):
@@ -365,12 +381,48 @@ class _Drop:
         self, model: Any, batch: int, steps: int, rate_hz: float, precision: Precision
     ) -> tuple[Tensor, Tensor]:
         """Raw gains and delays of new drops."""
-        model.set_topology(
-            *self._topology(batch, precision),
-            los={"random": "random", "always": True, "never": False}[self.line_of_sight],
-        )
+        self._place(model, batch, precision)
         gains, delays = model(steps, rate_hz)
         return gains.detach(), delays.detach()
+
+    def _place(self, model: Any, batch: int, precision: Precision) -> None:
+        model.set_topology(
+            *self._topology(batch, precision),
+            los=self._los,
+        )
+
+    @property
+    def _los(self) -> str | bool:
+        return "random" if self.line_of_sight == "random" else self.line_of_sight == "always"
+
+    def large_scale(self, model: Any, batch: int) -> Tensor:
+        """Mean power [batch] float64 of new drops by path loss and shadowing alone."""
+        self._place(model, batch, "single")
+        return self._gain(model.sample_lsp())
+
+    def antenna_gain(self, model: Any, chunks: int, batch: int) -> float:
+        """What antennas, their polarisations included, add to the large scale: E[P] / E[G] with the power P
+        of a drop and that of its large scale G, over positions of a density that falls with distance.
+        """
+        power, nominal = 0.0, 0.0
+        for _ in range(chunks):
+            places = self._topology(_LARGE_SCALE_CHUNK, "single")
+            near = (places[0] - places[1]).square().sum(-1).flatten().double() ** -1.5  # as 1/d³
+            chosen = torch.searchsorted(
+                near.cumsum(0) / near.sum(), seeding.sionna_uniform((batch,), torch.float64)
+            ).clamp_max(len(near) - 1)
+            model.set_topology(*(part[chosen] for part in places), los=self._los)
+            gains, _ = model(1, 1.0)
+            weight = 1 / near[chosen]
+            power += float((weight * gains.abs().square().double().sum((5, 6)).mean((1, 2, 3, 4))).sum())
+            nominal += float((weight * self._gain(model._lsp)).sum())
+        return power / nominal
+
+    def _gain(self, large: Any) -> Tensor:
+        gain = torch.ones_like(large.sf, dtype=torch.float64)
+        if self.path_loss:
+            gain = gain * units.db_to_linear(-large.pathloss.double())
+        return (gain * large.sf if self.shadowing else gain).flatten()
 
     def _topology(self, batch: int, precision: Precision) -> tuple[Tensor, ...]:
         if self.cell == "inh":
@@ -407,4 +459,11 @@ def _cell_statistics(drop: _Drop) -> _Statistics:
     def raw(batch: int, steps: int, rate_hz: float) -> tuple[Tensor, Tensor]:
         return drop.draw(model, batch, steps, rate_hz, "single")
 
-    return _measure(raw, _CELL_DRAWS, _CHUNK, drop.speed_mps, drop.carrier_hz)
+    statistics = _measure(raw, _CELL_DRAWS, _CHUNK, drop.speed_mps, drop.carrier_hz, each=True)
+    if not (drop.path_loss or drop.shadowing):
+        return statistics
+    large = drop.model("single")
+    with seeding.sionna_rng(_STATISTICS_SEED + 1, _CPU), torch.no_grad():
+        means = [drop.large_scale(large, _LARGE_SCALE_CHUNK).mean() for _ in range(_LARGE_SCALE_CHUNKS)]
+        antennas = drop.antenna_gain(drop.model("single"), _ANTENNA_DRAWS // _ANTENNA_CHUNK, _ANTENNA_CHUNK)
+    return replace(statistics, mean_power=antennas * float(torch.stack(means).mean()))

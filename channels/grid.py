@@ -108,6 +108,10 @@ class SlotGrid:
         checks.check_at_least("OfdmChannel: num_subcarriers", num_subcarriers, 2)
         checks.check_positive("OfdmChannel: subcarrier_spacing_hz", subcarrier_spacing_hz, "Hz")
         _check_pilots(pilots, num_ofdm_symbols, num_streams, estimated)
+        num_used = num_subcarriers - sum(guard_subcarriers) - int(dc_null)
+        if 0 < num_used < pilots.comb and pilots.symbols:
+            expected = f"at most {num_used}, the subcarriers in use"
+            raise ValueError(checks.complaint("OfdmChannel: comb", "too wide", pilots.comb, expected))
         if cyclic_prefix_length is None:
             cyclic_prefix_length = math.ceil(NORMAL_PREFIX * num_subcarriers)
         self.num_subcarriers, self.num_ofdm_symbols = num_subcarriers, num_ofdm_symbols

@@ -67,6 +67,10 @@ class Impairment(ABC):
         """
         return torch.empty(0, dtype=torch.float64)
 
+    def phase_correlation(self, lag_s: Tensor) -> Tensor:
+        """E[exp(j(φ(t + lag) - φ(t)))] of the phase φ that turns all samples alike, complex128; lags in s."""
+        return torch.ones_like(lag_s, dtype=torch.complex128)
+
     @abstractmethod
     def apply(self, samples: Tensor, state: Tensor, sample_rate_hz: float, power: float) -> Tensor:
         """The samples after the fault, same shape and dtype, differentiable.
@@ -222,6 +226,11 @@ class CarrierFrequencyOffset(Impairment):
         size = self.state_size(num_antennas, num_samples)
         return torch.empty(size, dtype=torch.float64).uniform_(-1, 1, generator=gen)
 
+    def phase_correlation(self, lag_s: Tensor) -> Tensor:
+        if self.uniform:
+            return torch.sinc(2 * self.offset_hz * lag_s).to(torch.complex128)
+        return _phasor(self.offset_hz * lag_s, torch.complex128)
+
     def apply(self, samples: Tensor, state: Tensor, sample_rate_hz: float, power: float) -> Tensor:
         cycles = _time(samples, sample_rate_hz) * self.offset_hz
         if self.uniform:
@@ -318,6 +327,13 @@ class PhaseNoise(Impairment):
         steps[1:] *= step
         return torch.from_numpy(lfilter([1.0], [1.0, -memory], steps.numpy()))
 
+    def phase_correlation(self, lag_s: Tensor) -> Tensor:
+        exponent = math.pi * self.linewidth_hz * lag_s.abs()
+        if self.loop_bandwidth_hz is not None:
+            variance = self.linewidth_hz / (2 * self.loop_bandwidth_hz)
+            exponent = -variance * torch.expm1(-2 * math.pi * self.loop_bandwidth_hz * lag_s.abs())
+        return torch.exp(-exponent).to(torch.complex128)
+
     def apply(self, samples: Tensor, state: Tensor, sample_rate_hz: float, power: float) -> Tensor:
         return multiply(samples, _phasor(state[:, None] / (2 * math.pi), samples.dtype))
 
@@ -362,8 +378,8 @@ class IqImbalance(Impairment):
 class Quantization(Impairment):
     r"""Analog-to-digital converters for I and Q: uniform, mid-rise, 2^bits levels, behind a gain control.
 
-    The gain control sets the measured root mean square of a real dimension, over all antennas of an image,
-    to clip_db below full scale; its gain is undone afterwards. Steps have no useful derivative: the gradient
+    The gain control of every antenna sets the measured root mean square of a real dimension over an image to
+    clip_db below full scale; its gain is undone afterwards. Steps have no useful derivative: the gradient
     is straight-through, 1 within full scale and 0 beyond, and takes the gain as a constant.
 
     Args:
@@ -386,7 +402,7 @@ class Quantization(Impairment):
 
     def apply(self, samples: Tensor, state: Tensor, sample_rate_hz: float, power: float) -> Tensor:
         full = math.sqrt(units.db_to_linear(self.clip_db) / 2) * _mean_square(samples.detach()).sqrt()
-        full = full.clamp_min(_TINY)[:, None, None, None]
+        full = full.clamp_min(_TINY)[:, :, None, None]
         parts, levels = torch.view_as_real(samples), 1 << (self.bits - 1)
         within = parts.clamp(-full, full)
         code = (parts.detach() * levels / full).floor().clamp(-levels, levels - 1)
@@ -434,14 +450,14 @@ def _check_side(owner: str, side: Side) -> None:
 
 
 def _mean_square(samples: Tensor) -> Tensor:
-    """Mean |s|² of every image, [B], summed in pairs: the order is the same whatever the batch."""
-    values = abs_squared(samples).flatten(1)
-    count = values.shape[1]
-    while values.shape[1] > 1:
-        half = (values.shape[1] + 1) // 2
-        second = torch.nn.functional.pad(values[:, half:], (0, 2 * half - values.shape[1]))
-        values = values[:, :half] + second
-    return values[:, 0] / count
+    """Mean |s|² of every antenna, [B, A], summed in pairs: the order is the same whatever the batch."""
+    values = abs_squared(samples)
+    count = values.shape[-1]
+    while values.shape[-1] > 1:
+        half = (values.shape[-1] + 1) // 2
+        second = torch.nn.functional.pad(values[..., half:], (0, 2 * half - values.shape[-1]))
+        values = values[..., :half] + second
+    return values[..., 0] / count
 
 
 def _time(samples: Tensor, sample_rate_hz: float) -> Tensor:

@@ -163,16 +163,21 @@ class OfdmChannel(ChannelOperator):
             raise ValueError(checks.complaint("OfdmChannel: resource grid", "too small", got, expected))
         self._last_response: tuple[Tensor, Tensor] | None = None
         self._front_end = OfdmFrontEnd(impairments, self._grid, self._num_tx) if impairments else None
-        self._heard_distortion, self._sent_distortion = (
-            self._front_end.distortions() if self._front_end else (0.0, 0.0)
+        precoded = transmission.kind == "svd"
+        heard, self._sent_distortion = (
+            self._front_end.distortions(precoded=precoded) if self._front_end else (0.0, 0.0)
         )
-        self.distortion = self._heard_distortion + self._sent_distortion
-        self.interference = interference_power(model, 1 / subcarrier_spacing_hz, self._grid.prefix_s)
         self._stream_power = self._mean_stream_power()
+        arriving = (
+            self._stream_power * self._num_streams
+        )  # power at a receive antenna, with what precoding gains
+        spilled = interference_power(model, 1 / subcarrier_spacing_hz, self._grid.prefix_s)
+        self.interference, self._heard_distortion = spilled * arriving, heard * arriving
+        self.distortion = self._heard_distortion + self._sent_distortion
         self._receiver = OfdmReceiver(
             self._grid,
             transmission,
-            assumed or model,
+            self._front_end.covariance(assumed or model) if self._front_end else assumed or model,
             num_rx=self._num_rx,
             stream_power=self._stream_power,
             csi=csi,
@@ -184,9 +189,9 @@ class OfdmChannel(ChannelOperator):
             device=self.device,
             precision=precision,
         )
-        if self.interference > _MUCH_INTERFERENCE:
+        if spilled > _MUCH_INTERFERENCE:
             warnings.warn(
-                f"OfdmChannel: Doppler and late paths spill {100 * self.interference:.0f}% of the power onto "
+                f"OfdmChannel: Doppler and late paths spill {100 * spilled:.0f}% of the power onto "
                 f"other elements. Counting that as Gaussian noise is rough; use another subcarrier spacing.",
                 stacklevel=2,
             )
@@ -217,7 +222,8 @@ class OfdmChannel(ChannelOperator):
         if self._transmission.kind != "svd":
             return 1 / self._num_streams
         draw = self.draw(1, range(_POWER_SEED, _POWER_SEED + _POWER_DRAWS))
-        return float(self._stream_gains(draw).abs().square().mean())
+        power = abs_squared(self._stream_gains(draw)).flatten(1).mean(1, keepdim=True)
+        return float((power / _power(draw) if self.gain_control else power).mean())
 
     def noise_variance(self, no: Tensor, draw: Draw | None = None) -> Tensor:
         """Thermal noise, interference of the waveform and mean distortion of the receiver's hardware."""

@@ -106,6 +106,9 @@ class RecordedModel:
         self._doppler = None if recording.doppler_hz is None else torch.from_numpy(recording.doppler_hz)
         power = self._powers(bandwidth_hz if phases == "common" else None)
         self.mean_power = float(power.mean())
+        if not 1e-60 < self.mean_power < 1e60:
+            got, expected = f"a mean power of {self.mean_power:g} in the band", "gains that can be normalised"
+            raise ValueError(checks.complaint(f"{name}: gains", "no power", got, expected))
         if normalize == "each":
             self._check_each(power, name)
         scale = power if normalize == "each" else power.mean()

@@ -19,6 +19,7 @@ from channels.arithmetic import abs_squared
 from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import item_seed
+from channels.units import snr_db_to_no
 from linksim import scenario as spec
 from linksim import zoo
 from linksim.build_channel import build_channel, calibration_key, load_calibration
@@ -338,19 +339,19 @@ def _build_diffjscc(scheme: spec.DiffJsccSpec, channel: spec.ChannelBase, device
 
 
 def _bound_rate(scheme: spec.BoundBase, channel: spec.ChannelBase) -> BoundRate:
-    powers = None
+    sinrs = None
     if scheme.fading != "realised":
-        powers = _powers(channel.model_copy(update={"name": None}))
+        sinrs = _sinrs(channel.model_copy(update={"name": None}))
     if isinstance(scheme, spec.FiniteBlocklengthBoundSpec):
-        return BoundRate(scheme.fading, scheme.block_error, powers=powers)
+        return BoundRate(scheme.fading, scheme.block_error, sinrs=sinrs)
     assert isinstance(scheme, spec.CapacityBoundSpec)
-    return BoundRate(scheme.fading, None, scheme.outage_probability, powers)
+    return BoundRate(scheme.fading, None, scheme.outage_probability, sinrs)
 
 
 @lru_cache(maxsize=16)
-def _powers(channel: spec.ChannelBase) -> Callable[[int, float], torch.Tensor]:
-    """|h|² of sampled frames of a channel, [frames, uses] for a number of uses and a noise variance (with the
-    channel's own interference); from seeds of its own.
+def _sinrs(channel: spec.ChannelBase) -> Callable[[int, float], torch.Tensor]:
+    """SINR of sampled frames of a channel, [frames, uses] linear, for a number of uses and an SNR [dB]; from
+    seeds of its own. What counts as noise is what the frames of a run count: interference, distortion.
     """
 
     @lru_cache(maxsize=1)
@@ -358,19 +359,25 @@ def _powers(channel: spec.ChannelBase) -> Callable[[int, float], torch.Tensor]:
         return build_channel(channel, torch.device("cpu"))
 
     @lru_cache(maxsize=4)
-    def sample(num_uses: int, no: float) -> torch.Tensor:
+    def sample(num_uses: int, no: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """|h|² [frames, uses] and what is added to the noise [frames, 1]."""
         operator = built()
-        thermal = no - float(operator.noise_variance(torch.zeros(())))
-        noise = torch.full((_BOUND_CHUNK, 1), max(thermal, 0.0), dtype=operator.dtype)
-        parts = []
+        noise = torch.full((_BOUND_CHUNK, 1), no, dtype=operator.dtype)
+        powers, added = [], []
         step = -(-num_uses // _BOUND_USES)
         for begin in range(0, _BOUND_FRAMES, _BOUND_CHUNK):
             seeds = [item_seed(0, f"frame {begin + i}", 0, "bound") for i in range(_BOUND_CHUNK)]
-            h = operator.gain(operator.draw(num_uses, seeds), noise)[:, ::step]
-            parts.append(abs_squared(h))
-        return torch.cat(parts)
+            draw = operator.draw(num_uses, seeds)
+            powers.append(abs_squared(operator.gain(draw, noise)[:, ::step]))
+            added.append(operator.noise_variance(torch.zeros_like(noise), draw))
+        return torch.cat(powers), torch.cat(added)
 
-    return lambda num_uses, no: sample(num_uses, no if built().gain_depends_on_noise else 1.0)
+    def sinr(num_uses: int, snr_db: float) -> torch.Tensor:
+        no = snr_db_to_no(snr_db)
+        power, added = sample(num_uses, no if built().gain_depends_on_noise else 1.0)
+        return power / (no + added + built().sent_distortion * power)
+
+    return sinr
 
 
 # ---------------------------------------------------------------------------------------------- metrics

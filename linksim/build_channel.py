@@ -5,6 +5,7 @@ May import: linksim.scenario, linksim.scenario_io, linksim.digital.link_adaptati
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -51,6 +52,7 @@ __all__ = [
     "build_impairment",
     "build_model",
     "calibration_key",
+    "channel_files",
     "check_effects",
     "interleaves",
     "load_calibration",
@@ -211,7 +213,9 @@ def resulting_snr_db(channel: spec.ChannelBase, operator: ChannelOperator) -> fl
 
 def _pilots(csi: spec.OfdmCsiSpec, streams: int) -> Pilots:
     if csi.dmrs is not None:
-        boost_db = _DMRS_BOOST_DB if csi.boost_db is None else csi.boost_db
+        boost_db = csi.boost_db
+        if boost_db is None:  # what a comb leaves empty pays for it; two streams leave nothing
+            boost_db = _DMRS_BOOST_DB if streams == 1 else 0.0
         return Pilots(csi.pilot_places, _DMRS_COMB, boost_db)
     return Pilots(csi.pilot_places, csi.comb or streams, csi.boost_db or 0.0)
 
@@ -310,6 +314,14 @@ def recording_path(path: str) -> Path:
     """A recording by its path, or by the name of one that comes with linksim."""
     bundled = scenario_dir() / "data" / f"{path}.npz"
     return bundled if bundled.is_file() and not Path(path).suffix else Path(path).expanduser()
+
+
+def channel_files(channel: spec.ChannelBase) -> dict[str, str]:
+    """Digest of every file that decides what a channel does: recordings, by name."""
+    if isinstance(channel, spec.OfdmSpec) and isinstance(channel.model, spec.RecordedSpec):
+        with recording_path(channel.model.path).open("rb") as file:
+            return {channel.model.path: hashlib.file_digest(file, "sha256").hexdigest()}
+    return {}
 
 
 def _ray_traced(

@@ -312,7 +312,8 @@ def _print_cost(plan: Plan) -> None:
                 print(
                     f"  {channel_name(spec)}, {height} x {width} pixels: "
                     f"{uses.data} data + {uses.pilot} pilot + {uses.guard} guard uses, "
-                    f"CBR {uses.data / values:.6f} data, {uses.total / values:.6f} in all"
+                    f"CBR {uses.data / values:.6f} data, {uses.total / values:.6f} in all "
+                    "(side information comes on top)"
                 )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from channels.arithmetic import abs_squared
 from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import derived_seed
@@ -166,8 +167,8 @@ def _reach(
     no = snr_db_to_no(snr_db.to(channel.device, channel.dtype))[:, None]
     draw = channel.draw(budget, seeds)
     h = channel.gain(draw, no)
-    csi = Csi(h, channel.noise_variance(no, draw), channel.sent_distortion * h.abs().square())
+    csi = Csi(h, channel.noise_variance(no, draw), channel.sent_distortion * abs_squared(h))
     own_seeds = [derived_seed(seed, "receiver") for seed in seeds]
-    reconstruction = bound.reach(image, budget, csi, own_seeds)
+    reconstruction = bound.reach(image, budget, snr_db, csi, own_seeds)
     ones = (1,) * len(seeds)
     return LinkOutput(reconstruction, channel.uses(budget), 0, None, reconstruction.info, ones)

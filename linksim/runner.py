@@ -36,6 +36,7 @@ from linksim.build import (
 )
 from linksim.build_channel import (
     build_channel,
+    channel_files,
     check_effects,
     refused_as_input,
     resulting_snr_db,
@@ -225,6 +226,8 @@ def _header(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, Any
         for scheme in variant.scenario.schemes:
             files |= scheme_files(scheme)
             tools |= scheme_tools(scheme)
+        for channel in variant.scenario.channels:
+            files |= channel_files(channel)
     return {
         "format": FORMAT,
         "name": scenario.name,

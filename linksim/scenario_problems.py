@@ -82,37 +82,62 @@ def _user_path(loc: Path_, data: Any) -> str:
 def _line(model: type[BaseModel], error: Any, path: str) -> str:
     kind, got = error["type"], error.get("input")
     prefix = f"{path}: " if path else ""
-    if kind == "extra_forbidden":
-        known = _fields_at(model, error["loc"][:-1])
-        name = str(error["loc"][-1])
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        cure = f" Did you mean {close[0]}?" if close else ""
-        return f"{prefix}unknown key, got {name!r}, expected one of {', '.join(sorted(known))}.{cure}"
-    if kind == "missing":
-        return f"{prefix}missing, got nothing, expected a value. Add it."
-    if kind == "union_tag_invalid":
-        tags = error["ctx"]["expected_tags"].replace("'", "").replace("cell", ", ".join(_CELLS))
-        close = difflib.get_close_matches(error["ctx"]["tag"], tags.split(", "), n=1)
-        cure = f" Did you mean {close[0]}?" if close else ""
-        return f"{prefix}kind: unknown, got {error['ctx']['tag']!r}, expected one of {tags}.{cure}"
-    if kind == "union_tag_not_found":
-        return f"{prefix}kind: missing, got nothing, expected a key 'kind' that says what this block is."
     if kind == "value_error":
         message = str(error["ctx"]["error"])
         names_a_field = re.match(r"[a-z_.]+: ", message) is not None
         return f"{path}.{message}" if path and names_a_field else f"{prefix}{message}"
+    not_a_block = kind in ("model_type", "model_attributes_type", "dict_type")
+    if kind == "extra_forbidden":
+        return prefix + _unknown_key(model, error["loc"])
+    if not_a_block or (kind == "union_tag_not_found" and not isinstance(got, dict)):
+        return f"{prefix}not a block, got {got!r}, expected a block of keys and values."
+    if kind == "union_tag_invalid":
+        return prefix + _unknown_kind(error["ctx"])
     if kind in ("float_type", "int_type") and isinstance(got, str):
-        cure = " Write the number without quotes or unit; the unit is in the name of the key."
-        return f"{prefix}not a number, got the text {got!r}, expected a number.{cure}"
+        cure = "Write the number without quotes or unit; the unit is in the name of the key."
+        return f"{prefix}not a number, got the text {got!r}, expected a number. {cure}"
     if kind == "literal_error":
         return prefix + _choice(got, error["ctx"]["expected"].replace("'", ""))
     if kind == "tuple_type":
-        cure = "" if isinstance(got, dict) else f" Write [{got}]."
-        return f"{prefix}not a list, got {got!r}, expected a list.{cure}"
-    if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return f"{prefix}not a block, got {got!r}, expected a block of keys and values."
+        return f"{prefix}not a list, got {got!r}, expected a list.{_as_list(path, got)}"
+    return prefix + _MISSING.get(kind, _other(error))
+
+
+_MISSING = {
+    "missing": "missing, got nothing, expected a value. Add it.",
+    "union_tag_not_found": (
+        "kind: missing, got nothing, expected a key 'kind' that says what this block is."
+    ),
+}
+
+
+def _other(error: Any) -> str:
     message = error["msg"][0].lower() + error["msg"][1:]
-    return f"{prefix}{message}, got {got!r}, expected {_expected(error)}."
+    return f"{message}, got {error.get('input')!r}, expected {_expected(error)}."
+
+
+def _unknown_key(model: type[BaseModel], loc: Path_) -> str:
+    known, name = _fields_at(model, loc[:-1]), str(loc[-1])
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    cure = f" Did you mean {close[0]}?" if close else ""
+    return f"unknown key, got {name!r}, expected one of {', '.join(sorted(known))}.{cure}"
+
+
+def _unknown_kind(context: Any) -> str:
+    tags = context["expected_tags"].replace("'", "").replace("cell", ", ".join(_CELLS))
+    close = difflib.get_close_matches(context["tag"], tags.split(", "), n=1)
+    cure = f" Did you mean {close[0]}?" if close else ""
+    return f"kind: unknown, got {context['tag']!r}, expected one of {tags}.{cure}"
+
+
+def _as_list(path: str, got: Any) -> str:
+    if got is None:
+        return " Write [], or leave it out."
+    if "receivers" in path:
+        return " Write positions in metres, [[x, y, z]]."
+    if path.endswith("guard_subcarriers"):
+        return " Write [lower, upper]."
+    return "" if isinstance(got, dict) else f" Write [{got}]."
 
 
 def _choice(got: Any, allowed: str) -> str:

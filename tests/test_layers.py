@@ -34,7 +34,8 @@ ALLOWED: dict[str, set[str]] = {
     "channels.detection": CHANNEL_LEAVES,
     "channels.signal_quality": CHANNEL_LEAVES,
     "channels.front_end": CHANNEL_LEAVES | {
-        "channels.base", "channels.grid", "channels.impairments", "channels.signal_quality", "channels.waveform",
+        "channels.base", "channels.delay_models", "channels.grid", "channels.impairments", "channels.signal_quality",
+        "channels.waveform",
     },
     "channels.geometric_models": CHANNEL_LEAVES | {"channels.base", "channels.delay_models"},
     "channels.time_ofdm": CHANNEL_LEAVES | {"channels.base", "channels.front_end", "channels.ofdm", "channels.waveform"},
@@ -86,7 +87,7 @@ ALLOWED: dict[str, set[str]] = {
         "channels.types", "channels.checks", "channels.equalization", "channels.seeding", "linksim.schemes.base",
         "linksim.schemes.payload", "linksim.digital.", "linksim.jscc.", "linksim.images",
     },
-    "linksim.link": {"channels.base", "channels.seeding", "channels.types", "channels.units", "channels.checks", "linksim.schemes.base"},
+    "linksim.link": {"channels.arithmetic", "channels.base", "channels.seeding", "channels.types", "channels.units", "channels.checks", "linksim.schemes.base"},
     "linksim.build_channel": {
         "channels.", "linksim", "linksim.scenario", "linksim.scenario_io", "linksim.digital.link_adaptation",
     },

@@ -132,9 +132,11 @@ class Bound(Protocol):
         """Raise ValueError if the limit is not defined for images of this size."""
         ...
 
-    def reach(self, image: Tensor, budget: int, csi: Csi, seeds: Sequence[int]) -> Reconstruction:
-        """Best images for ``budget`` uses of the channel ``csi`` (true gains); ``seeds`` are for limits that
-        fail by chance.
+    def reach(
+        self, image: Tensor, budget: int, snr_db: Tensor, csi: Csi, seeds: Sequence[int]
+    ) -> Reconstruction:
+        """Best images for ``budget`` uses of the channel ``csi`` (true gains) at an average SNR [B];
+        ``seeds`` are for limits that fail by chance.
         """
         ...
 

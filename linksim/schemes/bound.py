@@ -28,7 +28,7 @@ from linksim.schemes.payload import fit_facts, pixels
 __all__ = ["BoundRate", "Fading", "SourceBound"]
 
 Fading = Literal["realised", "ergodic", "outage"]
-Powers = Callable[[int, float], Tensor]
+Sinrs = Callable[[int, float], Tensor]
 
 
 @dataclass(frozen=True)
@@ -42,33 +42,32 @@ class BoundRate:
             of its own.
         block_error: None for capacity, else the normal approximation at this block error rate.
         outage_probability: of "outage" at capacity; at finite blocklength it is ``block_error``.
-        powers: |h|² [D, m] of sampled frames of n uses at a noise variance, for "outage" and "ergodic".
+        sinrs: SINR [D, m] of sampled frames of n uses at an average SNR [dB], for "outage" and "ergodic".
     """
 
     fading: Fading = "realised"
     block_error: float | None = None
     outage_probability: float = 0.1
-    powers: Powers | None = None
+    sinrs: Sinrs | None = None
 
-    def bits(self, csi: Csi) -> list[float]:
-        """Bits per frame [B] for true gains."""
+    def bits(self, snr_db: Tensor, csi: Csi) -> list[float]:
+        """Bits per frame [B] at an average SNR [B], for true gains."""
         if self.fading == "realised":
             if self.block_error is None:
                 return capacity_bits(csi).tolist()
             return normal_approximation_bits(csi, self.block_error).tolist()
-        assert self.powers is not None, "sampled fades"
-        batch, num_uses = csi.h.shape
+        assert self.sinrs is not None, "sampled fades"
+        num_uses = csi.h.shape[1]
         rates: dict[float, float] = {}
-        noises = csi.no.expand(batch, num_uses)[:, 0].tolist()
-        for no in set(noises):
-            powers = self.powers(num_uses, no)
+        for snr in set(snr_db.tolist()):
+            gamma = self.sinrs(num_uses, snr)
             if self.fading == "ergodic":
-                rates[no] = ergodic_bits(powers, no, num_uses, self.block_error)
+                rates[snr] = ergodic_bits(gamma, 1.0, num_uses, self.block_error)
             else:
                 target = self.block_error if self.block_error is not None else self.outage_probability
                 finite = self.block_error is not None
-                rates[no] = outage_bits(powers, no, num_uses, target, finite_blocklength=finite)
-        return [rates[no] for no in noises]
+                rates[snr] = outage_bits(gamma, 1.0, num_uses, target, finite_blocklength=finite)
+        return [rates[snr] for snr in snr_db.tolist()]
 
     def failures(self, csi: Csi, bits: Sequence[float], seeds: Sequence[int]) -> list[bool]:
         """Which frames [B] are lost: those that the fade does not carry, or with the probability of a block
@@ -82,8 +81,7 @@ class BoundRate:
             return [have < want for have, want in zip(reached, bits, strict=True)]
         lost = []
         for i, (want, seed) in enumerate(zip(bits, seeds, strict=True)):
-            no = csi.no[i : i + 1]
-            one = Csi(csi.h[i : i + 1], no, torch.zeros_like(no))
+            one = Csi(csi.h[i : i + 1], csi.no[i : i + 1], csi.err_var[i : i + 1])
             lost.append(uniform(seed) < float(block_error_probability(one, want)))
         return lost
 
@@ -105,10 +103,12 @@ class SourceBound:
     def check(self, height: int, width: int, budget: int) -> None:
         """Defined for every size."""
 
-    def reach(self, image: Tensor, budget: int, csi: Csi, seeds: Sequence[int]) -> Reconstruction:
+    def reach(
+        self, image: Tensor, budget: int, snr_db: Tensor, csi: Csi, seeds: Sequence[int]
+    ) -> Reconstruction:
         """See :class:`linksim.schemes.base.Bound`."""
         result = mean_grey(image.shape[0], image.shape[2], image.shape[3], image.device)
-        bits = self._rate.bits(csi)
+        bits = self._rate.bits(snr_db, csi)
         lost = self._rate.failures(csi, bits, seeds)
         wishes = [Wish(*pixels(x), int(b // 8)) for x, b in zip(image, bits, strict=True)]
         states: list[State] = []

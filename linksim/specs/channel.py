@@ -138,7 +138,7 @@ class OfdmCsiSpec(Spec):
         None, description="a stream has every comb-th subcarrier of a pilot symbol; none: as many as streams"
     )
     boost_db: Annotated[Real, Field(ge=-10, le=10)] | None = Field(
-        None, description="power of a pilot over a data element; none: 0 dB, with dmrs 3 dB"
+        None, description="power of a pilot over a data element; none: 0 dB, with dmrs and one stream 3 dB"
     )
     interpolation: Literal["linear", "nearest"] = Field("linear", description="of ls estimates over the slot")
     assumed: AssumedSpec | None = Field(
@@ -251,8 +251,10 @@ class OfdmSpec(ChannelBase):
         pilots = self.csi.pilot_places
         if len(set(pilots)) != len(pilots) or any(p >= self.num_ofdm_symbols for p in pilots):
             limit = self.num_ofdm_symbols - 1
+            field = "csi.pilot_symbols" if self.csi.dmrs is None else "csi.dmrs"
+            usual = " (the usual ones)" if self.csi.dmrs is None and pilots == _USUAL_PILOTS else ""
             raise ValueError(
-                f"csi.pilot_symbols: got {list(pilots)}, expected different indices from 0 to {limit}."
+                f"{field}: got {list(pilots)}{usual}, expected different indices from 0 to {limit}."
             )
         if not pilots or len(pilots) >= self.num_ofdm_symbols:
             raise ValueError(
@@ -306,8 +308,11 @@ class OfdmSpec(ChannelBase):
             found["csi.assumed"] = csi.assumed, None
         if self.transmission.kind != "svd":
             found["transmission.precoding"] = precoding, PrecodingSpec()
-        elif precoding.csit == "perfect":
-            found["transmission.precoding.bits"] = precoding.bits, _REPORT_BITS
+        else:
+            if precoding.csit == "perfect":
+                found["transmission.precoding.bits"] = precoding.bits, _REPORT_BITS
+            if getattr(model, "speed_mps", None) == 0:
+                found["transmission.precoding.delay_slots"] = precoding.delay_slots, 0
         if isinstance(model, TdlSpec):
             for end in ("rx", "tx"):
                 if getattr(model, f"{end}_antennas") == 1:

@@ -38,7 +38,7 @@ class RappSpec(Spec):
 
     kind: Literal["rapp"]
     backoff_db: Level
-    smoothness: Positive = 2.0
+    smoothness: Annotated[Real, Field(ge=0.1, le=1000)] = 2.0
 
 
 class CfoSpec(Spec):

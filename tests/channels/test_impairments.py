@@ -119,9 +119,9 @@ def test_quantization_passes_the_gradient_within_full_scale_only():
     x = signal(2, 2, 400).requires_grad_()
     weight = signal(2, 2, 400, seed=9)
     (gradient,) = torch.autograd.grad(run(FAULTY["quantization"], x), x, grad_outputs=weight)
-    rms = (x.detach().abs().square().mean((1, 2)) / 2).sqrt()
+    rms = (x.detach().abs().square().mean(2) / 2).sqrt()
     parts = torch.view_as_real(x.detach())
-    inside = parts.abs() <= rms[:, None, None, None] * 10 ** (6.0 / 20)
+    inside = parts.abs() <= rms[:, :, None, None] * 10 ** (6.0 / 20)
     assert 0.01 < float((~inside).double().mean()) < 0.2
     assert torch.equal(torch.view_as_real(gradient), torch.view_as_real(weight) * inside)
 
@@ -233,13 +233,13 @@ def test_quantization_has_two_to_the_bits_levels():
         np.testing.assert_allclose(levels.numpy(), step * (np.arange(2**bits) - 2 ** (bits - 1) + 0.5))
 
 
-def test_gain_control_measures_all_antennas_of_its_image():
-    """The same decisions at any level; a strong antenna drives the step of a weak one."""
+def test_gain_control_is_of_an_antenna():
+    """The same decisions at any level, and whatever the level of the other antenna."""
     x = signal(2, 2, 300)
     quantization = FAULTY["quantization"]
     assert torch.allclose(run(quantization, 32 * x), 32 * run(quantization, x), rtol=1e-14)
-    uneven = x * torch.tensor([1.0, 100.0])[None, :, None]
-    assert len(run(quantization, uneven)[0, 0].real.unique()) == 2  # half a step up or down
+    uneven = torch.tensor([1.0, 100.0], dtype=x.real.dtype)[None, :, None]
+    assert torch.allclose(run(quantization, x * uneven), run(quantization, x) * uneven, rtol=1e-14)
 
 
 def chain() -> FrontEnd:
