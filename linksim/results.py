@@ -235,7 +235,7 @@ class ResultStore:
             if old["images"][name] != facts:
                 self._refuse("made with other images", f"{name} {old['images'][name]}", f"{facts}")
         for key, what in (
-            ("files", "made with other weights or tables"),
+            ("files", "made with other weights, tables or recordings"),
             ("metrics", "made with other metrics"),
             ("tools", "made with other codecs"),
         ):

@@ -11,15 +11,19 @@ from channels.flat_fading import FlatFadingChannel
 from channels.front_end import SingleCarrierChannel
 from channels.grid import Pilots
 from channels.impairments import (
+    CarrierFrequencyOffset,
     Clipping,
     Impairment,
     IqImbalance,
     NarrowbandInterferer,
+    PhaseNoise,
     Quantization,
     RappAmplifier,
+    TimingOffset,
 )
 from channels.interleaving import InterleavedChannel, permutation
 from channels.ofdm import OfdmChannel
+from channels.time_ofdm import TimeDomainOfdmChannel
 from channels.transmission import Precoding, Transmission
 from linksim.jscc.layout import SymbolLayout
 
@@ -151,3 +155,55 @@ def test_interleaving_spreads_a_fade_over_the_whole_frame():
     assert plain.csi.h[0, :48].abs().unique().numel() == 1
     assert spread.csi.h[0, :48].abs().unique().numel() > 10
     assert torch.equal(spread.csi.h[0].abs().sort().values, plain.csi.h[0].abs().sort().values)
+
+
+# ------------------------------------------------------------------------------- what is told, and what happens
+
+
+def told_over_actual(channel: OfdmChannel, snr_db: float = 40.0, images: int = 48) -> float:
+    """Mean of no + err_var over mean |y - h_hat·x|² of QPSK, over all images."""
+    gen = torch.Generator().manual_seed(5)
+    signs = torch.randint(0, 2, (2, images, 768), generator=gen) * 2.0 - 1
+    x = torch.complex(signs[0], signs[1]) / 2**0.5
+    received = channel(x, torch.full((images,), snr_db), range(images))
+    error = (received.y - received.csi.h * x).abs().square().mean()
+    return float((received.csi.no + received.csi.err_var).expand(x.shape).mean() / error)
+
+
+@pytest.mark.parametrize("csi", ["ls", "lmmse"])
+@pytest.mark.parametrize(
+    ("fault", "worst"),
+    [
+        (TimingOffset(-1e-6), 1.1),
+        (TimingOffset(-3e-6), 1.1),
+        (CarrierFrequencyOffset(50.0), 1.2),
+        (CarrierFrequencyOffset(50.0, uniform=True), 1.2),
+        (PhaseNoise(5.0), 1.4),
+        (PhaseNoise(50.0, loop_bandwidth_hz=1e3), 1.4),
+    ],
+    ids=str,
+)
+def test_estimators_know_how_offsets_and_phase_noise_turn_the_gains(csi, fault, worst):
+    """48 images at 40 dB over TDL-A, 100 ns. An estimator that takes the gains for still tells LMMSE a
+    ten-thousandth of the error at an early window of 3 us, and a quarter of it under phase noise."""
+    model = TdlModel("A", delay_spread_s=100e-9, carrier_hz=3.5e9)
+    ratio = told_over_actual(OfdmChannel(model, csi=csi, impairments=[fault]))
+    assert 1 / worst < ratio < worst
+
+
+@pytest.mark.parametrize("kind", [OfdmChannel, TimeDomainOfdmChannel])
+def test_precoding_gains_interference_too(kind):
+    """One stream from four antennas at 140 m/s, 48 images: what Doppler spills grows with the power that arrives,
+    so that without it the receiver is told half of what happens."""
+    model = TdlModel("A", delay_spread_s=30e-9, carrier_hz=3.5e9, speed_mps=140.0, num_tx_antennas=4)
+    beam = Transmission("svd", 1, Precoding())
+    ratio = told_over_actual(kind(model, csi="perfect", transmission=beam))
+    assert 0.85 < ratio < 1.15
+
+
+@pytest.mark.parametrize("antennas", [1, 4])
+def test_converters_of_several_antennas_are_told_within_a_factor_of_two(antennas):
+    """One gain control for all antennas would clip the strongest: a twelfth of the error told with four."""
+    model = TdlModel("A", delay_spread_s=30e-9, carrier_hz=3.5e9, num_rx_antennas=antennas)
+    ratio = told_over_actual(OfdmChannel(model, csi="ls", impairments=[Quantization(6)]), 50.0)
+    assert 0.5 < ratio < 2.0

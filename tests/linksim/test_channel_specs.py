@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 import torch
 
+from channels.arithmetic import abs_squared
 from channels.grid import dmrs_symbols
 from channels.interleaving import InterleavedChannel
 from channels.ofdm import OfdmChannel
 from channels.recording import Recording, save_recorded
 from channels.time_ofdm import TimeDomainOfdmChannel
+from channels.types import Csi
 from linksim import zoo
+from linksim.build import _sinrs
 from linksim.build_channel import build_channel, calibration_key, load_calibration, sent_over
 from linksim.cli import main
 from linksim.digital.link_adaptation import CalibrationError
@@ -25,6 +28,7 @@ from linksim.figures import curves, default_x, load_rows
 from linksim.results import ResultStore
 from linksim.scenario import ChannelBase, JsccSpec, OfdmCsiSpec, OfdmSpec, SeparationSpec, TdlSpec
 from linksim.scenario_io import load_scenario, scenario_dir
+from linksim.schemes.bound import BoundRate
 from tests.linksim.tiny import TINY, write
 
 CPU = torch.device("cpu")
@@ -102,7 +106,23 @@ def _ofdm(model: str = MODEL, extra: str = "", grid: str = GRID) -> str:
         ),
         (_ofdm(RAYS.replace("RX", "[[45.5, 90.5]]")), ("channel.model.receivers.0.2: missing",)),
         (_ofdm(RAYS.replace("RX", "{from: [1, 2, 3]}")), ("channel.model.receivers.from: unknown key", "waypoints: missing")),
-        (_ofdm(RAYS.replace("RX", "7")), ("channel.model.receivers: not a list, got 7",)),
+        (_ofdm(RAYS.replace("RX", "7")), ("channel.model.receivers: not a list, got 7", "[[x, y, z]]")),
+        (_ofdm(RAYS.replace("RX", "[10, 0, 1.5]")), ("receivers.0: not a list, got 10", "[[x, y, z]]")),
+        (_ofdm(extra="guard_subcarriers: 5"), ("guard_subcarriers: not a list, got 5", "Write [lower, upper]")),
+        (_ofdm(extra="impairments: null"), ("impairments: not a list, got None", "Write [], or leave it out")),
+        (_ofdm("tdl"), ("channel.model: not a block, got 'tdl'",)),
+        (_ofdm(grid="csi: {kind: ls, dmrs: {}}, num_ofdm_symbols: 7"), ("csi.dmrs: got [2, 11], expected different indices",)),
+        (_ofdm(grid="csi: {kind: ls}, num_ofdm_symbols: 7"), ("csi.pilot_symbols: got [2, 11] (the usual ones)",)),
+        (
+            _ofdm("{kind: tdl, profile: A, delay_spread_s: 0.0, rx_antennas: 2, tx_antennas: 2}",
+                  "transmission: {kind: multiplexing}", "num_subcarriers: 4, guard_subcarriers: [1, 2], csi: {kind: ls}"),
+            ("comb: too wide, got 2, expected at most 1",),
+        ),
+        (
+            _ofdm("{kind: tdl, profile: A, delay_spread_s: 0.0, tx_antennas: 2}",
+                  "transmission: {kind: svd, streams: 1, precoding: {delay_slots: 2}}"),
+            ("transmission.precoding.delay_slots: has no effect, got 2",),
+        ),
         (
             _ofdm(RAYS.replace("RX", "[[45.5, 90.5, 1.25]], speed_mps: 3")),
             ("channel.model.speed_mps: got 3 m/s with receivers at positions", "receivers on a route"),
@@ -484,3 +504,62 @@ def test_blocked_places_are_measured_like_others(extra, grid, blocked, tmp_path)
     assert 4 <= dark <= 24, "about 12 of 48"
     if grid is PERFECT:
         assert dark == sum(value > 1e6 for value in values["evm"])
+
+
+def test_a_changed_recording_is_another_run(blocked, tmp_path, capsys):
+    text = write(tmp_path, _light(_scenario(_ofdm(blocked))))
+    run = ["simulate", text, "--out", str(tmp_path / "run"), "--no-report"]
+    assert main(run) == 0
+    kept = (tmp_path / "run" / "records.jsonl").read_bytes()
+    draw = np.random.default_rng(2)
+    gains = draw.standard_normal((4, 1, 1, 3)) + 0j
+    save_recorded(tmp_path / "blocked.npz", Recording(gains=gains, delays_s=np.zeros((4, 3))))
+    assert "made with other weights, tables or recordings" in _refused(capsys, *run)
+    assert (tmp_path / "run" / "records.jsonl").read_bytes() == kept
+
+
+def test_recording_without_power_in_the_band_is_refused(tmp_path, capsys):
+    path = tmp_path / "silent.npz"
+    save_recorded(path, Recording(gains=np.array([[[[1.0, -1.0]]]]) + 0j, delays_s=np.zeros((1, 2))))
+    text = _scenario(_ofdm(f"{{kind: recorded, path: {path}}}"))
+    assert "gains: no power, got a mean power of 0 in the band" in _refused(
+        capsys, "check", write(tmp_path, text)
+    )
+
+
+def test_reference_signals_are_boosted_by_what_the_comb_leaves_empty():
+    """One stream leaves every second subcarrier of its symbols empty, two leave none: a pilot symbol has the power
+    of a data symbol in both cases."""
+    for antennas, transmission in ((1, "single"), (2, "alamouti")):
+        model = f"{{kind: tdl, profile: A, delay_spread_s: 0.0, tx_antennas: {antennas}}}"
+        text = _ofdm(model, f"transmission: {{kind: {transmission}}}", "csi: {kind: ls, dmrs: {}}")
+        pilots = build_channel(_channel(text), CPU)._grid.known
+        assert float(pilots.abs().square().sum((0, 2))[2]) == pytest.approx(64 * antennas, rel=3e-3)
+
+
+@pytest.mark.parametrize(
+    ("channel", "slack"),
+    [
+        (_ofdm(extra="impairments: [{kind: clipping, papr_db: 1.0}]", grid="csi: {kind: perfect}"), 0.1),
+        (_ofdm("{kind: umi, shadowing: true}", "impairments: [{kind: quantization, bits: 3}]",
+               "csi: {kind: perfect}"), 0.3),
+    ],
+)  # fmt: skip
+def test_bounds_count_what_the_frames_of_a_run_count(channel, slack):
+    """At 40 dB, where distortion decides: the ergodic rate is the mean of what 60 frames realise, and about a tenth
+    of them are in outage at 10%; one rate for all of them. Without the distortion both rates were twice that."""
+    spec = _channel(channel)
+    operator = build_channel(spec, CPU)
+    uses, snr_db = 768, torch.full((60,), 40.0)
+    draw, no = operator.draw(uses, range(60)), torch.full((60, 1), 1e-4)
+    h = operator.gain(draw, no)
+    csi = Csi(h, operator.noise_variance(no, draw), operator.sent_distortion * abs_squared(h))
+    sinrs = _sinrs(spec)
+    realised = np.array(BoundRate().bits(snr_db, csi))
+    (ergodic,) = set(BoundRate("ergodic", sinrs=sinrs).bits(snr_db, csi))
+    assert ergodic == pytest.approx(realised.mean(), rel=slack)
+    outage = BoundRate("outage", sinrs=sinrs)
+    rates = outage.bits(snr_db, csi)
+    assert len(set(rates)) == 1
+    assert sum(outage.failures(csi, rates, range(60))) <= 15
+    assert rates[0] > 0.5 * np.quantile(realised, 0.1)

@@ -210,7 +210,7 @@ def test_resume_with_other_weights_is_refused(tmp_path, capsys):
     _weights(weights, 2)
     assert main(arguments) == 2
     message = capsys.readouterr().err
-    assert "made with other weights or tables" in message
+    assert "made with other weights, tables or recordings" in message
     assert "weights.safetensors" in message
     assert store.read_bytes() == half
     weights.write_bytes(first_weights)

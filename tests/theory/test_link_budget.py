@@ -78,3 +78,18 @@ def test_told_snr_is_that_of_the_frame():
     assert float(heard.std()) > 1.0
     plain = OfdmChannel(model, num_subcarriers=16, csi="perfect")
     assert torch.equal(plain.average_snr_db(draw, snr_db), snr_db)
+
+
+def test_mean_power_of_drops_is_that_of_all_of_them():
+    """5,000 drops of an urban macro cell, most of whose mean power comes from a few: 0 dB within three of their
+    standard deviations, 0.55 dB each. The mean of 500 drops was 3.7 dB off."""
+    model = CellModel("uma", carrier_hz=3.5e9, path_loss=True)
+    powers = []
+    for seed in range(50):
+        with sionna_rng(seed, torch.device("cpu")):
+            gains, _ = model(100, 1, 1.0)
+        powers.append(gains.abs().square().double().sum(5).mean((1, 2, 3, 4, 5)))
+    power = torch.cat(powers)
+    deviation = float(power.std() / len(power) ** 0.5)
+    assert deviation < 0.2
+    assert abs(float(power.mean()) - 1) < 3 * deviation
