@@ -23,6 +23,7 @@ def papr_db(samples: Tensor) -> Tensor:
         [B] float.
 
     Example:
+        >>> import torch
         >>> papr_db(torch.tensor([[[1.0, 1.0, 1.0, 3.0]]]) + 0j)
         tensor([4.7712])
     """
@@ -41,6 +42,7 @@ def evm(x_hat: Tensor, x: Tensor) -> Tensor:
         [B] float.
 
     Example:
+        >>> import torch
         >>> evm(torch.tensor([[1.1 + 0j, -1.0]]), torch.tensor([[1.0 + 0j, -1.0]]))
         tensor([0.0707])
     """
