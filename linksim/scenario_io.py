@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from linksim.scenario import ControlTrainScenario, Scenario, TrainScenario
+from linksim.scenario import ChannelSpec, ControlTrainScenario, Scenario, TrainScenario, channel_name
 from linksim.scenario_problems import explain
 
 __all__ = [
@@ -226,6 +226,8 @@ def _list_index(items: list[Any], part: str, path: str) -> int:
     if part.isdigit() and int(part) < len(items):
         return int(part)
     names = [item.get("name") if isinstance(item, dict) else None for item in items]
+    if path.split(".", maxsplit=1)[0] in ("channel", "channels"):
+        names = [name or _label(item) for name, item in zip(names, items, strict=True)]
     if part in names:
         return names.index(part)
     if not items:
@@ -235,6 +237,14 @@ def _list_index(items: list[Any], part: str, path: str) -> int:
         )
     known = [n for n in names if n] or [f"0 to {len(items) - 1}"]
     raise ScenarioError(f"{path}: got {part!r}, expected one of {', '.join(map(str, known))}.")
+
+
+def _label(channel: Any) -> str | None:
+    """The name that results and messages give to a channel without one; None of what is not one yet."""
+    try:
+        return channel_name(TypeAdapter(ChannelSpec).validate_python(channel))
+    except ValidationError:
+        return None
 
 
 # ------------------------------------------------------------------------------------------- validation

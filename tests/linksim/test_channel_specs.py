@@ -408,6 +408,15 @@ def test_sweeping_into_what_is_not_there_says_so(path, expect, tmp_path, capsys)
     assert "into the scenario first" in message
 
 
+def test_channels_can_be_swept_by_the_name_that_messages_give_them(tmp_path, capsys):
+    text = _scenario(_ofdm()).replace(
+        "sweep: {", "sweep: {channels.ofdm-tdla-ls.model.speed_mps: [1.0, 2.0], "
+    )
+    assert main(["check", write(tmp_path, text)]) == 0
+    wrong = write(tmp_path, text.replace("tdla-ls.model", "tdlb-ls.model"))
+    assert "got 'ofdm-tdlb-ls', expected one of ofdm-tdla-ls" in _refused(capsys, "check", wrong)
+
+
 def test_switches_can_be_swept_and_drawn(tmp_path):
     text = _light(_scenario(_ofdm("{kind: umi}")))
     text = text.replace("sweep: {", "sweep: {channel.model.shadowing: [true, false], ")
