@@ -462,8 +462,14 @@ def _cell_statistics(drop: _Drop) -> _Statistics:
     statistics = _measure(raw, _CELL_DRAWS, _CHUNK, drop.speed_mps, drop.carrier_hz, each=True)
     if not (drop.path_loss or drop.shadowing):
         return statistics
-    large = drop.model("single")
+    return replace(statistics, mean_power=_mean_power(replace(drop, speed_mps=0.0)))
+
+
+@lru_cache(maxsize=16)
+def _mean_power(drop: _Drop) -> float:
+    """Mean of the large scale over many drops, times what antennas add to it."""
+    model = drop.model("single")
     with seeding.sionna_rng(_STATISTICS_SEED + 1, _CPU), torch.no_grad():
-        means = [drop.large_scale(large, _LARGE_SCALE_CHUNK).mean() for _ in range(_LARGE_SCALE_CHUNKS)]
+        means = [drop.large_scale(model, _LARGE_SCALE_CHUNK).mean() for _ in range(_LARGE_SCALE_CHUNKS)]
         antennas = drop.antenna_gain(drop.model("single"), _ANTENNA_DRAWS // _ANTENNA_CHUNK, _ANTENNA_CHUNK)
-    return replace(statistics, mean_power=antennas * float(torch.stack(means).mean()))
+    return antennas * float(torch.stack(means).mean())
