@@ -33,7 +33,8 @@ __all__ = ["OVERSAMPLING", "OfdmFrontEnd", "SingleCarrierChannel"]
 
 OVERSAMPLING = 4
 _TRIAL_SLOTS, _TRIAL_SEEDS = 2, tuple(range(38104, 38112))
-_TRIAL_DIRECTIONS = 8
+_TRIAL_DIRECTIONS = 2
+_WINDOW_STEPS = 1024
 _TRIAL_SYMBOLS, _TRIAL_BLOCK = 4096, 64
 _ROTATING = (CarrierFrequencyOffset, PhaseNoise, TimingOffset)
 
@@ -131,28 +132,36 @@ class OfdmFrontEnd:
         return heard, max(both - heard, 0.0)
 
     def _distortion(self, transmitted: bool, precoded: bool) -> float:
+        if precoded:  # one set of trials after the other: all of their antennas at once take memory
+            pairs = [self._trial(transmitted, seed) for seed in range(_TRIAL_DIRECTIONS)]
+        else:
+            pairs = [self._trial(transmitted, None)]
+        left, sent = (sum(column) for column in zip(*pairs, strict=True))
+        return left / sent
+
+    def _trial(self, transmitted: bool, direction_seed: int | None) -> tuple[float, float]:
+        """Power of what is left, and of what was sent, over the data elements."""
         dtype, device = self._grid.known.dtype, self._grid.data.device
-        seeds = _TRIAL_SEEDS * (_TRIAL_DIRECTIONS if precoded else 1)
         gen = seeding.generator(_TRIAL_SEEDS[0])
-        shape = (len(seeds), _TRIAL_SLOTS, self._grid.num_streams, len(self._grid.data))
+        shape = (len(_TRIAL_SEEDS), _TRIAL_SLOTS, self._grid.num_streams, len(self._grid.data))
         signs = torch.randint(0, 2, (2, *shape), generator=gen) * 2.0 - 1.0
         symbols = torch.complex(signs[0], signs[1]).to(device, dtype) / math.sqrt(2)
-        direction = torch.full((len(seeds), self._num_tx), 1 / math.sqrt(self._num_tx), dtype=dtype)
-        if precoded:
-            direction = seeding.complex_normal((len(seeds), self._num_tx), gen, dtype)
+        direction = torch.full((len(_TRIAL_SEEDS), self._num_tx), 1 / math.sqrt(self._num_tx), dtype=dtype)
+        if direction_seed is not None:
+            direction = seeding.complex_normal(direction.shape, seeding.generator(direction_seed), dtype)
             direction = direction / direction.abs().square().sum(1, keepdim=True).sqrt()
         direction = direction.to(device)[:, None, :, None, None]
         with torch.no_grad():
             wanted = self._grid.fill(symbols)[:, :, :1]
-            sender, receiver = self.draw(_TRIAL_SLOTS, 1, seeds)
+            sender, receiver = self.draw(_TRIAL_SLOTS, 1, _TRIAL_SEEDS)
             got = wanted
             if transmitted:
                 sent = self.transmit(wanted * direction, sender)
                 got = (sent * direction.conj()).sum(2, keepdim=True)
             got = self.receive(got, receiver) * self._ramp().conj()
         left, sent_power = residual_power(got, wanted), wanted.abs().square()
-        at_data = [power.flatten(3)[..., self._grid.data].mean() for power in (left, sent_power)]
-        return float(at_data[0] / at_data[1])
+        at_data = [float(p.flatten(3)[..., self._grid.data].mean()) for p in (left, sent_power)]
+        return at_data[0], at_data[1]
 
     def _ramp(self) -> Tensor:
         """The phase ramp of all timing offsets over the subcarriers, [F]."""
@@ -166,7 +175,8 @@ class OfdmFrontEnd:
         """That of the gains as estimators meet them: turned by offsets and phase noise from OFDM symbol to
         symbol, and by a timing offset from subcarrier to subcarrier.
         """
-        return _TurnedCovariance(channel, self._impairments, self._ramp().to("cpu", torch.complex128))
+        ramp = self._ramp().to("cpu", torch.complex128)
+        return _TurnedCovariance(channel, self._impairments, ramp, 1 / self._grid.subcarrier_spacing_hz)
 
 
 @dataclass(frozen=True)
@@ -174,15 +184,26 @@ class _TurnedCovariance:
     channel: Covariance
     impairments: tuple[Impairment, ...]
     ramp: Tensor  # [F] complex128
+    window_s: float  # over which a gain is the mean: an OFDM symbol without its prefix
 
     def time_covariance(self, num_symbols: int, symbol_s: float) -> Tensor:
         """See :class:`channels.delay_models.Covariance`."""
-        of_channel = self.channel.time_covariance(num_symbols, symbol_s)
-        times = torch.arange(num_symbols, dtype=torch.float64) * symbol_s
-        turned = of_channel.to(torch.complex128)
+        steps = torch.arange(num_symbols)
+        lag = torch.arange(1 - num_symbols, num_symbols, dtype=torch.float64) * symbol_s
+        turn = self._mean_correlation(lag)[num_symbols - 1 + steps[:, None] - steps[None, :]]
+        return self.channel.time_covariance(num_symbols, symbol_s).to(torch.complex128) * turn
+
+    def _mean_correlation(self, lag_s: Tensor) -> Tensor:
+        """Correlation of the means over two windows: that of instants, weighted with a triangle. What turns
+        within a window is lost to the gain, and counted as distortion.
+        """
+        share = torch.linspace(-1, 1, 2 * _WINDOW_STEPS + 1, dtype=torch.float64)
+        weight = 1 - share.abs()
+        at = lag_s[:, None] + share * self.window_s
+        turn = torch.ones_like(at, dtype=torch.complex128)
         for impairment in self.impairments:
-            turned = turned * impairment.phase_correlation(times[:, None] - times[None, :])
-        return turned
+            turn = turn * impairment.phase_correlation(at)
+        return (turn * weight).sum(1) / weight.sum()
 
     def frequency_covariance(self, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
         """See :class:`channels.delay_models.Covariance`."""

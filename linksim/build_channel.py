@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from channels.awgn import AwgnChannel
 from channels.base import ChannelOperator, Precision
@@ -103,6 +103,8 @@ def check_effects(name: str, variants: Sequence[spec.ChannelBase]) -> None:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        return str(value.model_dump(exclude_defaults=True))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -239,6 +239,14 @@ def _list_index(items: list[Any], part: str, path: str) -> int:
     raise ScenarioError(f"{path}: got {part!r}, expected one of {', '.join(map(str, known))}.")
 
 
+def _numbered(data: dict[str, Any], path: str) -> str:
+    """``path`` with the index of a channel in place of its label, which values that are set may change."""
+    head, _, rest = path.partition(".")
+    label, _, field = rest.partition(".")
+    labels = [_label(item) for item in data.get("channels") or []] if head == "channels" and field else []
+    return f"channels.{labels.index(label)}.{field}" if label in labels else path
+
+
 def _label(channel: Any) -> str | None:
     """The name that results and messages give to a channel without one; None of what is not one yet."""
     try:
@@ -264,7 +272,8 @@ def _validate(model: type[BaseModel], data: dict[str, Any], where: str) -> Any:
 def _load_mapping(name: str, overrides: Sequence[tuple[str, Any]]) -> tuple[dict[str, Any], Path]:
     path = find_scenario(name)
     data = _read_mapping(path)
-    for key, value in overrides:
+    paths = [_numbered(data, key) for key, _ in overrides]
+    for key, (_, value) in zip(paths, overrides, strict=True):
         _set_path(data, key, value)
     return data, path
 
@@ -357,12 +366,14 @@ def variants(scenario: Scenario, where: str = "sweep") -> Iterator[Variant]:
     for path in fields:
         _check_sweepable(path, where)
     seen: dict[str, object] = {}
+    untouched = scenario.model_dump(mode="json")
+    paths = {path: _numbered(untouched, path) for path in fields}
     for combination in itertools.product(*fields.values()):
         data = scenario.model_dump(mode="json")
         data["sweep"]["fields"] = {}
         values = tuple(zip(fields, combination, strict=True))
         for path, value in values:
-            _set_path(data, path, value)
+            _set_path(data, paths[path], value)
         place = f"{where}: sweep {dict(values)}" if values else where
         variant = Variant(values, _validate(Scenario, data, place))
         digest = scenario_hash(variant.scenario)

@@ -413,6 +413,8 @@ def test_channels_can_be_swept_by_the_name_that_messages_give_them(tmp_path, cap
         "sweep: {", "sweep: {channels.ofdm-tdla-ls.model.speed_mps: [1.0, 2.0], "
     )
     assert main(["check", write(tmp_path, text)]) == 0
+    both = text.replace("channels.ofdm", "channels.ofdm-tdla-ls.csi.kind: [ls, lmmse], channels.ofdm", 1)
+    assert main(["check", write(tmp_path, both)]) == 0, "the first field changes the label"
     wrong = write(tmp_path, text.replace("tdla-ls.model", "tdlb-ls.model"))
     assert "got 'ofdm-tdlb-ls', expected one of ofdm-tdla-ls" in _refused(capsys, "check", wrong)
 
