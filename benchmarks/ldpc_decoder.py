@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from channels.seeding import sionna_device
+from channels.sionna_seeding import sionna_device
 from linksim.digital.ldpc import LdpcCode, select_lifting
 
 from sionna.phy.fec.ldpc import LDPC5GDecoder, LDPC5GEncoder

@@ -1,6 +1,6 @@
 """3GPP channel models from plain arguments: what varies with delay and time, without a waveform.
 
-May import: torch, sionna, channels.{checks, seeding}.
+May import: torch, sionna, channels.{checks, sionna_seeding}.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
-from channels import checks, seeding
+from channels import checks, sionna_seeding
 from channels.base import Precision
 
 from sionna.phy import SPEED_OF_LIGHT
@@ -53,7 +53,7 @@ class DelayModel(Covariance, Protocol):
     """What :class:`channels.ofdm.OfdmChannel` needs of a channel model: Sionna's call and its covariances.
 
     Averaged over draws and pairs of antennas, the gains of all paths together have unit mean power. All
-    randomness of a call comes from :func:`channels.seeding.sionna_generator`.
+    randomness of a call comes from :func:`channels.sionna_seeding.sionna_generator`.
     """
 
     @property
@@ -253,13 +253,14 @@ class TdlModel:
         doppler = 2 * math.pi * self.speed_mps / SPEED_OF_LIGHT * self.carrier_hz / sampling_frequency
         single = self.precision == "single"
         dtype, cdtype = (torch.float32, torch.complex64) if single else (torch.float64, torch.complex128)
-        seeding.sionna_uniform((batch_size,), dtype)  # the speed of Sionna's, which is fixed here
+        sionna_seeding.sionna_uniform((batch_size,), dtype)  # the speed of Sionna's, which is fixed here
         gains = self._diffuse(batch_size, steps, doppler, dtype)
         for root, pattern in zip(self._roots, ("xr,brtps->bxtps", "xt,brtps->brxps"), strict=True):
             if root is not None:
                 gains = torch.einsum(pattern, root, gains)
         if self._tdl.los:
-            phase = 2 * math.pi * seeding.sionna_uniform((batch_size, 1, 1, 1), dtype).double() - math.pi
+            uniform = sionna_seeding.sionna_uniform((batch_size, 1, 1, 1), dtype).double()
+            phase = 2 * math.pi * uniform - math.pi
             turn = doppler * _LOS_SHIFT * torch.arange(steps, dtype=torch.float64)
             gains[:, :, :, 0] += math.sqrt(self._tdl.mean_power_los) * _phasor(turn + phase)
         gains = gains[:, None, :, None].to(cdtype)
@@ -281,10 +282,11 @@ class TdlModel:
             powers[0] = self._tdl.mean_power_los / self._tdl.k_factor
         shape = (batch_size, len(powers), _SINUSOIDS)
         sector = 2 * math.pi / _SINUSOIDS
-        arrival = seeding.sionna_uniform(shape, dtype) * sector - sector / 2
+        arrival = sionna_seeding.sionna_uniform(shape, dtype) * sector - sector / 2
         arrival = arrival + sector * torch.arange(1, _SINUSOIDS + 1, dtype=dtype)
         antennas = (self.num_rx_antennas, self.num_tx_antennas)
-        phase = seeding.sionna_uniform((batch_size, *antennas, *shape[1:]), dtype) * (2 * math.pi) - math.pi
+        uniform = sionna_seeding.sionna_uniform((batch_size, *antennas, *shape[1:]), dtype)
+        phase = uniform * (2 * math.pi) - math.pi
         omega = doppler * arrival.cos().double()
         length = math.isqrt(steps - 1) + 1
         fine = _phasor(omega[..., None] * torch.arange(length, dtype=torch.float64))

@@ -1,7 +1,7 @@
 """Channel estimation on a resource grid: least squares and LMMSE as Sionna does them, each with the variance
 of its error.
 
-May import: torch, sionna, channels.{base, checks, seeding, arithmetic}.
+May import: torch, sionna, channels.{base, checks, sionna_seeding, arithmetic}.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from channels import checks, seeding
+from channels import checks, sionna_seeding
 from channels.arithmetic import abs_squared, multiply_conj
 from channels.base import Precision
 
@@ -62,7 +62,7 @@ class LsEstimator:
     ) -> None:
         checks.check_choice("LsEstimator: interpolation", interpolation, ("linear", "nearest"))
         kind = {"linear": LinearInterpolator, "nearest": NearestNeighborInterpolator}[interpolation]
-        arguments = {"precision": precision, "device": seeding.sionna_device(torch.device(device))}
+        arguments = {"precision": precision, "device": sionna_seeding.sionna_device(torch.device(device))}
         pattern = grid.pilot_pattern
         interpolate = kind(pattern, **arguments) if interpolation == "linear" else kind(pattern)
         self._pilots = _Pilots(grid, precision, device)

@@ -1,6 +1,6 @@
 """Channel models with directions: CDL and the cells of TR 38.901, with antenna panels at both ends.
 
-May import: torch, scipy, sionna, channels.{checks, seeding, units, base, delay_models}.
+May import: torch, scipy, sionna, channels.{checks, sionna_seeding, units, base, delay_models}.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from channels import checks, seeding, units
+from channels import checks, sionna_seeding, units
 from channels.base import Precision
 from channels.delay_models import frequency_covariance
 
@@ -162,7 +162,7 @@ def _measure(
     lag_s = 1 / (16 * doppler_hz) if doppler_hz > 0 else 1.0
     steps = 33 if doppler_hz > 0 else 2  # two periods of the fastest Doppler shift
     delays, powers, raw, correlation = [], [], [], torch.zeros(steps, dtype=torch.complex128)
-    with seeding.sionna_rng(_STATISTICS_SEED, _CPU), torch.no_grad():
+    with sionna_seeding.sionna_rng(_STATISTICS_SEED, _CPU), torch.no_grad():
         for _ in range(draws // chunk):
             gains, delay = model(chunk, steps, 1 / lag_s)
             first = gains[:, 0, :, 0].flatten(1, 2).to(torch.complex128)  # [chunk, pairs, paths, time]
@@ -340,7 +340,8 @@ class CellModel(_Sampled):
     def _draw(self, batch_size: int, num_time_steps: int, rate_hz: float) -> tuple[Tensor, Tensor]:
         if batch_size not in self._models:
             self._models[batch_size] = model = self._drop.model(self.precision)
-            with seeding.sionna_rng(_STATISTICS_SEED, _CPU):  # the first drop of a model draws more numbers
+            # the first drop of a model draws more numbers
+            with sionna_seeding.sionna_rng(_STATISTICS_SEED, _CPU):
                 self._drop.draw(model, batch_size, 1, 1.0, self.precision)
         model = self._models[batch_size]
         return self._drop.draw(model, batch_size, num_time_steps, rate_hz, self.precision)
@@ -409,7 +410,7 @@ class _Drop:
             places = self._topology(_LARGE_SCALE_CHUNK, "single")
             near = (places[0] - places[1]).square().sum(-1).flatten().double() ** -1.5  # as 1/d³
             chosen = torch.searchsorted(
-                near.cumsum(0) / near.sum(), seeding.sionna_uniform((batch,), torch.float64)
+                near.cumsum(0) / near.sum(), sionna_seeding.sionna_uniform((batch,), torch.float64)
             ).clamp_max(len(near) - 1)
             model.set_topology(*(part[chosen] for part in places), los=self._los)
             gains, _ = model(1, 1.0)
@@ -441,8 +442,8 @@ class _Drop:
     def _office(self, batch: int, precision: Precision) -> tuple[Tensor, ...]:
         """A transmitter in the middle of the ceiling that looks down, a receiver anywhere in the room."""
         dtype = torch.float32 if precision == "single" else torch.float64
-        place = seeding.sionna_uniform((batch, 1, 2), dtype) - 0.5
-        heading, facing = 2 * math.pi * seeding.sionna_uniform((2, batch, 1, 1), dtype)
+        place = sionna_seeding.sionna_uniform((batch, 1, 2), dtype) - 0.5
+        heading, facing = 2 * math.pi * sionna_seeding.sionna_uniform((2, batch, 1, 1), dtype)
         zero = torch.zeros(batch, 1, 1, dtype=dtype)
         receiver = torch.cat([place * torch.tensor(_OFFICE_M, dtype=dtype), zero + _DESK_M], -1)
         transmitter = torch.cat([zero, zero, zero + _CEILING_M], -1)
@@ -469,7 +470,7 @@ def _cell_statistics(drop: _Drop) -> _Statistics:
 def _mean_power(drop: _Drop) -> float:
     """Mean of the large scale over many drops, times what antennas add to it."""
     model = drop.model("single")
-    with seeding.sionna_rng(_STATISTICS_SEED + 1, _CPU), torch.no_grad():
+    with sionna_seeding.sionna_rng(_STATISTICS_SEED + 1, _CPU), torch.no_grad():
         means = [drop.large_scale(model, _LARGE_SCALE_CHUNK).mean() for _ in range(_LARGE_SCALE_CHUNKS)]
         antennas = drop.antenna_gain(drop.model("single"), _ANTENNA_DRAWS // _ANTENNA_CHUNK, _ANTENNA_CHUNK)
     return antennas * float(torch.stack(means).mean())

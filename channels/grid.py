@@ -1,6 +1,6 @@
 """The resource grid of a slot: which elements carry data, which pilots of which stream, which nothing.
 
-May import: torch, sionna, channels.{checks, seeding, base}.
+May import: torch, sionna, channels.{checks, seeding, sionna_seeding, base}.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from channels import checks, seeding, units
+from channels import checks, seeding, sionna_seeding, units
 from channels.base import Precision
 
 from sionna.phy.ofdm import PilotPattern, ResourceGrid
@@ -169,7 +169,7 @@ class SlotGrid:
 
     def _stream_grids(self) -> tuple[ResourceGrid, ...]:
         """A grid of Sionna for every stream, with its own pilots and no others, for the estimators."""
-        place = seeding.sionna_device(self._device)
+        place = sionna_seeding.sionna_device(self._device)
         if not self.pilots.symbols:
             return (ResourceGrid(pilot_pattern="empty", device=place, **self._arguments),)
         if self.num_streams == 1 and self.pilots.comb == 1:
@@ -179,7 +179,7 @@ class SlotGrid:
         return tuple(self._with_pattern(*self._comb(stream, num_used)) for stream in range(self.num_streams))
 
     def _kronecker(self) -> ResourceGrid:
-        with seeding.sionna_rng(_PILOT_SEED, _CPU):  # Sionna draws other pilots for every grid
+        with sionna_seeding.sionna_rng(_PILOT_SEED, _CPU):  # Sionna draws other pilots for every grid
             return ResourceGrid(
                 pilot_pattern="kronecker",
                 pilot_ofdm_symbol_indices=list(self.pilots.symbols),
@@ -208,7 +208,7 @@ class SlotGrid:
         return mask, (scale * torch.complex(signs[0], signs[1]))[None, None].to(dtype)
 
     def _with_pattern(self, mask: Tensor, values: Tensor) -> ResourceGrid:
-        place = seeding.sionna_device(self._device)
+        place = sionna_seeding.sionna_device(self._device)
         pattern = PilotPattern(mask, values, precision=self._precision, device=place)
         return ResourceGrid(pilot_pattern=pattern, device=place, **self._arguments)
 

@@ -1,7 +1,7 @@
 """OFDM over any delay model: resource grid, antennas, fading, hardware, as n parallel scalar channels.
 
-May import: torch, channels.{types, checks, seeding, base, arithmetic, grid, transmission, estimation (types),
-front_end, impairments, ofdm_receiver, delay_models}.
+May import: torch, channels.{types, checks, seeding, sionna_seeding, base, arithmetic, grid, transmission,
+estimation (types), front_end, impairments, ofdm_receiver, delay_models}.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from channels import checks, seeding, units
+from channels import checks, seeding, sionna_seeding, units
 from channels.arithmetic import abs_squared, multiply, scale
 from channels.base import ChannelOperator, Precision
 from channels.delay_models import Covariance, DelayModel, frequency_response, interference_power
@@ -276,7 +276,7 @@ class OfdmChannel(ChannelOperator):
         air: list[Tensor] = []
         with torch.no_grad():
             for seed in seeds:
-                with seeding.sionna_rng(seeding.derived_seed(seed, "fading"), _CPU):
+                with sionna_seeding.sionna_rng(seeding.derived_seed(seed, "fading"), _CPU):
                     h, moving = self._air(slots + ages)
                 gains.append(h[ages:])
                 if moving is not None:

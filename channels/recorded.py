@@ -1,6 +1,6 @@
 """Recorded impulse responses as a delay model: measured ones, or those of any other simulator.
 
-May import: torch, channels.{checks, seeding, base, recording}.
+May import: torch, channels.{checks, sionna_seeding, base, recording}.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from channels import checks, seeding
+from channels import checks, sionna_seeding
 from channels.base import Precision
 from channels.recording import Recording, load_recorded
 
@@ -234,7 +234,7 @@ class RecordedModel:
         Raises:
             ValueError: the frame takes longer than a recording with a snapshot interval.
         """
-        random = seeding.sionna_generator()
+        random = sionna_seeding.sionna_generator()
         num_starts = self._num_starts(num_time_steps, 1 / sampling_frequency)
         chosen = torch.randint(num_starts, (batch_size,), generator=random)
         num_phases = self._gains.shape[-1] if self.phases == "paths" else 1

@@ -1,25 +1,13 @@
-"""Randomness as an argument: hashed seeds, one generator per image, and a fence around Sionna's generator.
-
-May import: torch, sionna, channels.triton_loading. Import ``sionna.phy`` only after this module (it is
-imported here, with PyTorch's global generators saved and restored, because the first import of Sionna reseeds
-them).
-"""
+"""Randomness as an argument: hashed seeds, one generator per image. May import: torch."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-
-from channels.triton_loading import load_triton
-
-load_triton()
-with torch.random.fork_rng():
-    import sionna.phy
 
 __all__ = [
     "complex_normal",
@@ -28,10 +16,6 @@ __all__ = [
     "generator",
     "item_seed",
     "real_normal",
-    "sionna_device",
-    "sionna_generator",
-    "sionna_rng",
-    "sionna_uniform",
     "uniform",
 ]
 
@@ -98,37 +82,3 @@ def fill_normal(out: Tensor, seeds: Sequence[int]) -> None:
     gen = torch.Generator(device="cpu")
     for row, seed in zip(torch.view_as_real(out).unbind(), seeds, strict=True):
         row.normal_(0.0, math.sqrt(0.5), generator=gen.manual_seed(seed))
-
-
-@contextmanager
-def sionna_rng(seed: int, device: torch.device) -> Iterator[None]:
-    """Run Sionna blocks with their generator seeded, and put its former state back afterwards.
-
-    Touches ``sionna.phy.config.torch_rng(device)`` only: PyTorch's global generators stay as they are.
-    """
-    gen = sionna.phy.config.torch_rng(sionna_device(device))
-    state = gen.get_state()
-    gen.manual_seed(seed)
-    try:
-        yield
-    finally:
-        gen.set_state(state)
-
-
-def sionna_generator() -> torch.Generator:
-    """The CPU generator that Sionna blocks draw from: what a channel model takes its randomness from, so that
-    :func:`sionna_rng` decides all of it.
-    """
-    return sionna.phy.config.torch_rng("cpu")
-
-
-def sionna_uniform(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Numbers between 0 and 1 of a shape from :func:`sionna_generator`."""
-    return torch.rand(tuple(shape), generator=sionna_generator(), dtype=dtype)
-
-
-def sionna_device(device: torch.device) -> str:
-    """Sionna's name of a device: "cpu" or "cuda:<index>"."""
-    if device.type == "cuda":
-        return f"cuda:{device.index or 0}"
-    return device.type

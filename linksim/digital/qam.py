@@ -1,6 +1,6 @@
 """QAM of TS 38.211: bits to symbols, symbols to LLRs.
 
-May import: numpy, torch, sionna, channels.{checks, seeding}, linksim.digital.demapper.
+May import: numpy, torch, sionna, channels.{checks, sionna_seeding}, linksim.digital.demapper.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from channels.checks import check_choice
-from channels.seeding import sionna_device
+from channels.sionna_seeding import sionna_device
 from linksim.digital.demapper import soft_bits
 
 from sionna.phy.mapping import Constellation, Demapper

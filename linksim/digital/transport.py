@@ -1,6 +1,6 @@
 """Transport blocks: size, CRC, segmentation, LDPC, rate matching, scrambling; and all of it backwards.
 
-May import: numpy, torch, sionna (its own LDPC decoder), channels.{checks, seeding}, linksim.digital.{crc,
+May import: numpy, torch, sionna (its own LDPC decoder), channels.{checks, sionna_seeding}, linksim.digital.{crc,
 ldpc}.
 """
 
@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from channels.checks import complaint
-from channels.seeding import sionna_device
+from channels.sionna_seeding import sionna_device
 from linksim.digital.crc import CRC_POLYNOMIALS, append_crc, crc_holds
 from linksim.digital.ldpc import MAX_BLOCK, LdpcCode, select_base_graph, select_lifting
 

@@ -8,6 +8,7 @@ May import: torch, channels.{checks, types, equalization}, linksim.jscc (layout,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -190,7 +191,9 @@ class CnnYang2024(nn.Module):
         """Symbols [B, n] complex of images [B, 3, H, W] in [0, 1]."""
         return layout.to_symbols(self.latent(image, csit).float())
 
-    def decode(self, received: Received, layout: SymbolLayout, csit: Csit | None) -> Tensor:
+    def decode(
+        self, received: Received, layout: SymbolLayout, csit: Csit | None, seeds: Sequence[int]
+    ) -> Tensor:
         """Images [B, 3, H, W] in [0, 1] of zero-forced symbols and the receiver's CSI (``csit`` is not
         used).
         """

@@ -5,11 +5,12 @@ Encoder and decoder each have a linear path (block KLT, the warm start) and a co
 1/16 resolution. The decoder sees LMMSE-equalised symbols, a map of their reliability gamma / (1 + gamma) and
 the effective SNR, so one network serves AWGN and fading channels with any CSI.
 
-May import: torch, channels.{types, equalization}, linksim.jscc.{layout, csi_embedding, block_klt}.
+May import: torch, channels.{types, equalization}, linksim.jscc.{layout, csi_embedding, block_klt, blocks}.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,13 +21,11 @@ from channels.checks import complaint
 from channels.equalization import equalize
 from channels.types import Csit, Received
 from linksim.jscc.block_klt import BlockKlt
+from linksim.jscc.blocks import BLOCK, PIXEL_MEAN, Stage, start_at_zero
 from linksim.jscc.csi_embedding import SnrEmbedding, effective_snr_db
 from linksim.jscc.layout import SymbolLayout
 
 __all__ = ["LeanCodec", "LeanConfig"]
-
-BLOCK = 16
-PIXEL_MEAN = 0.45  # rough mean of photographs, taken off before the convolutional path
 
 
 @dataclass(frozen=True)
@@ -50,38 +49,6 @@ class LeanConfig:
     embedding: int = 64
 
 
-def _start_at_zero(*layers: nn.Conv2d | nn.Linear) -> None:
-    for layer in layers:
-        nn.init.zeros_(layer.weight)
-        assert layer.bias is not None
-        nn.init.zeros_(layer.bias)
-
-
-class _ResidualBlock(nn.Module):
-    """x + conv(relu(scale·conv(x) + shift)), scale and shift from the embedding; starts as the identity."""
-
-    def __init__(self, width: int, embedding: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        self.modulation = nn.Linear(embedding, 2 * width)
-        _start_at_zero(self.second, self.modulation)
-
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
-        return x + self.second(F.relu(self.first(x) * (1 + scale) + shift))
-
-
-class _Stage(nn.ModuleList):
-    def __init__(self, blocks: int, width: int, embedding: int) -> None:
-        super().__init__(_ResidualBlock(width, embedding) for _ in range(blocks))
-
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        for block in self:
-            x = block(x, embedding)
-        return x
-
-
 class _Encoder(nn.Module):
     def __init__(self, config: LeanConfig) -> None:
         super().__init__()
@@ -89,11 +56,11 @@ class _Encoder(nn.Module):
         self.linear = nn.Conv2d(3, c, BLOCK, stride=BLOCK)
         self.snr = SnrEmbedding(e)
         self.head = nn.Conv2d(3 * 64, w8, 3, padding=1)
-        self.fine = _Stage(config.encoder_blocks[0], w8, e)
+        self.fine = Stage(config.encoder_blocks[0], w8, e)
         self.down = nn.Conv2d(4 * w8, w16, 1)
-        self.coarse = _Stage(config.encoder_blocks[1], w16, e)
+        self.coarse = Stage(config.encoder_blocks[1], w16, e)
         self.tail = nn.Conv2d(w16, c, 3, padding=1)
-        _start_at_zero(self.tail)
+        start_at_zero(self.tail)
 
     def forward(self, image: Tensor, snr_db: Tensor | None) -> Tensor:
         embedding = self.snr(snr_db, image.shape[0])
@@ -109,14 +76,14 @@ class _Decoder(nn.Module):
         self.linear = nn.ConvTranspose2d(c, 3, BLOCK, stride=BLOCK)
         self.snr = SnrEmbedding(e)
         self.head = nn.Conv2d(c + c // 2, w16, 3, padding=1)
-        self.coarse = _Stage(config.decoder_blocks[1], w16, e)
+        self.coarse = Stage(config.decoder_blocks[1], w16, e)
         self.pooled = nn.Linear(
             2 * w16, e
         )  # global statistics: the scale of the image, unknown to the receiver
         self.up = nn.Conv2d(w16, 4 * w8, 1)
-        self.fine = _Stage(config.decoder_blocks[0], w8, e)
+        self.fine = Stage(config.decoder_blocks[0], w8, e)
         self.tail = nn.Conv2d(w8, 3 * 64, 3, padding=1)
-        _start_at_zero(self.pooled, self.tail)
+        start_at_zero(self.pooled, self.tail)
 
     def forward(self, latent: Tensor, reliability: Tensor, snr_db: Tensor) -> Tensor:
         embedding = self.snr(snr_db, latent.shape[0])
@@ -187,7 +154,9 @@ class LeanCodec(nn.Module):
         snr_db = None if csit is None else self._told(csit.snr_db)
         return layout.to_symbols(self.encoder(image, snr_db).float())
 
-    def decode(self, received: Received, layout: SymbolLayout, csit: Csit | None) -> Tensor:
+    def decode(
+        self, received: Received, layout: SymbolLayout, csit: Csit | None, seeds: Sequence[int]
+    ) -> Tensor:
         """Images [B, 3, H, W], not clipped, from what the receiver has (``csit`` is not used)."""
         x_hat, _ = equalize(received, "lmmse")
         gamma = received.csi.gamma

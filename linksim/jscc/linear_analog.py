@@ -163,7 +163,9 @@ class LinearAnalogCodec:
         rms_db = (index - 2 ** (SCALE_BITS - 1)) * SCALE_STEP_DB
         return units.db_to_linear(rms_db.to(no_eff)).sqrt()
 
-    def decode(self, received: Received, layout: SymbolLayout, csit: Csit | None) -> Tensor:
+    def decode(
+        self, received: Received, layout: SymbolLayout, csit: Csit | None, seeds: Sequence[int]
+    ) -> Tensor:
         """Images [B, 3, H, W] in [0, 1]: LMMSE estimate of every coefficient from its own symbol and SNR.
 
         ``csit`` is what the transmitter used: the gains follow from it at both ends.

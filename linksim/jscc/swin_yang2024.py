@@ -238,7 +238,9 @@ class SwinYang2024(nn.Module):
         """Symbols [B, n] complex of images [B, 3, H, W] in [0, 1]."""
         return layout.to_symbols(self.latent(image, csit).float())
 
-    def decode(self, received: Received, layout: SymbolLayout, csit: Csit | None) -> Tensor:
+    def decode(
+        self, received: Received, layout: SymbolLayout, csit: Csit | None, seeds: Sequence[int]
+    ) -> Tensor:
         """Images [B, 3, H, W] in [0, 1] of zero-forced symbols and the receiver's effective SNR (``csit`` is
         not used).
         """

@@ -38,8 +38,10 @@ class AnalogCodec(Protocol):
         """[B, n] complex symbols of unit mean power."""
         ...
 
-    def decode(self, received: Received, layout: SymbolLayout, csit: Csit | None) -> Tensor:
-        """[B, 3, H, W] images."""
+    def decode(
+        self, received: Received, layout: SymbolLayout, csit: Csit | None, seeds: Sequence[int]
+    ) -> Tensor:
+        """[B, 3, H, W] images; ``seeds``, one per image, are for decoders that sample."""
         ...
 
 
@@ -98,5 +100,5 @@ class JsccScheme:
 
     def receive(self, received: Received, layout: JsccLayout, seeds: Sequence[int]) -> Reconstruction:
         """Decode; analog receivers never fail, they degrade."""
-        image = self.codec.decode(received, layout.symbols, layout.csit)
+        image = self.codec.decode(received, layout.symbols, layout.csit, seeds)
         return Reconstruction(image, states=all_ok(image.shape[0]))

@@ -8,7 +8,7 @@ import torch
 from channels.delay_models import TdlModel, interference_power
 from channels.estimation import LmmseEstimator, LsEstimator
 from channels.ofdm import OfdmChannel
-from channels.seeding import sionna_rng
+from channels.sionna_seeding import sionna_rng
 
 from sionna.phy.channel import GenerateOFDMChannel
 from sionna.phy.ofdm import LMMSEChannelEstimator, LSChannelEstimator, ResourceGrid

@@ -21,7 +21,7 @@ from channels.ray_traced import RayTracedModel, trace
 from channels.ray_tracer import _strongest
 from channels.recorded import RecordedModel
 from channels.recording import load_recorded, save_recorded
-from channels.seeding import sionna_rng
+from channels.sionna_seeding import sionna_rng
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "scenarios/data/street-canyon.npz"

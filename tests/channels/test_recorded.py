@@ -14,7 +14,7 @@ from scipy.stats import kstest
 from channels.ofdm import OfdmChannel
 from channels.recorded import RecordedModel
 from channels.recording import Recording, RecordingError, load_recorded, save_recorded
-from channels.seeding import sionna_rng
+from channels.sionna_seeding import sionna_rng
 
 CPU = torch.device("cpu")
 SPACING_HZ = 15e3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from channels.seeding import sionna_rng  # noqa: F401 (fences the first import of Sionna)
+from channels.sionna_seeding import sionna_rng  # noqa: F401 (fences the first import of Sionna)
 from channels.waveform import OfdmWaveform
 
 from sionna.phy.ofdm import OFDMDemodulator, OFDMModulator

@@ -60,7 +60,7 @@ def test_cnn_yang2024_equals_the_authors_activations(expected):
     torch.testing.assert_close(y, as_complex(expected["equalized_re_im"]), atol=1e-5, rtol=0)
     no = 10 ** (-expected["snr_db"] / 10)
     received = Received(y, Csi(torch.ones_like(y), no, torch.zeros_like(no)), ChannelUses(64))
-    image = codec.decode(received, layout, None)
+    image = codec.decode(received, layout, None, [0] * len(received.y))
     torch.testing.assert_close(image, expected["initial_reconstruction"], atol=1e-5, rtol=0)
 
 
@@ -82,7 +82,7 @@ def test_swin_yang2024_equals_the_authors_activations():
     y = as_complex(expected["symbols_re_im"]) + as_complex(expected["noise_re_im"])
     no = 10 ** (-expected["snr_db"] / 10)
     received = Received(y, Csi(torch.ones_like(y), no, torch.zeros_like(no)), ChannelUses(y.shape[1]))
-    shown = codec.decode(received, layout, None)
+    shown = codec.decode(received, layout, None, [0] * len(received.y))
     torch.testing.assert_close(shown, expected["reconstruction"], atol=1e-5, rtol=0)
 
 
@@ -286,7 +286,7 @@ def test_lean_network_is_told_no_more_than_the_highest_snr_of_its_training(photo
         snr = torch.tensor([snr_db])
         with torch.no_grad():
             received = AwgnChannel()(codec.encode(image, layout, Csit(snr)), snr, [1])
-            return float(psnr(codec.decode(received, layout, None).clamp(0, 1), image))
+            return float(psnr(codec.decode(received, layout, None, [0] * len(received.y)).clamp(0, 1), image))
 
     low, high = quality(14.0), quality(40.0)
     assert high > low

@@ -23,7 +23,7 @@ from channels.delay_models import DelayModel, interference_power
 from channels.geometric_models import CdlModel, CellModel, Panel
 from channels.grid import Pilots
 from channels.ofdm import OfdmChannel
-from channels.seeding import sionna_rng
+from channels.sionna_seeding import sionna_rng
 
 CARRIER_HZ, SPREAD_S, LIGHT_MPS = 3.5e9, 100e-9, 299792458.0
 PROFILES = ["A", "B", "C", "D", "E"]

