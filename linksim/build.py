@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # digital schemes run without any network loaded
     from linksim.diffusion.caption import HubCaptioner
     from linksim.diffusion.model import DiffusionModel
     from linksim.jscc.authors import AuthorsCodec
+    from linksim.jscc.dial import DialCodec
     from linksim.jscc.lean import LeanCodec
     from linksim.schemes.jscc import AnalogCodec
 
@@ -81,13 +82,16 @@ def build_images(images: spec.ImagesSpec) -> ImageSet:
 # ----------------------------------------------------------------------------------------------- codecs
 
 
-def build_codec(codec: spec.CodecSpec) -> LeanCodec | AuthorsCodec:
+def build_codec(codec: spec.CodecSpec) -> LeanCodec | DialCodec | AuthorsCodec:
     """An untrained network."""
     from linksim.jscc.authors import make_codec
     from linksim.jscc.cnn_yang2024 import CnnYang2024Config
+    from linksim.jscc.dial import DialCodec, DialConfig
     from linksim.jscc.lean import LeanCodec, LeanConfig
     from linksim.jscc.swin_yang2024 import SwinYang2024Config
 
+    if isinstance(codec, spec.DialCodecSpec):
+        return DialCodec(DialConfig(**codec.model_dump(exclude={"kind", "klt_start"})))
     if isinstance(codec, spec.LeanCodecSpec):
         return LeanCodec(
             LeanConfig(
@@ -106,6 +110,7 @@ def build_codec(codec: spec.CodecSpec) -> LeanCodec | AuthorsCodec:
 def load_codec(checkpoint: str) -> AnalogCodec:
     """A trained network in evaluation mode; see :func:`linksim.zoo.codec_path`."""
     from linksim.jscc.authors import load_authors_checkpoint
+    from linksim.jscc.dial import DialCodec
     from linksim.jscc.lean import LeanCodec
 
     path = zoo.codec_path(checkpoint)
@@ -114,7 +119,7 @@ def load_codec(checkpoint: str) -> AnalogCodec:
     stored = read_checkpoint(path)
     codec = build_codec(stored.codec)
     load_into(codec, stored.tensors, str(path))
-    if isinstance(codec, LeanCodec):
+    if isinstance(codec, LeanCodec | DialCodec):
         codec.highest_snr_db = stored.highest_snr_db
     return codec.eval().requires_grad_(False)
 

@@ -53,6 +53,18 @@ def _count(text: str) -> int:
     return value
 
 
+def _seconds(text: str) -> float:
+    """Argument type: a duration such as 540s, 9m or 2h, in seconds."""
+    factor = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:], 0.0)
+    try:
+        value = float(text[:-1]) * factor
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1e7:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a time such as 540s, 9m or 2h")
+    return value
+
+
 def _parser() -> _Parser:
     parser = _Parser(
         prog="linksim",
@@ -103,6 +115,12 @@ def _parser() -> _Parser:
     train = scenario_command("train", "train a codec, or go on with a training in the same folder")
     train.add_argument("--out", type=Path, help="folder; default runs/NAME")
     train.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    train.add_argument(
+        "--budget",
+        type=_seconds,
+        metavar="TIME",
+        help="end in this time (9m, 2h, 540s), whatever the machine: schedules follow the clock",
+    )
     train.add_argument(
         "--export", type=Path, metavar="FILE", help="also write the model in half precision to FILE"
     )
@@ -260,20 +278,29 @@ def _check(args: argparse.Namespace) -> int:
         recipe: Any = scenario.train if isinstance(scenario, TrainScenario) else scenario.train_control
         num_uses = 1  # the codec of a control training comes with its model
         if isinstance(scenario, TrainScenario):
-            from linksim.train import check_recipe
+            from linksim.training.codec import check_recipe
 
             check_recipe(scenario)
             num_uses = build_codec(recipe.codec).num_symbols(recipe.crop, recipe.crop)
         training_channels(recipe.channels, torch.device("cpu"), num_uses, trace=False)
         images = build_images(scenario.images)
         print(valid)
-        print(f"training: {len(images)} images, {recipe.steps} steps of {recipe.batch_size} crops")
+        print(f"training: {len(images)} images, {_extent(recipe)}")
         return 0
     plan = make_plan(scenario)
     preflight(plan, torch.device("cpu"))
     print(valid)
     _print_cost(plan)
     return 0
+
+
+def _extent(recipe: Any) -> str:
+    """How long a training is, in words."""
+    parts = getattr(recipe, "plan", (recipe,))
+    size = " then ".join(dict.fromkeys(str(part.batch_size) for part in parts))
+    limits = [] if recipe.steps is None else [f"{recipe.steps} steps"]
+    limits += [] if recipe.time_budget_s is None else [f"{recipe.time_budget_s / 60:g} min"]
+    return f"at most {' or '.join(limits)}, {size} crops a step"
 
 
 def _print_cost(plan: Plan) -> None:
@@ -419,9 +446,14 @@ def _train(args: argparse.Namespace) -> int:
     from linksim.checkpoints import read_checkpoint, save_checkpoint
     from linksim.scenario import TrainScenario
     from linksim.scenario_io import load_train_scenario, parse_overrides
-    from linksim.train import train
+    from linksim.training.codec import train
 
-    scenario = load_train_scenario(args.scenario, parse_overrides(args.overrides))
+    overrides = parse_overrides(args.overrides)
+    scenario = load_train_scenario(args.scenario, overrides)
+    if args.budget is not None:
+        block = "train" if isinstance(scenario, TrainScenario) else "train_control"
+        overrides = [*overrides, (f"{block}.time_budget_s", args.budget)]
+        scenario = load_train_scenario(args.scenario, overrides)
     folder = args.out or Path("runs") / scenario.name
     if args.export:
         _writable(args.export, "--export")
@@ -444,7 +476,7 @@ def _train(args: argparse.Namespace) -> int:
 
 def _train_control(scenario: ControlTrainScenario, folder: Path, args: argparse.Namespace) -> int:
     from linksim.scenario_io import ScenarioError
-    from linksim.train_control import train_control
+    from linksim.training.control import train_control
 
     if args.export:
         raise ScenarioError("--export: got it for a control module, expected it for a codec.")

@@ -28,7 +28,7 @@ from linksim.specs.channel import (
     TransmissionSpec,
     channel_name,
 )
-from linksim.specs.codec import CnnYang2024Spec, CodecSpec, LeanCodecSpec, SwinYang2024Spec
+from linksim.specs.codec import CnnYang2024Spec, CodecSpec, DialCodecSpec, LeanCodecSpec, SwinYang2024Spec
 from linksim.specs.delay_model import (
     MODEL_KINDS,
     AntennaPanelSpec,
@@ -84,6 +84,8 @@ from linksim.specs.training import (
     ControlTrainSpec,
     LossSpec,
     OptimizerSpec,
+    PhaseSpec,
+    RealismSharesSpec,
     SnrRangeSpec,
     TrainChannelSpec,
     TrainScenario,
@@ -114,6 +116,7 @@ __all__ = [
     "ControlStartSpec",
     "ControlTrainScenario",
     "ControlTrainSpec",
+    "DialCodecSpec",
     "DiffJsccSpec",
     "DmrsSpec",
     "FiniteBlocklengthBoundSpec",
@@ -137,11 +140,13 @@ __all__ = [
     "OptimizerSpec",
     "PanelSpec",
     "PhaseNoiseSpec",
+    "PhaseSpec",
     "PrecodingSpec",
     "QuantizationSpec",
     "RappSpec",
     "RayTracedSpec",
     "RayleighSpec",
+    "RealismSharesSpec",
     "RecordedSpec",
     "RicianSpec",
     "RouteSpec",

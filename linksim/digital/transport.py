@@ -1,7 +1,7 @@
 """Transport blocks: size, CRC, segmentation, LDPC, rate matching, scrambling; and all of it backwards.
 
-May import: numpy, torch, sionna (its own LDPC decoder), channels.{checks, sionna_seeding}, linksim.digital.{crc,
-ldpc}.
+May import: numpy, torch, sionna (its own LDPC decoder), channels.{checks, sionna_seeding},
+linksim.digital.{crc, ldpc}.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
-"""One network with three dials: how many symbols (rate), how good the channel (SNR), how much to invent (realism).
+"""One network with three dials: how many symbols (rate), how good the channel (SNR), how much to invent
+(realism).
 
-The encoder makes one latent map of 64 channels at 1/16 resolution; a rate sends the first 4, 8, 16, 32 or 64 of them
-(nested: CBR 1/384 to 1/24 from one file). The decoder sees LMMSE-equalised symbols and the reliability of every value,
-zero where nothing was sent, and the effective SNR: one network for AWGN and for fading with any CSI. Realism 0 asks for
-the picture nearest to the original in the mean square, realism 1 for the most natural one; what it adds is made of
-noise maps from one generator per picture.
+The encoder makes one latent map of 64 channels at 1/16 resolution; a rate sends the first 4, 8, 16, 32 or
+64 of them (nested: CBR 1/384 to 1/24 from one file). The decoder sees LMMSE-equalised symbols and the
+reliability of every value, zero where nothing was sent, and the effective SNR: one network for AWGN and for
+fading with any CSI. Realism 0 asks for the picture nearest to the original in the mean square, realism 1
+for the most natural one; what it adds is made of noise maps from one generator per picture.
 
-May import: torch, channels.{types, equalization, seeding}, linksim.jscc.{layout, csi_embedding, block_klt, blocks}.
+May import: torch, channels.{types, equalization, seeding}, linksim.jscc.{layout, csi_embedding, block_klt,
+blocks}.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from linksim.jscc.block_klt import BlockKlt
 from linksim.jscc.blocks import BLOCK, PIXEL_MEAN, Stage, start_at_zero
 from linksim.jscc.csi_embedding import SnrEmbedding, effective_snr_db
 from linksim.jscc.layout import SymbolLayout
+from linksim.jscc.lean import LeanCodec
 
 __all__ = ["DialCodec", "DialConfig", "Dialled", "ReceivedMap"]
 
@@ -163,10 +166,12 @@ class DialCodec(nn.Module):
         config: sizes.
 
     Attributes:
-        highest_snr_db: the highest SNR that either end is told [dB], that of the training; None while training.
+        highest_snr_db: the highest SNR that either end is told [dB], that of the training; None while
+            training.
 
-    Source: nested rates after Rippel et al., "Learning Ordered Representations with Nested Dropout", 2014; realism
-    after Agustsson et al., "Multi-Realism Image Compression with a Conditional Generator", CVPR 2023.
+    Source: nested rates after Rippel et al., "Learning Ordered Representations with Nested Dropout", 2014;
+    realism after Agustsson et al., "Multi-Realism Image Compression with a Conditional Generator", CVPR
+    2023.
 
     Example:
         >>> codec = DialCodec(DialConfig(rates=(4, 8), width_4=8, width_8=8, width_16=8))
@@ -298,6 +303,41 @@ class DialCodec(nn.Module):
         for i, sent in enumerate(self.config.rates):
             rms = (gain.square() * variance)[:sent].mean().sqrt() * 2**0.5
             self.decoder.log_scale[i] = rms.log()
+
+    @torch.no_grad()
+    def start_from_lean(self, lean: LeanCodec) -> None:
+        """Begin as a trained lean network, which this one then is at the rate with as many channels: what
+        it has more (channels, blocks, dials) starts without effect. Call :meth:`start_from_klt` first, for
+        the further channels.
+
+        Raises:
+            ValueError: sizes that do not fit.
+        """
+        c = lean.config.latent_channels
+        same = ("width_8", "width_16", "embedding")
+        fits = all(getattr(lean.config, name) == getattr(self.config, name) for name in same)
+        more = zip(self.config.encoder_blocks, lean.config.encoder_blocks, strict=True)
+        further = zip(self.config.decoder_blocks[1:], lean.config.decoder_blocks, strict=True)
+        if c not in self.config.rates or not fits or any(a < b for a, b in (*more, *further)):
+            expected = "the same widths, no more blocks, and latent channels that are one of the rates"
+            raise ValueError(complaint("DialCodec: lean", "sizes do not fit", lean.config, expected))
+        own, given = self.state_dict(), dict(lean.state_dict())
+        sent_at_c = self.decoder.log_scale[self.config.rates.index(c)]
+        self.decoder.linear.weight.mul_(sent_at_c.exp()[:, None, None, None])
+        self.decoder.log_scale.sub_(sent_at_c.clone())
+        head = given.pop("decoder.head.weight")
+        own["decoder.head.weight"].zero_()
+        own["decoder.head.weight"][:, :c] = head[:, :c]
+        full = self.config.latent_channels
+        for begin in (full, full + c // 2):  # the reliability of a pair is shown once for each of its values
+            own["decoder.head.weight"][:, begin : begin + c // 2] = head[:, c:] / 2
+        given = {
+            key.replace("decoder.tail.", "decoder.tail8.").replace("decoder.up.", "decoder.up8."): value
+            for key, value in given.items()
+        }
+        for key, value in given.items():
+            target = own[key]
+            target[tuple(slice(0, size) for size in value.shape)] = value
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ block_klt}.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from linksim.specs.fields import Bool, Int, NaturalInt, Positive, PositiveInt, Spec
 
 __all__ = [
     "CnnYang2024Spec",
     "CodecSpec",
+    "DialCodecSpec",
     "LeanCodecSpec",
     "SwinYang2024Spec",
 ]
@@ -27,6 +28,34 @@ class LeanCodecSpec(Spec):
     decoder_blocks: tuple[NaturalInt, NaturalInt] = (2, 5)
     embedding: PositiveInt = 64
     klt_start: Bool = Field(True, description="start the linear path from the block KLT of the training set")
+
+
+class DialCodecSpec(Spec):
+    """The network with dials for rate, SNR and realism (linksim.jscc.dial)."""
+
+    kind: Literal["dial"]
+    rates: Annotated[tuple[Annotated[Int, Field(ge=2, multiple_of=2)], ...], Field(min_length=1)] = Field(
+        (4, 8, 16, 32, 64), description="latent channels that may be sent; CBR = channels / 1536"
+    )
+    width_4: PositiveInt = 64
+    width_8: PositiveInt = 128
+    width_16: PositiveInt = 256
+    encoder_blocks: tuple[NaturalInt, NaturalInt] = (1, 4)
+    decoder_blocks: tuple[NaturalInt, NaturalInt, NaturalInt] = (2, 3, 7)
+    embedding: PositiveInt = 64
+    klt_start: Bool = Field(True, description="start the linear path from the block KLT of the training set")
+
+    @field_validator("rates")
+    @classmethod
+    def _rising(cls, rates: tuple[int, ...]) -> tuple[int, ...]:
+        if list(rates) != sorted(set(rates)):
+            raise ValueError(f"got {list(rates)}, expected numbers that rise.")
+        return rates
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the whole latent map."""
+        return self.rates[-1]
 
 
 class CnnYang2024Spec(Spec):
@@ -77,4 +106,6 @@ class SwinYang2024Spec(Spec):
         return self
 
 
-CodecSpec = Annotated[LeanCodecSpec | CnnYang2024Spec | SwinYang2024Spec, Field(discriminator="kind")]
+CodecSpec = Annotated[
+    LeanCodecSpec | DialCodecSpec | CnnYang2024Spec | SwinYang2024Spec, Field(discriminator="kind")
+]

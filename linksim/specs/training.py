@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict, field_validator, model_validator
 
 from linksim.specs.channel import ChannelSpec, OfdmSpec
-from linksim.specs.codec import CodecSpec
+from linksim.specs.codec import CodecSpec, DialCodecSpec
 from linksim.specs.fields import (
     Bool,
     CsitName,
@@ -30,6 +30,8 @@ __all__ = [
     "ControlTrainSpec",
     "LossSpec",
     "OptimizerSpec",
+    "PhaseSpec",
+    "RealismSharesSpec",
     "SnrRangeSpec",
     "TrainChannelSpec",
     "TrainScenario",
@@ -68,6 +70,10 @@ class SnrRangeSpec(Spec):
 class LossSpec(Spec):
     """Weights of the loss terms of each image: MSE, ln(MSE) (the mean PSNR: every picture and SNR
     counts alike), 1 - MS-SSIM of values in [0, 1], LPIPS of a named backbone.
+
+    The perceptual terms (LPIPS and what follows it) count as much as the realism that a picture is asked for.
+    Wasserstein distortion and critics are balanced: their weight is the length of their gradient at the
+    picture against that of LPIPS (of the distortion, without LPIPS).
     """
 
     mse: Annotated[Real, Field(ge=0)] = 1.0
@@ -75,11 +81,38 @@ class LossSpec(Spec):
     ms_ssim: Annotated[Real, Field(ge=0)] = 0.0
     lpips: Annotated[Real, Field(ge=0)] = 0.0
     lpips_net: Literal["alex", "vgg", "squeeze"] = "vgg"
+    wasserstein: Annotated[Real, Field(ge=0)] = Field(0.0, description="of local statistics of features")
+    wasserstein_features: tuple[Literal["rgb", "lpips", "lite0"], ...] = Field(
+        ("rgb", "lpips"), description="what its statistics are of; lite0 needs linksim[realism]"
+    )
+    wasserstein_pool: Annotated[Int, Field(ge=2)] = Field(4, description="side of its windows [positions]")
+    patch_gan: Annotated[Real, Field(ge=0)] = Field(0.0, description="critic of patches, told the latent")
+    projected_gan: Annotated[Real, Field(ge=0)] = Field(
+        0.0, description="critic of EfficientNet-Lite0 features; needs linksim[realism]"
+    )
+
+    @property
+    def measures(self) -> list[str]:
+        """Names of what a network sees of quality measures through this loss, for ``trained_on``."""
+        seen = {
+            "psnr": self.mse + self.log_mse,
+            "ms_ssim": self.ms_ssim,
+            f"lpips_{self.lpips_net}": self.lpips + self.wasserstein,
+            "efficientnet_lite0": self.projected_gan,
+        }
+        return [name for name, weight in seen.items() if weight]
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether critics are trained."""
+        return self.patch_gan > 0 or self.projected_gan > 0
 
     @model_validator(mode="after")
     def _some(self) -> LossSpec:
+        if self.wasserstein and not self.wasserstein_features:
+            raise ValueError("wasserstein_features: got none with wasserstein, expected one or more.")
         if self.mse + self.log_mse + self.ms_ssim + self.lpips == 0:
-            raise ValueError("all weights are 0, expected at least one above.")
+            raise ValueError("mse, log_mse, ms_ssim and lpips are all 0, expected at least one above.")
         return self
 
 
@@ -92,6 +125,41 @@ class OptimizerSpec(Spec):
     warmup_steps: NaturalInt = 100
     decay_share: Share = Field(0.4, description="share of the training over which the rate falls to zero")
     clip_norm: Positive = 0.1
+
+
+class RealismSharesSpec(Spec):
+    """How often a picture of the training is asked for fidelity (0), for realism (1), or for something drawn
+    uniformly between the two; of codecs that have the dial.
+    """
+
+    fidelity: Share = 0.5
+    between: Share = 0.0
+    full: Share = 0.5
+
+    @model_validator(mode="after")
+    def _whole(self) -> RealismSharesSpec:
+        total = self.fidelity + self.between + self.full
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"got shares that add up to {total:g}, expected 1.")
+        return self
+
+
+class PhaseSpec(Spec):
+    """A part of a training with losses of its own."""
+
+    name: Name
+    share: Annotated[Real, Field(gt=0, le=1)] = Field(description="of the whole training, by time or steps")
+    loss: LossSpec = LossSpec()
+    optimizer: OptimizerSpec = OptimizerSpec()
+    batch_size: PositiveInt = 8
+    crop: Annotated[Int, Field(ge=32, multiple_of=16)] = 256
+    frozen: Literal["none", "encoder"] = "none"
+    realism: RealismSharesSpec = RealismSharesSpec()
+    ema_decay: Annotated[Real, Field(ge=0, lt=1)] = 0.999
+    critic_rate: Positive = Field(4e-4, description="learning rate of the critics")
+    critic_width: PositiveInt = Field(64, description="channels of the first layer of the patch critic")
+    critic_start: Share = Field(0.0, description="share of the phase before the critics are trained")
+    critic_delay: Share = Field(0.05, description="share of the phase from there until they are listened to")
 
 
 class TrainSpec(Spec):
@@ -112,16 +180,80 @@ class TrainSpec(Spec):
         1.0, description="half of the crops are taken larger and shrunk by a factor between this and 1"
     )
     batch_size: PositiveInt = 8
-    steps: PositiveInt = Field(description="optimiser steps of the whole training")
+    steps: PositiveInt | None = Field(None, description="optimiser steps of the whole training")
     time_budget_s: Seconds | None = Field(
-        None, description="stop (and decay) earlier when this time is used up"
+        None, description="the training ends in this time, reading of pictures and validation included"
+    )
+    phases: tuple[PhaseSpec, ...] = Field(
+        (), description="instead of loss, optimizer, batch_size, crop and ema_decay: parts one after another"
+    )
+    groups: PositiveInt = Field(
+        1, description="parts of a batch with a channel, a rate and told CSI of their own"
+    )
+    rate_weights: tuple[Positive, ...] = Field((), description="how often each rate of a dial codec is sent")
+    told_snr_error_db: Annotated[Real, Field(ge=0, le=20)] = Field(
+        0.0, description="standard deviation of what either end is told of the SNR"
     )
     ema_decay: Annotated[Real, Field(ge=0, lt=1)] = 0.999
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "float32", description="auto: bfloat16 where it is the faster one"
+    )
     validation_images: NaturalInt = Field(32, description="pictures held out of the training")
+    validation_batch: PositiveInt = Field(8, description="pictures per call of the validation")
     validation_snr_db: tuple[SnrDb, ...] = (1.0, 10.0)
     validation_every_steps: PositiveInt = 500
     checkpoint_every_s: Seconds = 120.0
+
+    @property
+    def plan(self) -> tuple[PhaseSpec, ...]:
+        """The phases, or the one that the plain fields describe."""
+        if self.phases:
+            return self.phases
+        return (
+            PhaseSpec(
+                name="training",
+                share=1.0,
+                loss=self.loss,
+                optimizer=self.optimizer,
+                batch_size=self.batch_size,
+                crop=self.crop,
+                ema_decay=self.ema_decay,
+            ),
+        )
+
+    @model_validator(mode="after")
+    def _end(self) -> TrainSpec:
+        if self.steps is None and self.time_budget_s is None:
+            raise ValueError("got neither steps nor time_budget_s, expected one or both.")
+        return self
+
+    @model_validator(mode="after")
+    def _phases_alone(self) -> TrainSpec:
+        plain = {"loss", "optimizer", "batch_size", "crop", "ema_decay"} & self.model_fields_set
+        if self.phases and plain:
+            raise ValueError(f"{min(plain)}: got one beside phases, expected it within each phase.")
+        names = [phase.name for phase in self.phases]
+        if len(set(names)) != len(names):
+            raise ValueError(f"phases: got the names {names}, expected different ones.")
+        if self.phases and abs(sum(p.share for p in self.phases) - 1) > 1e-6:
+            got = sum(p.share for p in self.phases)
+            raise ValueError(f"phases: got shares that add up to {got:g}, expected 1.")
+        for phase in self.plan:
+            if phase.batch_size % self.groups:
+                raise ValueError(f"groups: got {self.groups}, expected a divisor of {phase.batch_size}.")
+        return self
+
+    @model_validator(mode="after")
+    def _dials(self) -> TrainSpec:
+        dial = isinstance(self.codec, DialCodecSpec)
+        if self.rate_weights and not dial:
+            raise ValueError(f"rate_weights: got some for a codec {self.codec.kind}, expected none.")
+        if self.rate_weights and dial and len(self.rate_weights) != len(self.codec.rates):
+            got, expected = len(self.rate_weights), len(self.codec.rates)
+            raise ValueError(f"rate_weights: got {got} numbers, expected {expected}, as codec.rates.")
+        if not dial and any(phase.loss.patch_gan or phase.frozen != "none" for phase in self.plan):
+            raise ValueError(f"phases: patch_gan and frozen fit codec dial only, got {self.codec.kind}.")
+        return self
 
     @model_validator(mode="before")
     @classmethod

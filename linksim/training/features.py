@@ -1,6 +1,7 @@
 """Frozen feature networks that losses and discriminators look through.
 
-May import: torch, torchvision, efficientnet_lite_pytorch (extra ``realism``), linksim.metrics.{base, perceptual}.
+May import: torch, torchvision, efficientnet_lite_pytorch (extra ``realism``), linksim.metrics.{base,
+perceptual}.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a codec is trained for: distances per picture, and the balance of their gradients at the picture.
 
-May import: torch, linksim.metrics.distortion, linksim.scenario, linksim.training.{discriminators, features}.
+May import: torch, linksim.metrics.distortion, linksim.scenario, linksim.training.features.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from linksim.metrics.distortion import ms_ssim
 from linksim.scenario import LossSpec
-from linksim.training.discriminators import Critics
 from linksim.training.features import Lite0Features, LpipsFeatures
 
 __all__ = ["Losses", "PictureGradient", "Terms", "wasserstein_distortion"]
@@ -62,7 +61,8 @@ def _local(x: Tensor, spread: Tensor, pool: int) -> tuple[Tensor, Tensor]:
 
 @dataclass
 class Terms:
-    """Loss terms of a batch, [B] each, unweighted.
+    """Loss terms of a batch: the distortion [B] of all pictures, the others [R] of those that are asked for
+    realism; unweighted but for the distortion.
 
     Args:
         distortion: what the picture nearest to the original minimises, weighted sum.
@@ -112,9 +112,15 @@ class Losses:
             total = total + self.spec.ms_ssim * (1 - ms_ssim(x_hat, x))
         return total
 
-    def perceptual(self, x_hat: Tensor, x: Tensor) -> tuple[Terms, list[Tensor]]:
-        """Perceptual terms of pictures, and their Lite0 features for a critic (empty without Lite0)."""
-        spec, terms = self.spec, Terms(self.distortion(x_hat, x))
+    def distortion_terms(self, x_hat: Tensor, x: Tensor) -> Terms:
+        """Terms with the distortion alone."""
+        return Terms(self.distortion(x_hat, x))
+
+    def add_perceptual(self, terms: Terms, x_hat: Tensor, x: Tensor) -> list[Tensor]:
+        """Write the perceptual terms of pictures into ``terms``; returns their Lite0 features for a critic
+        (none without Lite0).
+        """
+        spec = self.spec
         seen_hat, seen = [x_hat], [x]
         if self.lpips is not None:
             with torch.no_grad():
@@ -133,16 +139,16 @@ class Losses:
                 seen_hat, seen = seen_hat + lite_hat[:4], seen + of_x[:4]
         if spec.wasserstein:
             terms.wasserstein = wasserstein_distortion(seen_hat, seen, spec.wasserstein_pool)
-        return terms, lite_hat
+        return lite_hat
 
 
 class PictureGradient:
     """Weighs loss terms by the norms of their gradients at the picture.
 
-    LPIPS keeps its own weight. Each further perceptual term is scaled so that its gradient is ``weight`` times
-    as long as that of LPIPS (of the distortion, without LPIPS): the ratio is a running mean, so that terms
-    whose values drift, those of critics above all, neither vanish nor take over. Perceptual terms count as
-    much as the realism that a picture is asked for.
+    LPIPS keeps its own weight. Each further perceptual term is scaled so that its gradient is ``weight``
+    times as long as that of LPIPS (of the distortion, without LPIPS): the ratio is a running mean, so that
+    terms whose values drift, those of critics above all, neither vanish nor take over. Perceptual terms
+    count as much as the realism that a picture is asked for.
 
     Args:
         spec: weights.
@@ -153,22 +159,22 @@ class PictureGradient:
         self.ratios: dict[str, float] = {}
 
     def __call__(self, x_hat: Tensor, terms: Terms, realism: Tensor, critic_share: float) -> Tensor:
-        """Gradient [B, 3, H, W] of the mean loss with respect to the pictures.
+        """Gradient [B, 3, H, W] of the mean loss over the batch with respect to the pictures.
 
         Args:
             x_hat: [B, 3, H, W] pictures that the terms were computed from, a leaf.
             terms: of :class:`Losses`.
-            realism: [B] in [0, 1], the weight of perceptual terms.
+            realism: [R] in (0, 1], the weights of the perceptual terms.
             critic_share: 0 to 1, of the critics' weight: they are faded in.
         """
 
         def gradient(term: Tensor) -> Tensor:
-            (found,) = torch.autograd.grad(term.float().mean(), x_hat, retain_graph=True)
+            (found,) = torch.autograd.grad(term.float().sum() / len(x_hat), x_hat, retain_graph=True)
             return found.float()
 
         distortion = gradient(terms.distortion)
         total, reference = distortion, distortion.norm()
-        if terms.lpips is not None and bool((realism > 0).any()):
+        if terms.lpips is not None:
             lpips = gradient(self.spec.lpips * realism * terms.lpips)
             total, reference = total + lpips, lpips.norm()
         for name, weight in (
@@ -187,11 +193,3 @@ class PictureGradient:
         before = self.ratios.get(name, now)
         self.ratios[name] = before + _MEMORY * (now - before)
         return self.ratios[name]
-
-
-def add_critics(terms: Terms, critics: Critics, x_hat: Tensor, condition: Tensor, lite: list[Tensor]) -> None:
-    """What the critics say of reconstructions, into ``terms``."""
-    if critics.patch is not None:
-        terms.patch = -critics.patch(x_hat, condition).float().mean((1, 2, 3))
-    if critics.projected is not None:
-        terms.projected = -critics.projected(lite[1:]).mean(1)

@@ -34,7 +34,7 @@ import sys
 from linksim.cli import main
 assert main(["simulate", sys.argv[1], "--out", sys.argv[2], "--workers", "1"]) == 0
 strange = [m for m in sys.modules if m.split(".")[0] in ("diffusers", "transformers", "accelerate", "lpips")]
-strange += [m for m in sys.modules if m.startswith(("linksim.jscc", "linksim.schemes.jscc", "linksim.train"))]
+strange += [m for m in sys.modules if m.startswith(("linksim.jscc", "linksim.schemes.jscc", "linksim.training.codec"))]
 print(strange)
 """
 

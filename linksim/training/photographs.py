@@ -5,6 +5,8 @@ May import: torch, numpy, channels.checks, linksim.images.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -26,6 +28,7 @@ class Photographs:
         held_out: pictures for validation.
         scale_low: half of the crops are taken larger and shrunk by a factor between this and 1.
         block: of the scenario, for messages.
+        device: where the pictures are kept, as uint8, and where crops are made.
 
     Raises:
         ImageError: no picture is left for the training.
@@ -40,12 +43,11 @@ class Photographs:
         held_out: int,
         scale_low: float = 1.0,
         block: str = "train",
+        device: torch.device | None = None,
     ) -> None:
-        pictures = []
-        for name in images.names:
-            picture = images[name]
-            if min(picture.shape[1:]) >= crop:
-                pictures.append(picture)
+        with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
+            read = list(pool.map(images.__getitem__, images.names))
+        pictures = [picture.to(device or "cpu") for picture in read if min(picture.shape[1:]) >= crop]
         if len(pictures) <= held_out:
             raise ImageError(
                 complaint(
@@ -61,24 +63,30 @@ class Photographs:
         self.crop = crop
         self.scale_low = scale_low
 
-    def batch(self, rng: np.random.Generator, size: int) -> Tensor:
-        """[size, 3, crop, crop] float in [0, 1]: random pictures, crops, scales and mirror images."""
+    def batch(self, rng: np.random.Generator, size: int, side: int | None = None) -> Tensor:
+        """[size, 3, side, side] float in [0, 1]: random pictures, crops, scales and mirror images.
+
+        Args:
+            rng: of the step.
+            size: pictures.
+            side: of the crops [pixels], at most ``crop``, which is the default.
+        """
         crops = []
         for index in rng.integers(0, len(self.training), size):
-            crop = self._crop(rng, self.training[index])
+            crop = self._crop(rng, self.training[index], side or self.crop)
             crops.append(crop.flip(2) if rng.random() < 0.5 else crop)
         return torch.stack(crops)
 
-    def _crop(self, rng: np.random.Generator, picture: Tensor) -> Tensor:
-        side = self.crop
+    def _crop(self, rng: np.random.Generator, picture: Tensor, final: int) -> Tensor:
+        side = final
         if self.scale_low < 1 and rng.random() < 0.5:
-            side = min(round(self.crop / rng.uniform(self.scale_low, 1.0)), *picture.shape[1:])
+            side = min(round(final / rng.uniform(self.scale_low, 1.0)), *picture.shape[1:])
         top = int(rng.integers(0, picture.shape[1] - side + 1))
         left = int(rng.integers(0, picture.shape[2] - side + 1))
         crop = picture[:, top : top + side, left : left + side].float() / 255
-        if side == self.crop:
+        if side == final:
             return crop
-        size = (self.crop, self.crop)
+        size = (final, final)
         shrunk = F.interpolate(crop[None], size, mode="bicubic", antialias=True, align_corners=False)
         return shrunk[0].clamp(0, 1)
 

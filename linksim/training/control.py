@@ -5,7 +5,7 @@ noise, time) is a function of the seed, the step and the place of a picture in t
 that was killed and resumed, or that runs in several processes, is the training that was not.
 
 May import: torch, accelerate, linksim.{build, checkpoints, convert, diffusion, link, photographs, scenario,
-schemes, train_folder, zoo}.
+schemes, training, zoo}.
 """
 
 from __future__ import annotations
@@ -35,11 +35,10 @@ from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
 from linksim.diffusion.start import STABLE_DIFFUSION_FILES, from_stable_diffusion
 from linksim.jscc.csi_embedding import CsiKind, csi_vector, gamma_map
 from linksim.link import run_link
-from linksim.photographs import Photographs
 from linksim.scenario import ControlTrainScenario, ControlTrainSpec
 from linksim.scenario_io import ScenarioError
 from linksim.schemes.jscc import AnalogCodec, JsccScheme
-from linksim.train_folder import (
+from linksim.training.folder import (
     TrainingDiverged,
     broken_state,
     prepare_folder,
@@ -47,11 +46,12 @@ from linksim.train_folder import (
     write_header,
     write_state,
 )
+from linksim.training.photographs import Photographs
 from linksim.zoo import find_folder
 
 __all__ = ["ControlSummary", "train_control"]
 
-log = logging.getLogger("linksim.train_control")
+log = logging.getLogger("linksim.training.control")
 MODEL_FOLDER = "model"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

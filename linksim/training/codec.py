@@ -1,0 +1,542 @@
+"""Training of JSCC codecs through the same run_link that evaluates them, over any mixture of channels.
+
+Every random choice of a step (pictures, crops, SNR, channel, noise) is a function of the seed and the step,
+so a training that was killed and resumed is the training that was not.
+
+May import: torch, accelerate, linksim.{build, link, scenario, images, checkpoints, metrics, precision,
+training}.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from channels.checks import complaint
+from channels.seeding import item_seed
+from linksim.build import build_codec, build_images, load_codec
+from linksim.build_channel import training_channels
+from linksim.checkpoints import CheckpointError, save_checkpoint
+from linksim.images import ImageError
+from linksim.jscc.block_klt import fit_block_klt
+from linksim.jscc.dial import DialCodec
+from linksim.jscc.lean import LeanCodec
+from linksim.metrics.distortion import MsSsim, psnr
+from linksim.precision import resolve_precision
+from linksim.scenario import OptimizerSpec, PhaseSpec, TrainScenario
+from linksim.scenario_io import ScenarioError, scenario_hash
+from linksim.training.adversary import Adversary
+from linksim.training.folder import (
+    STATE_FILE,
+    TrainingDiverged,
+    broken_state,
+    prepare_folder,
+    read_state,
+    write_header,
+    write_state,
+)
+from linksim.training.link import Group, LinkModule, condition_channels
+from linksim.training.losses import Losses, PictureGradient
+from linksim.training.muon import Muon, split_parameters
+from linksim.training.phases import Position, position, rate_factor
+from linksim.training.photographs import Photographs
+
+__all__ = ["TrainSummary", "TrainingDiverged", "check_recipe", "train"]
+
+log = logging.getLogger("linksim.training.codec")
+MODEL_FILE = "model.safetensors"
+_RATE = "train.optimizer.learning_rate"
+_CLIPPED = (-0.05, 1.05)  # what a critic is shown of a reconstruction
+_SAMPLES = 4  # held-out pictures in the TensorBoard log
+_CLOSING = 1.5  # time kept for the last validation and the files, in units of the first validation
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """Result of a training.
+
+    Args:
+        checkpoint: the averaged weights.
+        steps: optimiser steps done.
+        seconds: time spent, over all sittings.
+        validation_psnr_db: PSNR on the held-out pictures by SNR [dB], and by rate and realism of a codec with
+            these dials.
+    """
+
+    checkpoint: Path
+    steps: int
+    seconds: float
+    validation_psnr_db: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _ValidationPoint:
+    label: str
+    snr_db: float
+    rate: int
+    realism: float
+
+
+def _optimizers(spec: OptimizerSpec, module: nn.Module) -> list[Optimizer]:
+    if spec.kind == "adamw":
+        trained = [p for p in module.parameters() if p.requires_grad]
+        return [AdamW(trained, lr=spec.learning_rate, weight_decay=spec.weight_decay, betas=(0.9, 0.98))]
+    hidden, rest = split_parameters(module)
+    return [
+        Muon(hidden, lr=spec.learning_rate, weight_decay=spec.weight_decay),
+        AdamW(rest, lr=min(spec.learning_rate, 5e-4), weight_decay=0.0, betas=(0.9, 0.98)),
+    ]
+
+
+class Trainer:
+    """State and loop of one training; see :func:`train`."""
+
+    def __init__(self, scenario: TrainScenario, out: Path, device: torch.device) -> None:
+        self.scenario, self.spec, self.out = scenario, scenario.train, out
+        mixed = "bf16" if resolve_precision(self.spec.precision, device) == torch.bfloat16 else "no"
+        self.accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
+        self.device = self.accelerator.device
+        self.crop = max(phase.crop for phase in self.spec.plan)
+        self.photographs = Photographs(
+            build_images(scenario.images),
+            seed=scenario.seed,
+            crop=self.crop,
+            held_out=self.spec.validation_images,
+            scale_low=self.spec.scale_low,
+            device=self.device,
+        )
+        codec = self._start()
+        self.module = LinkModule(codec).to(self.device).to(memory_format=torch.channels_last)
+        self.codec = codec
+        self.link = self.accelerator.prepare(self.module)
+        self.channels = training_channels(
+            self.spec.channels,
+            self.device,
+            codec.num_symbols(self.crop, self.crop),  # type: ignore[operator]
+        )
+        weights = np.array([c.weight for c in self.spec.channels])
+        self.channel_shares = weights / weights.sum()
+        self.step, self.seconds, self.closing_s, self.clean = 0, 0.0, 0.0, True
+        self._enter(0)
+
+    def _start(self) -> nn.Module:
+        if self.spec.initial is not None and not (self.out / STATE_FILE).is_file():
+            codec: Any = load_codec(self.spec.initial)
+            if self.spec.codec.kind == "dial" and isinstance(codec, LeanCodec):
+                grown: Any = build_codec(self.spec.codec)
+                grown.start_from_klt(self._klt())
+                grown.start_from_lean(codec)
+                codec = grown
+            codec.highest_snr_db = None  # this training sets it anew
+            codec.train().requires_grad_(True)
+            assert isinstance(codec, nn.Module)
+            return codec
+        torch.manual_seed(item_seed(self.scenario.seed, "weights", 0, "train") % 2**31)
+        codec = build_codec(self.spec.codec)
+        fresh = self.spec.initial is None and not (self.out / STATE_FILE).is_file()
+        dialled = isinstance(codec, LeanCodec | DialCodec)
+        if fresh and dialled and getattr(self.spec.codec, "klt_start", False):
+            codec.start_from_klt(self._klt())
+        assert isinstance(codec, nn.Module)
+        return codec.train()
+
+    def _klt(self) -> Any:
+        log.info("fitting the block KLT of %d pictures", len(self.photographs.training))
+        try:
+            return fit_block_klt(self.photographs.training, self.spec.codec.latent_channels)
+        except ValueError as problem:
+            cure = "Use more pictures, or set train.codec.klt_start: false."
+            raise ImageError(f"images: {problem} {cure}") from None
+
+    # ---------------------------------------------------------------------------------- phases
+
+    def _enter(self, index: int) -> None:
+        """Begin a phase: what is trained, optimisers, losses, average and critics are its own."""
+        self.phase_index, self.phase_step = index, 0
+        self.phase: PhaseSpec = self.spec.plan[index]
+        torch.manual_seed(item_seed(self.scenario.seed, f"phase {index}", 0, "train") % 2**31)
+        frozen = self.phase.frozen == "encoder"
+        encoder: Any = self.codec.get_submodule("encoder") if frozen else None
+        self.codec.requires_grad_(True)
+        if encoder is not None:
+            encoder.requires_grad_(False)
+        self.optimizers = _optimizers(self.phase.optimizer, self.codec)
+        self.base_rates = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
+        self.ema = {k: v.detach().clone() for k, v in self.codec.state_dict().items()}
+        self.losses = Losses(self.phase.loss, self.device)
+        self.gradient = PictureGradient(self.phase.loss)
+        self.adversary = None
+        if self.phase.loss.adversarial:
+            told = condition_channels(self.codec)
+            self.adversary = Adversary(self.phase, told, self.losses.lite, self.device)
+
+    def _next_phase(self) -> None:
+        """The averaged weights are kept, and are what the next phase begins with."""
+        self.save_model({}, self.out / f"model-{self.phase_index + 1}-{self.phase.name}.safetensors")
+        self.codec.load_state_dict(self.ema)
+        self._enter(self.phase_index + 1)
+
+    def progress(self) -> float:
+        """Share of the training that is done, by steps or by time, whichever is further."""
+        share = 0.0 if self.spec.steps is None else self.step / self.spec.steps
+        if self.spec.time_budget_s is not None:
+            usable = max(self.spec.time_budget_s - self.closing_s, 1e-9)
+            share = max(share, self.seconds / usable)
+        return share
+
+    # ------------------------------------------------------------------------------- one step
+
+    def _groups(self, rng: np.random.Generator) -> list[Group]:
+        """What the groups of a batch go through."""
+        spec, size = self.spec, self.phase.batch_size // self.spec.groups
+        dial = isinstance(self.codec, DialCodec)
+        weights = np.array(spec.rate_weights or [1.0] * (len(self.codec.config.rates) if dial else 1))
+        groups = []
+        for _ in range(spec.groups):
+            snr_db = torch.from_numpy(rng.uniform(spec.snr_db.low, spec.snr_db.high, size)).float()
+            seeds = tuple(int(s) for s in rng.integers(0, 2**62, size))
+            channel = self.channels[int(rng.choice(len(self.channels), p=self.channel_shares))]
+            told = spec.csit if rng.random() >= spec.csit_dropout else "none"
+            rate = int(rng.choice(len(weights), p=weights / weights.sum())) if dial else 0
+            error_db = torch.from_numpy(rng.normal(0, 1, (2, size))).float() * spec.told_snr_error_db
+            realism = self._realism(rng, size) if dial else torch.ones(size)
+            groups.append(
+                Group(
+                    channel,
+                    rate,
+                    told,
+                    snr_db.to(self.device),
+                    error_db.to(self.device),
+                    realism.to(self.device),
+                    seeds,
+                )
+            )
+        return groups
+
+    def _realism(self, rng: np.random.Generator, size: int) -> Tensor:
+        shares = self.phase.realism
+        kind = rng.choice(3, size, p=[shares.fidelity, shares.between, shares.full])
+        return torch.from_numpy(np.where(kind == 1, rng.random(size), kind / 2)).float()
+
+    def train_step(self) -> dict[str, float]:
+        """One optimiser step; returns its losses, gradient norm and learning rate, for the log."""
+        place = position(self.spec.plan, self.progress())
+        while place.phase > self.phase_index:
+            self._next_phase()
+        phase, world = self.phase, self.accelerator
+        rng = np.random.default_rng(
+            item_seed(self.scenario.seed, f"step {self.step}", world.process_index, "train")
+        )
+        image = self.photographs.batch(rng, phase.batch_size, phase.crop)
+        image = image.contiguous(memory_format=torch.channels_last)
+        groups = self._groups(rng)
+        factor = rate_factor(phase.optimizer, self.phase_step, place.progress)
+        for optimizer, rates in zip(self.optimizers, self.base_rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+            optimizer.zero_grad()
+        try:
+            x_hat, condition = self.link(image, groups)
+        except ValueError as problem:  # the channel refuses symbols that are not finite
+            raise TrainingDiverged(self.step, str(problem), _RATE) from None
+        said, gradient = self._picture_gradient(x_hat, condition, image, groups, place, factor)
+        if not bool(torch.isfinite(gradient).all()):
+            raise TrainingDiverged(self.step, f"the losses are {said}", _RATE)
+        world.backward((x_hat * gradient).sum())
+        norm = world.clip_grad_norm_(self.module.parameters(), phase.optimizer.clip_norm)
+        self.clean = False  # between here and the average a state on disk would be half a step
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.step += 1
+        self.phase_step += 1
+        self._average()
+        self.clean = True
+        return {**said, "gradient_norm": float(norm), "learning_rate": self.base_rates[0][0] * factor}
+
+    def _picture_gradient(
+        self,
+        x_hat: Tensor,
+        condition: Tensor,
+        image: Tensor,
+        groups: list[Group],
+        place: Position,
+        rate: float,
+    ) -> tuple[dict[str, float], Tensor]:
+        """Losses by name, and the gradient of the mean loss at the reconstructions."""
+        leaf = x_hat.detach().float().requires_grad_(True)
+        realism = torch.cat([group.realism for group in groups])
+        adversary, autocast = self.adversary, self.accelerator.autocast
+        said: dict[str, float] = {}
+        judged = adversary is not None and adversary.share(place.progress) > 0
+        rows = torch.nonzero(realism > 0)[:, 0]
+        if adversary is not None and adversary.is_training(place.progress):
+            shown = leaf.detach()[rows].clamp(*_CLIPPED)
+            said["critic"] = adversary.step(
+                shown, image[rows], condition[rows], realism[rows], rate, autocast()
+            )
+        with autocast():
+            terms = self.losses.distortion_terms(leaf, image)
+            lite = self.losses.add_perceptual(terms, leaf[rows], image[rows]) if len(rows) else []
+            if adversary is not None and judged and len(rows):
+                adversary.judge(terms, leaf[rows], condition[rows], lite)
+        share = adversary.share(place.progress) if adversary is not None else 0.0
+        gradient = self.gradient(leaf, terms, realism[rows], share)
+        said.update(terms.values())
+        return said, gradient
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.phase.ema_decay, (1 + self.phase_step) / (10 + self.phase_step))
+        for key, value in self.codec.state_dict().items():
+            if value.is_floating_point():
+                self.ema[key].lerp_(value, 1 - decay)
+            else:
+                self.ema[key].copy_(value)
+
+    # ----------------------------------------------------------------------------- validation
+
+    def _points(self) -> list[_ValidationPoint]:
+        snrs = self.spec.validation_snr_db
+        if not isinstance(self.codec, DialCodec):
+            return [_ValidationPoint(f"{snr:g}", snr, 0, 1.0) for snr in snrs]
+        rates = self.codec.config.rates
+        chosen = sorted({0, len(rates) // 2, len(rates) - 1})
+        return [
+            _ValidationPoint(f"C{rates[r]} {snr:g} dB realism {b:g}", snr, r, b)
+            for r in chosen
+            for snr in snrs
+            for b in (0.0, 1.0)
+        ]
+
+    @torch.no_grad()
+    def validate(self, writer: Any = None) -> dict[str, dict[str, float]]:
+        """Means of PSNR [dB] and LPIPS (where the losses have it) of the averaged weights on the held-out
+        pictures, on the first channel, by point; with sample pictures into a TensorBoard log.
+        """
+        live = {k: v.clone() for k, v in self.codec.state_dict().items()}
+        self.codec.load_state_dict(self.ema)
+        self.codec.eval()
+        result: dict[str, dict[str, float]] = {}
+        batches = self.photographs.validation_batches(self.spec.validation_batch)
+        for point in self._points():
+            values: dict[str, list[Tensor]] = {"psnr_db": [], "lpips": []}
+            for i, image in enumerate(batches):
+                image = image.contiguous(memory_format=torch.channels_last)
+                x_hat = self.link(image, [self._validation_group(point, i, len(image))])[0].float()
+                x_hat = (x_hat.clamp(0, 1) * 255).round() / 255
+                values["psnr_db"].append(psnr(x_hat, image))
+                if self.losses.lpips is not None:
+                    with self.accelerator.autocast():
+                        features = (self.losses.lpips(x) for x in (x_hat, image))
+                        values["lpips"].append(self.losses.lpips.distance(*features))
+                if writer is not None and i == 0:
+                    shown = torch.cat([image[:_SAMPLES], x_hat[:_SAMPLES]])
+                    writer.add_images(f"held out/{point.label}", shown, self.step)
+            result[point.label] = {
+                name: round(float(torch.cat(v).mean()), 4) for name, v in values.items() if v
+            }
+        self.codec.load_state_dict(live)
+        self.codec.train()
+        return result
+
+    def _validation_group(self, point: _ValidationPoint, batch: int, size: int) -> Group:
+        seeds = tuple(item_seed(self.scenario.seed, f"{batch} {j}", 0, "validation") for j in range(size))
+        snr_db = torch.full((size,), point.snr_db, device=self.device)
+        realism = torch.full((size,), point.realism, device=self.device)
+        no_error = torch.zeros(2, size, device=self.device)
+        return Group(self.channels[0], point.rate, self.spec.csit, snr_db, no_error, realism, seeds)
+
+    # -------------------------------------------------------------------------- state on disk
+
+    def save_state(self) -> None:
+        """Write everything that a resumed training needs, in one step."""
+        state = {
+            "step": self.step,
+            "phase": self.phase_index,
+            "phase_step": self.phase_step,
+            "seconds": self.seconds,
+            "model": self.codec.state_dict(),
+            "ema": self.ema,
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "ratios": dict(self.gradient.ratios),
+            "adversary": self.adversary.state() if self.adversary is not None else {},
+        }
+        write_state(self.scenario, self.out, state)
+
+    def load_state(self) -> None:
+        """Continue where a former sitting stopped.
+
+        Raises:
+            ScenarioError: the folder belongs to another training, or its state is broken.
+        """
+        state = read_state(self.scenario, self.out, self.device)
+        if state is None:
+            return
+        try:
+            self._enter(int(state["phase"]))
+            self.codec.load_state_dict(state["model"])
+            self.ema = state["ema"]
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
+            self.gradient.ratios = dict(state["ratios"])
+            if self.adversary is not None:
+                self.adversary.load(state["adversary"])
+            self.step, self.seconds = int(state["step"]), float(state["seconds"])
+            self.phase_step = int(state["phase_step"])
+        except (KeyError, IndexError, ValueError, RuntimeError, TypeError) as problem:
+            raise broken_state(self.out, problem) from None
+        log.info("resumed at step %d after %.0f s", self.step, self.seconds)
+
+    def save_model(self, validation: dict[str, dict[str, float]], path: Path) -> Path:
+        """Write the averaged weights as a checkpoint."""
+        recipe: dict[str, object] = {
+            "scenario": self.scenario.model_dump(mode="json"),
+            "scenario_hash": scenario_hash(self.scenario),
+            "steps": self.step,
+            "seconds": round(self.seconds),
+            "training_pictures": len(self.photographs.training),
+            "validation_psnr_db": {label: found["psnr_db"] for label, found in validation.items()},
+            "trained_on": sorted({name for p in self.spec.plan for name in p.loss.measures}),
+            "torch": torch.__version__,
+        }
+        save_checkpoint(path, self.spec.codec, self.ema, recipe, torch.float32)
+        return path
+
+
+def check_recipe(scenario: TrainScenario) -> None:
+    """What can be told about a recipe without its pictures.
+
+    Raises:
+        ScenarioError, CheckpointError: an initial checkpoint that is missing or of another codec.
+        MetricUnavailable: a loss whose weights are not to be had.
+    """
+    spec = scenario.train
+    for phase in spec.plan:
+        if phase.loss.ms_ssim and phase.crop < MsSsim.info.min_side:
+            got, expected = f"{phase.crop} pixels", f"at least {MsSsim.info.min_side} for the MS-SSIM loss"
+            raise ScenarioError(complaint("train.crop", "too small", got, expected))
+        Losses(phase.loss, torch.device("cpu"))
+    if spec.initial is not None:
+        try:
+            start: Any = load_codec(spec.initial)
+        except CheckpointError as problem:
+            raise ScenarioError(f"train.initial: {problem}") from None
+        if spec.codec.kind == "dial" and isinstance(start, LeanCodec):
+            return
+        theirs, mine = (
+            {k: tuple(v.shape) for k, v in codec.state_dict().items()}
+            for codec in (start, build_codec(spec.codec))
+        )
+        other = sorted(k for k in {**theirs, **mine} if theirs.get(k) != mine.get(k))
+        if other:
+            cure = "Give train.codec the sizes of the checkpoint, or leave out train.initial."
+            got, expected = (f"{other[0]} of shape {side.get(other[0])}" for side in (theirs, mine))
+            raise ScenarioError(complaint("train.initial", "another codec", got, expected, cure))
+
+
+def train(
+    scenario: TrainScenario,
+    out: Path,
+    device: torch.device,
+    report: Callable[[str], None] = lambda line: None,
+) -> TrainSummary:
+    """Train a codec, or go on with a training in the same folder.
+
+    Args:
+        scenario: recipe.
+        out: folder for state, checkpoint and TensorBoard log.
+        device: where to train.
+        report: called with a line of progress now and then.
+
+    Raises:
+        ScenarioError, ImageError, CheckpointError: recipe, pictures or state that cannot be used.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    started = time.monotonic()
+    prepare_folder(scenario, out)
+    if not (out / STATE_FILE).is_file():
+        check_recipe(scenario)
+    torch.set_flush_denormal(True)  # Muon's Gram matrices are full of denormals: 3.3 times slower on a CPU
+    trainer = Trainer(scenario, out, device)
+    trainer.load_state()
+    write_header(scenario, out)  # the first moment at which the folder is known to belong to a good recipe
+    writer = SummaryWriter(str(out / "tensorboard"), purge_step=trainer.step)
+    before, saved = trainer.seconds, time.monotonic()
+
+    def tick() -> None:
+        trainer.seconds = before + time.monotonic() - started
+
+    if scenario.train.time_budget_s is not None:
+        begun = time.monotonic()
+        first = trainer.validate()
+        trainer.closing_s = _CLOSING * (time.monotonic() - begun)
+        report(_shown(trainer, first, []))
+    recent: list[dict[str, float]] = []
+    tick()
+    try:
+        while trainer.progress() < 1:
+            recent.append(trainer.train_step())
+            tick()
+            for name, value in recent[-1].items():
+                writer.add_scalar(f"train/{name}", value, trainer.step)
+            if trainer.step % scenario.train.validation_every_steps == 0:
+                _report_validation(trainer, writer, recent, report)
+            if time.monotonic() - saved > scenario.train.checkpoint_every_s:
+                trainer.save_state()
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        if trainer.clean:
+            trainer.save_state()
+        raise
+    validation = trainer.validate(writer)
+    tick()
+    trainer.save_state()
+    path = trainer.save_model(validation, out / MODEL_FILE)
+    writer.close()
+    summary = {label: found["psnr_db"] for label, found in validation.items()}
+    return TrainSummary(path, trainer.step, trainer.seconds, summary)
+
+
+def _report_validation(
+    trainer: Trainer, writer: Any, recent: list[dict[str, float]], report: Callable[[str], None]
+) -> None:
+    validation = trainer.validate(writer)
+    for label, found in validation.items():
+        for name, value in found.items():
+            writer.add_scalar(f"held out {name}/{label}", value, trainer.step)
+    report(_shown(trainer, validation, recent))
+    recent.clear()
+
+
+def _shown(trainer: Trainer, validation: dict[str, dict[str, float]], recent: list[dict[str, float]]) -> str:
+    """A line of progress."""
+    spec = trainer.spec
+    left = trainer.seconds / max(trainer.progress(), 1e-9) - trainer.seconds
+    snr = {p.label for p in trainer._points()}
+    measured = ", ".join(
+        f"{found['psnr_db']:.2f} dB"
+        + (f" / LPIPS {found['lpips']:.3f}" if "lpips" in found else "")
+        + f" at {label}"
+        + ("" if "dB" in label else " dB")
+        for label, found in validation.items()
+        if label in snr
+    )
+    names = sorted({name for one in recent for name in one})
+    means = ", ".join(f"{n} {np.mean([one[n] for one in recent if n in one]):.4g}" for n in names)
+    whole = "" if spec.steps is None else f" of {spec.steps}"
+    phase = f" ({trainer.phase.name})" if len(spec.plan) > 1 else ""
+    return (
+        f"step {trainer.step}{whole}{phase}, {means}; PSNR {measured}; "
+        f"{trainer.seconds / 60:.1f} min done, about {left / 60:.0f} min left"
+    )
