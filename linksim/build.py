@@ -23,7 +23,14 @@ from channels.units import snr_db_to_no
 from linksim import scenario as spec
 from linksim import zoo
 from linksim.build_channel import build_channel, calibration_key, load_calibration
-from linksim.checkpoints import file_digest, load_into, read_checkpoint, tree_digest
+from linksim.checkpoints import (
+    CheckpointError,
+    file_digest,
+    load_into,
+    read_checkpoint,
+    tree_digest,
+    weights_digest,
+)
 from linksim.digital.link_adaptation import AdaptiveMcs, Calibration
 from linksim.digital.mcs import MCS_TABLES, Mcs
 from linksim.digital.quality_search import QualitySearch
@@ -37,14 +44,13 @@ from linksim.metrics.transmission import Evm, Papr, ReceivedSnr
 from linksim.pickle_reader import ModelFormatError
 from linksim.schemes.base import Bound, Scheme
 from linksim.schemes.bound import BoundRate, SourceBound
-from linksim.schemes.separation import Harq, SeparationScheme
-from linksim.schemes.uncoded import UncodedScheme
 
 if TYPE_CHECKING:  # digital schemes run without any network loaded
     from linksim.diffusion.caption import HubCaptioner
     from linksim.diffusion.model import DiffusionModel
     from linksim.jscc.authors import AuthorsCodec
     from linksim.jscc.dial import DialCodec
+    from linksim.jscc.latent_denoiser import LatentDenoiser
     from linksim.jscc.lean import LeanCodec
     from linksim.schemes.jscc import AnalogCodec
 
@@ -52,10 +58,12 @@ __all__ = [
     "Metrics",
     "build_captioner",
     "build_codec",
+    "build_denoiser",
     "build_images",
     "build_metrics",
     "build_scheme",
     "load_codec",
+    "load_denoiser",
     "load_diffjscc",
     "make_search",
     "scheme_files",
@@ -117,11 +125,51 @@ def load_codec(checkpoint: str) -> AnalogCodec:
     if path.is_dir():
         return load_authors_checkpoint(path)
     stored = read_checkpoint(path)
+    if isinstance(stored.codec, spec.LatentDenoiserSpec):
+        expected = "a codec; a denoiser belongs into checkpoint of kind: latent_diffusion"
+        raise CheckpointError(complaint(f"checkpoint {checkpoint}", "no codec", stored.codec.kind, expected))
     codec = build_codec(stored.codec)
     load_into(codec, stored.tensors, str(path))
     if isinstance(codec, LeanCodec | DialCodec):
         codec.highest_snr_db = stored.highest_snr_db
     return codec.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class LoadedDenoiser:
+    """A trained denoiser of latents.
+
+    Args:
+        network: in evaluation mode.
+        encoder_digest: of the encoder whose latents it was trained on.
+    """
+
+    network: LatentDenoiser
+    encoder_digest: str
+
+
+def build_denoiser(network: spec.LatentDenoiserSpec) -> LatentDenoiser:
+    """An untrained denoiser."""
+    from linksim.jscc.latent_denoiser import LatentDenoiser, LatentDenoiserConfig
+
+    return LatentDenoiser(LatentDenoiserConfig(**network.model_dump(exclude={"kind"})))
+
+
+def load_denoiser(checkpoint: str) -> LoadedDenoiser:
+    """A trained denoiser of latents: a bundled model, or a file.
+
+    Raises:
+        CheckpointError: missing, broken, or a codec.
+    """
+    stored = read_checkpoint(zoo.network_path(checkpoint))
+    if not isinstance(stored.codec, spec.LatentDenoiserSpec):
+        expected = "a latent_denoiser (made by a training with train_denoiser)"
+        raise CheckpointError(
+            complaint(f"checkpoint {checkpoint}", "no denoiser", stored.codec.kind, expected)
+        )
+    network = build_denoiser(stored.codec)
+    load_into(network, stored.tensors, checkpoint)
+    return LoadedDenoiser(network.eval().requires_grad_(False), str(stored.recipe.get("encoder_digest")))
 
 
 # ---------------------------------------------------------------------------------------------- schemes
@@ -185,6 +233,9 @@ def scheme_files(scheme: spec.SchemeBase) -> dict[str, str]:
     if isinstance(scheme, spec.JsccSpec):
         path = zoo.codec_path(scheme.checkpoint)
         return {scheme.checkpoint: tree_digest(path) if path.is_dir() else file_digest(path)}
+    if isinstance(scheme, spec.LatentDiffusionSpec):
+        names = (scheme.codec, scheme.checkpoint)
+        return {name: file_digest(zoo.network_path(name)) for name in names}
     if isinstance(scheme, spec.DiffJsccSpec):
         return {scheme.checkpoint: tree_digest(zoo.find_folder(scheme.checkpoint))}
     if isinstance(scheme, spec.LinearAnalogSpec):
@@ -209,7 +260,11 @@ def build_scheme(
         return _build_analog(scheme, channel, device)
     if isinstance(scheme, spec.DiffJsccSpec):
         return _build_diffjscc(scheme, channel, device)
+    if isinstance(scheme, spec.LatentDiffusionSpec):
+        return _build_latent_diffusion(scheme, device)
     if isinstance(scheme, spec.SeparationSpec):
+        from linksim.schemes.separation import Harq, SeparationScheme
+
         harq = scheme.harq
         return SeparationScheme(
             scheme.name,
@@ -222,6 +277,8 @@ def build_scheme(
         )
     if isinstance(scheme, spec.BoundBase):
         return SourceBound(scheme.name, make_search(scheme.source, workers), _bound_rate(scheme, channel))
+    from linksim.schemes.uncoded import UncodedScheme
+
     return UncodedScheme(scheme.name, scheme.bits_per_symbol, device)
 
 
@@ -242,6 +299,23 @@ def _check_csi(scheme: spec.JsccSpec | spec.DiffJsccSpec, codec: object, channel
         raise ValueError(complaint("checkpoint", checkpoint, spec.channel_name(channel), expected))
 
 
+def _dialled(codec: AnalogCodec, scheme: spec.JsccSpec) -> AnalogCodec:
+    """The codec at the realism that a scheme asks for.
+
+    Raises:
+        ValueError: a codec without that dial.
+    """
+    from linksim.jscc.dial import DialCodec
+
+    if scheme.realism is None:
+        return codec
+    if not isinstance(codec, DialCodec):
+        cure = "Leave it out, or take a checkpoint of codec dial."
+        message = f"the codec of {scheme.checkpoint} has no such dial"
+        raise ValueError(complaint("realism", message, f"{scheme.realism:g}", "none", cure))
+    return codec.at(scheme.realism)
+
+
 def _build_analog(
     scheme: spec.JsccSpec | spec.LinearAnalogSpec, channel: spec.ChannelBase, device: torch.device
 ) -> Scheme:
@@ -252,13 +326,32 @@ def _build_analog(
         _check_csi(scheme, codec, channel)
         if isinstance(codec, nn.Module):
             codec.to(device)
-        return JsccScheme(scheme.name, codec, scheme.csit)
+        return JsccScheme(scheme.name, _dialled(codec, scheme), scheme.csit)
     from linksim.jscc.block_klt import BlockKlt
     from linksim.jscc.linear_analog import LinearAnalogCodec
 
     klt = BlockKlt.load(zoo.asset(_BLOCK_KLT))
     linear = LinearAnalogCodec(klt, scale=scheme.scale, design_snr_db=scheme.design_snr_db)
     return JsccScheme(scheme.name, linear, scheme.csit)
+
+
+def _build_latent_diffusion(scheme: spec.LatentDiffusionSpec, device: torch.device) -> Scheme:
+    """Raises CheckpointError for a denoiser that was trained on the latents of another codec."""
+    from linksim.jscc.dial import DialCodec
+    from linksim.schemes.latent_diffusion import LatentDiffusionOptions, LatentDiffusionScheme
+
+    codec, denoiser = load_codec(scheme.codec), load_denoiser(scheme.checkpoint)
+    if not isinstance(codec, DialCodec):
+        got = type(codec).__name__
+        raise CheckpointError(complaint(f"codec {scheme.codec}", "another codec", got, "a dial codec"))
+    digest = weights_digest(codec.encoder)
+    if digest != denoiser.encoder_digest:
+        cure = "Train the denoiser on this codec, or name the codec that it was trained on."
+        what = f"{scheme.checkpoint} was trained on the latents of another encoder"
+        raise CheckpointError(complaint(f"codec {scheme.codec}", what, digest, denoiser.encoder_digest, cure))
+    options = LatentDiffusionOptions(scheme.steps, scheme.eta, scheme.realism, scheme.samples)
+    network = denoiser.network.to(device)
+    return LatentDiffusionScheme(scheme.name, codec.to(device), network, options, scheme.csit)
 
 
 def load_diffjscc(folder: Path) -> tuple[AnalogCodec, DiffusionModel]:

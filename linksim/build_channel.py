@@ -18,10 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from channels.awgn import AwgnChannel
 from channels.base import ChannelOperator, Precision
 from channels.checks import complaint
-from channels.delay_models import Covariance, DelayModel, ExponentialCovariance, TdlModel
 from channels.flat_fading import FlatFadingChannel
-from channels.front_end import SingleCarrierChannel
-from channels.grid import Pilots
 from channels.impairments import (
     CarrierFrequencyOffset,
     Clipping,
@@ -35,15 +32,16 @@ from channels.impairments import (
 )
 from channels.interleaving import InterleavedChannel
 from channels.link_budget import LinkBudget
-from channels.ofdm import OfdmChannel
-from channels.time_ofdm import TimeDomainOfdmChannel
 from channels.transmission import Precoding, Transmission
 from channels.units import linear_to_db
 from linksim import scenario as spec
 from linksim.digital.link_adaptation import Calibration, CalibrationError
 from linksim.scenario_io import ScenarioError, scenario_dir
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # Sionna, which these import, takes seconds that flat channels need not wait
+    from channels.delay_models import Covariance, DelayModel
+    from channels.grid import Pilots
+    from channels.ofdm import OfdmChannel
     from channels.ray_scene import RayTracing
     from channels.recorded import RecordedModel
 
@@ -133,6 +131,8 @@ def build_channel(
     if not channel.impairments:
         return inner
     hardware = [build_impairment(i) for i in channel.impairments]
+    from channels.front_end import SingleCarrierChannel
+
     return SingleCarrierChannel(inner, hardware, symbol_rate_hz=channel.symbol_rate_hz)
 
 
@@ -152,6 +152,10 @@ def _build_flat(
 
 
 def _build_ofdm(channel: spec.OfdmSpec, device: torch.device, precision: Precision) -> OfdmChannel:
+    from channels.delay_models import ExponentialCovariance
+    from channels.ofdm import OfdmChannel
+    from channels.time_ofdm import TimeDomainOfdmChannel
+
     csi = channel.csi
     bandwidth_hz = channel.num_subcarriers * channel.subcarrier_spacing_hz
     model = build_model(channel.model, channel.carrier_hz, bandwidth_hz, precision)
@@ -196,6 +200,8 @@ def resulting_snr_db(channel: spec.ChannelBase, operator: ChannelOperator) -> fl
     """
     if not isinstance(channel, spec.OfdmSpec) or channel.link_budget is None:
         return None
+    from channels.ofdm import OfdmChannel
+
     assert isinstance(operator, OfdmChannel)
     given = channel.link_budget
     if given.path_loss_db is not None:
@@ -214,6 +220,8 @@ def resulting_snr_db(channel: spec.ChannelBase, operator: ChannelOperator) -> fl
 
 
 def _pilots(csi: spec.OfdmCsiSpec, streams: int) -> Pilots:
+    from channels.grid import Pilots
+
     if csi.dmrs is not None:
         boost_db = csi.boost_db
         if boost_db is None:  # what a comb leaves empty pays for it; two streams leave nothing
@@ -242,6 +250,8 @@ def build_model(
         ValueError: a recording that cannot be read.
         RuntimeError: ray tracing that lacks LLVM.
     """
+    from channels.delay_models import TdlModel
+
     if isinstance(model, spec.TdlSpec):
         return TdlModel(
             model.profile,
@@ -417,7 +427,8 @@ def interleaves(scheme: spec.SchemeBase, channel: spec.ChannelBase) -> bool:
     chosen = scheme.interleave if isinstance(scheme, spec.SentSpec) else False
     if chosen is not None:
         return chosen
-    analog = isinstance(scheme, spec.JsccSpec | spec.DiffJsccSpec | spec.LinearAnalogSpec)
+    learned = spec.JsccSpec | spec.DiffJsccSpec | spec.LatentDiffusionSpec
+    analog = isinstance(scheme, learned | spec.LinearAnalogSpec)
     return analog and isinstance(channel, spec.OfdmSpec)
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from channels.checks import complaint
-from linksim.scenario import CodecSpec
+from linksim.scenario import NetworkSpec
 
 __all__ = [
     "Checkpoint",
@@ -28,10 +28,11 @@ __all__ = [
     "read_checkpoint",
     "save_checkpoint",
     "tree_digest",
+    "weights_digest",
 ]
 
 FORMAT = "linksim-codec-1"
-_CODEC: TypeAdapter[CodecSpec] = TypeAdapter(CodecSpec)
+_CODEC: TypeAdapter[NetworkSpec] = TypeAdapter(NetworkSpec)
 
 
 class CheckpointError(ValueError):
@@ -48,7 +49,7 @@ class Checkpoint:
         recipe: how it was trained (scenario, hash, steps, seconds, data, validation).
     """
 
-    codec: CodecSpec
+    codec: NetworkSpec
     tensors: dict[str, Tensor]
     recipe: dict[str, Any]
 
@@ -79,8 +80,17 @@ def tree_digest(folder: Path) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
+def weights_digest(module: nn.Module) -> str:
+    """SHA-256 of weights in half precision, as checkpoints are bundled, 16 hex digits."""
+    digest = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().half().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def save_checkpoint(
-    path: Path, codec: CodecSpec, state: dict[str, Tensor], recipe: dict[str, object], dtype: torch.dtype
+    path: Path, codec: NetworkSpec, state: dict[str, Tensor], recipe: dict[str, object], dtype: torch.dtype
 ) -> None:
     """Write a checkpoint in one step: the file is whole or not there.
 

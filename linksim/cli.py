@@ -269,19 +269,24 @@ def _check(args: argparse.Namespace) -> int:
     from linksim.build import build_codec, build_images
     from linksim.build_channel import training_channels
     from linksim.runner import make_plan, preflight
-    from linksim.scenario import Scenario, TrainScenario
+    from linksim.scenario import DenoiserTrainScenario, Scenario, TrainScenario
     from linksim.scenario_io import scenario_hash
 
     scenario = _load(args)
     valid = f"{scenario.name}: valid, hash {scenario_hash(scenario)}"
     if not isinstance(scenario, Scenario):
-        recipe: Any = scenario.train if isinstance(scenario, TrainScenario) else scenario.train_control
+        recipe: Any = scenario.recipe
         num_uses = 1  # the codec of a control training comes with its model
         if isinstance(scenario, TrainScenario):
             from linksim.training.codec import check_recipe
 
             check_recipe(scenario)
-            num_uses = build_codec(recipe.codec).num_symbols(recipe.crop, recipe.crop)
+            crop = max(phase.crop for phase in recipe.plan)
+            num_uses = build_codec(recipe.codec).num_symbols(crop, crop)
+        if isinstance(scenario, DenoiserTrainScenario):
+            from linksim.training.denoiser import check_denoiser_recipe
+
+            num_uses = check_denoiser_recipe(scenario).num_symbols(recipe.crop, recipe.crop)
         training_channels(recipe.channels, torch.device("cpu"), num_uses, trace=False)
         images = build_images(scenario.images)
         print(valid)
@@ -441,37 +446,51 @@ def _print_kinds(specs: Sequence[type[Any]]) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    import torch
-
-    from linksim.checkpoints import read_checkpoint, save_checkpoint
-    from linksim.scenario import TrainScenario
+    from linksim.scenario import ControlTrainScenario, TrainScenario
     from linksim.scenario_io import load_train_scenario, parse_overrides
-    from linksim.training.codec import train
 
     overrides = parse_overrides(args.overrides)
     scenario = load_train_scenario(args.scenario, overrides)
     if args.budget is not None:
-        block = "train" if isinstance(scenario, TrainScenario) else "train_control"
-        overrides = [*overrides, (f"{block}.time_budget_s", args.budget)]
+        overrides = [*overrides, (f"{scenario.block}.time_budget_s", args.budget)]
         scenario = load_train_scenario(args.scenario, overrides)
     folder = args.out or Path("runs") / scenario.name
     if args.export:
         _writable(args.export, "--export")
-    if not isinstance(scenario, TrainScenario):
+    if isinstance(scenario, ControlTrainScenario):
         return _train_control(scenario, folder, args)
-    summary = train(
-        scenario, folder, _device(args.device), lambda line: print(line, file=sys.stderr, flush=True)
-    )
-    print(
-        f"{summary.steps} steps in {summary.seconds / 60:.1f} min, "
-        f"validation PSNR {summary.validation_psnr_db}"
-    )
+    summary: Any
+    if isinstance(scenario, TrainScenario):
+        from linksim.training.codec import train
+
+        summary = train(scenario, folder, _device(args.device), _say)
+        measured = f"PSNR {summary.validation_psnr_db}"
+    else:
+        from linksim.training.denoiser import train_denoiser
+
+        summary = train_denoiser(scenario, folder, _device(args.device), _say)
+        measured = str(summary.validation)
+    print(f"{summary.steps} steps in {summary.seconds / 60:.1f} min, validation {measured}")
     print(f"model: {summary.checkpoint}")
     if args.export:
-        stored = read_checkpoint(summary.checkpoint)
-        save_checkpoint(args.export, stored.codec, stored.tensors, stored.recipe, torch.float16)
+        _export(summary.checkpoint, args.export)
         print(f"half precision: {args.export}")
     return 0
+
+
+def _say(line: str) -> None:
+    """Progress goes to stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _export(checkpoint: Path, target: Path) -> None:
+    """A checkpoint in half precision."""
+    import torch
+
+    from linksim.checkpoints import read_checkpoint, save_checkpoint
+
+    stored = read_checkpoint(checkpoint)
+    save_checkpoint(target, stored.codec, stored.tensors, stored.recipe, torch.float16)
 
 
 def _train_control(scenario: ControlTrainScenario, folder: Path, args: argparse.Namespace) -> int:
@@ -480,9 +499,7 @@ def _train_control(scenario: ControlTrainScenario, folder: Path, args: argparse.
 
     if args.export:
         raise ScenarioError("--export: got it for a control module, expected it for a codec.")
-    summary = train_control(
-        scenario, folder, _device(args.device), lambda line: print(line, file=sys.stderr, flush=True)
-    )
+    summary = train_control(scenario, folder, _device(args.device), _say)
     print(
         f"{summary.steps} steps in {summary.seconds / 60:.1f} min, loss {summary.losses[0]:.4f} to "
         f"{summary.losses[1]:.4f}, validation {summary.validation_loss}"

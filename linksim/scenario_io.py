@@ -18,7 +18,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from linksim.scenario import ChannelSpec, ControlTrainScenario, Scenario, TrainScenario, channel_name
+from linksim.scenario import (
+    ChannelSpec,
+    ControlTrainScenario,
+    DenoiserTrainScenario,
+    Scenario,
+    TrainScenario,
+    channel_name,
+)
 from linksim.scenario_problems import explain
 
 __all__ = [
@@ -278,12 +285,13 @@ def _load_mapping(name: str, overrides: Sequence[tuple[str, Any]]) -> tuple[dict
     return data, path
 
 
-Training = TrainScenario | ControlTrainScenario
-_TRAININGS: dict[str, type[BaseModel]] = {"train": TrainScenario, "train_control": ControlTrainScenario}
+Training = TrainScenario | ControlTrainScenario | DenoiserTrainScenario
+_TRAININGS = {kind.block: kind for kind in (TrainScenario, ControlTrainScenario, DenoiserTrainScenario)}
 
 
 def load_any(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario | Training:
-    """Read a scenario of either kind: a file with the key ``train`` or ``train_control`` is a training.
+    """Read a scenario of either kind: a file with the key ``train``, ``train_control`` or
+    ``train_denoiser`` is a training.
 
     Args:
         name: file, or name of a scenario that comes with linksim.
@@ -407,6 +415,7 @@ def json_schema() -> dict[str, Any]:
             {"$ref": "#/$defs/Scenario"},
             {"$ref": "#/$defs/TrainScenario"},
             {"$ref": "#/$defs/ControlTrainScenario"},
+            {"$ref": "#/$defs/DenoiserTrainScenario"},
         ],
         "$defs": _definitions(),
     }
@@ -414,15 +423,14 @@ def json_schema() -> dict[str, Any]:
 
 def _definitions() -> dict[str, Any]:
     merged: dict[str, Any] = {}
-    for model in (Scenario, TrainScenario, ControlTrainScenario):
+    for model in (Scenario, TrainScenario, ControlTrainScenario, DenoiserTrainScenario):
         schema = model.model_json_schema(ref_template="#/$defs/{model}")
         merged.update(schema.pop("$defs", {}))
         merged[model.__name__] = schema
     merged["SweepSpec"]["patternProperties"] = {r"\.": {"type": "array", "minItems": 1}}
-    merged["TrainSpec"]["properties"]["channel"] = merged["TrainChannelSpec"]["properties"]["channel"]
-    merged["TrainSpec"]["required"].remove("channels")
-    merged["ControlTrainSpec"]["properties"]["channel"] = merged["TrainChannelSpec"]["properties"]["channel"]
-    merged["ControlTrainSpec"]["required"].remove("channels")
+    for name in ("TrainSpec", "ControlTrainSpec", "DenoiserTrainSpec"):
+        merged[name]["properties"]["channel"] = merged["TrainChannelSpec"]["properties"]["channel"]
+        merged[name]["required"].remove("channels")
     merged["BandwidthSpec"]["properties"]["data_ratio"] = {
         "type": ["string", "integer"],
         "pattern": r"^\s*\d+\s*/\s*\d+\s*$",

@@ -30,6 +30,7 @@ __all__ = [
     "codec_path",
     "find_backbone",
     "find_folder",
+    "network_path",
 ]
 
 WEIGHTS_VARIABLE = "LINKSIM_WEIGHTS"
@@ -119,6 +120,11 @@ def find_folder(name: str, files: Sequence[str] | None = None) -> Path:
         raise ModelFormatError(
             complaint(f"checkpoint {name}", "cannot be downloaded", said, expected, cure)
         ) from None
+
+
+def network_path(name: str) -> Path:
+    """File of a bundled network by its name, or a file."""
+    return asset(BUNDLED_CODECS[name]) if name in BUNDLED_CODECS else Path(name).expanduser()
 
 
 def codec_path(checkpoint: str) -> Path:

@@ -85,6 +85,10 @@ ALLOWED: dict[str, set[str]] = {
         "channels.types", "linksim.diffusion.receiver", "linksim.jscc.csi_embedding", "linksim.schemes.base",
         "linksim.schemes.jscc",
     },
+    "linksim.schemes.latent_diffusion": {
+        "channels.types", "channels.equalization", "channels.seeding", "linksim.diffusion.latent_sampler", "linksim.jscc.",
+        "linksim.schemes.base", "linksim.schemes.jscc",
+    },
     "linksim.schemes.": {
         "channels.types", "channels.checks", "channels.equalization", "channels.seeding", "linksim.schemes.base",
         "linksim.schemes.payload", "linksim.digital.", "linksim.jscc.", "linksim.images",
@@ -109,7 +113,8 @@ ALLOWED: dict[str, set[str]] = {
         "linksim.images", "linksim.link", "linksim.results", "linksim.scenario", "linksim.scenario_io", "linksim.schemes.base",
         "linksim.statistics",
     },
-    "linksim.training.muon": set(),
+    "linksim.training.muon": {"linksim.scenario"},
+    "linksim.training.loop": set(),
     "linksim.training.discriminators": set(),
     "linksim.training.features": {"linksim.metrics."},
     "linksim.training.losses": {"linksim.metrics.", "linksim.scenario", "linksim.training.features"},
@@ -127,7 +132,8 @@ ALLOWED: dict[str, set[str]] = {
         "linksim.training.",
         "channels.base", "channels.checks", "channels.seeding", "linksim.build", "linksim.build_channel", "linksim.checkpoints",
         "linksim.convert", "linksim.diffusion.", "linksim.images", "linksim.jscc.", "linksim.link", "linksim.metrics.",
-        "linksim.precision", "linksim.scenario", "linksim.scenario_io", "linksim.schemes.jscc", "linksim.zoo",
+        "channels.equalization", "channels.types", "linksim.precision", "linksim.scenario", "linksim.scenario_io",
+        "linksim.schemes.jscc", "linksim.schemes.latent_diffusion", "linksim.zoo",
     },
     "linksim.calibrate": {
         "channels.arithmetic", "channels.base", "channels.equalization", "channels.seeding", "channels.types", "channels.units",
@@ -145,7 +151,7 @@ ALLOWED: dict[str, set[str]] = {
 OWNERS = {
     "torch.randn": {"channels.seeding"},
     "torch.rand": {"channels.flat_fading", "channels.seeding", "channels.sionna_seeding"},
-    "torch.manual_seed": {"linksim.training.codec", "linksim.training.control"},
+    "torch.manual_seed": {"linksim.training.codec", "linksim.training.control", "linksim.training.denoiser"},
     "torch.fft": set(),
     "sys.exit": set(),
     "SystemExit": {"linksim.cli"},

@@ -12,7 +12,9 @@ __all__ = [
     "CnnYang2024Spec",
     "CodecSpec",
     "DialCodecSpec",
+    "LatentDenoiserSpec",
     "LeanCodecSpec",
+    "NetworkSpec",
     "SwinYang2024Spec",
 ]
 
@@ -56,6 +58,18 @@ class DialCodecSpec(Spec):
     def latent_channels(self) -> int:
         """Channels of the whole latent map."""
         return self.rates[-1]
+
+
+class LatentDenoiserSpec(Spec):
+    """The denoiser of the latents of a dial codec (linksim.jscc.latent_denoiser)."""
+
+    kind: Literal["latent_denoiser"]
+    rates: Annotated[tuple[Annotated[Int, Field(ge=2, multiple_of=2)], ...], Field(min_length=1)] = Field(
+        (4, 8, 16, 32, 64), description="of the codec"
+    )
+    width: PositiveInt = 256
+    blocks: NaturalInt = 8
+    embedding: PositiveInt = 64
 
 
 class CnnYang2024Spec(Spec):
@@ -108,4 +122,8 @@ class SwinYang2024Spec(Spec):
 
 CodecSpec = Annotated[
     LeanCodecSpec | DialCodecSpec | CnnYang2024Spec | SwinYang2024Spec, Field(discriminator="kind")
+]
+NetworkSpec = Annotated[
+    LeanCodecSpec | DialCodecSpec | LatentDenoiserSpec | CnnYang2024Spec | SwinYang2024Spec,
+    Field(discriminator="kind"),
 ]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, Strict, WithJsonSchema, model_validator
 
-from linksim.specs.fields import Bool, CsitName, Int, Name, NaturalInt, PositiveInt, Real, SnrDb, Spec
+from linksim.specs.fields import Bool, CsitName, Int, Name, NaturalInt, PositiveInt, Real, Share, SnrDb, Spec
 
 __all__ = [
     "SCHEME_KINDS",
@@ -16,6 +16,7 @@ __all__ = [
     "FiniteBlocklengthBoundSpec",
     "HarqSpec",
     "JsccSpec",
+    "LatentDiffusionSpec",
     "LinearAnalogSpec",
     "SchemeBase",
     "SchemeSpec",
@@ -50,6 +51,9 @@ class JsccSpec(SentSpec):
         description="a bundled model (linksim list models), a file, a DiffJSCC folder, or owner/name"
     )
     csit: CsitName = "average_snr"
+    realism: Share | None = Field(
+        None, description="0 (nearest picture) to 1 (most natural one), of codecs with this dial; none: 0"
+    )
 
 
 class DiffJsccSpec(SentSpec):
@@ -93,6 +97,25 @@ class DiffJsccSpec(SentSpec):
         if self.tile % 32 or 0 < self.tile < 256:
             raise ValueError(f"tile: got {self.tile} pixels, expected 0 or a multiple of 32 from 256 on.")
         return self
+
+
+class LatentDiffusionSpec(SentSpec):
+    """A codec with dials, and a diffusion on its latents that goes on where the channel stopped."""
+
+    kind: Literal["latent_diffusion"]
+    checkpoint: Annotated[str, Strict()] = Field(
+        description="denoiser: a bundled model (linksim list models), or a file"
+    )
+    codec: Annotated[str, Strict()] = Field(
+        "dial", description="codec whose latents it was trained on: a bundled model, or a file"
+    )
+    csit: Literal["none", "average_snr"] = "average_snr"
+    steps: Annotated[Int, Field(ge=1, le=1000)] = Field(4, description="evaluations of the denoiser")
+    eta: Share = Field(0.0, description="0: probability flow; 1: samples of the posterior")
+    realism: Share = Field(1.0, description="of the decoder behind the diffusion")
+    samples: Annotated[Int, Field(ge=1, le=64)] = Field(
+        1, description="pictures per frame; from two on, a map of where they differ is kept as a stage"
+    )
 
 
 class LinearAnalogSpec(SentSpec):
@@ -223,6 +246,7 @@ class UncodedSpec(SchemeBase):
 SchemeSpec = Annotated[
     JsccSpec
     | DiffJsccSpec
+    | LatentDiffusionSpec
     | LinearAnalogSpec
     | SeparationSpec
     | CapacityBoundSpec
@@ -233,6 +257,7 @@ SchemeSpec = Annotated[
 SCHEME_KINDS: tuple[type[SchemeBase], ...] = (
     JsccSpec,
     DiffJsccSpec,
+    LatentDiffusionSpec,
     LinearAnalogSpec,
     SeparationSpec,
     CapacityBoundSpec,

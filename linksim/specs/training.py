@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, Strict, field_validator, model_validator
 
 from linksim.specs.channel import ChannelSpec, OfdmSpec
-from linksim.specs.codec import CodecSpec, DialCodecSpec
+from linksim.specs.codec import CodecSpec, DialCodecSpec, LatentDenoiserSpec
 from linksim.specs.fields import (
     Bool,
     CsitName,
@@ -28,6 +28,8 @@ __all__ = [
     "ControlStartSpec",
     "ControlTrainScenario",
     "ControlTrainSpec",
+    "DenoiserTrainScenario",
+    "DenoiserTrainSpec",
     "LossSpec",
     "OptimizerSpec",
     "PhaseSpec",
@@ -198,6 +200,7 @@ class TrainSpec(Spec):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "float32", description="auto: bfloat16 where it is the faster one"
     )
+    compile: Bool = Field(False, description="torch.compile both networks: minutes of start, faster steps")
     validation_images: NaturalInt = Field(32, description="pictures held out of the training")
     validation_batch: PositiveInt = Field(8, description="pictures per call of the validation")
     validation_snr_db: tuple[SnrDb, ...] = (1.0, 10.0)
@@ -229,9 +232,9 @@ class TrainSpec(Spec):
 
     @model_validator(mode="after")
     def _phases_alone(self) -> TrainSpec:
-        plain = {"loss", "optimizer", "batch_size", "crop", "ema_decay"} & self.model_fields_set
-        if self.phases and plain:
-            raise ValueError(f"{min(plain)}: got one beside phases, expected it within each phase.")
+        for name in ("loss", "optimizer", "batch_size", "crop", "ema_decay") if self.phases else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}: got one beside phases, expected it within each phase.")
         names = [phase.name for phase in self.phases]
         if len(set(names)) != len(names):
             raise ValueError(f"phases: got the names {names}, expected different ones.")
@@ -339,6 +342,75 @@ class ControlTrainScenario(Spec):
     seed: NaturalInt = 0
     images: ImagesSpec
     train_control: ControlTrainSpec
+    block: ClassVar[str] = "train_control"
+
+    @property
+    def recipe(self) -> ControlTrainSpec:
+        """The block that says how."""
+        return self.train_control
+
+
+class DenoiserTrainSpec(Spec):
+    """How the denoiser of a dial codec's latents is trained; the codec is frozen."""
+
+    codec: Annotated[str, Strict()] = Field(description="checkpoint of the dial codec")
+    network: LatentDenoiserSpec = LatentDenoiserSpec(kind="latent_denoiser")
+    initial: Annotated[str, Strict()] | None = Field(None, description="checkpoint to start from")
+    channels: Annotated[tuple[TrainChannelSpec, ...], Field(min_length=1)]
+    snr_db: SnrRangeSpec
+    csit: Literal["none", "average_snr"] = "average_snr"
+    csit_dropout: Share = 0.0
+    rate_weights: tuple[Positive, ...] = Field((), description="how often each rate is sent")
+    independent_share: Share = Field(
+        0.2, description="share of the pictures whose values have levels drawn without any order"
+    )
+    optimizer: OptimizerSpec = OptimizerSpec(kind="muon", learning_rate=1e-3, clip_norm=1.0)
+    crop: Annotated[Int, Field(ge=32, multiple_of=16)] = 256
+    scale_low: Annotated[Real, Field(gt=0, le=1)] = 1.0
+    batch_size: PositiveInt = 32
+    groups: PositiveInt = 1
+    steps: PositiveInt | None = None
+    time_budget_s: Seconds | None = None
+    ema_decay: Annotated[Real, Field(ge=0, lt=1)] = 0.999
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    validation_images: NaturalInt = 16
+    validation_batch: PositiveInt = 8
+    validation_snr_db: tuple[SnrDb, ...] = (1.0, 10.0)
+    validation_every_steps: PositiveInt = 500
+    checkpoint_every_s: Seconds = 120.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_channel(cls, data: Any) -> Any:
+        return _channel_as_mixture(data)
+
+    @model_validator(mode="after")
+    def _end(self) -> DenoiserTrainSpec:
+        if self.steps is None and self.time_budget_s is None:
+            raise ValueError("got neither steps nor time_budget_s, expected one or both.")
+        if self.batch_size % self.groups:
+            raise ValueError(f"groups: got {self.groups}, expected a divisor of {self.batch_size}.")
+        if self.rate_weights and len(self.rate_weights) != len(self.network.rates):
+            got, expected = len(self.rate_weights), len(self.network.rates)
+            raise ValueError(f"rate_weights: got {got} numbers, expected {expected}, as network.rates.")
+        return self
+
+
+class DenoiserTrainScenario(Spec):
+    """A training of a latent denoiser: pictures and a codec in, a checkpoint out."""
+
+    schema_version: Literal[1] = 1
+    name: Name
+    question: str = ""
+    seed: NaturalInt = 0
+    images: ImagesSpec
+    train_denoiser: DenoiserTrainSpec
+    block: ClassVar[str] = "train_denoiser"
+
+    @property
+    def recipe(self) -> DenoiserTrainSpec:
+        """The block that says how."""
+        return self.train_denoiser
 
 
 class TrainScenario(Spec):
@@ -350,3 +422,9 @@ class TrainScenario(Spec):
     seed: NaturalInt = 0
     images: ImagesSpec
     train: TrainSpec
+    block: ClassVar[str] = "train"
+
+    @property
+    def recipe(self) -> TrainSpec:
+        """The block that says how."""
+        return self.train

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
 
 from channels.checks import complaint
 from channels.seeding import item_seed
@@ -33,7 +31,7 @@ from linksim.jscc.dial import DialCodec
 from linksim.jscc.lean import LeanCodec
 from linksim.metrics.distortion import MsSsim, psnr
 from linksim.precision import resolve_precision
-from linksim.scenario import OptimizerSpec, PhaseSpec, TrainScenario
+from linksim.scenario import PhaseSpec, TrainScenario
 from linksim.scenario_io import ScenarioError, scenario_hash
 from linksim.training.adversary import Adversary
 from linksim.training.folder import (
@@ -46,8 +44,9 @@ from linksim.training.folder import (
     write_state,
 )
 from linksim.training.link import Group, LinkModule, condition_channels
+from linksim.training.loop import Report, Validation, prepare_machine, run_loop
 from linksim.training.losses import Losses, PictureGradient
-from linksim.training.muon import Muon, split_parameters
+from linksim.training.muon import make_optimizers
 from linksim.training.phases import Position, position, rate_factor
 from linksim.training.photographs import Photographs
 
@@ -58,7 +57,6 @@ MODEL_FILE = "model.safetensors"
 _RATE = "train.optimizer.learning_rate"
 _CLIPPED = (-0.05, 1.05)  # what a critic is shown of a reconstruction
 _SAMPLES = 4  # held-out pictures in the TensorBoard log
-_CLOSING = 1.5  # time kept for the last validation and the files, in units of the first validation
 
 
 @dataclass(frozen=True)
@@ -87,17 +85,6 @@ class _ValidationPoint:
     realism: float
 
 
-def _optimizers(spec: OptimizerSpec, module: nn.Module) -> list[Optimizer]:
-    if spec.kind == "adamw":
-        trained = [p for p in module.parameters() if p.requires_grad]
-        return [AdamW(trained, lr=spec.learning_rate, weight_decay=spec.weight_decay, betas=(0.9, 0.98))]
-    hidden, rest = split_parameters(module)
-    return [
-        Muon(hidden, lr=spec.learning_rate, weight_decay=spec.weight_decay),
-        AdamW(rest, lr=min(spec.learning_rate, 5e-4), weight_decay=0.0, betas=(0.9, 0.98)),
-    ]
-
-
 class Trainer:
     """State and loop of one training; see :func:`train`."""
 
@@ -118,6 +105,9 @@ class Trainer:
         codec = self._start()
         self.module = LinkModule(codec).to(self.device).to(memory_format=torch.channels_last)
         self.codec = codec
+        if self.spec.compile:
+            for end in ("encoder", "decoder"):
+                codec.get_submodule(end).compile()
         self.link = self.accelerator.prepare(self.module)
         self.channels = training_channels(
             self.spec.channels,
@@ -127,6 +117,7 @@ class Trainer:
         weights = np.array([c.weight for c in self.spec.channels])
         self.channel_shares = weights / weights.sum()
         self.step, self.seconds, self.closing_s, self.clean = 0, 0.0, 0.0, True
+        self.validation_limit: int | None = None
         self._enter(0)
 
     def _start(self) -> nn.Module:
@@ -170,7 +161,7 @@ class Trainer:
         self.codec.requires_grad_(True)
         if encoder is not None:
             encoder.requires_grad_(False)
-        self.optimizers = _optimizers(self.phase.optimizer, self.codec)
+        self.optimizers = make_optimizers(self.phase.optimizer, self.codec)
         self.base_rates = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
         self.ema = {k: v.detach().clone() for k, v in self.codec.state_dict().items()}
         self.losses = Losses(self.phase.loss, self.device)
@@ -185,6 +176,17 @@ class Trainer:
         self.save_model({}, self.out / f"model-{self.phase_index + 1}-{self.phase.name}.safetensors")
         self.codec.load_state_dict(self.ema)
         self._enter(self.phase_index + 1)
+
+    def whereabouts(self) -> str:
+        """Step and phase, for a line of progress."""
+        whole = "" if self.spec.steps is None else f" of {self.spec.steps}"
+        phase = f" ({self.phase.name})" if len(self.spec.plan) > 1 else ""
+        return f"step {self.step}{whole}{phase}"
+
+    @property
+    def time_budget_s(self) -> float | None:
+        """See :class:`linksim.training.loop.Trainable`."""
+        return self.spec.time_budget_s
 
     def progress(self) -> float:
         """Share of the training that is done, by steps or by time, whichever is further."""
@@ -319,15 +321,15 @@ class Trainer:
         ]
 
     @torch.no_grad()
-    def validate(self, writer: Any = None) -> dict[str, dict[str, float]]:
+    def validate(self, writer: Any = None) -> Validation:
         """Means of PSNR [dB] and LPIPS (where the losses have it) of the averaged weights on the held-out
         pictures, on the first channel, by point; with sample pictures into a TensorBoard log.
         """
         live = {k: v.clone() for k, v in self.codec.state_dict().items()}
         self.codec.load_state_dict(self.ema)
-        self.codec.eval()
-        result: dict[str, dict[str, float]] = {}
-        batches = self.photographs.validation_batches(self.spec.validation_batch)
+        self.module.eval()
+        result: Validation = {}
+        batches = self.photographs.validation_batches(self.spec.validation_batch, self.validation_limit)
         for point in self._points():
             values: dict[str, list[Tensor]] = {"psnr_db": [], "lpips": []}
             for i, image in enumerate(batches):
@@ -346,7 +348,7 @@ class Trainer:
                 name: round(float(torch.cat(v).mean()), 4) for name, v in values.items() if v
             }
         self.codec.load_state_dict(live)
-        self.codec.train()
+        self.module.train()
         return result
 
     def _validation_group(self, point: _ValidationPoint, batch: int, size: int) -> Group:
@@ -397,7 +399,7 @@ class Trainer:
             raise broken_state(self.out, problem) from None
         log.info("resumed at step %d after %.0f s", self.step, self.seconds)
 
-    def save_model(self, validation: dict[str, dict[str, float]], path: Path) -> Path:
+    def save_model(self, validation: Validation, path: Path) -> Path:
         """Write the averaged weights as a checkpoint."""
         recipe: dict[str, object] = {
             "scenario": self.scenario.model_dump(mode="json"),
@@ -448,7 +450,7 @@ def train(
     scenario: TrainScenario,
     out: Path,
     device: torch.device,
-    report: Callable[[str], None] = lambda line: None,
+    report: Report = lambda line: None,
 ) -> TrainSummary:
     """Train a codec, or go on with a training in the same folder.
 
@@ -461,82 +463,23 @@ def train(
     Raises:
         ScenarioError, ImageError, CheckpointError: recipe, pictures or state that cannot be used.
     """
-    from torch.utils.tensorboard import SummaryWriter
-
     started = time.monotonic()
     prepare_folder(scenario, out)
     if not (out / STATE_FILE).is_file():
         check_recipe(scenario)
-    torch.set_flush_denormal(True)  # Muon's Gram matrices are full of denormals: 3.3 times slower on a CPU
+    prepare_machine()
     trainer = Trainer(scenario, out, device)
     trainer.load_state()
     write_header(scenario, out)  # the first moment at which the folder is known to belong to a good recipe
-    writer = SummaryWriter(str(out / "tensorboard"), purge_step=trainer.step)
-    before, saved = trainer.seconds, time.monotonic()
-
-    def tick() -> None:
-        trainer.seconds = before + time.monotonic() - started
-
-    if scenario.train.time_budget_s is not None:
-        begun = time.monotonic()
-        first = trainer.validate()
-        trainer.closing_s = _CLOSING * (time.monotonic() - begun)
-        report(_shown(trainer, first, []))
-    recent: list[dict[str, float]] = []
-    tick()
-    try:
-        while trainer.progress() < 1:
-            recent.append(trainer.train_step())
-            tick()
-            for name, value in recent[-1].items():
-                writer.add_scalar(f"train/{name}", value, trainer.step)
-            if trainer.step % scenario.train.validation_every_steps == 0:
-                _report_validation(trainer, writer, recent, report)
-            if time.monotonic() - saved > scenario.train.checkpoint_every_s:
-                trainer.save_state()
-                saved = time.monotonic()
-    except KeyboardInterrupt:
-        if trainer.clean:
-            trainer.save_state()
-        raise
-    validation = trainer.validate(writer)
-    tick()
-    trainer.save_state()
+    validation = run_loop(
+        trainer,
+        out,
+        report,
+        started=started,
+        held_out=len(trainer.photographs.validation),
+        validation_every_steps=scenario.train.validation_every_steps,
+        checkpoint_every_s=scenario.train.checkpoint_every_s,
+    )
     path = trainer.save_model(validation, out / MODEL_FILE)
-    writer.close()
     summary = {label: found["psnr_db"] for label, found in validation.items()}
     return TrainSummary(path, trainer.step, trainer.seconds, summary)
-
-
-def _report_validation(
-    trainer: Trainer, writer: Any, recent: list[dict[str, float]], report: Callable[[str], None]
-) -> None:
-    validation = trainer.validate(writer)
-    for label, found in validation.items():
-        for name, value in found.items():
-            writer.add_scalar(f"held out {name}/{label}", value, trainer.step)
-    report(_shown(trainer, validation, recent))
-    recent.clear()
-
-
-def _shown(trainer: Trainer, validation: dict[str, dict[str, float]], recent: list[dict[str, float]]) -> str:
-    """A line of progress."""
-    spec = trainer.spec
-    left = trainer.seconds / max(trainer.progress(), 1e-9) - trainer.seconds
-    snr = {p.label for p in trainer._points()}
-    measured = ", ".join(
-        f"{found['psnr_db']:.2f} dB"
-        + (f" / LPIPS {found['lpips']:.3f}" if "lpips" in found else "")
-        + f" at {label}"
-        + ("" if "dB" in label else " dB")
-        for label, found in validation.items()
-        if label in snr
-    )
-    names = sorted({name for one in recent for name in one})
-    means = ", ".join(f"{n} {np.mean([one[n] for one in recent if n in one]):.4g}" for n in names)
-    whole = "" if spec.steps is None else f" of {spec.steps}"
-    phase = f" ({trainer.phase.name})" if len(spec.plan) > 1 else ""
-    return (
-        f"step {trainer.step}{whole}{phase}, {means}; PSNR {measured}; "
-        f"{trainer.seconds / 60:.1f} min done, about {left / 60:.0f} min left"
-    )

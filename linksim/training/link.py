@@ -101,7 +101,9 @@ class LinkModule(nn.Module):
     def _for(self, group: Group, image: Tensor) -> tuple[Any, int]:
         height, width = image.shape[2:]
         if isinstance(self.codec, DialCodec):
-            return self.codec.at(group.realism), self.codec.num_symbols_at(group.rate, height, width)
+            return self.codec.at(group.realism, shared_noise=self.training), self.codec.num_symbols_at(
+                group.rate, height, width
+            )
         return self.codec, self.codec.num_symbols(height, width)
 
     @torch.no_grad()
