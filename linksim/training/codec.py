@@ -159,6 +159,7 @@ class Trainer:
         frozen = self.phase.frozen == "encoder"
         encoder: Any = self.codec.get_submodule("encoder") if frozen else None
         self.codec.requires_grad_(True)
+        self.codec.zero_grad(set_to_none=True)  # of what is frozen now
         if encoder is not None:
             encoder.requires_grad_(False)
         self.optimizers = make_optimizers(self.phase.optimizer, self.codec)
