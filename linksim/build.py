@@ -6,9 +6,9 @@ May import everything below it: scenario, schemes, digital, jscc, metrics, image
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +36,21 @@ from linksim.digital.mcs import MCS_TABLES, Mcs
 from linksim.digital.quality_search import QualitySearch
 from linksim.digital.source_codec import make_source_codec
 from linksim.images import Crop, FolderImages, ImageSet, SkimageImages, TarImages
-from linksim.metrics.base import CountMetric, ImageMetric, LinkMetric, MetricInfo, MetricUnavailable
+from linksim.metrics.base import (
+    CountMetric,
+    ImageMetric,
+    LinkMetric,
+    MetricInfo,
+    MetricUnavailable,
+    SetMetric,
+)
 from linksim.metrics.distortion import MsSsim, Psnr, Ssim
 from linksim.metrics.errors import Ber, Bler
+from linksim.metrics.niqe import Niqe
 from linksim.metrics.perceptual import Lpips
+from linksim.metrics.realism import KidLite2
+from linksim.metrics.similarity import PIQ_METRICS, PiqMetric
+from linksim.metrics.spectrum import OCTAVES, SlicedWasserstein, SpectrumError
 from linksim.metrics.transmission import Evm, Papr, ReceivedSnr
 from linksim.pickle_reader import ModelFormatError
 from linksim.schemes.base import Bound, Scheme
@@ -68,6 +79,7 @@ __all__ = [
     "make_search",
     "scheme_files",
     "scheme_tools",
+    "scheme_trained_on",
 ]
 
 log = logging.getLogger("linksim.build")
@@ -243,6 +255,19 @@ def scheme_files(scheme: spec.SchemeBase) -> dict[str, str]:
     if isinstance(scheme, spec.SeparationSpec) and scheme.mcs == "adaptive":
         return {scheme.calibration or _CALIBRATION: file_digest(_calibration_path(scheme.calibration))}
     return {}
+
+
+def scheme_trained_on(scheme: spec.SchemeBase) -> dict[str, list[str] | None]:
+    """Quality measures that the network of a scheme was trained on, by the scheme's name; None where its
+    checkpoint does not say; nothing for schemes without a trained network.
+    """
+    if not isinstance(scheme, spec.JsccSpec | spec.DiffJsccSpec):
+        return {}
+    if isinstance(scheme, spec.DiffJsccSpec):  # a diffusion, whose training says nothing of measures
+        return {scheme.name: None}
+    path = zoo.codec_path(scheme.checkpoint)
+    found = None if path.is_dir() else read_checkpoint(path).trained_on
+    return {scheme.name: None if found is None else list(found)}
 
 
 def build_scheme(
@@ -489,43 +514,57 @@ class Metrics:
         image: per image quality.
         count: error counts.
         link: facts of the transmission.
+        sets: quality of sets of pictures.
         unavailable: name to reason and cure.
     """
 
     image: tuple[ImageMetric, ...]
     count: tuple[CountMetric, ...]
     link: tuple[LinkMetric, ...]
+    sets: tuple[SetMetric, ...]
     unavailable: dict[str, str]
 
     def infos(self) -> list[MetricInfo]:
         """Facts of all metrics."""
-        return [*(m.info for m in self.image), *(m.info for m in self.count), *(m.info for m in self.link)]
+        counted = [*(m.info for m in self.count), *(m.info for m in self.link)]
+        return [*(m.info for m in self.image), *counted, *(m.info for m in self.sets)]
 
 
-def build_metrics(names: tuple[str, ...], device: torch.device) -> Metrics:
-    """Metrics by name; "lpips" means "lpips_alex". What cannot be had is listed, not raised."""
-    image: list[ImageMetric] = []
-    count: list[CountMetric] = []
-    link: list[LinkMetric] = []
+_IMAGE_METRICS: dict[str, Callable[[], ImageMetric]] = {
+    "psnr": Psnr,
+    "ssim": Ssim,
+    "ms_ssim": MsSsim,
+    **{name: partial(PiqMetric, name) for name in PIQ_METRICS},
+    "spectrum_db": SpectrumError,
+    "swd": SlicedWasserstein,
+    **{f"swd_{octave}": partial(SlicedWasserstein, octave) for octave in range(1, OCTAVES + 1)},
+    "niqe": Niqe,
+    "lpips_alex": partial(Lpips, "alex"),
+    "lpips_vgg": partial(Lpips, "vgg"),
+    "lpips_squeeze": partial(Lpips, "squeeze"),
+}
+_COUNT_METRICS: dict[str, Callable[[], CountMetric]] = {"ber": Ber, "bler": Bler}
+_LINK_METRICS: dict[str, Callable[[], LinkMetric]] = {
+    "evm": Evm,
+    "papr_db": Papr,
+    "received_snr_db": ReceivedSnr,
+}
+_SET_METRICS: dict[str, Callable[[], SetMetric]] = {"kid_lite2": KidLite2}
+
+
+def build_metrics(names: tuple[str, ...]) -> Metrics:
+    """Metrics by name, on the CPU; "lpips" means "lpips_alex". What cannot be had is listed, not raised."""
     unavailable: dict[str, str] = {}
-    transmission: dict[str, LinkMetric] = {
-        "evm": Evm(),
-        "papr_db": Papr(),
-        "received_snr_db": ReceivedSnr(),
-    }
-    simple: dict[str, ImageMetric] = {"psnr": Psnr(), "ssim": Ssim(), "ms_ssim": MsSsim()}
-    counting: dict[str, CountMetric] = {"ber": Ber(), "bler": Bler()}
-    for name in names:
-        if name in simple:
-            image.append(simple[name])
-        elif name in counting:
-            count.append(counting[name])
-        elif name in transmission:
-            link.append(transmission[name])
-        else:
-            net: Any = name.removeprefix("lpips").removeprefix("_") or "alex"
-            try:
-                image.append(Lpips(net, "cpu"))
-            except MetricUnavailable as problem:
-                unavailable[f"lpips_{net}"] = str(problem)
-    return Metrics(tuple(image), tuple(count), tuple(link), unavailable)
+    names = tuple("lpips_alex" if name == "lpips" else name for name in names)
+
+    def made(table: Mapping[str, Callable[[], Any]]) -> Iterator[Any]:
+        for name in names:
+            if name in table:
+                try:
+                    yield table[name]()
+                except MetricUnavailable as problem:
+                    unavailable[name] = str(problem)
+
+    tables = (_IMAGE_METRICS, _COUNT_METRICS, _LINK_METRICS, _SET_METRICS)
+    image, count, link, sets = (tuple(made(table)) for table in tables)
+    return Metrics(image, count, link, sets, unavailable)

@@ -1,6 +1,6 @@
 """Codec checkpoints: safetensors with the recipe in the header, read strictly.
 
-May import: torch, safetensors, channels.checks, linksim.scenario (codec specs).
+May import: torch, safetensors, channels.checks, linksim.scenario (codec and loss specs).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from channels.checks import complaint
-from linksim.scenario import NetworkSpec
+from linksim.scenario import LossSpec, NetworkSpec
 
 __all__ = [
     "Checkpoint",
@@ -60,6 +60,25 @@ class Checkpoint:
         for key in ("scenario", "train", "snr_db", "high"):
             place = place.get(key) if isinstance(place, dict) else None
         return float(place) if isinstance(place, int | float) else None
+
+    @property
+    def trained_on(self) -> tuple[str, ...] | None:
+        """Quality measures that were losses of the training, by the names of ``LossSpec.measures``; derived
+        from the losses of the scenario in older checkpoints; None if the recipe says neither.
+        """
+        said = self.recipe.get("trained_on")
+        if isinstance(said, list):
+            return tuple(sorted(str(name) for name in said))
+        train: Any = self.recipe.get("scenario")
+        train = train.get("train") if isinstance(train, dict) else None
+        if not isinstance(train, dict):
+            return None
+        phases = train.get("phases") or [train]
+        try:
+            losses = [LossSpec.model_validate(phase["loss"]) for phase in phases]
+        except (KeyError, TypeError, ValidationError):
+            return None
+        return tuple(sorted({name for loss in losses for name in loss.measures}))
 
 
 def file_digest(path: Path) -> str:

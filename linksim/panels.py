@@ -1,18 +1,20 @@
 """Panels of pictures: the original and what every scheme made of it. Reads stores only.
 
-May import: numpy, matplotlib, PIL, linksim.{results, figures}.
+May import: numpy, matplotlib, PIL, linksim.{results, figures, metrics.info}.
 """
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from linksim.figures import LABELS, swept_text
+from linksim.figures import swept_text
+from linksim.metrics.info import MetricInfo
 from linksim.results import Record, ResultStore, RunFolderError, original_file, panel_file
 
 if TYPE_CHECKING:
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["plot_panel"]
 
 
-def _value_text(record: Record) -> str:
+def _value_text(record: Record, infos: Mapping[str, MetricInfo]) -> str:
     parts = []
     for name, value in record.values.items():
-        text = f"{value:.2f} dB" if name == "psnr" else f"{value:.3f}"
-        parts.append(f"{LABELS.get(name, name).split(' [')[0]} {text}")
+        info = infos[name]
+        text = f"{value:.3f}" if info.unit == "1" else f"{value:.2f} {info.unit}"
+        parts.append(f"{info.title} {text}")
     if record.state != "ok":
         parts.insert(0, record.state)
     return textwrap.fill(", ".join(parts), 34)
@@ -46,6 +49,7 @@ def plot_panel(store: ResultStore, image: str, channel: str) -> Figure:
         if r.key.image == image and r.key.channel == channel and r.key.trial == 0
         if panel_file(store, r.key).exists()
     ]
+    infos = store.metrics()
     points = list(dict.fromkeys((r.key.point, r.key.snr_db) for r in records))
     schemes = list(dict.fromkeys(r.key.scheme for r in records))
     original = original_file(store, image)
@@ -68,7 +72,7 @@ def plot_panel(store: ResultStore, image: str, channel: str) -> Figure:
                 continue
             swept = "".join(f", {swept_text(name, value)}" for name, value in point)
             shown = _read_picture(panel_file(store, record.key))
-            _show(grid[i][j + 1], shown, f"{scheme}, {snr_db:g} dB{swept}", _value_text(record))
+            _show(grid[i][j + 1], shown, f"{scheme}, {snr_db:g} dB{swept}", _value_text(record, infos))
     return figure
 
 

@@ -1,6 +1,6 @@
 """Records of a run and the folder that keeps them: append-only, safe to kill at any time.
 
-May import: standard library, channels.checks, linksim.scenario_io.
+May import: standard library, channels.checks, linksim.metrics.info, linksim.scenario_io.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from channels.checks import complaint
+from linksim.metrics.info import MetricInfo
 from linksim.scenario_io import ScenarioError
 
 __all__ = [
@@ -95,6 +96,7 @@ class Record:
         seconds: time of the link and the receiver, shared evenly by a batch.
         independent_bits: bit errors are independent of each other (nothing coded, nothing faded).
         info: facts of the transmitter (MCS, QP, bytes).
+        shown: digest of the picture that was shown; "" in runs of older versions.
     """
 
     key: UnitKey
@@ -111,6 +113,7 @@ class Record:
     independent_bits: bool = False
     transmissions: int = 1
     info: dict[str, float | int | str] = field(default_factory=dict)
+    shown: str = ""
 
     @property
     def cbr_data(self) -> float:
@@ -145,7 +148,7 @@ class Record:
 
 
 class ResultStore:
-    """A run folder: run.json, records.jsonl, results.csv, figures/, images/, report.html.
+    """A run folder: run.json, records.jsonl, results.csv, figures/, images/, features/, report.html.
 
     Args:
         folder: the run folder.
@@ -158,6 +161,7 @@ class ResultStore:
         self.csv_path = folder / "results.csv"
         self.figures = folder / "figures"
         self.images = folder / "images"
+        self.features = folder / "features"
         self._file: IO[str] | None = None
 
     # ------------------------------------------------------------------------------------ writing
@@ -184,7 +188,8 @@ class ResultStore:
             if self.header_path.exists():
                 old = self.header()
                 self._compare(old, header)
-                header = {**old, "scenario": header["scenario"]}  # statistics and panel may be others
+                # statistics and panel may be others; an older version may have said less of the rest
+                header = {**old, **{k: header[k] for k in ("scenario", "metrics", "trained_on")}}
             partial = self.header_path.with_suffix(".partial")
             partial.write_text(json.dumps(header, indent=1) + "\n")
             partial.replace(self.header_path)
@@ -239,10 +244,11 @@ class ResultStore:
             ("metrics", "made with other metrics"),
             ("tools", "made with other codecs"),
         ):
-            changed = {k for k in {**old[key], **new[key]} if old[key].get(k) != new[key].get(k)}
+            before, now = (_deciding(side[key]) for side in (old, new))
+            changed = {k for k in {**before, **now} if before.get(k) != now.get(k)}
             if changed:
                 name = sorted(changed)[0]
-                got, expected = (f"{name}: {side[key].get(name, 'none')}" for side in (old, new))
+                got, expected = (f"{name}: {side.get(name, 'none')}" for side in (before, now))
                 self._refuse(what, got, expected)
         for key in ("versions", "commit", "device"):
             if old.get(key) != new.get(key):
@@ -297,6 +303,15 @@ class ResultStore:
             ) from None
         return header
 
+    def metrics(self) -> dict[str, MetricInfo]:
+        """Facts of the metrics of the run, by name.
+
+        Raises:
+            RunFolderError: no run, or a broken one.
+        """
+        facts = self.header()["metrics"]
+        return {name: MetricInfo.from_run(name, of) for name, of in facts.items()}
+
     @staticmethod
     def _check_header(header: Any) -> None:
         if not isinstance(header, dict) or header.get("format") != FORMAT:
@@ -307,6 +322,8 @@ class ResultStore:
         blocks += [scenario, scenario["statistics"], scenario["panel"], scenario["sweep"]]
         if not all(isinstance(block, dict) for block in blocks) or not scenario["schemes"]:
             raise ValueError("a block of it is no block")
+        for name, facts in header["metrics"].items():
+            MetricInfo.from_run(name, facts)
         texts = [header["scenario_hash"], header["name"], *(s["name"] for s in scenario["schemes"])]
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("a name of it is no text")
@@ -331,6 +348,11 @@ class ResultStore:
     def done(self) -> set[UnitKey]:
         """Units that have a record."""
         return {record.key for record in self.records()}
+
+
+def _deciding(block: dict[str, Any]) -> dict[str, Any]:
+    """What decides values: of a metric its reference, not its label; of a file or tool all."""
+    return {k: v.get("reference", v) if isinstance(v, dict) else v for k, v in block.items()}
 
 
 def file_name(*parts: str) -> str:

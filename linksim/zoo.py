@@ -26,6 +26,7 @@ __all__ = [
     "BackboneFile",
     "WeightsUnavailable",
     "asset",
+    "asset_digest",
     "backbone_at",
     "codec_path",
     "find_backbone",
@@ -87,6 +88,11 @@ class BackboneFile:
 def asset(name: str) -> Path:
     """A file that is bundled with the package."""
     return Path(__file__).parent / "assets" / name
+
+
+def asset_digest(name: str) -> str:
+    """First 16 hex digits of the SHA-256 of a bundled file."""
+    return _digest(asset(name))[:16]
 
 
 def find_folder(name: str, files: Sequence[str] | None = None) -> Path:

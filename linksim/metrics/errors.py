@@ -17,7 +17,9 @@ __all__ = ["Ber", "Bler"]
 class Ber:
     """Errors of payload bits after decoding."""
 
-    info = MetricInfo("ber", "1", False, "wrong payload bits after the receiver / payload bits sent")
+    info = MetricInfo(
+        "ber", "1", False, "wrong payload bits after the receiver / payload bits sent", label="bit error rate"
+    )
 
     def __call__(self, hat: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
         """Errors and trials [B] int64 of bits [B, k]."""
@@ -30,7 +32,10 @@ class Ber:
 class Bler:
     """Transport blocks (one per image) with at least one wrong bit."""
 
-    info = MetricInfo("bler", "1", False, "transport blocks with a wrong payload bit / transport blocks sent")
+    info = MetricInfo(
+        *("bler", "1", False, "transport blocks with a wrong payload bit / transport blocks sent"),
+        label="block error rate",
+    )
 
     def __call__(self, hat: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
         """Errors and trials [B] int64 of bits [B, k]."""

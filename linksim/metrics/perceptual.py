@@ -83,7 +83,7 @@ class Lpips:
         model, found = load_lpips(net)
         self._model = model.to(device)
         reference = f"lpips 0.1 heads, {BACKBONES[net].name} features, weights {found.digest}"
-        self.info = MetricInfo(f"lpips_{net}", "1", False, reference, _MIN_SIDE[net])
+        self.info = MetricInfo(f"lpips_{net}", "1", False, reference, _MIN_SIDE[net], f"LPIPS ({net})")
 
     @torch.no_grad()
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
