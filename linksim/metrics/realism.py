@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 from linksim.metrics.base import MetricInfo, MetricUnavailable
 
 __all__ = ["KidLite2", "half_shifted_patches", "load_lite"]
 
-PATCH = 64
-_CHUNK = 64  # patches per call of the network
+PATCH, ENLARGED = 64, 2
+_CHUNK = 16  # patches per call of the network: the fastest on CPUs
 
 
 def load_lite(number: int) -> tuple[Any, str]:
@@ -68,12 +70,30 @@ def half_shifted_patches(image: Tensor, side: int) -> Tensor:
     return torch.cat([p.permute(1, 2, 0, 3, 4).flatten(0, 1) for p in patches])
 
 
+def _without_norms(network: Any) -> Any:
+    """The network with its normalisations folded into the convolutions in front of them: 1.7 times as fast on
+    CPUs.
+    """
+    pairs = [(network, "_conv_stem", "_bn0"), (network, "_conv_head", "_bn1")]
+    for block in network._blocks:
+        pairs += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
+        if hasattr(block, "_expand_conv"):
+            pairs.append((block, "_expand_conv", "_bn0"))
+    for owner, convolution, norm in pairs:
+        setattr(owner, convolution, fuse_conv_bn_eval(getattr(owner, convolution), getattr(owner, norm)))
+        setattr(owner, norm, nn.Identity())
+    return network
+
+
 class KidLite2:
     """KID on EfficientNet-Lite2 features of 64-pixel patches: realism of a set of pictures, lower is better.
 
     The unbiased MMD² with KID's kernel between the patches of all reconstructions and those of all originals,
     in the patch scheme of HiFiC. The features are those in front of the classifier, mean over the patch, 1280
-    of them. Patches of one picture are not compared with each other
+    of them. Patches are enlarged twice (bicubic), nearer to the 260 pixels of the network's training: on 20
+    training photographs with blur, noise or JPEG the value is then 3.7 to 8 times the standard deviation of
+    its resamples, without 2 to 4.5 times, at a quarter of the cost; four times would cost 4 times as much.
+    Patches of one picture are not compared with each other
     (:class:`~linksim.metrics.set_distances.PolynomialMmd`): a lossless code has exactly 0.
 
     It is neither FID nor KID as papers print them: those look through Inception-v3, and take all pairs.
@@ -86,27 +106,27 @@ class KidLite2:
     """
 
     def __init__(self) -> None:
-        self._network, digest = load_lite(2)
-        self._network.to(memory_format=torch.channels_last)
+        network, digest = load_lite(2)
+        self._network = _without_norms(network).to(memory_format=torch.channels_last)
         self.info = MetricInfo(
             "kid_lite2",
             "1",
             False,
             f"Bińkowski et al. 2018 on EfficientNet-Lite2 features (weights {digest}) of {PATCH}-pixel "
-            "patches, half-shifted as in Mentzer et al. 2020, not enlarged",
+            f"patches, half-shifted as in Mentzer et al. 2020, enlarged {ENLARGED} times",
             min_side=PATCH,
             label="KID (Lite2 features)",
             losses=("efficientnet_lite2",),
-            features=f"efficientnet_lite2_{PATCH}",
+            features=f"efficientnet_lite2_{PATCH}x{ENLARGED}",
             distance="polynomial_mmd_across",
         )
 
     @torch.no_grad()
     def features(self, image: Tensor) -> NDArray[np.float16]:
         """[n, 1280] of a picture [3, H, W] uint8, sides of at least 64."""
-        patches = (half_shifted_patches(image, PATCH).float() - 127) / 128
         found = []
-        for part in patches.split(_CHUNK):
-            maps = self._network.extract_features(part.contiguous(memory_format=torch.channels_last))
-            found.append(maps.mean((2, 3)))
+        for part in half_shifted_patches(image, PATCH).split(_CHUNK):
+            seen = F.interpolate(part.float(), scale_factor=ENLARGED, mode="bicubic").clamp(0, 255)
+            seen = ((seen - 127) / 128).contiguous(memory_format=torch.channels_last)
+            found.append(self._network.extract_features(seen).mean((2, 3)))
         return torch.cat(found).to(torch.float16).numpy()

@@ -64,5 +64,6 @@ class PiqMetric:
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """[B] float64 of images [B, 3, H, W] in [0, 1]."""
         check_pair(self.info.name, x_hat, x, self.info.min_side)
-        pair = (x_hat.to(self._dtype), x.to(self._dtype))
-        return self._function(*pair, data_range=1.0, reduction="none").double()
+        pairs = zip(x_hat.to(self._dtype).split(1), x.to(self._dtype).split(1), strict=True)
+        found = [self._function(*pair, data_range=1.0, reduction="none") for pair in pairs]
+        return torch.cat(found).double()
