@@ -161,5 +161,5 @@ def test_values_are_per_image_and_sizes_are_checked():
 
 def test_broken_parameters_are_named(tmp_path):
     (tmp_path / "broken").write_bytes(b"nothing")
-    with pytest.raises(MetricUnavailable, match="niqe: parameters .*broken: cannot be read"):
+    with pytest.raises(MetricUnavailable, match=r"niqe: parameters .*broken: cannot be read"):
         Pristine.load(tmp_path / "broken")
