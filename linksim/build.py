@@ -261,13 +261,19 @@ def scheme_trained_on(scheme: spec.SchemeBase) -> dict[str, list[str] | None]:
     """Quality measures that the network of a scheme was trained on, by the scheme's name; None where its
     checkpoint does not say; nothing for schemes without a trained network.
     """
-    if not isinstance(scheme, spec.JsccSpec | spec.DiffJsccSpec):
-        return {}
-    if isinstance(scheme, spec.DiffJsccSpec):  # a diffusion, whose training says nothing of measures
+    if isinstance(scheme, spec.DiffJsccSpec):  # its folder does not say
         return {scheme.name: None}
-    path = zoo.codec_path(scheme.checkpoint)
-    found = None if path.is_dir() else read_checkpoint(path).trained_on
-    return {scheme.name: None if found is None else list(found)}
+    paths = []
+    if isinstance(scheme, spec.JsccSpec):
+        paths = [zoo.codec_path(scheme.checkpoint)]
+    elif isinstance(scheme, spec.LatentDiffusionSpec):
+        paths = [zoo.network_path(name) for name in (scheme.codec, scheme.checkpoint)]
+    found = [None if path.is_dir() else read_checkpoint(path).trained_on for path in paths]
+    if not found:
+        return {}
+    known = [measures for measures in found if measures is not None]
+    whole = sorted({name for measures in known for name in measures})
+    return {scheme.name: whole if len(known) == len(found) else None}
 
 
 def build_scheme(

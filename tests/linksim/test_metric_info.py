@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 
 from linksim import build, scenario
-from linksim.build import build_codec, build_metrics
+from linksim.build import build_codec, build_metrics, scheme_trained_on
 from linksim.checkpoints import Checkpoint, read_checkpoint, save_checkpoint
 from linksim.cli import main
 from linksim.figures import load_rows, metric_info, plot_metric, trained_schemes
@@ -146,6 +146,26 @@ def test_measures_of_a_training(recipe, expected):
 def test_bundled_networks_say_theirs():
     for name in ("lean-awgn-1-96", "lean-ofdm-tdlc-1-96"):
         assert read_checkpoint(asset(f"{name}.safetensors")).trained_on == ("psnr",)
+
+
+def test_two_networks_of_a_scheme_count_together(tmp_path):
+    """A diffusion on latents: its codec and its denoiser; unknown as soon as one does not say."""
+    names = {}
+    for name, spec, recipe in (
+        ("codec", scenario.DialCodecSpec(kind="dial"), {"trained_on": ["lpips_squeeze", "psnr"]}),
+        ("denoiser", scenario.LatentDenoiserSpec(kind="latent_denoiser"), {"trained_on": []}),
+        ("silent", scenario.LatentDenoiserSpec(kind="latent_denoiser"), {}),
+    ):
+        names[name] = str(tmp_path / f"{name}.safetensors")
+        save_checkpoint(Path(names[name]), spec, {"weight": torch.zeros(1)}, recipe, torch.float32)
+
+    def scheme(denoiser: str) -> scenario.LatentDiffusionSpec:
+        fields = {"kind": "latent_diffusion", "name": "x", "codec": names["codec"]}
+        return scenario.LatentDiffusionSpec(**fields, checkpoint=names[denoiser])
+
+    assert scheme_trained_on(scheme("denoiser")) == {"x": ["lpips_squeeze", "psnr"]}
+    assert scheme_trained_on(scheme("silent")) == {"x": None}
+    assert scheme_trained_on(scenario.UncodedSpec(kind="uncoded", name="q", bits_per_symbol=2)) == {}
 
 
 def test_run_file_says_what_each_network_was_trained_on(run):
