@@ -62,7 +62,7 @@ def report(store: ResultStore, metric: str, reference: str | None = None) -> str
         expected = "one to compare with, or --reference NAME"
         raise RunFolderError(f"{store.folder}: schemes: got no separation scheme, expected {expected}.")
     info = metric_info([header], metric)
-    if info.is_of_sets:
+    if info.scope == "set":
         expected = "one of single pictures, which can be compared picture by picture"
         raise RunFolderError(f"--metric {metric}: got a metric of sets of pictures, expected {expected}.")
     rows = {(r.channel, r.scheme, r.snr_db): r for r in load_rows(store) if r.metric == metric}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,20 @@ class FeatureFiles:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
+        if not re.fullmatch(r"[a-z0-9_]{1,60}", name):
+            raise RunFolderError(complaint("features", "no name of features", name, "letters, digits and _"))
         self.folder = folder / name
         self._sums: dict[str, Arrays] = {}
 
     def path(self, digest: str) -> Path:
-        """File of the picture with this digest."""
+        """File of the picture with this digest.
+
+        Raises:
+            RunFolderError: no digest of a picture, as in records of versions without it.
+        """
+        if not re.fullmatch(r"[0-9a-f]{16}", digest):
+            got = digest or "none"
+            raise RunFolderError(complaint("shown", "no digest of a picture", got, "16 hexadecimal digits"))
         return self.folder / f"{digest}.npy"
 
     def keep(self, digest: str, features: Callable[[], NDArray[np.float16]]) -> None:
@@ -59,10 +69,10 @@ class FeatureFiles:
         path = self.path(digest)
         try:
             found: NDArray[np.float16] = np.load(path)
-            if found.ndim != 2:
-                raise ValueError(f"an array of {found.ndim} dimensions")
+            if found.ndim != 2 or not np.isfinite(found).all():
+                raise ValueError(f"an array of {found.ndim} dimensions, or with values that are not finite")
         except (OSError, ValueError, EOFError) as problem:
-            cure = "Remove records.jsonl; linksim simulate then makes all units again."
+            cure = "Remove it; linksim simulate makes it again."
             raise RunFolderError(complaint(str(path), "no features", problem, "an array", cure)) from None
         return found
 
@@ -79,7 +89,11 @@ class FeatureFiles:
         )
 
     def _groups(self, digests: Sequence[str]) -> list[NDArray[np.float16]]:
-        return [self.read(digest) for digest in digests]
+        groups = [self.read(digest) for digest in digests]
+        widths = {group.shape[1] for group in groups}
+        if len(widths) > 1:
+            raise RunFolderError(complaint(str(self.folder), "features of two kinds", sorted(widths), "one"))
+        return groups
 
     def _once(self, key: str, compute: Callable[[], Arrays]) -> Arrays:
         if key not in self._sums:

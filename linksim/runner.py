@@ -240,7 +240,7 @@ def _header(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, Any
         "scenario_hash": scenario_hash(scenario),
         "scenario": scenario.model_dump(mode="json"),
         "images": {name: [*image.shape[1:], image_digest(image)] for name, image in plan.images.items()},
-        "metrics": {info.name: vars(info) for info in metrics.infos()},
+        "metrics": {info.name: {**vars(info), "scope": info.scope} for info in metrics.infos()},
         "unavailable": metrics.unavailable,
         "files": files,
         "tools": tools,
@@ -346,6 +346,11 @@ class _Measure:
             files = FeatureFiles(store.features, metric.info.features)
             files.keep(image_digest(shown), partial(metric.features, shown))
 
+    def lacks_features(self, digest: str, store: ResultStore) -> bool:
+        """Whether features of a picture that was shown are not there: deleted, then made again."""
+        names = {metric.info.features for metric in self.metrics.sets}
+        return any(not FeatureFiles(store.features, name).path(digest).exists() for name in names)
+
 
 def preflight(plan: Plan, device: torch.device) -> None:
     """Build every scheme and channel and check it, and the metrics, against every image.
@@ -396,11 +401,12 @@ def run(
         _check_known(store, done, plan, machines)
         for image in plan.images.values():
             measure.keep_features(image, store)
+        lost = {r.key for r in store.records() if measure.lacks_features(r.shown, store)}
         kept = len(done)
         progress(kept, plan.num_units)
         for machine in machines:
             for batch in machine.batches(plan):
-                if not done.issuperset(batch.keys()):
+                if not done.issuperset(batch.keys()) or not lost.isdisjoint(batch.keys()):
                     records = _run_batch(plan, machine, batch, measure, store, device)
                     store.append([r for r in records if r.key not in done])
                     done.update(r.key for r in records)

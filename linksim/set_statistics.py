@@ -1,6 +1,7 @@
 """Rows of results.csv: those of single pictures, and of metrics of sets with intervals clustered by picture.
 
-May import: numpy, scipy, linksim.{results, statistics, feature_files, metrics.info, metrics.set_distances}.
+May import: numpy, scipy, channels.checks, linksim.{results, statistics, feature_files, metrics.info,
+    metrics.set_distances}.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from channels.checks import complaint
 from linksim.feature_files import FeatureFiles
 from linksim.metrics.info import MetricInfo
 from linksim.metrics.set_distances import DISTANCES
-from linksim.results import Point, Record, ResultStore
+from linksim.results import Point, Record, ResultStore, RunFolderError
 from linksim.statistics import Interval, Row, in_scenario_order, resample_seed, summarise
 
 __all__ = ["bca_interval", "run_rows", "set_rows"]
@@ -38,11 +40,14 @@ def run_rows(store: ResultStore, header: Mapping[str, Any]) -> list[Row]:
     records = list(store.records())
     rows = summarise(records, confidence, resamples)
     infos = [MetricInfo.from_run(name, facts) for name, facts in header["metrics"].items()]
-    of_sets = [info for info in infos if info.is_of_sets]
+    of_sets = [info for info in infos if info.scope == "set"]
     if of_sets:
         files = {name: FeatureFiles(store.features, name) for name in {i.features for i in of_sets}}
         originals = {name: facts[-1] for name, facts in header["images"].items()}
         for info in of_sets:
+            if info.distance not in DISTANCES:
+                where, known = f"{store.header_path} metrics.{info.name}", ", ".join(DISTANCES)
+                raise RunFolderError(complaint(where, "unknown distance", info.distance, f"one of {known}"))
             rows += set_rows(records, info, files[info.features], originals, confidence, resamples)
         rows.sort(key=_summary_order)
     return in_scenario_order(rows, scenario)

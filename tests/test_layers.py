@@ -112,7 +112,7 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.statistics": {"linksim.results"},
     "linksim.feature_files": {"channels.checks", "linksim.metrics.set_distances", "linksim.results"},
     "linksim.set_statistics": {
-        "linksim.feature_files", "linksim.metrics.info", "linksim.metrics.set_distances", "linksim.results",
+        "channels.checks", "linksim.feature_files", "linksim.metrics.info", "linksim.metrics.set_distances", "linksim.results",
         "linksim.statistics",
     },
     "linksim.runner": {

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["MetricInfo"]
 
@@ -50,9 +50,9 @@ class MetricInfo:
         return cls(name, **read)
 
     @property
-    def is_of_sets(self) -> bool:
-        """Whether one value belongs to a set of pictures instead of to each."""
-        return bool(self.distance)
+    def scope(self) -> Literal["image", "set"]:
+        """Whether a value belongs to each picture (or its transmission), or to all pictures together."""
+        return "set" if self.distance else "image"
 
     @property
     def title(self) -> str:

@@ -88,9 +88,10 @@ def test_facts_survive_the_run_file():
     info = MetricInfo("x", "dB", None, "nobody", 3, "X", ("x", "y"), "some", "polynomial_mmd")
     stored = json.loads(json.dumps(vars(info)))
     assert MetricInfo.from_run("x", stored) == info
+    assert info.scope == "set"
     old = {"name": "x", "unit": "1", "higher_is_better": False, "reference": "r", "min_side": 1}
     read = MetricInfo.from_run("x", {**old, "of_a_later_version": 1})
-    assert (read.title, read.axis, read.better, read.is_of_sets) == ("x", "x", "lower is better", False)
+    assert (read.title, read.axis, read.better, read.scope) == ("x", "x", "lower is better", "image")
 
 
 def test_losses_mark_what_they_train():

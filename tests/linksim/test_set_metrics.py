@@ -157,7 +157,8 @@ def test_value_is_the_mean_over_trials_of_stored_features(first, metric):
 def test_facts_and_figures_of_a_set_metric(first):
     header = ResultStore(first).header()
     facts = header["metrics"]["kid_lite2"]
-    assert (facts["distance"], facts["higher_is_better"]) == ("polynomial_mmd_across", False)
+    assert (facts["scope"], facts["distance"]) == ("set", "polynomial_mmd_across")
+    assert header["metrics"]["psnr"]["scope"] == "image"
     assert "fid" not in facts["label"].lower()
     assert (first / "figures" / "kid_lite2_vs_snr_db.png").stat().st_size > 5000
     assert "KID (Lite2 features), lower is better" in (first / "report.html").read_text()
@@ -223,6 +224,32 @@ def test_lost_features_and_broken_sums(first, tmp_path, metric):
     files.path(shown).unlink()
     with pytest.raises(RunFolderError, match=f"{shown}.npy: no features"):
         load_rows(ResultStore(out))
+    before = (out / "records.jsonl").read_bytes()
+    assert main(["simulate", write(tmp_path, SETS), "--out", str(out), "--no-report"]) == 0
+    assert (out / "records.jsonl").read_bytes() == before, "deleted features are made again, no unit twice"
+    assert [r.mean for r in load_rows(ResultStore(out))] == expected
+
+
+def test_run_files_of_strangers_are_refused(first, tmp_path):
+    """Names in run.json and records.jsonl never lead out of the run folder."""
+    out = tmp_path / "run"
+    shutil.copytree(first, out)
+    lines = (out / "records.jsonl").read_text()
+    shown = json.loads(lines.splitlines()[0])["shown"]
+    (out / "records.jsonl").write_text(lines.replace(shown, "../../secret"))
+    with pytest.raises(RunFolderError, match=r"shown: no digest of a picture, got \.\./\.\./secret"):
+        load_rows(ResultStore(out))
+    (out / "records.jsonl").write_text(lines)
+    header = ResultStore(out).header()
+    for field, value, said in (
+        ("features", "../other", "features: no name of features"),
+        ("distance", "frechet", "metrics.kid_lite2: unknown distance, got frechet"),
+    ):
+        facts = {**header["metrics"]["kid_lite2"], field: value}
+        changed = {**header, "metrics": {**header["metrics"], "kid_lite2": facts}}
+        (out / "run.json").write_text(json.dumps(changed))
+        with pytest.raises(RunFolderError, match=said):
+            load_rows(ResultStore(out))
 
 
 def test_too_few_or_too_small_pictures_are_refused(tmp_path, capsys):
@@ -237,15 +264,15 @@ def test_too_few_or_too_small_pictures_are_refused(tmp_path, capsys):
 
 
 def test_features_are_written_whole(tmp_path):
-    files = FeatureFiles(tmp_path, "some")
+    files, name = FeatureFiles(tmp_path, "some"), "0123456789abcdef"
 
     def fails():
         raise ValueError("stopped")
 
     with pytest.raises(ValueError, match="stopped"):
-        files.keep("a", fails)
-    assert not files.path("a").exists()
-    files.keep("a", lambda: np.ones((2, 3), np.float16))
-    files.keep("a", fails)
-    assert files.read("a").shape == (2, 3)
-    assert [p.name for p in files.folder.iterdir()] == ["a.npy"]
+        files.keep(name, fails)
+    assert not files.path(name).exists()
+    files.keep(name, lambda: np.ones((2, 3), np.float16))
+    files.keep(name, fails)
+    assert files.read(name).shape == (2, 3)
+    assert [p.name for p in files.folder.iterdir()] == [f"{name}.npy"]
