@@ -153,7 +153,7 @@ def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase) -> Mcs | Adapti
     if scheme.mcs != "adaptive":
         return MCS_TABLES[1 if scheme.mcs_table == "any" else scheme.mcs_table][scheme.mcs]
     table = _calibration(scheme.calibration)
-    lengths = table.lengths(calibration_key(channel))
+    lengths = table.lengths(calibration_key(channel, scheme))
     used = f"{scheme.decoder.replace('auto', 'layered')}, {scheme.decoder_iterations} iterations"
     measured = lengths[0].decoder
     if used != measured:

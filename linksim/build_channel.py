@@ -412,13 +412,12 @@ def build_impairment(imperfect: spec.ImpairmentSpec) -> Impairment:
 
 def interleaves(scheme: spec.SchemeBase, channel: spec.ChannelBase) -> bool:
     """Whether the symbols of a scheme are interleaved on a channel: as the scenario says, and where it says
-    nothing, those of analog schemes on a resource grid, whose neighbours fade together.
+    nothing, on a resource grid, whose neighbours fade together. The same for every scheme that sends symbols:
+    a fade hits the code blocks of a picture as evenly as the values of a latent map.
     """
-    chosen = scheme.interleave if isinstance(scheme, spec.SentSpec) else False
-    if chosen is not None:
-        return chosen
-    analog = isinstance(scheme, spec.JsccSpec | spec.DiffJsccSpec | spec.LinearAnalogSpec)
-    return analog and isinstance(channel, spec.OfdmSpec)
+    if not isinstance(scheme, spec.SentSpec):
+        return False
+    return isinstance(channel, spec.OfdmSpec) if scheme.interleave is None else scheme.interleave
 
 
 def sent_over(
@@ -455,11 +454,14 @@ def training_channels(
     return operators
 
 
-def calibration_key(channel: spec.ChannelBase) -> dict[str, object]:
+def calibration_key(channel: spec.ChannelBase, scheme: spec.SentSpec) -> dict[str, object]:
     """What a link-adaptation table calls a channel: its specification without the name, the link budget and
-    defaults, so that fields which come later do not make it another channel.
+    defaults, so that fields which come later do not make it another channel; and what a scheme makes of it,
+    ``interleave: true`` where its symbols are sent in a random order.
     """
     key = channel.model_dump(mode="json", exclude={"name", "link_budget", "told_snr"}, exclude_defaults=True)
+    if interleaves(scheme, channel):
+        key["interleave"] = True
     if isinstance(channel, spec.OfdmSpec) and channel.tells_frame_snr:
         key["told_snr"] = "frame"
     return key
@@ -475,8 +477,11 @@ def load_calibration(path: Path) -> Calibration:
     known: TypeAdapter[spec.ChannelBase] = TypeAdapter(spec.ChannelSpec)
 
     def name(stored: dict[str, object]) -> dict[str, object]:
+        channel = {field: value for field, value in stored.items() if field != "interleave"}
+        interleave = stored.get("interleave") is True
+        scheme = spec.SeparationSpec(kind="separation", name="any", interleave=interleave)
         try:
-            return calibration_key(known.validate_python(stored))
+            return calibration_key(known.validate_python(channel), scheme)
         except ValidationError as problem:
             error = problem.errors(include_url=False)[0]
             got = f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"

@@ -26,7 +26,13 @@ from channels.types import Draw
 from channels.units import snr_db_to_no
 from linksim import __version__
 from linksim.build import make_search
-from linksim.build_channel import build_channel, calibration_key, refused_as_input, try_channel
+from linksim.build_channel import (
+    build_channel,
+    calibration_key,
+    refused_as_input,
+    sent_over,
+    try_channel,
+)
 from linksim.digital.link_adaptation import Calibration, ChannelCalibration, McsCurve, QualityCurve
 from linksim.digital.mcs import ALL_MCS, Mcs
 from linksim.digital.qam import Qam
@@ -35,7 +41,7 @@ from linksim.digital.transport import DEFAULT_ITERATIONS, TransportBlock
 from linksim.images import ImageSet, image_digest
 from linksim.metrics.distortion import psnr
 from linksim.runner import Plan
-from linksim.scenario import SchemeSpec, SeparationSpec, channel_name
+from linksim.scenario import ChannelBase, Scenario, SchemeSpec, SeparationSpec, channel_name
 
 __all__ = ["FORMAT", "calibrate", "measure_channel", "measure_quality", "merge"]
 
@@ -334,13 +340,13 @@ def calibrate(
     for variant in plan.variants:
         budgets = sorted(plan.budget(variant, name) for name in plan.images)
         num_uses = budgets[len(budgets) // 2]
-        for spec in variant.scenario.channels:
-            key = calibration_key(spec)
+        for spec, scheme in _links(variant.scenario):
+            key = calibration_key(spec, scheme)
             what = f"{channel_name(spec)} {dict(variant.values)}: {num_uses} uses, {num_frames} frames"
             known = table.measured(key, num_uses, num_frames, seed) if table is not None else ()
             missing = [m for m in ALL_MCS if m not in {c.scheme for c in known}]
             with refused_as_input(f"channels.{channel_name(spec)}"):
-                channel = build_channel(spec, torch.device("cpu"))
+                channel = sent_over(scheme, spec, build_channel(spec, torch.device("cpu")))
                 try_channel(channel, num_uses)
             report(f"{what}, {len(missing)} MCS to measure")
             for first in range(0, len(missing), _SAVED_TOGETHER):
@@ -361,6 +367,16 @@ def calibrate(
                 yield table
     if table is not None:
         yield table
+
+
+def _links(scenario: Scenario) -> Iterator[tuple[ChannelBase, SeparationSpec]]:
+    """Every channel of a scenario with a separation scheme, once for each way in which adaptive ones use it;
+    without any such scheme, as one would by default.
+    """
+    adaptive = [s for s in scenario.schemes if isinstance(s, SeparationSpec) and s.mcs == "adaptive"]
+    for channel in scenario.channels:
+        schemes = adaptive or [SeparationSpec(kind="separation", name="any")]
+        yield from ((channel, s) for s in {repr(calibration_key(channel, s)): s for s in schemes}.values())
 
 
 def search_of(scheme: SchemeSpec, workers: int = 1) -> QualitySearch | None:

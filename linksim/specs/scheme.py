@@ -33,12 +33,12 @@ class SchemeBase(Spec):
 
 
 class SentSpec(SchemeBase):
-    """A scheme whose symbols can be spread over the resource elements of an image."""
+    """A scheme that sends symbols, analog or digital, and not a limit."""
 
     interleave: Bool | None = Field(
         None,
-        description="put the symbols on the channel uses of an image in a fixed random order; none: for "
-        "analog schemes over a resource grid, where neighbours fade together",
+        description="put the symbols on the channel uses of an image in a fixed random order; none: over a "
+        "resource grid, where neighbours fade together; false: in order, frequency first as in TS 38.211",
     )
 
 
@@ -213,7 +213,7 @@ class FiniteBlocklengthBoundSpec(BoundBase):
     block_error: Annotated[Real, Field(ge=1e-12, lt=0.5)] = 1e-3
 
 
-class UncodedSpec(SchemeBase):
+class UncodedSpec(SentSpec):
     """Pixels of a reduced picture in uncoded QAM: the check of bit error rates against theory."""
 
     kind: Literal["uncoded"]
