@@ -73,9 +73,9 @@ class InterleavedChannel(ChannelOperator):
         """As the inner operator's."""
         return self.inner.sent_distortion
 
-    def average_snr_db(self, draw: Draw, snr_db: Tensor) -> Tensor:
+    def instantaneous_snr_db(self, draw: Draw, snr_db: Tensor) -> Tensor:
         """As the inner operator's."""
-        return self.inner.average_snr_db(draw, snr_db)
+        return self.inner.instantaneous_snr_db(draw, snr_db)
 
     def draw(self, num_symbols: int, seeds: Sequence[int]) -> Draw:
         """The inner operator's draw; the order of the symbols is no part of it."""

@@ -60,6 +60,7 @@ __all__ = [
     "make_search",
     "scheme_files",
     "scheme_tools",
+    "uses_gain",
 ]
 
 log = logging.getLogger("linksim.build")
@@ -215,6 +216,7 @@ def build_scheme(
             scheme.name,
             make_search(scheme.source, workers),
             _mcs(scheme, channel),
+            csit=scheme.csit,
             harq=Harq(harq.max_transmissions, harq.combining) if harq else None,
             decoder=scheme.decoder,
             iterations=scheme.decoder_iterations,
@@ -225,13 +227,22 @@ def build_scheme(
     return UncodedScheme(scheme.name, scheme.bits_per_symbol, device)
 
 
+def uses_gain(codec: object) -> bool:
+    """Whether the encoder of a codec makes anything of the gain of the channel (csit: perfect)."""
+    return getattr(getattr(codec, "config", None), "csi", "snr") == "snr_h"
+
+
 def _check_csi(scheme: spec.JsccSpec | spec.DiffJsccSpec, codec: object, channel: spec.ChannelBase) -> None:
-    """A codec that is given the gain of a fade needs one gain per picture, and to be told at both ends.
+    """A codec that is given the gain of a fade needs one gain per picture, and to be told at both ends; one
+    that is not makes nothing of a gain.
 
     Raises:
         ValueError: another channel or another csit.
     """
-    if getattr(getattr(codec, "config", None), "csi", "snr") != "snr_h":
+    if not uses_gain(codec):
+        if scheme.csit == "perfect":
+            what = f"has no effect: the encoder of {scheme.checkpoint} makes nothing of the gain"
+            raise ValueError(complaint("csit", what, scheme.csit, "none, average_snr or instantaneous_snr"))
         return
     checkpoint = f"the encoder of {scheme.checkpoint} is given SNR and gain"
     if scheme.csit != "perfect":

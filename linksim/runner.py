@@ -37,15 +37,15 @@ from linksim.build import (
 from linksim.build_channel import (
     build_channel,
     channel_files,
-    check_effects,
     refused_as_input,
     resulting_snr_db,
     sent_over,
     try_channel,
     untraced,
 )
+from linksim.effects import check_effects
 from linksim.images import ImageError, ImageSet, image_digest, round_to_uint8
-from linksim.link import LinkOutput, RunError, run_link
+from linksim.link import LinkOutput, RunError, Told, ToldEnd, run_link
 from linksim.results import (
     FORMAT,
     Point,
@@ -56,7 +56,15 @@ from linksim.results import (
     original_file,
     panel_file,
 )
-from linksim.scenario import BoundBase, ChannelBase, OfdmSpec, Scenario, channel_name
+from linksim.scenario import (
+    BoundBase,
+    ChannelBase,
+    OfdmSpec,
+    Scenario,
+    SchemeSpec,
+    SeparationSpec,
+    channel_name,
+)
 from linksim.scenario_io import ScenarioError, Variant, scenario_hash, variants
 from linksim.schemes.base import Bound, Scheme
 from linksim.statistics import in_scenario_order, summarise, to_csv
@@ -125,9 +133,8 @@ class Plan:
             by_size.setdefault(tuple(image.shape), []).append(name)
         for unswept, spec in zip(self.scenario.channels, variant.scenario.channels, strict=True):
             channel = channel_name(unswept)  # swept values have columns of their own
-            alone = isinstance(spec, OfdmSpec) and spec.tells_frame_snr  # every frame has an MCS of its own
-            size = 1 if alone else variant.scenario.batch_size
             for scheme in variant.scenario.schemes:
+                size = 1 if _adapts_to_each_frame(scheme, spec) else variant.scenario.batch_size
                 for point_db in snr_db[channel]:
                     for names in by_size.values():  # different pictures side by side, coded in parallel
                         group = [(name, trial) for trial in range(sweep.trials) for name in names]
@@ -141,6 +148,19 @@ class Plan:
         s = self.scenario
         points = len(s.channels) * len(s.sweep.snr_db or (None,)) * len(self.variants)
         return points * len(s.schemes) * s.sweep.trials * len(self.images)
+
+
+def _adapts_to_each_frame(scheme: SchemeSpec, channel: ChannelBase) -> bool:
+    """Whether the frames of a batch may have an MCS each."""
+    if not isinstance(scheme, SeparationSpec) or scheme.mcs != "adaptive":
+        return False
+    return scheme.csit == "instantaneous_snr" or channel.told.transmitter.error_db > 0
+
+
+def _told(channel: ChannelBase) -> Told:
+    """What the ends of a channel are told of the SNR."""
+    sent, heard = channel.told.transmitter, channel.told.receiver
+    return Told(*(ToldEnd(end.fixed_db, end.offset_db, end.error_db) for end in (sent, heard)))
 
 
 @dataclass(frozen=True)
@@ -172,8 +192,8 @@ def make_plan(scenario: Scenario, *, limit: int | None = None) -> Plan:
     images: ImageSet = build_images(scenario.images)
     names = images.names[:limit]
     plan = Plan(scenario, tuple(variants(scenario)), {name: images[name] for name in names})
-    for i, channel in enumerate(scenario.channels):
-        check_effects(channel_name(channel), [v.scenario.channels[i] for v in plan.variants])
+    check_effects([variant.scenario for variant in plan.variants])
+    _warn_of_averages(plan)
     for variant in plan.variants:
         ratio = variant.scenario.bandwidth.data_ratio
         for name, image in plan.images.items():
@@ -186,6 +206,20 @@ def make_plan(scenario: Scenario, *, limit: int | None = None) -> Plan:
                 expected = "a whole number of channel uses"
                 raise ScenarioError(complaint("bandwidth.data_ratio", "does not divide", got, expected, cure))
     return plan
+
+
+def _warn_of_averages(plan: Plan) -> None:
+    """Say so where schemes are told the average SNR of places that differ by path loss."""
+    for variant in plan.variants:
+        far = [c for c in variant.scenario.channels if isinstance(c, OfdmSpec) and c.has_path_loss]
+        told = [s.name for s in variant.scenario.schemes if s.told_by == "average_snr"]
+        if far and told:
+            log.warning(
+                "channels.%s: places differ by path loss, got csit: average_snr in schemes.%s, the mean over "
+                "all of them, expected csit: none, or csit: instantaneous_snr, that of each frame",
+                *(channel_name(far[0]), told[0]),
+            )
+            return
 
 
 # ----------------------------------------------------------------------------------------------- header
@@ -262,12 +296,14 @@ class _Machine:
         self.channels: dict[tuple[str, str], ChannelOperator] = {}
         self.schemes: dict[tuple[str, str], Scheme | Bound] = {}
         self.snr_db: dict[str, tuple[float, ...]] = {}
+        self.told: dict[str, Told] = {}
         for unswept, spec in zip(plan.scenario.channels, scenario.channels, strict=True):
             name = channel_name(unswept)  # swept values have columns of their own
             with refused_as_input(f"channels.{name}"):
                 chosen = spec if trace else untraced(spec)
                 operator = self._operator(plan, chosen, device)
                 self.snr_db[name] = self._snr_db(chosen, operator)
+            self.told[name] = _told(spec)
             for scheme in scenario.schemes:
                 self.channels[name, scheme.name] = sent_over(scheme, spec, operator)
                 self.schemes[name, scheme.name] = self._build(plan, scheme, spec, device)
@@ -442,7 +478,8 @@ def _run_batch(
     )
     try:
         with torch.no_grad():
-            out = run_link(scheme, channel, original.to(device).float() / 255, snr_db, seeds, budget)
+            told = machine.told[batch.channel]
+            out = run_link(scheme, channel, original.to(device).float() / 255, snr_db, seeds, budget, told)
         if not bool(torch.isfinite(out.reconstruction.image).all()):
             raise ValueError("the reconstruction has values that are not finite. Check the weights.")
         seconds = (time.monotonic() - began) / len(seeds)

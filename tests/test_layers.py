@@ -90,8 +90,10 @@ ALLOWED: dict[str, set[str]] = {
         "linksim.schemes.payload", "linksim.digital.", "linksim.jscc.", "linksim.images",
     },
     "linksim.link": {"channels.arithmetic", "channels.base", "channels.seeding", "channels.types", "channels.units", "channels.checks", "linksim.schemes.base"},
+    "linksim.effects": {"channels.checks", "linksim.scenario", "linksim.scenario_io"},
     "linksim.build_channel": {
-        "channels.", "linksim", "linksim.scenario", "linksim.scenario_io", "linksim.digital.link_adaptation",
+        "channels.", "linksim", "linksim.scenario", "linksim.scenario_io", "linksim.effects",
+        "linksim.digital.link_adaptation",
     },
     "linksim.build": {
         "linksim.build_channel",
@@ -106,7 +108,7 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.statistics": {"linksim.results"},
     "linksim.runner": {
         "channels.base", "channels.checks", "channels.seeding", "linksim", "linksim.build", "linksim.build_channel",
-        "linksim.images", "linksim.link", "linksim.results", "linksim.scenario", "linksim.scenario_io", "linksim.schemes.base",
+        "linksim.effects", "linksim.images", "linksim.link", "linksim.results", "linksim.scenario", "linksim.scenario_io", "linksim.schemes.base",
         "linksim.statistics",
     },
     "linksim.training.muon": set(),
@@ -132,6 +134,7 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.calibrate": {
         "channels.arithmetic", "channels.base", "channels.equalization", "channels.seeding", "channels.types", "channels.units",
         "linksim", "linksim.digital.", "linksim.build", "linksim.build_channel", "linksim.images", "linksim.metrics.", "linksim.runner", "linksim.scenario",
+        "linksim.schemes.base",
     },
     "linksim.figures": {"linksim.results", "linksim.statistics"},
     "linksim.ledger": {"linksim.figures", "linksim.results"},

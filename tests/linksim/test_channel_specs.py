@@ -283,9 +283,7 @@ def test_channels_of_the_shipped_table_keep_their_names_when_fields_are_added():
             assert table.lengths(calibration_key(channel, adaptive))
     with pytest.raises(CalibrationError):
         table.lengths(
-            calibration_key(
-                _channel("{kind: awgn, impairments: [{kind: clipping, papr_db: 3.0}]}"), adaptive
-            )
+            calibration_key(_channel("{kind: awgn, impairments: [{kind: clipping, papr_db: 3.0}]}"), adaptive)
         )
 
 
@@ -366,21 +364,17 @@ def test_transmit_power_gives_the_snr(tmp_path):
     assert 5 < received[high] - received[low] < 12  # the error of the estimate falls with the power, too
 
 
-def test_frames_of_a_cell_are_told_their_own_snr():
-    """Digital frames of one batch get an MCS each; without path loss the transmitter is told the average."""
+def test_table_of_a_cell_is_that_of_the_snr_which_a_scheme_is_told():
+    """The SNR of the frame and its age are part of the key, the link budget and wrong values are not."""
     cell = "{kind: umi, path_loss: true, line_of_sight: always, indoor_share: 0.0}"
-    far = _channel(_ofdm(cell, "link_budget: {transmit_power_dbm: 10}"))
-    assert isinstance(far, OfdmSpec)
-    assert far.tells_frame_snr
-    assert calibration_key(far)["told_snr"] == "frame"
-    assert "link_budget" not in calibration_key(far)
-    operator = build_channel(far, CPU)
-    told = operator.average_snr_db(operator.draw(100, range(8)), torch.zeros(8))
-    assert len(set(told.tolist())) == 8
-    near = _channel(_ofdm("{kind: umi, line_of_sight: always, indoor_share: 0.0}"))
-    assert isinstance(near, OfdmSpec)
-    assert not near.tells_frame_snr
-    assert "told_snr" not in calibration_key(near)
+    told = "told: {transmitter: {delay_slots: 3, offset_db: 2.0}, receiver: {offset_db: 1.0}}"
+    far = _channel(_ofdm(cell, f"link_budget: {{transmit_power_dbm: 10}}, {told}"))
+    average = SeparationSpec(kind="separation", name="a")
+    own = SeparationSpec(kind="separation", name="a", csit="instantaneous_snr")
+    key = calibration_key(far, own)
+    assert (key["csit"], key["report_delay_slots"]) == ("instantaneous_snr", 3)
+    assert set(key) - set(calibration_key(far, average)) == {"csit", "report_delay_slots"}
+    assert not {"link_budget", "told", "name"} & set(key)
 
 
 # ------------------------------------------------------------------------------------- fields that belong together

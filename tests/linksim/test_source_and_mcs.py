@@ -273,8 +273,8 @@ def test_table_round_trip_merge_and_unknown_channel(table, tmp_path):
 def test_frames_that_decode_at_an_snr_decode_above_it():
     """Fade and noise of a frame are the same at every SNR; 48 frames of 600 uses, every 0.5 dB."""
     frames = _Frames(FlatFadingChannel(coherence_symbols=100), 600, 48, 3)
-    block, qam = TransportBlock(600, 2, MCS_TABLE_1[4].rate), Qam(2)
-    good = np.stack([frames.succeed(block, qam, np.full(48, s)) for s in np.arange(-4.0, 12.0, 0.5)])
+    sent = frames.sent(TransportBlock(600, 2, MCS_TABLE_1[4].rate), Qam(2))
+    good = np.stack([sent.succeed(np.full(48, s)) for s in np.arange(-4.0, 12.0, 0.5)])
     rises = np.diff(good.astype(int), axis=0)
     assert (rises > 0).sum() > 30
     assert (rises < 0).sum() <= 2, "only where a decoder happens to converge"
@@ -285,7 +285,7 @@ def test_thresholds_are_those_of_the_snr_that_the_transmitter_is_told(antennas):
     """Flat fading, the same over the whole frame: told the SNR of the frame, one stream is AWGN. 24 frames decode
     within 1 dB of each other, those told the average do not. Two streams still differ by their antennas."""
     spreads = {}
-    for told in ("frame", "ensemble"):
+    for told in ("instantaneous_snr", "average_snr"):
         model = TdlModel(
             "A",
             delay_spread_s=0.0,
@@ -297,17 +297,16 @@ def test_thresholds_are_those_of_the_snr_that_the_transmitter_is_told(antennas):
         channel = OfdmChannel(
             model,
             csi="perfect",
-            told_snr=told,
             transmission=Transmission(kind),
             pilots=Pilots((2, 11), antennas),
         )
-        curve = measure_channel(channel, {}, 600, num_frames=24, table=[MCS_TABLE_1[6]]).curves[0]
+        curve = measure_channel(channel, {}, 600, num_frames=24, csit=told, table=[MCS_TABLE_1[6]]).curves[0]
         some = [s for s, errors in zip(curve.snr_db, curve.errors, strict=True) if 0 < errors < 24]
         spreads[told] = max(some) - min(some) if some else 0.0
     if antennas == 1:
-        assert spreads["frame"] <= 1.0
-        assert spreads["ensemble"] > 10.0
-    assert spreads["frame"] < spreads["ensemble"]
+        assert spreads["instantaneous_snr"] <= 1.0
+        assert spreads["average_snr"] > 10.0
+    assert spreads["instantaneous_snr"] < spreads["average_snr"]
 
 
 def test_thresholds_do_not_depend_on_the_mcs_before():
@@ -322,10 +321,19 @@ def test_thresholds_do_not_depend_on_the_mcs_before():
 
 
 def test_search_of_thresholds_finds_them_from_any_guess():
-    grid, true = np.arange(20.0), np.array([0, 3, 7, 19, 20])
-    for guess in (0, 5, 19, 25):
-        found = _thresholds(lambda snr: grid.searchsorted(snr) >= true, np.full(5, guess), grid)
+    grid, true = np.arange(60.0), np.array([0, 3, 7, 59, 60])
+    tried = []
+
+    def succeed(snr):
+        tried.append(int(np.isfinite(snr).sum()))
+        return grid.searchsorted(snr) >= true
+
+    for guess in (0, 5, 19, 59, 75):
+        found = _thresholds(succeed, np.full(5, guess), grid)
         assert found.tolist() == true.tolist()
+    tried.clear()
+    assert _thresholds(succeed, true, grid).tolist() == true.tolist()
+    assert sum(tried) <= 5 + 4, "a right guess is checked at itself and below, and nowhere else"
 
 
 def test_tables_are_those_of_sionna():
