@@ -266,10 +266,11 @@ def _build_analog(
         return JsccScheme(scheme.name, codec, scheme.csit)
     from linksim.jscc.block_klt import BlockKlt
     from linksim.jscc.linear_analog import LinearAnalogCodec
+    from linksim.schemes.repetition import RepeatingCodec
 
     klt = BlockKlt.load(zoo.asset(_BLOCK_KLT))
     linear = LinearAnalogCodec(klt, scale=scheme.scale, design_snr_db=scheme.design_snr_db)
-    return JsccScheme(scheme.name, linear, scheme.csit)
+    return JsccScheme(scheme.name, RepeatingCodec(linear), scheme.csit)
 
 
 def load_diffjscc(folder: Path) -> tuple[AnalogCodec, DiffusionModel]:

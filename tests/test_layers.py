@@ -86,8 +86,8 @@ ALLOWED: dict[str, set[str]] = {
         "linksim.schemes.jscc",
     },
     "linksim.schemes.": {
-        "channels.types", "channels.checks", "channels.equalization", "channels.seeding", "linksim.schemes.base",
-        "linksim.schemes.payload", "linksim.digital.", "linksim.jscc.", "linksim.images",
+        "channels.types", "channels.arithmetic", "channels.checks", "channels.equalization", "channels.seeding",
+        "channels.units", "linksim.schemes.base", "linksim.schemes.jscc", "linksim.schemes.payload", "linksim.digital.", "linksim.jscc.", "linksim.images",
     },
     "linksim.link": {"channels.arithmetic", "channels.base", "channels.seeding", "channels.types", "channels.units", "channels.checks", "linksim.schemes.base"},
     "linksim.effects": {"channels.checks", "linksim.scenario", "linksim.scenario_io"},

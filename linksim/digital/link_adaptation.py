@@ -1,6 +1,6 @@
 """Link adaptation: the frozen, measured table, and the policies that pick an MCS by it.
 
-May import: numpy, scipy, pydantic, torch, channels.{checks, types, units}, linksim.digital.{bounds, mcs}.
+May import: numpy, scipy, pydantic, channels.checks, linksim.digital.{mcs, qam_rate, transport}.
 """
 
 from __future__ import annotations
@@ -14,23 +14,22 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from scipy.stats import beta
 
 from channels.checks import complaint
-from channels.types import Csi
-from channels.units import db_to_linear
-from linksim.digital.bounds import normal_approximation_bits
 from linksim.digital.mcs import MCS_TABLES, Mcs, in_table
+from linksim.digital.qam_rate import needed_snr_db
 
 __all__ = [
+    "MOST_RATE",
     "AdaptiveMcs",
     "Calibration",
     "CalibrationError",
     "ChannelCalibration",
     "McsCurve",
     "QualityCurve",
+    "sent_rate",
 ]
 
 
@@ -235,24 +234,35 @@ def _length(channel: ChannelCalibration) -> int:
     return channel.num_uses
 
 
-@lru_cache(maxsize=4096)
-def _length_loss_db(efficiency: float, num_uses: int, reference: int) -> float:
-    """What a block of fewer uses needs more than a reference [dB], at 10% block errors on AWGN."""
+# Beyond this rate, CRCs included, receivers of NR need not decode (TS 38.214 V18, sec. 5.1.3).
+MOST_RATE = 0.95
+
+
+@lru_cache(maxsize=65536)
+def sent_rate(mcs: Mcs, num_uses: int) -> float:
+    """Code rate that a block really has: payload and CRCs over coded bits. The steps of transport block sizes
+    make it another one than the table's, the more so the shorter the block.
+    """
+    from linksim.digital.transport import TransportBlock  # needs Sionna
+
+    block = TransportBlock(num_uses, mcs.bits_per_symbol, mcs.rate)
+    return (block.size + block.crc_bits) / block.num_coded_bits
+
+
+@lru_cache(maxsize=65536)
+def _loss_db(mcs: Mcs, num_uses: int, reference: int) -> float:
+    """What a block needs more than one of ``reference`` uses of this MCS [dB], at 10% block errors on AWGN,
+    each at the rate that it really has; not below 0, inf for what no receiver decodes.
+    """
 
     def needed(uses: int) -> float:
-        low, high = -25.0, 45.0
-        while high - low > 1e-3:
-            middle = (low + high) / 2
-            csi = Csi(
-                torch.ones(1, uses, dtype=torch.complex64),
-                torch.full((1, 1), db_to_linear(-middle)),
-                torch.zeros(1, 1),
-            )
-            enough = float(normal_approximation_bits(csi, 0.1)) >= efficiency * uses
-            low, high = (low, middle) if enough else (middle, high)
-        return high
+        bits = math.ceil(sent_rate(mcs, uses) * uses * mcs.bits_per_symbol - 1e-6)
+        return needed_snr_db(bits, uses, mcs.bits_per_symbol)
 
-    return max(0.0, needed(num_uses) - needed(reference))
+    if sent_rate(mcs, num_uses) > MOST_RATE:
+        return math.inf
+    loss = needed(num_uses) - needed(reference)
+    return loss if loss > 0 else 0.0  # both inf: not told apart
 
 
 @dataclass(frozen=True)
@@ -268,8 +278,10 @@ class AdaptiveMcs:
     The threshold of a code moves with the block length, among long blocks by up to 0.3 dB and not
     steadily: the lifting size and the number of fillers decide. At a length that was measured (within 1%)
     its own rates count, at others the worst of the lengths around it (a third to three times, and the
-    next ones). Below the shortest its curves are moved by what the normal approximation says of AWGN
-    (short blocks lose more than that, so measure what matters), above the longest none is moved.
+    next ones). Curves are moved by what a shorter block, and the higher rate that rounding to a transport
+    block size may give it, cost on AWGN by the normal approximation for QAM; never down. Below the shortest
+    length blocks lose more than that, so measure what matters. An MCS whose rate exceeds 0.95 at a length is
+    not chosen.
 
     Args:
         lengths: measured block error rates p of one channel, by block length.
@@ -294,14 +306,12 @@ class AdaptiveMcs:
     def block_error_rates(self, snr_db: float, num_uses: int) -> dict[Mcs, float]:
         """P of every MCS that may be chosen, at an average SNR [dB] and a block length."""
         rates: dict[Mcs, float] = {}
-        near = self._near(num_uses)
-        for channel in near:
-            below_all = len(near) == 1 and num_uses < channel.num_uses * (1 - _SAME_LENGTH)
+        for channel in self._near(num_uses):
             for curve in channel.curves:
                 mcs = curve.scheme
                 if self.table is not None and not in_table(mcs, self.table):
                     continue
-                loss_db = _length_loss_db(mcs.efficiency, num_uses, channel.num_uses) if below_all else 0.0
+                loss_db = _loss_db(mcs, num_uses, channel.num_uses)
                 rates[mcs] = max(rates.get(mcs, 0.0), curve.bler(snr_db - loss_db))
         return rates
 

@@ -20,6 +20,7 @@ from linksim.jscc.linear_analog import LinearAnalogCodec
 from linksim.jscc.swin_yang2024 import SwinYang2024, SwinYang2024Config
 from linksim.schemes.base import Scheme
 from linksim.schemes.jscc import JsccScheme
+from linksim.schemes.repetition import RepeatingCodec
 from linksim.schemes.separation import SeparationScheme
 from linksim.schemes.uncoded import UncodedScheme
 
@@ -67,6 +68,13 @@ def _linear(scale: str) -> Scheme:
     return JsccScheme(f"linear-{scale}", codec)
 
 
+def _repeated() -> Scheme:
+    """Of a transform with a quarter of the coefficients, so that its symbols are sent three times."""
+    whole = BlockKlt.load(zoo.asset("block-klt-16.safetensors"))
+    klt = BlockKlt(whole.mean, whole.basis[:32], whole.variance[:32], whole.total_variance)
+    return JsccScheme("linear-repeated", RepeatingCodec(LinearAnalogCodec(klt)))
+
+
 def _separation(codec: str, mcs: int, decoder: str = "auto") -> Scheme:
     search = QualitySearch(make_source_codec(codec, "420"), NoCache())
     return SeparationScheme(f"{codec}-mcs{mcs}", search, MCS_TABLE_1[mcs], decoder=decoder)
@@ -79,6 +87,7 @@ ANALOG: dict[str, Callable[[], Scheme]] = {
     "swin": _swin,
     "linear-sent": lambda: _linear("sent"),
     "linear-blind": lambda: _linear("blind"),
+    "linear-repeated": _repeated,
 }
 DIGITAL: dict[str, Callable[[], Scheme]] = {
     "bpg-qpsk": lambda: _separation("bpg", 5),

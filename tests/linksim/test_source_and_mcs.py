@@ -28,6 +28,7 @@ from linksim.digital.link_adaptation import (
 from linksim.digital.mcs import ALL_MCS, MCS_TABLE_1, MCS_TABLES, in_table
 from linksim.digital.pillow_codec import PillowCodec
 from linksim.digital.qam import Qam
+from linksim.digital.qam_rate import rate_and_dispersion
 from linksim.digital.quality_search import QualitySearch
 from linksim.digital.source_codec import make_source_codec
 from linksim.digital.stream_cache import StreamCache
@@ -239,14 +240,15 @@ def test_a_length_that_was_not_measured_gets_the_worst_around_it():
     assert adaptive.block_error_rates(3.5, 2000)[mcs] < 0.01
     assert adaptive.block_error_rates(2.5, 1_000_000)[mcs] > 0.99, "the longest, not the worst of all"
     loss = brentq(lambda loss: adaptive.block_error_rates(2.0 + loss, 250)[mcs] - 0.5, -1, 3)
-    efficiency, error = mcs.efficiency, norm.isf(0.1)
+    error = norm.isf(0.1)
 
     def bits(snr_db: float, n: int) -> float:
-        gamma = 10 ** (snr_db / 10)
-        spread = error * np.sqrt(n * (1 - (1 + gamma) ** -2)) / np.log(2)
-        return n * np.log2(1 + gamma) - spread + 0.5 * np.log2(n)
+        rate, dispersion = rate_and_dispersion(snr_db, 2)
+        return n * rate - error * np.sqrt(n * dispersion) + 0.5 * np.log2(n)
 
-    needed = [brentq(lambda s, n=n: bits(s, n) - efficiency * n, -20, 20) for n in (250, 1000)]
+    sent = {n: TransportBlock(n, 2, mcs.rate) for n in (250, 1000)}
+    assert {n: b.size + 16 for n, b in sent.items()} == {250: 200, 1000: 752}, "0.400 against 0.376"
+    needed = [brentq(lambda s, n=n: bits(s, n) - sent[n].size - 16, -20, 20) for n in sent]
     assert loss + 0.125 == pytest.approx(needed[0] - needed[1], abs=0.01)  # the curve crosses 1/2 at 1.875 dB
     assert needed[0] - needed[1] > 0.25
 
