@@ -43,9 +43,9 @@ from linksim.runner import Plan
 from linksim.scenario import ChannelBase, Scenario, SchemeSpec, SeparationSpec, channel_name
 from linksim.schemes.base import CsitKind
 
-__all__ = ["FORMAT", "calibrate", "measure_channel", "measure_quality", "merge"]
+__all__ = ["FORMAT", "calibrate", "links", "measure_channel", "measure_quality", "merge"]
 
-FORMAT = "linksim-mcs-2"
+FORMAT = "linksim-mcs-3"
 SNR_GRID_DB = tuple(float(v) for v in np.arange(-20.0, 45.25, 0.25))
 BITS_PER_PIXEL = (
     0.001,
@@ -250,7 +250,7 @@ def _curve(mcs: Mcs, level: NDArray[np.int64], grid: NDArray[np.float64]) -> Mcs
     last = min(int(level.max()) + 1, len(grid))
     points = range(first, last)
     errors = [int((level > i).sum()) for i in points]
-    return McsCurve.counted(mcs, [float(grid[i]) for i in points], errors, [len(level)] * len(points))
+    return McsCurve.counted(mcs, [float(grid[i]) for i in points], errors, len(level))
 
 
 def measure_quality(search: QualitySearch, pictures: Sequence[torch.Tensor], images: str) -> QualityCurve:
@@ -327,6 +327,7 @@ def calibrate(
     pictures: ImageSet | None,
     num_pictures: int,
     seed: int = 1,
+    every: int = 1,
     workers: int = 1,
     report: Report = lambda line: None,
 ) -> Iterator[Calibration]:
@@ -342,6 +343,7 @@ def calibrate(
         pictures: calibration pictures for the quality curves; None keeps those of the table.
         num_pictures: how many of them, evenly spaced.
         seed: of payloads, fades and noise; another than that of any test.
+        every: measure every so many-th MCS in rising efficiency; fewer steps to choose from, in less time.
         workers: processes that code pictures.
         report: called with lines of progress.
 
@@ -351,6 +353,8 @@ def calibrate(
     command = (
         f"linksim {__version__}: linksim calibrate {plan.scenario.name} --frames {num_frames} --seed {seed}"
     )
+    if every > 1:
+        command += f" --every {every}"
     if pictures is not None:
         names = pictures.names[:: max(1, len(pictures) // num_pictures)][:num_pictures]
         chosen = [pictures[name] for name in names]
@@ -362,13 +366,11 @@ def calibrate(
             table = merge(table, [], [curve])
             yield table
     for variant in plan.variants:
-        budgets = sorted(plan.budget(variant, name) for name in plan.images)
-        num_uses = budgets[len(budgets) // 2]
-        for spec, scheme in _links(variant.scenario):
-            key = calibration_key(spec, scheme)
+        num_uses = plan.median_budget(variant)
+        for spec, scheme, key in links(variant.scenario):
             what = f"{channel_name(spec)} {dict(variant.values)}: {num_uses} uses, {num_frames} frames"
             known = table.measured(key, num_uses, num_frames, seed) if table is not None else ()
-            missing = [m for m in ALL_MCS if m not in {c.scheme for c in known}]
+            missing = [m for m in ALL_MCS[::every] if m not in {c.scheme for c in known}]
             with refused_as_input(f"channels.{channel_name(spec)}"):
                 channel = sent_over(scheme, spec, build_channel(spec, torch.device("cpu")))
                 try_channel(channel, num_uses)
@@ -394,14 +396,17 @@ def calibrate(
         yield table
 
 
-def _links(scenario: Scenario) -> Iterator[tuple[ChannelBase, SeparationSpec]]:
-    """Every channel of a scenario with a separation scheme, once for each way in which adaptive ones use it;
-    without any such scheme, as one would by default.
+def links(scenario: Scenario) -> list[tuple[ChannelBase, SeparationSpec, dict[str, object]]]:
+    """Every channel of a scenario with a separation scheme and their key in a table, once for each way in
+    which adaptive schemes use it; without any such scheme, as one would by default.
     """
     adaptive = [s for s in scenario.schemes if isinstance(s, SeparationSpec) and s.mcs == "adaptive"]
+    found: dict[str, tuple[ChannelBase, SeparationSpec, dict[str, object]]] = {}
     for channel in scenario.channels:
-        schemes = adaptive or [SeparationSpec(kind="separation", name="any")]
-        yield from ((channel, s) for s in {repr(calibration_key(channel, s)): s for s in schemes}.values())
+        for scheme in adaptive or [SeparationSpec(kind="separation", name="any")]:
+            key = calibration_key(channel, scheme)
+            found.setdefault(repr(key), (channel, scheme, key))
+    return list(found.values())
 
 
 def search_of(scheme: SchemeSpec, workers: int = 1) -> QualitySearch | None:

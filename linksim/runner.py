@@ -120,6 +120,11 @@ class Plan:
         height, width = self.images[image].shape[1:]
         return int(variant.scenario.bandwidth.data_ratio * 3 * height * width)
 
+    def median_budget(self, variant: Variant) -> int:
+        """Data uses of most images: the one in the middle."""
+        budgets = sorted(self.budget(variant, name) for name in self.images)
+        return budgets[len(budgets) // 2]
+
     def batches(self, variant: Variant, snr_db: Mapping[str, Sequence[float]]) -> Iterator[Batch]:
         """Batches of a variant in their fixed order. They do not depend on what is already done.
 

@@ -5,16 +5,18 @@ May import: numpy, scipy, pydantic, channels.checks, linksim.digital.{mcs, qam_r
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from scipy.stats import beta
 
 from channels.checks import complaint
@@ -45,50 +47,71 @@ class McsCurve(_Frozen):
     """Measured transport block errors of one MCS (index and table as in :data:`ALL_MCS`), in rising SNR.
 
     Args:
-        snr_db: Es/N0 [dB].
-        errors, blocks: counts at each SNR.
-        low, high: 95% Clopper-Pearson limits of the block error rate.
+        first_db: lowest Es/N0 [dB].
+        step_db: from point to point [dB].
+        errors: lost blocks at each SNR.
+        num_blocks: blocks at each SNR.
     """
 
     mcs: int
     table: int = 1
-    snr_db: tuple[float, ...]
+    first_db: float
+    step_db: float
     errors: tuple[int, ...]
-    blocks: tuple[int, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    num_blocks: int
 
     @classmethod
-    def counted(
-        cls, mcs: Mcs, snr_db: Sequence[float], errors: Sequence[int], blocks: Sequence[int]
-    ) -> McsCurve:
-        """A curve with its intervals."""
-        e, n = np.array(errors), np.array(blocks)
-        low = np.where(e > 0, beta.ppf(0.025, np.maximum(e, 1), n - e + 1), 0.0)
-        high = np.where(e < n, beta.ppf(0.975, e + 1, np.maximum(n - e, 1)), 1.0)
+    def counted(cls, mcs: Mcs, snr_db: Sequence[float], errors: Sequence[int], num_blocks: int) -> McsCurve:
+        """A curve over SNRs that are evenly spaced."""
+        step_db = snr_db[1] - snr_db[0] if len(snr_db) > 1 else 1.0
         return cls(
             mcs=mcs.index,
             table=mcs.table,
-            snr_db=tuple(snr_db),
+            first_db=snr_db[0],
+            step_db=step_db,
             errors=tuple(errors),
-            blocks=tuple(blocks),
-            low=tuple(low.round(5).tolist()),
-            high=tuple(high.round(5).tolist()),
+            num_blocks=num_blocks,
         )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_old_table(cls, data: Any) -> Any:
+        """A table once held every SNR, and the interval at each."""
+        if not isinstance(data, dict) or "snr_db" not in data:
+            return data
+        points, blocks = data["snr_db"], set(data["blocks"])
+        steps = {round(b - a, 6) for a, b in itertools.pairwise(points)} or {1.0}
+        if len(steps) > 1 or len(blocks) != 1:
+            raise ValueError("snr_db: not evenly spaced, or not as many blocks at every point")
+        named = {"first_db": points[0], "step_db": steps.pop(), "num_blocks": blocks.pop()}
+        return {k: v for k, v in data.items() if k not in ("snr_db", "blocks", "low", "high")} | named
 
     @property
     def scheme(self) -> Mcs:
         """The MCS."""
         return MCS_TABLES[self.table][self.mcs]
 
+    @property
+    def snr_db(self) -> NDArray[np.float64]:
+        """Es/N0 of the points [dB]."""
+        return self.first_db + self.step_db * np.arange(len(self.errors))
+
+    @property
+    def limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """95% Clopper-Pearson limits of the block error rate at every point."""
+        e, n = np.array(self.errors), self.num_blocks
+        low = np.where(e > 0, beta.ppf(0.025, np.maximum(e, 1), n - e + 1), 0.0)
+        high = np.where(e < n, beta.ppf(0.975, e + 1, np.maximum(n - e, 1)), 1.0)
+        return low, high
+
     def bler(self, snr_db: float) -> float:
         """Block error rate at an SNR: interpolated between measured points in the logit domain.
 
         Below the first point 1, above the last point its value. Each point is (errors + 1/2) / (blocks + 1).
         """
-        if snr_db < self.snr_db[0]:
+        if snr_db < self.first_db:
             return 1.0
-        p = (np.array(self.errors) + 0.5) / (np.array(self.blocks) + 1)
+        p = (np.array(self.errors) + 0.5) / (self.num_blocks + 1)
         p = np.minimum.accumulate(p)
         logit = np.log(p / (1 - p))
         return float(1 / (1 + np.exp(-np.interp(snr_db, self.snr_db, logit))))
@@ -187,7 +210,7 @@ class Calibration(_Frozen):
             for c in (*self.channels, *self.unfinished)
             if c.channel == channel and c.num_uses == num_uses and c.seed == seed
             for curve in c.curves
-            if curve.blocks[0] >= num_blocks
+            if curve.num_blocks >= num_blocks
         }
         return tuple(found.values())
 

@@ -166,7 +166,7 @@ def test_impossible_length_is_a_codec_error():
 
 
 def test_bler_is_interpolated_between_points_and_certain_below():
-    curve = McsCurve.counted(MCS_TABLE_1[3], (0.0, 1.0, 2.0), (100, 50, 0), (100, 100, 100))
+    curve = McsCurve.counted(MCS_TABLE_1[3], (0.0, 1.0, 2.0), (100, 50, 0), 100)
     assert curve.bler(-5) == 1
     assert curve.bler(1.0) == pytest.approx(0.5, abs=0.01)
     assert curve.bler(0.5) > curve.bler(1.0) > curve.bler(1.5) > curve.bler(2.0)
@@ -187,7 +187,7 @@ def table(tmp_path_factory) -> Calibration:
 def test_measured_thresholds_rise_with_the_mcs_and_lie_above_capacity(table):
     midpoints = []
     for curve in table.channels[0].curves:
-        share = np.array(curve.errors) / np.array(curve.blocks)
+        share = np.array(curve.errors) / curve.num_blocks
         assert np.all(np.diff(share) <= 0), "block error rate must fall with the SNR"
         midpoint = float(np.interp(0.5, share[::-1], curve.snr_db[::-1]))
         capacity_db = 10 * np.log10(2**curve.scheme.efficiency - 1)
@@ -228,7 +228,7 @@ def test_a_length_that_was_not_measured_gets_the_worst_around_it():
 
     def length(num_uses: int, threshold: float) -> ChannelCalibration:
         snr_db = (threshold - 0.25, threshold, threshold + 0.25)
-        curve = McsCurve.counted(mcs, snr_db, (200, 0, 0), (200,) * 3)
+        curve = McsCurve.counted(mcs, snr_db, (200, 0, 0), 200)
         return ChannelCalibration(
             channel={"kind": "awgn"}, num_uses=num_uses, seed=1, command="", decoder="", curves=(curve,)
         )
