@@ -59,7 +59,8 @@ MEASUREMENTS = (
     *(
         _library(name)
         for name in (
-            "fading/rician", "38901/cdl-profiles", "38901/cells", "38901/umi-2x2", "38901/umi-power", "38901/umi",
+            "fading/rician",
+            "38901/cdl-profiles", "38901/cells", "38901/umi-2x2", "38901/umi-power", "38901/umi",
             "csi/estimated-noise", "csi/mismatched-lmmse", "csi/pilot-boost",
             "impairments/amplifier-back-off", "impairments/clipping", "impairments/converter-bits",
             "impairments/interferer", "impairments/oscillator",

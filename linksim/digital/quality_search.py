@@ -26,11 +26,13 @@ __all__ = ["Fit", "QualitySearch", "Wish", "reduced", "resize"]
 Rgb = NDArray[np.uint8]
 _WORKER_BYTES = 1 << 24
 _NEAR = 1.1  # a stream this much over a budget may have a better neighbour that fits
-_CHOICE = "choice-2"  # part of the key of remembered choices: changes with the search
+_CHOICE = "choice-3"  # part of the key of remembered choices: changes with the search
 
 
 class Fit(NamedTuple):
-    """What fits a budget: the stream, its quality parameter, and n where sides were divided by n before."""
+    """What fits a budget: the stream with all that its receiver needs, its quality parameter, and n where
+    sides were divided by n before.
+    """
 
     stream: bytes
     quality: int
@@ -55,6 +57,14 @@ def resize(rgb: Rgb, size: tuple[int, int]) -> Rgb:
 def reduced(size: tuple[int, int], resolution: int) -> tuple[int, int]:
     """(H, W) divided by ``resolution``, rounded up."""
     return -(-size[0] // resolution), -(-size[1] // resolution)
+
+
+def _size_byte(size: tuple[int, int], resolution: int) -> bytes:
+    """What a receiver needs beside the size of the coded picture to know that of the whole one: the logarithm
+    of ``resolution`` (2 bits), and what rounding added to either side (3 bits each).
+    """
+    added = [side * resolution - whole for side, whole in zip(reduced(size, resolution), size, strict=True)]
+    return bytes([resolution.bit_length() - 1 << 6 | added[0] << 3 | added[1]])
 
 
 class _Memory:
@@ -85,7 +95,9 @@ class QualitySearch:
     """The highest quality of a codec whose stream fits a budget.
 
     Where little fits, half or quarter size and a better quality can show more than full size: the transmitter
-    compares them in PSNR with the picture it has. The receiver sees the size in the stream.
+    compares them in PSNR with the picture it has. No receiver knows the size of a picture beforehand: the
+    stream of a codec carries that of what was coded, and where sizes are offered a byte in front of it says
+    what that is of the whole picture.
 
     Streams and choices are kept on disk. A choice is a pure function of picture, codec (with version and
     effort), resolutions and budget.
@@ -93,7 +105,7 @@ class QualitySearch:
     Args:
         codec: source codec.
         cache: streams of earlier searches.
-        resolutions: 1 for full size, 2 and 4 for half and quarter of the sides.
+        resolutions: 1 for full size, 2 and 4 (up to 8) for half and quarter of the sides.
         workers: processes that code pictures in :meth:`best_of`; 1 = this one.
         memory_bytes: for streams and decoded pictures that are kept at hand.
     """
@@ -199,9 +211,16 @@ class QualitySearch:
             return None
         quality, resolution = choice
         stream = self._known(_reduced_name(wish.digest, resolution), quality)
-        if stream is None or len(stream) > wish.budget_bytes:
+        if stream is None:
             return _UNKNOWN
-        return Fit(stream, quality, resolution)
+        fit = self._fit(wish.rgb, stream, quality, resolution)
+        return fit if len(fit.stream) <= wish.budget_bytes else _UNKNOWN
+
+    def _fit(self, rgb: Rgb, stream: bytes, quality: int, resolution: int) -> Fit:
+        """What is sent of a coded picture."""
+        if self.resolutions == (1,):
+            return Fit(stream, quality)
+        return Fit(_size_byte((rgb.shape[0], rgb.shape[1]), resolution) + stream, quality, resolution)
 
     def _search(self, wish: Wish) -> Fit | None:
         rgb, digest, budget_bytes = wish
@@ -211,16 +230,22 @@ class QualitySearch:
             if found is not None and not self._is_poor(found):
                 break
             small = resize(rgb, reduced(rgb.shape[:2], resolution))
-            fit = self._best_quality(small, _reduced_name(digest, resolution), budget_bytes)
-            if fit is None:
+            best = self._best_quality(small, _reduced_name(digest, resolution), budget_bytes - self._overhead)
+            if best is None:
                 continue
+            fit = self._fit(rgb, *best, resolution)
             if self.resolutions == (1,):
-                return Fit(*fit)
-            shown = self.decode(fit[0], (rgb.shape[0], rgb.shape[1])).astype(np.float64)
+                return fit
+            shown = self.decode(fit.stream, (rgb.shape[0], rgb.shape[1])).astype(np.float64)
             error = float(np.square(shown - rgb).sum())
             if error < least:
-                found, least = Fit(*fit, resolution), error
+                found, least = fit, error
         return found
+
+    @property
+    def _overhead(self) -> int:
+        """Bytes in front of the codec's stream."""
+        return 0 if self.resolutions == (1,) else 1
 
     def _is_poor(self, fit: Fit) -> bool:
         qualities = self.codec.qualities
@@ -258,8 +283,12 @@ class QualitySearch:
     # -------------------------------------------------------------------------------------- decode
 
     def decode(self, data: bytes, expected: tuple[int, int]) -> Rgb:
-        """Picture [H, W, 3] uint8 in the size ``expected``, whatever allowed size was coded; remembers the
-        last results.
+        """Picture [H, W, 3] uint8, whatever allowed size was coded; remembers the last results.
+
+        Args:
+            data: stream.
+            expected: the size (H, W) that the stream must say, itself: others are refused before anything is
+                decoded.
 
         Raises:
             CodecError: damaged, or of another size.
@@ -274,13 +303,12 @@ class QualitySearch:
 
     def _decode(self, data: bytes, expected: tuple[int, int]) -> Rgb:
         """The picture as coded."""
-        problem = CodecError(f"{self.codec.name}: no resolution to decode")
+        if self.resolutions == (1,):
+            return self.codec.decode(data, expected)
         for resolution in self.resolutions:
-            try:
-                return self.codec.decode(data, reduced(expected, resolution))
-            except CodecError as error:
-                problem = error
-        raise problem
+            if data[:1] == _size_byte(expected, resolution):
+                return self.codec.decode(data[1:], reduced(expected, resolution))
+        raise CodecError(f"{self.codec.name}: stream is not of a picture of {expected[0]} x {expected[1]}")
 
 
 class _Unknown:

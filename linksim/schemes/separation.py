@@ -71,8 +71,8 @@ class DigitalLayout:
 
     Args:
         block: transport block (channel uses and MCS).
-        height, width: canvas on which a failed picture is shown grey, and the only size a stream may have.
-            The stream itself carries its size.
+        height, width: canvas on which a failed picture is shown grey, for those who compare. It tells a
+            receiver nothing: the payload says the size, and is shown only if that is the one of the canvas.
     """
 
     block: TransportBlock

@@ -75,8 +75,8 @@ def _repeated() -> Scheme:
     return JsccScheme("linear-repeated", RepeatingCodec(LinearAnalogCodec(klt)))
 
 
-def _separation(codec: str, mcs: int, decoder: str = "auto") -> Scheme:
-    search = QualitySearch(make_source_codec(codec, "420"), NoCache())
+def _separation(codec: str, mcs: int, decoder: str = "auto", resolutions: tuple[int, ...] = (1,)) -> Scheme:
+    search = QualitySearch(make_source_codec(codec, "420"), NoCache(), resolutions)
     return SeparationScheme(f"{codec}-mcs{mcs}", search, MCS_TABLE_1[mcs], decoder=decoder)
 
 
@@ -92,6 +92,7 @@ ANALOG: dict[str, Callable[[], Scheme]] = {
 DIGITAL: dict[str, Callable[[], Scheme]] = {
     "bpg-qpsk": lambda: _separation("bpg", 5),
     "bpg-64qam": lambda: _separation("bpg", 20),
+    "bpg-reduced": lambda: _separation("bpg", 5, resolutions=(4,)),
     "bpg-sionna-decoder": lambda: _separation("bpg", 12, "sionna"),
     "jpeg-16qam": lambda: _separation("jpeg", 14),
     "webp-16qam": lambda: _separation("webp", 14),

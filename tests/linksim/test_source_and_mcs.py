@@ -105,6 +105,32 @@ def test_reduced_size_shows_more_where_little_fits(picture, tmp_path):
         full.decode(free.best(rgb, digest, 150).stream, rgb.shape[:2])
 
 
+@pytest.mark.parametrize("codec", ["bpg", "jpeg"])
+def test_size_of_a_picture_is_in_its_stream(codec, tmp_path):
+    """90 x 127 pixels in full, half and quarter size: the stream is of this size and of no other, such as 91 x 128 or
+    89 x 126, which have the same half or quarter, or twice the size; that costs one byte. With full size only the
+    codec's own header says it."""
+    rgb = np.ascontiguousarray(
+        SkimageImages(["chelsea"])["chelsea"].permute(1, 2, 0).numpy()[50:140, 100:227]
+    )
+    others = [(91, 128), (90, 128), (89, 126), (92, 127), (45, 64), (180, 254), (127, 90)]
+    for resolutions in ((1,), (2,), (4,), (1, 2, 4)):
+        search = QualitySearch(make_source_codec(codec, "420"), StreamCache(tmp_path), resolutions)
+        for budget in (700, 1500):
+            fit = search.best(rgb, "size", budget)
+            if fit is None:
+                continue
+            assert len(fit.stream) <= budget
+            assert search.decode(fit.stream, (90, 127)).shape == (90, 127, 3)
+            for other in others:
+                with pytest.raises(CodecError):
+                    search.decode(fit.stream, other)
+    plain = QualitySearch(make_source_codec(codec, "420"), StreamCache(tmp_path), (1,))
+    choice = QualitySearch(make_source_codec(codec, "420"), StreamCache(tmp_path), (1, 2, 4))
+    best = plain.best(rgb, "size", 20_000), choice.best(rgb, "size", 20_001)
+    assert best[1].stream[1:] == best[0].stream
+
+
 def test_nothing_fits_an_impossible_budget(picture, tmp_path):
     search = QualitySearch(make_source_codec("bpg", "420"), StreamCache(tmp_path))
     assert search.best(*picture, 20) is None
