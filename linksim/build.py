@@ -33,6 +33,7 @@ from linksim.metrics.base import CountMetric, ImageMetric, LinkMetric, MetricInf
 from linksim.metrics.distortion import MsSsim, Psnr, Ssim
 from linksim.metrics.errors import Ber, Bler
 from linksim.metrics.perceptual import Lpips
+from linksim.metrics.selection import Selection
 from linksim.metrics.transmission import Evm, Papr, ReceivedSnr
 from linksim.pickle_reader import ModelFormatError
 from linksim.schemes.base import Bound, Scheme
@@ -138,7 +139,8 @@ def make_search(source: spec.SourceSpec, workers: int = 1) -> QualitySearch:
     """
     resolutions = {"full": (1,), "reduced": (1, 2, 4)}[source.resolutions]
     codec = make_source_codec(source.codec, source.chroma, source.effort)
-    return QualitySearch(codec, resolutions=resolutions, workers=workers)
+    measure = None if source.select == "psnr" else Selection(source.select)
+    return QualitySearch(codec, resolutions=resolutions, workers=workers, measure=measure)
 
 
 @lru_cache(maxsize=4)
@@ -174,11 +176,23 @@ def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase) -> Mcs | Adapti
 
 
 def scheme_tools(scheme: spec.SchemeBase) -> dict[str, str]:
-    """Version and effort of the source codec of a digital scheme, by the codec's name."""
-    if isinstance(scheme, spec.SeparationSpec | spec.BoundBase):
-        codec = make_search(scheme.source).codec
-        return {codec.name: codec.version}
-    return {}
+    """Version and effort of the source codec of a digital scheme, by the codec's name; and the metric that it
+    selects by, with the digest of its weights.
+
+    Raises:
+        MetricUnavailable: weights that cannot be had.
+    """
+    if not isinstance(scheme, spec.SeparationSpec | spec.BoundBase):
+        return {}
+    search = make_search(scheme.source)
+    tools = {search.codec.name: search.codec.version}
+    if search.measure is not None:
+        try:
+            tools[f"select {search.measure.name}"] = search.measure.reference
+        except MetricUnavailable as problem:
+            cure = "Without them take select: psnr."
+            raise MetricUnavailable(f"schemes.{scheme.name}.source.select: {problem} {cure}") from None
+    return tools
 
 
 def scheme_files(scheme: spec.SchemeBase) -> dict[str, str]:

@@ -38,7 +38,7 @@ from linksim.digital.qam import Qam
 from linksim.digital.quality_search import QualitySearch, Wish
 from linksim.digital.transport import DEFAULT_ITERATIONS, TransportBlock
 from linksim.images import ImageSet, image_digest
-from linksim.metrics.distortion import psnr
+from linksim.metrics.selection import Selection
 from linksim.runner import Plan
 from linksim.scenario import ChannelBase, Scenario, SchemeSpec, SeparationSpec, channel_name
 from linksim.schemes.base import CsitKind
@@ -254,34 +254,34 @@ def _curve(mcs: Mcs, level: NDArray[np.int64], grid: NDArray[np.float64]) -> Mcs
 
 
 def measure_quality(search: QualitySearch, pictures: Sequence[torch.Tensor], images: str) -> QualityCurve:
-    """Mean PSNR of the best stream within a rate, for a grid of rates; a picture that does not fit is grey.
+    """Mean quality of the best stream within a rate, for a grid of rates; what does not fit is grey.
 
     Args:
-        search: codec.
+        search: codec; quality is what it selects by.
         pictures: [3, H, W] uint8 each.
         images: what they are, for the record.
     """
-    originals = [p.float()[None] / 255 for p in pictures]
-    pixels = [p.permute(1, 2, 0).contiguous().numpy() for p in pictures]
+    measure = search.measure or Selection("psnr")
+    originals = [p.permute(1, 2, 0).contiguous().numpy() for p in pictures]
     digests = [image_digest(p) for p in pictures]
-    grey = [float(psnr(torch.full_like(x, 128 / 255), x)) for x in originals]
+    grey = [measure(np.full_like(rgb, 128), rgb) for rgb in originals]
     means = []
     for rate in BITS_PER_PIXEL:
-        room = [int(rate * rgb.shape[0] * rgb.shape[1] / 8) for rgb in pixels]
-        fits = search.best_of([Wish(*wish) for wish in zip(pixels, digests, room, strict=True)])
+        room = [int(rate * rgb.shape[0] * rgb.shape[1] / 8) for rgb in originals]
+        fits = search.best_of([Wish(*wish) for wish in zip(originals, digests, room, strict=True)])
         values = list(grey)
         for i, fit in enumerate(fits):
             if fit is not None:
-                shown = torch.from_numpy(search.decode(fit.stream, pixels[i].shape[:2]))
-                shown = shown.permute(2, 0, 1).float()[None] / 255
-                values[i] = min(100.0, float(psnr(shown, originals[i])))
+                values[i] = measure(search.decode(fit.stream, originals[i].shape[:2]), originals[i])
         means.append(round(float(np.mean(values)), 4))
     return QualityCurve(
         codec=search.name,
         images=images,
+        measure=measure.name,
+        higher_is_better=measure.higher_is_better,
         bits_per_pixel=BITS_PER_PIXEL,
-        psnr_db=tuple(means),
-        failure_psnr_db=round(float(np.mean(grey)), 4),
+        values=tuple(means),
+        failure=round(float(np.mean(grey)), 4),
     )
 
 

@@ -46,6 +46,7 @@ from linksim.build_channel import (
 from linksim.effects import check_effects
 from linksim.images import ImageError, ImageSet, image_digest, round_to_uint8
 from linksim.link import LinkOutput, RunError, Told, ToldEnd, run_link
+from linksim.metrics.selection import Selection
 from linksim.results import (
     FORMAT,
     Point,
@@ -457,12 +458,19 @@ def _check_known(store: ResultStore, done: set[UnitKey], plan: Plan, machines: S
 
 
 def _check_sizes(plan: Plan, metrics: Metrics) -> None:
-    for metric in metrics.image:
+    needed = [(m.info.name, m.info.min_side, f"Take {m.info.name} out of metrics") for m in metrics.image]
+    for scheme in plan.scenario.schemes:
+        if isinstance(scheme, SeparationSpec | BoundBase):
+            name = scheme.source.select
+            needed.append((name, Selection(name).min_side, f"Change schemes.{scheme.name}.source.select"))
+    for metric, min_side, cure in needed:
         for name, image in plan.images.items():
             side = min(image.shape[1:])
-            if side < metric.info.min_side:
-                expected = f"sides of at least {metric.info.min_side} for {metric.info.name}"
-                cure = f"Take {metric.info.name} out of metrics, or use larger images."
+            if side < min_side:
+                expected, cure = (
+                    f"sides of at least {min_side} for {metric}",
+                    f"{cure}, or use larger images.",
+                )
                 raise ImageError(
                     complaint(f"image {name}", "too small for a metric", f"{side}", expected, cure)
                 )

@@ -108,7 +108,7 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.statistics": {"linksim.results"},
     "linksim.runner": {
         "channels.base", "channels.checks", "channels.seeding", "linksim", "linksim.build", "linksim.build_channel",
-        "linksim.effects", "linksim.images", "linksim.link", "linksim.results", "linksim.scenario", "linksim.scenario_io", "linksim.schemes.base",
+        "linksim.effects", "linksim.metrics.selection", "linksim.images", "linksim.link", "linksim.results", "linksim.scenario", "linksim.scenario_io", "linksim.schemes.base",
         "linksim.statistics",
     },
     "linksim.training.muon": set(),

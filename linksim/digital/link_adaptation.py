@@ -94,7 +94,8 @@ class McsCurve(_Frozen):
     @property
     def snr_db(self) -> NDArray[np.float64]:
         """Es/N0 of the points [dB]."""
-        return self.first_db + self.step_db * np.arange(len(self.errors))
+        points: NDArray[np.float64] = self.first_db + self.step_db * np.arange(len(self.errors))
+        return points
 
     @property
     def limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -138,19 +139,45 @@ class ChannelCalibration(_Frozen):
 
 
 class QualityCurve(_Frozen):
-    """Mean PSNR [dB] of a source codec against bits per pixel, over a set of calibration pictures."""
+    """Mean quality of a source codec against bits per pixel, over a set of calibration pictures.
+
+    Args:
+        codec: name of the search (codec, resolutions, measure).
+        images: what they are.
+        measure: metric of the values; "psnr" [dB].
+        higher_is_better: its direction.
+        bits_per_pixel: rates.
+        values: means at the rates.
+        failure: mean of failed pictures.
+    """
 
     codec: str
     images: str
+    measure: str = "psnr"
+    higher_is_better: bool = True
     bits_per_pixel: tuple[float, ...]
-    psnr_db: tuple[float, ...]
-    failure_psnr_db: float
+    values: tuple[float, ...]
+    failure: float
 
-    def psnr(self, bits_per_pixel: float) -> float:
-        """Mean PSNR [dB] at a rate; below the first point, that of a failed picture."""
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_old_table(cls, data: Any) -> Any:
+        """A table once knew PSNR only."""
+        if not isinstance(data, dict) or "psnr_db" not in data:
+            return data
+        named = {"values": data["psnr_db"], "failure": data["failure_psnr_db"]}
+        return {k: v for k, v in data.items() if k not in ("psnr_db", "failure_psnr_db")} | named
+
+    def value(self, bits_per_pixel: float) -> float:
+        """Mean at a rate; below the first point, that of a failed picture."""
         if bits_per_pixel < self.bits_per_pixel[0]:
-            return self.failure_psnr_db
-        return float(np.interp(math.log(bits_per_pixel), np.log(self.bits_per_pixel), self.psnr_db))
+            return self.failure
+        return float(np.interp(math.log(bits_per_pixel), np.log(self.bits_per_pixel), self.values))
+
+    def expected(self, bits_per_pixel: float, block_error: float) -> float:
+        """Mean at a rate of which a share is lost, the more the better."""
+        mean = (1 - block_error) * self.value(bits_per_pixel) + block_error * self.failure
+        return mean if self.higher_is_better else -mean
 
 
 class Calibration(_Frozen):
@@ -294,7 +321,8 @@ class AdaptiveMcs:
 
     Policies:
 
-    * "best_quality": the MCS with the highest expected PSNR, (1 - p)·Q(rate) + p·Q(failure);
+    * "best_quality": the MCS with the best expected quality, (1 - p)·Q(rate) + p·Q(failure), in PSNR or
+      whatever the picture codec is to be best in;
     * "target_bler": the MCS of highest efficiency whose block error rate is at most ``target_bler``, as
       radios do it (TS 38.214 sec. 5.2.2.1 has 0.1 and 0.00001); the most robust one where none is.
 
@@ -371,12 +399,7 @@ class AdaptiveMcs:
             return max(good, key=_efficiency) if good else min(rates, key=_efficiency)
         quality = self.quality
         assert quality is not None, "best_quality needs a quality curve"
-
-        def expected(mcs: Mcs) -> float:
-            rate = max(bits_per_pixel(mcs), 1e-9)
-            return (1 - rates[mcs]) * quality.psnr(rate) + rates[mcs] * quality.failure_psnr_db
-
-        return max(rates, key=expected)
+        return max(rates, key=lambda mcs: quality.expected(max(bits_per_pixel(mcs), 1e-9), rates[mcs]))
 
 
 def _efficiency(mcs: Mcs) -> float:

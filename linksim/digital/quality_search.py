@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from linksim.digital.hevc import CodecError
 from linksim.digital.source_codec import SourceCodec
 from linksim.digital.stream_cache import StreamCache
 
-__all__ = ["Fit", "QualitySearch", "Wish", "reduced", "resize"]
+__all__ = ["Fit", "Measure", "QualitySearch", "Wish", "reduced", "resize"]
 
 Rgb = NDArray[np.uint8]
 _WORKER_BYTES = 1 << 24
@@ -45,6 +45,29 @@ class Wish(NamedTuple):
     rgb: Rgb
     digest: str
     budget_bytes: int
+
+
+class Measure(Hashable, Protocol):
+    """By what one coding of a picture shows more than another."""
+
+    @property
+    def name(self) -> str:
+        """Its name, part of that of the search."""
+        ...
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Direction."""
+        ...
+
+    @property
+    def reference(self) -> str:
+        """What it is exactly; choices are remembered for that."""
+        ...
+
+    def __call__(self, shown: Rgb, original: Rgb) -> float:
+        """Value of a picture [H, W, 3] uint8 against the original."""
+        ...
 
 
 def resize(rgb: Rgb, size: tuple[int, int]) -> Rgb:
@@ -95,9 +118,9 @@ class QualitySearch:
     """The highest quality of a codec whose stream fits a budget.
 
     Where little fits, half or quarter size and a better quality can show more than full size: the transmitter
-    compares them in PSNR with the picture it has. No receiver knows the size of a picture beforehand: the
-    stream of a codec carries that of what was coded, and where sizes are offered a byte in front of it says
-    what that is of the whole picture.
+    compares them with the picture it has, in PSNR or by another measure. No receiver knows the size of a
+    picture beforehand: the stream of a codec carries that of what was coded, and where sizes are offered a
+    byte in front of it says what that is of the whole picture.
 
     Streams and choices are kept on disk. A choice is a pure function of picture, codec (with version and
     effort), resolutions and budget.
@@ -108,6 +131,7 @@ class QualitySearch:
         resolutions: 1 for full size, 2 and 4 (up to 8) for half and quarter of the sides.
         workers: processes that code pictures in :meth:`best_of`; 1 = this one.
         memory_bytes: for streams and decoded pictures that are kept at hand.
+        measure: what shows more; None: the smaller squared error.
     """
 
     _POOR = 0.6  # from this share of the qualities on, smaller sizes are tried, too
@@ -119,8 +143,10 @@ class QualitySearch:
         resolutions: tuple[int, ...] = (1,),
         workers: int = 1,
         memory_bytes: int = 1 << 28,
+        measure: Measure | None = None,
     ) -> None:
         self.codec = codec
+        self.measure = measure
         self.cache = cache or StreamCache()
         self.resolutions = resolutions
         self.workers = workers
@@ -129,10 +155,15 @@ class QualitySearch:
 
     @property
     def name(self) -> str:
-        """Codec, chroma format and, if there is a choice, resolutions: "bpg-420", "bpg-420-1/2/4"."""
-        if self.resolutions == (1,):
-            return self.codec.name
-        return f"{self.codec.name}-{'/'.join(str(r) for r in self.resolutions)}"
+        """Codec, chroma format and, if there is a choice, resolutions and measure: "bpg-420",
+        "bpg-420-1/2/4", "bpg-420-1/2/4-ms_ssim".
+        """
+        parts = [self.codec.name]
+        if self.resolutions != (1,):
+            parts.append("/".join(str(r) for r in self.resolutions))
+        if self.measure is not None:
+            parts.append(self.measure.name)
+        return "-".join(parts)
 
     # ------------------------------------------------------------------------------------- streams
 
@@ -171,7 +202,7 @@ class QualitySearch:
         if len(groups) > 1 and self.workers > 1:
             from joblib import Parallel, delayed
 
-            arguments = (self.codec, self.cache.folder, self.resolutions)
+            arguments = (self.codec, self.cache.folder, self.resolutions, self.measure)
             pool = Parallel(n_jobs=min(self.workers, len(groups)), idle_worker_timeout=3600)
             for part in pool(delayed(_search_elsewhere)(*arguments, group) for group in groups.values()):
                 found |= part
@@ -199,7 +230,8 @@ class QualitySearch:
         return found
 
     def _choice_key(self, wish: Wish) -> str:
-        return StreamCache.key(_CHOICE, wish.digest, self._stamp, self.resolutions, wish.budget_bytes)
+        by = () if self.measure is None or self.resolutions == (1,) else (self.measure.reference,)
+        return StreamCache.key(_CHOICE, wish.digest, self._stamp, self.resolutions, wish.budget_bytes, *by)
 
     def _remembered(self, wish: Wish) -> Fit | _Unknown | None:
         """An earlier choice, if the cache holds it, its stream is there and keeps the budget."""
@@ -236,11 +268,17 @@ class QualitySearch:
             fit = self._fit(rgb, *best, resolution)
             if self.resolutions == (1,):
                 return fit
-            shown = self.decode(fit.stream, (rgb.shape[0], rgb.shape[1])).astype(np.float64)
-            error = float(np.square(shown - rgb).sum())
+            error = self._error(self.decode(fit.stream, (rgb.shape[0], rgb.shape[1])), rgb)
             if error < least:
                 found, least = fit, error
         return found
+
+    def _error(self, shown: Rgb, rgb: Rgb) -> float:
+        """How bad a picture is, by the measure."""
+        if self.measure is None:
+            return float(np.square(shown.astype(np.float64) - rgb).sum())
+        value = self.measure(shown, rgb)
+        return -value if self.measure.higher_is_better else value
 
     @property
     def _overhead(self) -> int:
@@ -346,13 +384,19 @@ def _best_neighbour(size: Callable[[int], int], index: int, budget: int) -> int:
 
 
 @lru_cache(maxsize=4)
-def _search_here(codec: SourceCodec, folder: Path, resolutions: tuple[int, ...]) -> QualitySearch:
-    return QualitySearch(codec, StreamCache(folder), resolutions, memory_bytes=_WORKER_BYTES)
+def _search_here(
+    codec: SourceCodec, folder: Path, resolutions: tuple[int, ...], measure: Measure | None
+) -> QualitySearch:
+    return QualitySearch(codec, StreamCache(folder), resolutions, memory_bytes=_WORKER_BYTES, measure=measure)
 
 
 def _search_elsewhere(
-    codec: SourceCodec, folder: Path, resolutions: tuple[int, ...], wishes: Sequence[Wish]
+    codec: SourceCodec,
+    folder: Path,
+    resolutions: tuple[int, ...],
+    measure: Measure | None,
+    wishes: Sequence[Wish],
 ) -> dict[tuple[str, int], Fit | None]:
     """Work of one process: all wishes of one picture."""
-    search = _search_here(codec, folder, resolutions)
+    search = _search_here(codec, folder, resolutions, measure)
     return {(w.digest, w.budget_bytes): search.best(*w) for w in wishes}

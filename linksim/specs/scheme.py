@@ -175,6 +175,10 @@ class SourceSpec(Spec):
     resolutions: Literal["full", "reduced"] = Field(
         "reduced", description="reduced: half and quarter size are coded where that shows more"
     )
+    select: Literal["psnr", "ssim", "ms_ssim", "lpips_alex", "lpips_vgg", "lpips_squeeze"] = Field(
+        "psnr",
+        description="what shows more, and what an adaptive MCS makes as good as it can: by this metric",
+    )
 
 
 def _source(value: object) -> object:
@@ -220,7 +224,8 @@ class SeparationSpec(SentSpec):
         description="table 5.1.3.1-1, -2 or -3; any: adaptive chooses from all, an index is one of table 1",
     )
     policy: Literal["best_quality", "target_bler"] = Field(
-        "best_quality", description="of adaptive: highest expected PSNR, or highest rate within target_bler"
+        "best_quality",
+        description="of adaptive: best expected quality (source.select), or highest rate within target_bler",
     )
     target_bler: Annotated[Real, Field(gt=0, lt=1)] = _TARGET_BLER
     csit: Literal["average_snr", "instantaneous_snr"] = Field(
@@ -254,7 +259,8 @@ class SeparationSpec(SentSpec):
 
     def without_effect(self, channel: ChannelBase) -> Idle:
         """What only other policies, a choice of MCS, or retransmissions make use of."""
-        found = super().without_effect(channel) | _idle_source(self.source)
+        by_quality = self.mcs == "adaptive" and self.policy == "best_quality"
+        found = super().without_effect(channel) | _idle_source(self.source, adapts=by_quality)
         if self.mcs != "adaptive":
             found["csit"] = self.csit, "average_snr"
             found["calibration"] = self.calibration, None
@@ -265,11 +271,14 @@ class SeparationSpec(SentSpec):
         return found
 
 
-def _idle_source(source: SourceSpec) -> Idle:
+def _idle_source(source: SourceSpec, *, adapts: bool = False) -> Idle:
     """What a picture codec makes nothing of."""
+    found: Idle = {}
     if source.codec in ("jpeg", "jpeg2000"):
-        return {"source.effort": (source.effort, "best")}
-    return {}
+        found["source.effort"] = source.effort, "best"
+    if source.resolutions == "full" and not adapts:
+        found["source.select"] = source.select, "psnr"
+    return found
 
 
 def _is_constant(channel: ChannelBase) -> bool:

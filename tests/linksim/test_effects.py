@@ -45,6 +45,7 @@ def _with(block: str, extra: str) -> str:
         (SLOW, _with(FIXED, "csit: instantaneous_snr"), "schemes.a.csit"),
         (AWGN, _with(FIXED, "harq: {max_transmissions: 1, combining: chase}"), "schemes.a.harq.combining"),
         (AWGN, _with(FIXED, "source: {codec: jpeg, effort: fast}"), "schemes.a.source.effort"),
+        (AWGN, _with(FIXED, "source: {resolutions: full, select: ms_ssim}"), "schemes.a.source.select"),
         (SLOW, "{kind: capacity_bound, name: a, outage_probability: 0.2}", "schemes.a.outage_probability"),
         (AWGN, "{kind: capacity_bound, name: a, fading: ergodic}", "schemes.a.fading"),
         (_with(AWGN, "told: {transmitter: {offset_db: 3.0}}"), FIXED, "channels.awgn.told.transmitter.offset_db"),

@@ -224,7 +224,7 @@ def test_measured_thresholds_rise_with_the_mcs_and_lie_above_capacity(table):
 
 def test_choice_follows_the_snr_and_is_robust_at_the_threshold(table):
     channel, quality = table.channels[0], table.quality[0]
-    assert quality.psnr_db == tuple(sorted(quality.psnr_db))
+    assert quality.values == tuple(sorted(quality.values))
     adaptive = AdaptiveMcs((channel,), quality)
     chosen = [adaptive.choose(float(s), 600, lambda m: 0.3 * m.efficiency).index for s in range(-6, 20)]
     assert chosen == sorted(chosen)
