@@ -49,6 +49,7 @@ from linksim.metrics.errors import Ber, Bler
 from linksim.metrics.niqe import Niqe
 from linksim.metrics.perceptual import Lpips
 from linksim.metrics.realism import KidLite2
+from linksim.metrics.selection import Selection
 from linksim.metrics.similarity import PIQ_METRICS, PiqMetric
 from linksim.metrics.spectrum import OCTAVES, SlicedWasserstein, SpectrumError
 from linksim.metrics.transmission import Evm, Papr, ReceivedSnr
@@ -80,6 +81,7 @@ __all__ = [
     "scheme_files",
     "scheme_tools",
     "scheme_trained_on",
+    "uses_gain",
 ]
 
 log = logging.getLogger("linksim.build")
@@ -197,7 +199,8 @@ def make_search(source: spec.SourceSpec, workers: int = 1) -> QualitySearch:
     """
     resolutions = {"full": (1,), "reduced": (1, 2, 4)}[source.resolutions]
     codec = make_source_codec(source.codec, source.chroma, source.effort)
-    return QualitySearch(codec, resolutions=resolutions, workers=workers)
+    measure = None if source.select == "psnr" else Selection(source.select)
+    return QualitySearch(codec, resolutions=resolutions, workers=workers, measure=measure)
 
 
 @lru_cache(maxsize=4)
@@ -213,7 +216,7 @@ def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase) -> Mcs | Adapti
     if scheme.mcs != "adaptive":
         return MCS_TABLES[1 if scheme.mcs_table == "any" else scheme.mcs_table][scheme.mcs]
     table = _calibration(scheme.calibration)
-    lengths = table.lengths(calibration_key(channel))
+    lengths = table.lengths(calibration_key(channel, scheme))
     used = f"{scheme.decoder.replace('auto', 'layered')}, {scheme.decoder_iterations} iterations"
     measured = lengths[0].decoder
     if used != measured:
@@ -233,11 +236,23 @@ def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase) -> Mcs | Adapti
 
 
 def scheme_tools(scheme: spec.SchemeBase) -> dict[str, str]:
-    """Version and effort of the source codec of a digital scheme, by the codec's name."""
-    if isinstance(scheme, spec.SeparationSpec | spec.BoundBase):
-        codec = make_search(scheme.source).codec
-        return {codec.name: codec.version}
-    return {}
+    """Version and effort of the source codec of a digital scheme, by the codec's name; and the metric that it
+    selects by, with the digest of its weights.
+
+    Raises:
+        MetricUnavailable: weights that cannot be had.
+    """
+    if not isinstance(scheme, spec.SeparationSpec | spec.BoundBase):
+        return {}
+    search = make_search(scheme.source)
+    tools = {search.codec.name: search.codec.version}
+    if search.measure is not None:
+        try:
+            tools[f"select {search.measure.name}"] = search.measure.reference
+        except MetricUnavailable as problem:
+            cure = "Without them take select: psnr."
+            raise MetricUnavailable(f"schemes.{scheme.name}.source.select: {problem} {cure}") from None
+    return tools
 
 
 def scheme_files(scheme: spec.SchemeBase) -> dict[str, str]:
@@ -301,6 +316,7 @@ def build_scheme(
             scheme.name,
             make_search(scheme.source, workers),
             _mcs(scheme, channel),
+            csit=scheme.csit,
             harq=Harq(harq.max_transmissions, harq.combining) if harq else None,
             decoder=scheme.decoder,
             iterations=scheme.decoder_iterations,
@@ -313,13 +329,22 @@ def build_scheme(
     return UncodedScheme(scheme.name, scheme.bits_per_symbol, device)
 
 
+def uses_gain(codec: object) -> bool:
+    """Whether the encoder of a codec makes anything of the gain of the channel (csit: perfect)."""
+    return getattr(getattr(codec, "config", None), "csi", "snr") == "snr_h"
+
+
 def _check_csi(scheme: spec.JsccSpec | spec.DiffJsccSpec, codec: object, channel: spec.ChannelBase) -> None:
-    """A codec that is given the gain of a fade needs one gain per picture, and to be told at both ends.
+    """A codec that is given the gain of a fade needs one gain per picture, and to be told at both ends; one
+    that is not makes nothing of a gain.
 
     Raises:
         ValueError: another channel or another csit.
     """
-    if getattr(getattr(codec, "config", None), "csi", "snr") != "snr_h":
+    if not uses_gain(codec):
+        if scheme.csit == "perfect":
+            what = f"has no effect: the encoder of {scheme.checkpoint} makes nothing of the gain"
+            raise ValueError(complaint("csit", what, scheme.csit, "none, average_snr or instantaneous_snr"))
         return
     checkpoint = f"the encoder of {scheme.checkpoint} is given SNR and gain"
     if scheme.csit != "perfect":
@@ -360,10 +385,11 @@ def _build_analog(
         return JsccScheme(scheme.name, _dialled(codec, scheme), scheme.csit)
     from linksim.jscc.block_klt import BlockKlt
     from linksim.jscc.linear_analog import LinearAnalogCodec
+    from linksim.schemes.repetition import RepeatingCodec
 
     klt = BlockKlt.load(zoo.asset(_BLOCK_KLT))
     linear = LinearAnalogCodec(klt, scale=scheme.scale, design_snr_db=scheme.design_snr_db)
-    return JsccScheme(scheme.name, linear, scheme.csit)
+    return JsccScheme(scheme.name, RepeatingCodec(linear), scheme.csit)
 
 
 def _build_latent_diffusion(scheme: spec.LatentDiffusionSpec, device: torch.device) -> Scheme:

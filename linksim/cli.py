@@ -140,6 +140,9 @@ def _parser() -> _Parser:
     )  # fmt: skip
     calibrate.add_argument("--quality-limit", type=_count, default=24, help="pictures to use of them")
     calibrate.add_argument("--seed", type=int, default=1, help="of payloads, fades and noise")
+    calibrate.add_argument(
+        "--every", type=_count, default=1, metavar="N", help="measure every N-th MCS in rising efficiency"
+    )
 
     convert = commands.add_parser("convert", help="turn other people's checkpoints into diffusers folders")
     convert.add_argument("what", choices=("diffjscc",))
@@ -548,6 +551,7 @@ def _calibrate(args: argparse.Namespace) -> int:
         pictures=pictures,
         num_pictures=args.quality_limit,
         seed=args.seed,
+        every=args.every,
         workers=cpu_count(),
         report=lambda line: print(line, file=sys.stderr, flush=True),
     ):

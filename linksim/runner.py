@@ -39,16 +39,17 @@ from linksim.build import (
 from linksim.build_channel import (
     build_channel,
     channel_files,
-    check_effects,
     refused_as_input,
     resulting_snr_db,
     sent_over,
     try_channel,
     untraced,
 )
+from linksim.effects import check_effects
 from linksim.feature_files import FeatureFiles
 from linksim.images import ImageError, ImageSet, image_digest, round_to_uint8
-from linksim.link import LinkOutput, RunError, run_link
+from linksim.link import LinkOutput, RunError, Told, ToldEnd, run_link
+from linksim.metrics.selection import Selection
 from linksim.results import (
     FORMAT,
     Point,
@@ -59,7 +60,15 @@ from linksim.results import (
     original_file,
     panel_file,
 )
-from linksim.scenario import BoundBase, ChannelBase, OfdmSpec, Scenario, channel_name
+from linksim.scenario import (
+    BoundBase,
+    ChannelBase,
+    OfdmSpec,
+    Scenario,
+    SchemeSpec,
+    SeparationSpec,
+    channel_name,
+)
 from linksim.scenario_io import ScenarioError, Variant, scenario_hash, variants
 from linksim.schemes.base import Bound, Scheme
 from linksim.set_statistics import run_rows
@@ -118,6 +127,11 @@ class Plan:
         height, width = self.images[image].shape[1:]
         return int(variant.scenario.bandwidth.data_ratio * 3 * height * width)
 
+    def median_budget(self, variant: Variant) -> int:
+        """Data uses of most images: the one in the middle."""
+        budgets = sorted(self.budget(variant, name) for name in self.images)
+        return budgets[len(budgets) // 2]
+
     def batches(self, variant: Variant, snr_db: Mapping[str, Sequence[float]]) -> Iterator[Batch]:
         """Batches of a variant in their fixed order. They do not depend on what is already done.
 
@@ -131,9 +145,8 @@ class Plan:
             by_size.setdefault(tuple(image.shape), []).append(name)
         for unswept, spec in zip(self.scenario.channels, variant.scenario.channels, strict=True):
             channel = channel_name(unswept)  # swept values have columns of their own
-            alone = isinstance(spec, OfdmSpec) and spec.tells_frame_snr  # every frame has an MCS of its own
-            size = 1 if alone else variant.scenario.batch_size
             for scheme in variant.scenario.schemes:
+                size = 1 if _adapts_to_each_frame(scheme, spec) else variant.scenario.batch_size
                 for point_db in snr_db[channel]:
                     for names in by_size.values():  # different pictures side by side, coded in parallel
                         group = [(name, trial) for trial in range(sweep.trials) for name in names]
@@ -147,6 +160,19 @@ class Plan:
         s = self.scenario
         points = len(s.channels) * len(s.sweep.snr_db or (None,)) * len(self.variants)
         return points * len(s.schemes) * s.sweep.trials * len(self.images)
+
+
+def _adapts_to_each_frame(scheme: SchemeSpec, channel: ChannelBase) -> bool:
+    """Whether the frames of a batch may have an MCS each."""
+    if not isinstance(scheme, SeparationSpec) or scheme.mcs != "adaptive":
+        return False
+    return scheme.csit == "instantaneous_snr" or channel.told.transmitter.error_db > 0
+
+
+def _told(channel: ChannelBase) -> Told:
+    """What the ends of a channel are told of the SNR."""
+    sent, heard = channel.told.transmitter, channel.told.receiver
+    return Told(*(ToldEnd(end.fixed_db, end.offset_db, end.error_db) for end in (sent, heard)))
 
 
 @dataclass(frozen=True)
@@ -178,8 +204,8 @@ def make_plan(scenario: Scenario, *, limit: int | None = None) -> Plan:
     images: ImageSet = build_images(scenario.images)
     names = images.names[:limit]
     plan = Plan(scenario, tuple(variants(scenario)), {name: images[name] for name in names})
-    for i, channel in enumerate(scenario.channels):
-        check_effects(channel_name(channel), [v.scenario.channels[i] for v in plan.variants])
+    check_effects([variant.scenario for variant in plan.variants])
+    _warn_of_averages(plan)
     for variant in plan.variants:
         ratio = variant.scenario.bandwidth.data_ratio
         for name, image in plan.images.items():
@@ -192,6 +218,20 @@ def make_plan(scenario: Scenario, *, limit: int | None = None) -> Plan:
                 expected = "a whole number of channel uses"
                 raise ScenarioError(complaint("bandwidth.data_ratio", "does not divide", got, expected, cure))
     return plan
+
+
+def _warn_of_averages(plan: Plan) -> None:
+    """Say so where schemes are told the average SNR of places that differ by path loss."""
+    for variant in plan.variants:
+        far = [c for c in variant.scenario.channels if isinstance(c, OfdmSpec) and c.has_path_loss]
+        told = [s.name for s in variant.scenario.schemes if s.told_by == "average_snr"]
+        if far and told:
+            log.warning(
+                "channels.%s: places differ by path loss, got csit: average_snr in schemes.%s, the mean over "
+                "all of them, expected csit: none, or csit: instantaneous_snr, that of each frame",
+                *(channel_name(far[0]), told[0]),
+            )
+            return
 
 
 # ----------------------------------------------------------------------------------------------- header
@@ -281,12 +321,14 @@ class _Machine:
         self.channels: dict[tuple[str, str], ChannelOperator] = {}
         self.schemes: dict[tuple[str, str], Scheme | Bound] = {}
         self.snr_db: dict[str, tuple[float, ...]] = {}
+        self.told: dict[str, Told] = {}
         for unswept, spec in zip(plan.scenario.channels, scenario.channels, strict=True):
             name = channel_name(unswept)  # swept values have columns of their own
             with refused_as_input(f"channels.{name}"):
                 chosen = spec if trace else untraced(spec)
                 operator = self._operator(plan, chosen, device)
                 self.snr_db[name] = self._snr_db(chosen, operator)
+            self.told[name] = _told(spec)
             for scheme in scenario.schemes:
                 self.channels[name, scheme.name] = sent_over(scheme, spec, operator)
                 self.schemes[name, scheme.name] = self._build(plan, scheme, spec, device)
@@ -451,12 +493,20 @@ def _check_sizes(plan: Plan, metrics: Metrics) -> None:
         name = metrics.sets[0].info.name
         got, cure = f"{len(plan.images)} image for {name}", f"Use more images, or take {name} out of metrics."
         raise ImageError(complaint("images", "too few for a metric of sets", got, "at least 2", cure))
-    for info in (*(m.info for m in metrics.image), *(m.info for m in metrics.sets)):
+    infos = [m.info for m in (*metrics.image, *metrics.sets)]
+    needed = [(info.name, info.min_side, f"Take {info.name} out of metrics") for info in infos]
+    for scheme in plan.scenario.schemes:
+        if isinstance(scheme, SeparationSpec | BoundBase):
+            name = scheme.source.select
+            needed.append((name, Selection(name).min_side, f"Change schemes.{scheme.name}.source.select"))
+    for metric, min_side, cure in needed:
         for name, image in plan.images.items():
             side = min(image.shape[1:])
-            if side < info.min_side:
-                expected = f"sides of at least {info.min_side} for {info.name}"
-                cure = f"Take {info.name} out of metrics, or use larger images."
+            if side < min_side:
+                expected, cure = (
+                    f"sides of at least {min_side} for {metric}",
+                    f"{cure}, or use larger images.",
+                )
                 raise ImageError(
                     complaint(f"image {name}", "too small for a metric", f"{side}", expected, cure)
                 )
@@ -477,7 +527,8 @@ def _run_batch(
     )
     try:
         with torch.no_grad():
-            out = run_link(scheme, channel, original.to(device).float() / 255, snr_db, seeds, budget)
+            told = machine.told[batch.channel]
+            out = run_link(scheme, channel, original.to(device).float() / 255, snr_db, seeds, budget, told)
         if not bool(torch.isfinite(out.reconstruction.image).all()):
             raise ValueError("the reconstruction has values that are not finite. Check the weights.")
         seconds = (time.monotonic() - began) / len(seeds)

@@ -92,12 +92,14 @@ ALLOWED: dict[str, set[str]] = {
         "linksim.schemes.base", "linksim.schemes.jscc",
     },
     "linksim.schemes.": {
-        "channels.types", "channels.checks", "channels.equalization", "channels.seeding", "linksim.schemes.base",
-        "linksim.schemes.payload", "linksim.digital.", "linksim.jscc.", "linksim.images",
+        "channels.types", "channels.arithmetic", "channels.checks", "channels.equalization", "channels.seeding",
+        "channels.units", "linksim.schemes.base", "linksim.schemes.jscc", "linksim.schemes.payload", "linksim.digital.", "linksim.jscc.", "linksim.images",
     },
     "linksim.link": {"channels.arithmetic", "channels.base", "channels.seeding", "channels.types", "channels.units", "channels.checks", "linksim.schemes.base"},
+    "linksim.effects": {"channels.checks", "linksim.scenario", "linksim.scenario_io"},
     "linksim.build_channel": {
-        "channels.", "linksim", "linksim.scenario", "linksim.scenario_io", "linksim.digital.link_adaptation",
+        "channels.", "linksim", "linksim.scenario", "linksim.scenario_io", "linksim.effects",
+        "linksim.digital.link_adaptation",
     },
     "linksim.build": {
         "linksim.build_channel",
@@ -117,8 +119,9 @@ ALLOWED: dict[str, set[str]] = {
     },
     "linksim.runner": {
         "channels.base", "channels.checks", "channels.seeding", "linksim", "linksim.build", "linksim.build_channel",
-        "linksim.feature_files", "linksim.images", "linksim.link", "linksim.results", "linksim.scenario",
-        "linksim.scenario_io", "linksim.schemes.base", "linksim.set_statistics", "linksim.statistics",
+        "linksim.effects", "linksim.feature_files", "linksim.images", "linksim.link", "linksim.metrics.selection",
+        "linksim.results", "linksim.scenario", "linksim.scenario_io", "linksim.schemes.base", "linksim.set_statistics",
+        "linksim.statistics",
     },
     "linksim.training.muon": {"linksim.scenario"},
     "linksim.training.loop": set(),
@@ -145,6 +148,7 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.calibrate": {
         "channels.arithmetic", "channels.base", "channels.equalization", "channels.seeding", "channels.types", "channels.units",
         "linksim", "linksim.digital.", "linksim.build", "linksim.build_channel", "linksim.images", "linksim.metrics.", "linksim.runner", "linksim.scenario",
+        "linksim.schemes.base",
     },
     "linksim.figures": {"linksim.metrics.info", "linksim.results", "linksim.set_statistics", "linksim.statistics"},
     "linksim.ledger": {"linksim.figures", "linksim.results"},

@@ -260,7 +260,7 @@ class DialCodec(nn.Module):
             frame: what arrived.
             realism: [B] in [0, 1].
             seeds: one per image, of the noise that textures are made of.
-            shared_noise: draw it on the device from the first seed, for trainings: faster on a GPU, and another
+            shared_noise: for trainings: drawn on the device from the first seed; faster on a GPU, and another
                 one in another batch.
         """
         rows, cols = frame.latent.shape[2:]

@@ -20,10 +20,10 @@ from linksim.zoo import BACKBONES, BackboneFile, WeightsUnavailable, find_backbo
 if TYPE_CHECKING:
     import lpips
 
-__all__ = ["Lpips", "LpipsNet", "load_lpips"]
+__all__ = ["LPIPS_MIN_SIDE", "Lpips", "LpipsNet", "load_lpips"]
 
 LpipsNet = Literal["alex", "vgg", "squeeze"]
-_MIN_SIDE = {"alex": 64, "vgg": 32, "squeeze": 32}
+LPIPS_MIN_SIDE = {"alex": 64, "vgg": 32, "squeeze": 32}
 
 
 def _features(file: Path) -> dict[str, Tensor]:
@@ -83,7 +83,7 @@ class Lpips:
         model, found = load_lpips(net)
         self._model = model.to(device)
         reference = f"lpips 0.1 heads, {BACKBONES[net].name} features, weights {found.digest}"
-        self.info = MetricInfo(f"lpips_{net}", "1", False, reference, _MIN_SIDE[net], f"LPIPS ({net})")
+        self.info = MetricInfo(f"lpips_{net}", "1", False, reference, LPIPS_MIN_SIDE[net], f"LPIPS ({net})")
 
     @torch.no_grad()
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:

@@ -71,8 +71,8 @@ class DigitalLayout:
 
     Args:
         block: transport block (channel uses and MCS).
-        height, width: canvas on which a failed picture is shown grey, and the only size a stream may have.
-            The stream itself carries its size.
+        height, width: canvas on which a failed picture is shown grey, for those who compare. It tells a
+            receiver nothing: the payload says the size, and is shown only if that is the one of the canvas.
     """
 
     block: TransportBlock
@@ -90,7 +90,8 @@ class SeparationScheme:
     Args:
         name: label.
         search: source codec with its quality search.
-        mcs: fixed, or adaptive to the average SNR that the transmitter is told.
+        mcs: fixed, or adaptive to the SNR that the transmitter is told.
+        csit: which SNR that is, the average over draws or that of the frame; of adaptive MCS.
         harq: retransmissions.
         decoder: LDPC decoder, see :meth:`linksim.digital.transport.TransportBlock.decode`.
         iterations: of the decoder.
@@ -103,13 +104,14 @@ class SeparationScheme:
         search: QualitySearch,
         mcs: Mcs | AdaptiveMcs,
         *,
+        csit: CsitKind = "average_snr",
         harq: Harq | None = None,
         decoder: LdpcDecoder = "auto",
         iterations: int = DEFAULT_ITERATIONS,
         device: torch.device | str = "cpu",
     ) -> None:
         self.name = name
-        self.csit: CsitKind = "average_snr" if isinstance(mcs, AdaptiveMcs) else "none"
+        self.csit: CsitKind = csit if isinstance(mcs, AdaptiveMcs) else "none"
         self._search = search
         self._mcs = mcs
         self._rvs = (harq or Harq()).rvs

@@ -71,6 +71,11 @@ class AntennaPanelSpec(Spec):
     polarization: Literal["single", "dual"] = Field("single", description="dual: two antennas per element")
     pattern: Literal["omni", "38.901"] = "omni"
 
+    @property
+    def num_antennas(self) -> int:
+        """Of the whole panel."""
+        return self.rows * self.columns * (2 if self.polarization == "dual" else 1)
+
 
 class CdlSpec(Spec):
     """Clustered delay line of 3GPP TR 38.901 sec. 7.7.1: paths with directions between two panels."""
@@ -128,6 +133,11 @@ class ArraySpec(Spec):
     spacing_wavelengths: Positive = 0.5
     azimuth_deg: Annotated[Real, Field(ge=-360, le=360)] = 0.0
     downtilt_deg: Annotated[Real, Field(ge=-90, le=90)] = 0.0
+
+    @property
+    def num_antennas(self) -> int:
+        """Of the whole array."""
+        return self.rows * self.columns * (2 if self.polarization in ("VH", "cross") else 1)
 
 
 class RouteSpec(Spec):

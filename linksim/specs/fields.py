@@ -122,4 +122,4 @@ Ratio = Annotated[
     PlainSerializer(lambda v: f"{v.numerator}/{v.denominator}", return_type=str),
 ]
 
-CsitName = Literal["none", "average_snr", "perfect"]
+CsitName = Literal["none", "average_snr", "instantaneous_snr", "perfect"]

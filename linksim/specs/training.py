@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, Strict, field_validator, model_validator
 
-from linksim.specs.channel import ChannelSpec, OfdmSpec
+from linksim.specs.channel import ChannelSpec, OfdmSpec, ToldSpec
 from linksim.specs.codec import CodecSpec, DialCodecSpec, LatentDenoiserSpec
 from linksim.specs.fields import (
     Bool,
@@ -50,6 +50,9 @@ class TrainChannelSpec(Spec):
     @field_validator("channel")
     @classmethod
     def _no_budget(cls, channel: Any) -> Any:
+        if channel.told != ToldSpec():
+            cure = "train.told_snr_error_db is for trainings."
+            raise ValueError(f"told: has no effect in a training, got some, expected none. {cure}")
         if isinstance(channel, OfdmSpec) and channel.link_budget is not None:
             cure = "train.snr_db gives the SNR."
             raise ValueError(f"link_budget: got one in a training, expected none. {cure}")
@@ -228,6 +231,13 @@ class TrainSpec(Spec):
     def _end(self) -> TrainSpec:
         if self.steps is None and self.time_budget_s is None:
             raise ValueError("got neither steps nor time_budget_s, expected one or both.")
+        return self
+
+    @model_validator(mode="after")
+    def _gain_for_those_who_use_it(self) -> TrainSpec:
+        if self.csit == "perfect" and getattr(self.codec, "csi", "snr") != "snr_h":
+            got = f"got perfect for a codec {self.codec.kind} that makes nothing of the gain"
+            raise ValueError(f"csit: {got}, expected none, average_snr or instantaneous_snr.")
         return self
 
     @model_validator(mode="after")

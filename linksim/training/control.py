@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import derived_seed, item_seed, real_normal
-from linksim.build import build_captioner, build_images, load_codec, load_diffjscc
+from linksim.build import build_captioner, build_images, load_codec, load_diffjscc, uses_gain
 from linksim.build_channel import training_channels
 from linksim.convert import save_codec
 from linksim.diffusion.model import DiffusionModel
@@ -150,6 +150,9 @@ class ControlTrainer:
         )
         torch.manual_seed(item_seed(scenario.seed, "weights", 0, "train") % 2**31)
         self.codec, self.model = _start(self.spec)
+        if self.spec.csit == "perfect" and not uses_gain(self.codec):
+            what, expected = "has no effect: the codec makes nothing of the gain", "average_snr or none"
+            raise ScenarioError(complaint("train_control.csit", what, "perfect", expected))
         if isinstance(self.codec, nn.Module):
             self.codec.to(self.device)
         captioner = build_captioner(self.spec.caption, self.device, _DTYPES[self.spec.precision])

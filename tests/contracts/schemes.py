@@ -23,6 +23,7 @@ from linksim.jscc.swin_yang2024 import SwinYang2024, SwinYang2024Config
 from linksim.schemes.base import Scheme
 from linksim.schemes.jscc import JsccScheme
 from linksim.schemes.latent_diffusion import LatentDiffusionOptions, LatentDiffusionScheme
+from linksim.schemes.repetition import RepeatingCodec
 from linksim.schemes.separation import SeparationScheme
 from linksim.schemes.uncoded import UncodedScheme
 
@@ -98,8 +99,15 @@ def _linear(scale: str) -> Scheme:
     return JsccScheme(f"linear-{scale}", codec)
 
 
-def _separation(codec: str, mcs: int, decoder: str = "auto") -> Scheme:
-    search = QualitySearch(make_source_codec(codec, "420"), NoCache())
+def _repeated() -> Scheme:
+    """Of a transform with a quarter of the coefficients, so that its symbols are sent three times."""
+    whole = BlockKlt.load(zoo.asset("block-klt-16.safetensors"))
+    klt = BlockKlt(whole.mean, whole.basis[:32], whole.variance[:32], whole.total_variance)
+    return JsccScheme("linear-repeated", RepeatingCodec(LinearAnalogCodec(klt)))
+
+
+def _separation(codec: str, mcs: int, decoder: str = "auto", resolutions: tuple[int, ...] = (1,)) -> Scheme:
+    search = QualitySearch(make_source_codec(codec, "420"), NoCache(), resolutions)
     return SeparationScheme(f"{codec}-mcs{mcs}", search, MCS_TABLE_1[mcs], decoder=decoder)
 
 
@@ -113,10 +121,12 @@ ANALOG: dict[str, Callable[[], Scheme]] = {
     "swin": _swin,
     "linear-sent": lambda: _linear("sent"),
     "linear-blind": lambda: _linear("blind"),
+    "linear-repeated": _repeated,
 }
 DIGITAL: dict[str, Callable[[], Scheme]] = {
     "bpg-qpsk": lambda: _separation("bpg", 5),
     "bpg-64qam": lambda: _separation("bpg", 20),
+    "bpg-reduced": lambda: _separation("bpg", 5, resolutions=(4,)),
     "bpg-sionna-decoder": lambda: _separation("bpg", 12, "sionna"),
     "jpeg-16qam": lambda: _separation("jpeg", 14),
     "webp-16qam": lambda: _separation("webp", 14),

