@@ -199,7 +199,7 @@ def document(rates: Table, fading: Table, told: Table, infos: Mapping[str, Metri
     for table, metric in ((fading, "psnr"), (fading, "lpips_squeeze"), (told, "psnr")):
         parts.append(across(table, metric, infos[metric].axis))
     parts.append(
-        "24 pictures; ± is half of the 95% interval over pictures; † was a loss of the scheme's training."
+        "24 pictures; ± is half of the 95% interval over pictures; † was a loss in training."
     )
     return "\n\n".join(parts)
 
