@@ -198,9 +198,7 @@ def document(rates: Table, fading: Table, told: Table, infos: Mapping[str, Metri
     parts = [rates.markdown(cbr, snr, infos) for cbr, snr in places]
     for table, metric in ((fading, "psnr"), (fading, "lpips_squeeze"), (told, "psnr")):
         parts.append(across(table, metric, infos[metric].axis))
-    parts.append(
-        "24 pictures; ± is half of the 95% interval over pictures; † was a loss in training."
-    )
+    parts.append("24 pictures; ± is half of the 95% interval over pictures; † was a loss in training.")
     return "\n\n".join(parts)
 
 

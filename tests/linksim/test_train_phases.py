@@ -14,7 +14,7 @@ import torch
 from linksim.build import load_codec, load_denoiser
 from linksim.cli import main
 from linksim.precision import resolve_precision
-from linksim.scenario import OptimizerSpec, PhaseSpec
+from linksim.scenario import LossSpec, OptimizerSpec, PhaseSpec
 from linksim.scenario_io import ScenarioError, load_train_scenario, parse_overrides
 from linksim.training.codec import Trainer, train
 from linksim.training.phases import position, rate_factor
@@ -344,3 +344,16 @@ def test_a_killed_denoiser_training_resumes_to_the_same_weights(denoiser_recipe,
     a, b = (torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "cut"))
     for key in a["ema"]:
         torch.testing.assert_close(a["ema"][key], b["ema"][key], rtol=1e-5, atol=1e-6)
+
+
+def test_a_checkpoint_says_what_it_and_its_start_were_trained_on(recipe, tmp_path, monkeypatch):
+    from linksim.checkpoints import read_checkpoint
+
+    first = train(load_train_scenario(recipe, parse_overrides(["train.steps=2"])), tmp_path / "a", CPU)
+    assert read_checkpoint(first.checkpoint).trained_on == ("lpips_squeeze", "psnr")
+    plain = "train.phases=[{name: only, share: 1.0, batch_size: 2, crop: 64, loss: {mse: 1}}]"
+    words = [plain, f"train.initial={first.checkpoint}", "train.steps=1"]
+    second = train(load_train_scenario(recipe, parse_overrides(words)), tmp_path / "b", CPU)
+    assert read_checkpoint(second.checkpoint).trained_on == ("lpips_squeeze", "psnr")
+    of_lite0 = LossSpec(wasserstein=1.0, wasserstein_features=("lite0",))
+    assert of_lite0.measures == ["psnr", "efficientnet_lite0"]
