@@ -45,7 +45,7 @@ from linksim.metrics.base import (
     SetMetric,
 )
 from linksim.metrics.distortion import MsSsim, Psnr, Ssim
-from linksim.metrics.errors import Ber, Bler
+from linksim.metrics.errors import Ber, Bler, Outage
 from linksim.metrics.niqe import Niqe
 from linksim.metrics.perceptual import Lpips
 from linksim.metrics.realism import KidLite2
@@ -547,6 +547,7 @@ class Metrics:
         count: error counts.
         link: facts of the transmission.
         sets: quality of sets of pictures.
+        state: counts of what became of pictures.
         unavailable: name to reason and cure.
     """
 
@@ -554,12 +555,13 @@ class Metrics:
     count: tuple[CountMetric, ...]
     link: tuple[LinkMetric, ...]
     sets: tuple[SetMetric, ...]
+    state: tuple[Outage, ...]
     unavailable: dict[str, str]
 
     def infos(self) -> list[MetricInfo]:
         """Facts of all metrics."""
-        counted = [*(m.info for m in self.count), *(m.info for m in self.link)]
-        return [*(m.info for m in self.image), *counted, *(m.info for m in self.sets)]
+        kinds = (self.image, self.count, self.link, self.sets, self.state)
+        return [m.info for kind in kinds for m in kind]
 
 
 _IMAGE_METRICS: dict[str, Callable[[], ImageMetric]] = {
@@ -582,6 +584,7 @@ _LINK_METRICS: dict[str, Callable[[], LinkMetric]] = {
     "received_snr_db": ReceivedSnr,
 }
 _SET_METRICS: dict[str, Callable[[], SetMetric]] = {"kid_lite2": KidLite2}
+_STATE_METRICS: dict[str, Callable[[], Outage]] = {"outage": Outage}
 
 
 def build_metrics(names: tuple[str, ...]) -> Metrics:
@@ -597,6 +600,5 @@ def build_metrics(names: tuple[str, ...]) -> Metrics:
                 except MetricUnavailable as problem:
                     unavailable[name] = str(problem)
 
-    tables = (_IMAGE_METRICS, _COUNT_METRICS, _LINK_METRICS, _SET_METRICS)
-    image, count, link, sets = (tuple(made(table)) for table in tables)
-    return Metrics(image, count, link, sets, unavailable)
+    tables = (_IMAGE_METRICS, _COUNT_METRICS, _LINK_METRICS, _SET_METRICS, _STATE_METRICS)
+    return Metrics(*(tuple(made(table)) for table in tables), unavailable)

@@ -255,6 +255,8 @@ def _simulate(args: argparse.Namespace) -> int:
     summary = run(plan, folder, device, _Progress(), workers=workers)
     for reason in summary.unavailable.values():
         print(f"not measured: {reason}", file=sys.stderr)
+    for line in summary.losses:
+        print(f"not arrived: {line}", file=sys.stderr)
     print(f"{summary.units_run} units in {summary.seconds:.0f} s, {summary.units_kept} kept from before")
     print(f"results: {folder / 'results.csv'}")
     if not args.no_report:
@@ -296,9 +298,12 @@ def _check(args: argparse.Namespace) -> int:
         print(f"training: {len(images)} images, {_extent(recipe)}")
         return 0
     plan = make_plan(scenario)
-    preflight(plan, torch.device("cpu"))
+    unfit = preflight(plan, torch.device("cpu"))
     print(valid)
     _print_cost(plan)
+    for line in unfit:
+        cure = "Such frames are source_unfit, which no block error rate counts: use a larger ratio or MCS."
+        print(f"warning: {line} {cure}", file=sys.stderr)
     return 0
 
 

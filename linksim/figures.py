@@ -48,6 +48,11 @@ UNITS = {"db": "dB", "dbm": "dBm", "hz": "Hz", "s": "s", "m": "m", "mps": "m/s",
 TRAINED = "†"  # marks a scheme whose training had the measure shown as a loss
 
 
+def is_error_rate(metric: str) -> bool:
+    """Whether a metric is a share of errors, drawn on a logarithmic axis with upper limits for none."""
+    return metric in ("ber", "bler") or metric.startswith("outage")
+
+
 @dataclass(frozen=True)
 class Curve:
     """One line of a figure.
@@ -173,7 +178,7 @@ def curves(
         column = {
             name: np.array([getattr(r, name) for r in members]) for name in ("mean", "ci_low", "ci_high")
         }
-        zero = (column["mean"] == 0) & (metric in ("ber", "bler"))
+        zero = (column["mean"] == 0) & is_error_rate(metric)
         result.append(
             Curve(
                 channel,
@@ -280,7 +285,7 @@ def _draw(axes: Axes, lines: Sequence[Curve], everything: Sequence[Curve], metri
         axes.plot([], [], color="grey", marker=7, linestyle="none", label="no error seen: upper limit")
     if lines and lines[0].ticks:
         axes.set_xticks(range(len(lines[0].ticks)), lines[0].ticks)
-    if metric in ("ber", "bler"):
+    if is_error_rate(metric):
         axes.set_yscale("log")
     axes.grid(visible=True, alpha=0.3)
 
@@ -391,6 +396,10 @@ def metric_info(headers: Iterable[Mapping[str, Any]], metric: str) -> MetricInfo
     known: dict[str, Any] = {}
     for header in headers:
         known = {**header["metrics"], **known}
+    whole, _, cause = metric.partition("_")
+    if whole == "outage" and cause and whole in known:  # a share of it
+        info = MetricInfo.from_run(whole, known[whole])
+        return replace(info, name=metric, label=f"{info.title}: {cause}")
     if metric not in known:
         names = ", ".join(sorted(known))
         raise RunFolderError(f"--metric {metric}: got no such metric in the run, expected one of {names}.")

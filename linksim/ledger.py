@@ -77,6 +77,7 @@ class Entry:
         point: swept values beside SNR.
         snr_db: SNR [dB].
         shares: by category; their sum is the mean ``cbr_total``.
+        outage: share of the pictures that did not arrive, for whatever cause.
     """
 
     channel: str
@@ -84,6 +85,7 @@ class Entry:
     point: Point
     snr_db: float
     shares: dict[str, float]
+    outage: float = 0.0
 
 
 def ledger(records: Iterable[Record]) -> list[Entry]:
@@ -96,7 +98,8 @@ def ledger(records: Iterable[Record]) -> list[Entry]:
     for (channel, scheme, point, snr_db), members in groups.items():
         parts = [(spent(r), r.source_values) for r in members]
         shares = {c: float(np.mean([uses[c] / values for uses, values in parts])) for c in CATEGORIES}
-        entries.append(Entry(channel, scheme, point, snr_db, shares))
+        outage = float(np.mean([r.state != "ok" for r in members]))
+        entries.append(Entry(channel, scheme, point, snr_db, shares, outage))
     return entries
 
 
@@ -125,14 +128,26 @@ def plot_ledger(entries: Sequence[Entry], title: str = "") -> Figure:
 
 
 def to_csv(entries: Sequence[Entry]) -> str:
-    """The numbers behind the bars: uses over 3·H·W, one column per category."""
+    """The numbers behind the bars: uses over 3·H·W, one column per category; and the share of pictures that
+    did not arrive for them.
+    """
     fields = list(dict.fromkeys(name for e in entries for name, _ in e.point))
-    lines = [",".join(["channel", "scheme", *fields, "snr_db", *(c.replace(" ", "_") for c in CATEGORIES)])]
+    names = [c.replace(" ", "_") for c in CATEGORIES]
+    lines = [",".join(["channel", "scheme", *fields, "snr_db", *names, "outage"])]
     for e in entries:
         swept = dict(e.point)
         shares = [f"{e.shares[c]:.6g}" for c in CATEGORIES]
         lines.append(
-            ",".join([e.channel, e.scheme, *(str(swept[f]) for f in fields), f"{e.snr_db:g}", *shares])
+            ",".join(
+                [
+                    e.channel,
+                    e.scheme,
+                    *(str(swept[f]) for f in fields),
+                    f"{e.snr_db:g}",
+                    *shares,
+                    f"{e.outage:.6g}",
+                ]
+            )
         )
     return "\n".join(lines) + "\n"
 
@@ -151,8 +166,13 @@ def _draw(axes: Axes, entries: Sequence[Entry], categories: Sequence[str]) -> No
         axes.bar(at, heights, 0.85, bottom=bottom, color=COLOURS[i % len(COLOURS)], label=category)
         bottom += heights
     names = [
-        ", ".join([e.scheme, *(f"{n.split('.')[-1]} {v}" for n, v in e.point), f"{e.snr_db:g} dB"])
+        ", ".join([e.scheme, *(f"{n.split('.')[-1]} {v}" for n, v in e.point), f"{e.snr_db:g} dB", *_lost(e)])
         for _, e in ticks
     ]
     axes.set_xticks(at, names, rotation=90, fontsize=7)
     axes.grid(visible=True, axis="y", alpha=0.3)
+
+
+def _lost(entry: Entry) -> list[str]:
+    """What did not arrive for its uses."""
+    return [f"{100 * entry.outage:.3g}% lost"] if entry.outage else []

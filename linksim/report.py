@@ -49,14 +49,25 @@ pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: 12px; }
 _DEFINITIONS = (
     "SNR is Es/N0 per complex data channel use at the receiver, averaged over fading. CBR is complex "
     "channel uses over 3·H·W; the total adds pilots, guard and side information. Pictures are rounded "
-    "to 8 bits before measuring. A failed frame is a grey picture that stays in every mean. Intervals of "
-    "picture metrics and of bit errors are bootstrap intervals clustered by image; those of block errors "
-    "are Clopper-Pearson intervals, and where no error was seen the upper limit is given (▼ in figures)."
+    "to 8 bits before measuring. A picture that did not arrive is grey and stays in every mean, whatever "
+    "the cause: its stream did not fit (source_unfit: an empty block is sent, which the block error rate "
+    "does not count), its CRC failed, or what was decoded does not parse. Intervals of picture metrics and "
+    "of bit errors are bootstrap intervals clustered by image; those of block errors are Clopper-Pearson "
+    "intervals, and where no error was seen the upper limit is given (▼ in figures)."
 )
 
 
 def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.4g}"
+
+
+def _not_arrived(row: Row) -> str:
+    """How many pictures were lost, their share, and for what cause."""
+    if not row.num_failures:
+        return "0"
+    share = row.num_failures / sum((row.num_failures, row.num_arrived))
+    causes = ", ".join(f"{count} {cause}" for cause, count in row.causes)
+    return f"{row.num_failures} ({100 * share:.3g}%: {causes})"
 
 
 def _table(rows: list[Row], metric: str, trained: Collection[str]) -> str:
@@ -71,7 +82,7 @@ def _table(rows: list[Row], metric: str, trained: Collection[str]) -> str:
             "mean",
             "interval",
             "images × trials",
-            "failures",
+            "not arrived",
             "mean without them",
             "CBR",
         )
@@ -90,7 +101,7 @@ def _table(rows: list[Row], metric: str, trained: Collection[str]) -> str:
             _number(r.mean),
             interval,
             f"{r.num_images} × {r.num_trials}",
-            str(r.num_failures),
+            _not_arrived(r),
             _number(r.mean_ok) if r.num_failures else "–",
             f"{r.cbr_data:.5f} data, {r.cbr_total:.5f} in all",
         )
@@ -142,7 +153,7 @@ def plot_run(store: ResultStore) -> list[Path]:
     rows = load_rows(store)
     x = default_x(header)
     written = []
-    for metric in dict.fromkeys(r.metric for r in rows):
+    for metric in dict.fromkeys(r.metric for r in rows if not r.metric.startswith("outage_")):
         info = metric_info([header], metric)
         figure = plot_metric(
             *(rows, info),

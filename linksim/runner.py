@@ -27,6 +27,7 @@ from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import item_seed
 from linksim import __version__
+from linksim.arrivals import cannot_fit, not_arrived
 from linksim.build import (
     Metrics,
     build_images,
@@ -71,6 +72,7 @@ from linksim.scenario import (
 )
 from linksim.scenario_io import ScenarioError, Variant, scenario_hash, variants
 from linksim.schemes.base import Bound, Scheme
+from linksim.schemes.separation import SeparationScheme
 from linksim.set_statistics import run_rows
 from linksim.statistics import to_csv
 
@@ -184,6 +186,7 @@ class RunSummary:
         units_run: units computed now.
         units_kept: units found from before.
         unavailable: metrics that could not be computed, with the reason.
+        losses: what did not arrive, a line for every scheme that it concerns.
         seconds: wall time.
     """
 
@@ -191,6 +194,7 @@ class RunSummary:
     units_run: int
     units_kept: int
     unavailable: dict[str, str]
+    losses: list[str]
     seconds: float
 
 
@@ -362,6 +366,19 @@ class _Machine:
                 raise ScenarioError(f"schemes.{scheme.name} with image {name}: {problem}") from None
         return built
 
+    def cannot_fit(self, plan: Plan) -> list[str]:
+        """Where pictures can never arrive, a line each."""
+        lines = []
+        for (channel, name), scheme in self.schemes.items():
+            if isinstance(scheme, SeparationScheme):
+                told = self.told[channel].transmitter.of(torch.tensor(self.snr_db[channel]), (), "")
+                found = cannot_fit(
+                    scheme, plan.images, lambda image: plan.budget(self.variant, image), told.tolist()
+                )
+                at = "".join(f", {path} {value}" for path, value in self.variant.values)
+                lines += [f"schemes.{name} on {channel}{at}: {line}" for line in found]
+        return lines
+
 
 class _Measure:
     """Image metrics of single pictures, remembered: a digital link shows the same picture at many points."""
@@ -394,19 +411,25 @@ class _Measure:
         return any(not FeatureFiles(store.features, name).path(digest).exists() for name in names)
 
 
-def preflight(plan: Plan, device: torch.device) -> None:
+def preflight(plan: Plan, device: torch.device) -> list[str]:
     """Build every scheme and channel and check it, and the metrics, against every image.
+
+    Returns:
+        What can never arrive, a line each.
 
     Raises:
         ScenarioError, CheckpointError, CalibrationError, ...: what would stop the run.
     """
+    unfit: list[str] = []
     for variant in plan.variants:
-        _Machine(plan, variant, device, workers=1, trace=False)
+        machine = _Machine(plan, variant, device, workers=1, trace=False)
+        unfit += machine.cannot_fit(plan)
     simple = tuple(name for name in plan.scenario.metrics if not name.startswith("lpips"))
     metrics = build_metrics(simple)
     _check_sizes(plan, metrics)
     if len(simple) == len(plan.scenario.metrics):
         _check_measures(plan, metrics)
+    return list(dict.fromkeys(unfit))
 
 
 def run(
@@ -457,7 +480,9 @@ def run(
         store.close()
     _save_originals(plan, store)
     write_csv(store, plan.scenario)
-    return RunSummary(folder, len(done) - kept, kept, metrics.unavailable, time.monotonic() - started)
+    losses = not_arrived(store.records())
+    seconds = time.monotonic() - started
+    return RunSummary(folder, len(done) - kept, kept, metrics.unavailable, losses, seconds)
 
 
 def write_csv(store: ResultStore, scenario: Scenario) -> None:
@@ -470,7 +495,8 @@ def write_csv(store: ResultStore, scenario: Scenario) -> None:
 
 def _check_measures(plan: Plan, metrics: Metrics) -> None:
     sends = any(not isinstance(scheme, BoundBase) for scheme in plan.scenario.schemes)
-    if metrics.image or metrics.sets or metrics.unavailable or (metrics.link and sends):
+    shown = metrics.image or metrics.sets or metrics.state or metrics.unavailable
+    if shown or (metrics.link and sends):
         return
     digital = ("separation", "uncoded")
     if not any(scheme.kind in digital for scheme in plan.scenario.schemes):
@@ -497,8 +523,8 @@ def _check_sizes(plan: Plan, metrics: Metrics) -> None:
     needed = [(info.name, info.min_side, f"Take {info.name} out of metrics") for info in infos]
     for scheme in plan.scenario.schemes:
         if isinstance(scheme, SeparationSpec | BoundBase):
-            name = scheme.source.select
-            needed.append((name, Selection(name).min_side, f"Change schemes.{scheme.name}.source.select"))
+            by = Selection(scheme.source.select)
+            needed.append((by.name, by.min_side, f"Change schemes.{scheme.name}.source.select"))
     for metric, min_side, cure in needed:
         for name, image in plan.images.items():
             side = min(image.shape[1:])
@@ -577,6 +603,8 @@ def _records(
         for metric in measure.metrics.count:
             errors, trials = metric(hat, bits)
             counts[metric.info.name] = list(zip(errors.tolist(), trials.tolist(), strict=True))
+    for fate in measure.metrics.state:
+        counts[fate.info.name] = fate(out.reconstruction.states)
     return [
         Record(
             key=key,

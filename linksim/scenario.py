@@ -217,6 +217,7 @@ MetricName = Literal[
     "kid_lite2",
     "ber",
     "bler",
+    "outage",
     "evm",
     "papr_db",
     "received_snr_db",

@@ -9,9 +9,9 @@ import csv
 import hashlib
 import io
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,8 @@ class Row:
         num_images: images.
         num_trials: repetitions per image.
         num_failures: units whose receiver showed a failure (grey picture); they are in the mean.
+        num_arrived: the other units.
+        causes: how many failed for which cause.
         mean_ok: mean over the units that did not fail; nan if none.
         cbr_data, cbr_total: mean channel bandwidth ratios.
     """
@@ -70,6 +72,8 @@ class Row:
     mean_ok: float
     cbr_data: float
     cbr_total: float
+    num_arrived: int = 0
+    causes: tuple[tuple[str, int], ...] = ()
 
 
 def bootstrap_interval(
@@ -99,8 +103,8 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def error_interval(errors: int, trials: int, confidence: float) -> Interval:
-    """Interval of an error probability from independent trials: Clopper and Pearson.
+def error_interval(errors: float, trials: int, confidence: float) -> Interval:
+    """Interval of an error probability from independent trials: Clopper and Pearson, for broken counts too.
 
     Zero errors give (0, 1 - (1 - confidence)^(1/N)), the exact form of the rule of three; all errors its
     mirror.
@@ -150,11 +154,36 @@ def summarise(records: Iterable[Record], confidence: float = 0.95, resamples: in
     for record in units:
         key = record.key
         groups[key.channel, key.scheme, key.point, key.snr_db].append(record)
+    causes = _causes_of_schemes(units)
     rows = []
-    for members in groups.values():
+    for (_, scheme, _, _), members in groups.items():
         names = sorted({name for r in members for name in (*r.values, *r.counts)})
         rows += [_row(members, name, confidence, resamples) for name in names]
+        if OUTAGE in names:
+            rows += [_row(_lost_by(members, c), _by(c), confidence, resamples) for c in causes[scheme]]
     return rows
+
+
+OUTAGE = "outage"
+
+
+def _by(cause: str) -> str:
+    """Name of the share that is lost for one cause."""
+    return f"{OUTAGE}_{cause}"
+
+
+def _causes_of_schemes(units: Sequence[Record]) -> dict[str, list[str]]:
+    """For what causes pictures of each scheme are lost anywhere, so that they have a row everywhere."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for record in units:
+        if record.state != "ok":
+            found[record.key.scheme].add(record.state)
+    return defaultdict(list, {scheme: sorted(causes) for scheme, causes in found.items()})
+
+
+def _lost_by(members: Sequence[Record], cause: str) -> list[Record]:
+    """The same units with the count of one cause."""
+    return [replace(r, counts={**r.counts, _by(cause): (int(r.state == cause), 1)}) for r in members]
 
 
 def _row(members: list[Record], metric: str, confidence: float, resamples: int) -> Row:
@@ -186,6 +215,8 @@ def _row(members: list[Record], metric: str, confidence: float, resamples: int) 
         mean_ok=mean_ok,
         cbr_data=float(np.mean([r.cbr_data for r in having])),
         cbr_total=float(np.mean([r.cbr_total for r in having])),
+        num_arrived=sum(r.state == "ok" for r in having),
+        causes=tuple(sorted(Counter(r.state for r in having if r.state != "ok").items())),
     )
 
 
@@ -194,6 +225,7 @@ def _error_rate(
 ) -> tuple[float, float, float]:
     """Error rate and its interval.
 
+    Pictures that do not fit are the same ones in every trial, so what is independent of them are pictures.
     Blocks are independent, and so are the bits of a memoryless scheme on a memoryless channel. Bits of one
     code block, or of one fade, fail together: what is independent then is the transmission of an image, and
     n of them without an error say no more about bits than about blocks.
@@ -201,6 +233,8 @@ def _error_rate(
     counts = [r.counts[metric] for r in members]
     errors, trials = sum(e for e, _ in counts), sum(t for _, t in counts)
     rate = errors / trials
+    if metric.startswith(OUTAGE) and any(r.state == "source_unfit" for r in members if r.counts[metric][0]):
+        return rate, *error_interval(rate * len(images), len(images), confidence)
     if all(t == 1 for _, t in counts) or all(r.independent_bits for r in members):
         return rate, *error_interval(errors, trials, confidence)
     if errors in (0, trials):

@@ -117,8 +117,9 @@ ALLOWED: dict[str, set[str]] = {
         "channels.checks", "linksim.feature_files", "linksim.metrics.info", "linksim.metrics.set_distances", "linksim.results",
         "linksim.statistics",
     },
+    "linksim.arrivals": {"linksim.images", "linksim.results", "linksim.schemes.separation"},
     "linksim.runner": {
-        "channels.base", "channels.checks", "channels.seeding", "linksim", "linksim.build", "linksim.build_channel",
+        "linksim.arrivals", "linksim.schemes.separation", "channels.base", "channels.checks", "channels.seeding", "linksim", "linksim.build", "linksim.build_channel",
         "linksim.effects", "linksim.feature_files", "linksim.images", "linksim.link", "linksim.metrics.selection",
         "linksim.results", "linksim.scenario", "linksim.scenario_io", "linksim.schemes.base", "linksim.set_statistics",
         "linksim.statistics",

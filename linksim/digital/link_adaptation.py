@@ -92,10 +92,9 @@ class McsCurve(_Frozen):
         return MCS_TABLES[self.table][self.mcs]
 
     @property
-    def snr_db(self) -> NDArray[np.float64]:
+    def snr_db(self) -> NDArray[np.floating[Any]]:
         """Es/N0 of the points [dB]."""
-        points: NDArray[np.float64] = self.first_db + self.step_db * np.arange(len(self.errors))
-        return points
+        return self.first_db + self.step_db * np.arange(len(self.errors), dtype=np.float64)
 
     @property
     def limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

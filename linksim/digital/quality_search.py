@@ -229,6 +229,15 @@ class QualitySearch:
         self.cache.put(self._choice_key(wish), json.dumps(choice).encode())
         return found
 
+    def smallest(self, rgb: Rgb, digest: str) -> int:
+        """Bytes of the stream of a picture at the lowest quality and the smallest size."""
+        sizes = []
+        for resolution in self.resolutions:
+            small = resize(rgb, reduced((rgb.shape[0], rgb.shape[1]), resolution))
+            name = _reduced_name(digest, resolution)
+            sizes.append(len(self.stream(small, name, self.codec.qualities[-1])))
+        return min(sizes) + self._overhead
+
     def _choice_key(self, wish: Wish) -> str:
         by = () if self.measure is None or self.resolutions == (1,) else (self.measure.reference,)
         return StreamCache.key(_CHOICE, wish.digest, self._stamp, self.resolutions, wish.budget_bytes, *by)

@@ -1,7 +1,10 @@
-"""Bit and block errors as counts. May import: torch, linksim.metrics.base."""
+"""Bit and block errors, and pictures that did not arrive, as counts. May import: torch,
+linksim.metrics.base.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +13,7 @@ from torch import Tensor
 from channels.checks import complaint
 from linksim.metrics.base import MetricInfo
 
-__all__ = ["Ber", "Bler"]
+__all__ = ["Ber", "Bler", "Outage"]
 
 
 @dataclass(frozen=True)
@@ -42,3 +45,17 @@ class Bler:
         if hat.shape != true.shape:
             raise ValueError(complaint("bler", "wrong shape", list(hat.shape), list(true.shape)))
         return (hat != true).any(1).long(), torch.ones(hat.shape[0], dtype=torch.int64)
+
+
+@dataclass(frozen=True)
+class Outage:
+    """Pictures that did not arrive, for whatever cause: frames whose receiver shows a failure."""
+
+    info = MetricInfo(
+        *("outage", "1", False, "pictures that did not arrive / pictures sent, of any scheme"),
+        label="pictures that did not arrive",
+    )
+
+    def __call__(self, states: Sequence[str]) -> list[tuple[int, int]]:
+        """(lost, sent) of every picture, by its state."""
+        return [(int(state != "ok"), 1) for state in states]
