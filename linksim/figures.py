@@ -290,6 +290,20 @@ def _draw(axes: Axes, lines: Sequence[Curve], everything: Sequence[Curve], metri
     axes.grid(visible=True, alpha=0.3)
 
 
+def _keep_means_in_view(axes: Axes, lines: Sequence[Curve], metric: str) -> None:
+    """Limit the vertical axis to the means and as much again: intervals of two or three pictures reach far
+    beyond everything, and would leave nothing of the curves.
+    """
+    if is_error_rate(metric) or not lines:
+        return
+    means = np.concatenate([line.mean for line in lines])
+    low, high = float(np.nanmin(means)), float(np.nanmax(means))
+    room = 0.5 * (high - low)
+    bottom, top = axes.get_ylim()
+    if room > 0:
+        axes.set_ylim(max(bottom, low - room), min(top, high + room))
+
+
 def _name_step(axes: Axes, line: Curve) -> None:
     """The name of a thin line at its right end, instead of a place in the legend."""
     name = line.scheme.rsplit(" ", 1)[-1]
@@ -358,6 +372,7 @@ def plot_metric(
         axes.set_title(channel, fontsize=11)
         axes.set_xlabel(axis_label(x))
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)
+    _keep_means_in_view(grid[0], lines, info.name)
     for axes in grid[::3]:
         axes.set_ylabel(textwrap.fill(f"{info.axis}, {info.better}", 44))
     if title:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
+from scipy.stats import t as student_t
 
 from linksim.results import Point, Record
 
@@ -79,9 +80,10 @@ class Row:
 def bootstrap_interval(
     groups: Sequence[NDArray[np.float64]], confidence: float, resamples: int, seed: int
 ) -> Interval:
-    """Percentile bootstrap of the mean of group means; groups (images) are resampled.
+    """Interval of the mean of group means: studentised bootstrap over groups (images), at least Student's t.
 
-    With one group its values (trials) are resampled; with one value there is no interval.
+    With one group its values (trials) are resampled; with one value there is no interval. Two or three values
+    say next to nothing, and their interval is as wide as that.
 
     Args:
         groups: values of each image.
@@ -95,12 +97,48 @@ def bootstrap_interval(
     Source: Davison & Hinkley, "Bootstrap Methods and their Application", 1997, sec. 3.8 (hierarchical data).
     """
     means = np.array([g.mean() for g in groups]) if len(groups) > 1 else np.asarray(groups[0])
-    if len(means) < 2:
+    return _studentised(means, np.ones(len(means)), confidence, resamples, seed)
+
+
+# Resamples without the outliers of a sample have next to no spread, and would make intervals of any width:
+# the error of a resample counts as at least this share of that of the sample.
+_LEAST_SPREAD = 0.3
+
+
+def _studentised(
+    values: NDArray[np.float64], weights: NDArray[np.float64], confidence: float, resamples: int, seed: int
+) -> Interval:
+    """Interval of Σ values / Σ weights over independent units: the quantiles of (R* - R)/s* over resamples,
+    times s, and at least Student's t. s is the linearised standard error; with weights of 1 that of a mean.
+
+    Simulated coverage of nominal 95% with 5, 24 and 100 units (tests/linksim/test_statistics.py): normal
+    values 97, 96, 95%; log-normal ones (sigma 0.5) 95, 96, 96%; a tenth of pictures lost 94, 94, 96%. With
+    percentiles of resampled means it is 85, 93, 95%; 81, 92, 94%; 78, 91, 94%. Of what is very rare or very
+    skewed few values tell nothing: log-normal with sigma 1 is covered in 89, 93, 94%.
+
+    Source: Davison & Hinkley 1997, sec. 5.2.1; for ratios their sec. 2.7.2.
+    """
+    count = len(values)
+    if count < 2:
         return _NONE
-    draws = np.random.default_rng(seed).integers(0, len(means), (resamples, len(means)))
+    ratio, error = _ratio(values, weights)
+    if error == 0:
+        return float(ratio), float(ratio)
+    draws = np.random.default_rng(seed).integers(0, count, (resamples, count))
+    others, spreads = _ratio(values[draws], weights[draws])
+    pivots = (others - ratio) / np.maximum(spreads, _LEAST_SPREAD * error)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(means[draws].mean(axis=1), [tail, 1 - tail])
-    return float(low), float(high)
+    student = float(student_t.isf(tail, count - 1))
+    low, high = np.quantile(pivots, [tail, 1 - tail])
+    return float(ratio - max(high, student) * error), float(ratio - min(low, -student) * error)
+
+
+def _ratio(values: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[Any, Any]:
+    """Σ values / Σ weights over the last axis, and its standard error."""
+    count = values.shape[-1]
+    ratio = values.sum(-1) / weights.sum(-1)
+    residuals = (values - np.expand_dims(ratio, -1) * weights) / np.expand_dims(weights.mean(-1), -1)
+    return ratio, residuals.std(-1, ddof=1) / math.sqrt(count)
 
 
 def error_interval(errors: float, trials: int, confidence: float) -> Interval:
@@ -128,15 +166,10 @@ def error_interval(errors: float, trials: int, confidence: float) -> Interval:
 def _ratio_interval(
     clusters: Sequence[tuple[int, int]], confidence: float, resamples: int, seed: int
 ) -> Interval:
-    """Bootstrap interval of errors over trials when trials within a cluster depend on each other."""
+    """Interval of errors over trials when trials within a cluster depend on each other."""
     errors, trials = (np.array(column, np.float64) for column in zip(*clusters, strict=True))
-    if len(clusters) < 2:
-        return _NONE
-    draws = np.random.default_rng(seed).integers(0, len(errors), (resamples, len(errors)))
-    ratios = errors[draws].sum(axis=1) / trials[draws].sum(axis=1)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(ratios, [tail, 1 - tail])
-    return float(low), float(high)
+    low, high = _studentised(errors, trials, confidence, resamples, seed)
+    return max(low, 0.0), min(high, 1.0)
 
 
 def resample_seed(*parts: object) -> int:
