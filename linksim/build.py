@@ -601,4 +601,5 @@ def build_metrics(names: tuple[str, ...]) -> Metrics:
                     unavailable[name] = str(problem)
 
     tables = (_IMAGE_METRICS, _COUNT_METRICS, _LINK_METRICS, _SET_METRICS, _STATE_METRICS)
-    return Metrics(*(tuple(made(table)) for table in tables), unavailable)
+    image, count, link, sets, state = (tuple(made(table)) for table in tables)
+    return Metrics(image, count, link, sets, state, unavailable)

@@ -519,7 +519,7 @@ def _check_sizes(plan: Plan, metrics: Metrics) -> None:
         name = metrics.sets[0].info.name
         got, cure = f"{len(plan.images)} image for {name}", f"Use more images, or take {name} out of metrics."
         raise ImageError(complaint("images", "too few for a metric of sets", got, "at least 2", cure))
-    infos = [m.info for m in (*metrics.image, *metrics.sets)]
+    infos = [*(m.info for m in metrics.image), *(m.info for m in metrics.sets)]
     needed = [(info.name, info.min_side, f"Take {info.name} out of metrics") for info in infos]
     for scheme in plan.scenario.schemes:
         if isinstance(scheme, SeparationSpec | BoundBase):

@@ -20,7 +20,7 @@ from linksim.feature_files import FeatureFiles
 from linksim.metrics.info import MetricInfo
 from linksim.metrics.set_distances import DISTANCES
 from linksim.results import Point, Record, ResultStore, RunFolderError
-from linksim.statistics import Interval, Row, in_scenario_order, resample_seed, summarise
+from linksim.statistics import Interval, Row, fates, in_scenario_order, resample_seed, summarise
 
 __all__ = ["bca_interval", "run_rows", "set_rows"]
 
@@ -170,8 +170,8 @@ def _row(members: Sequence[Record], info: MetricInfo, values: NDArray[np.float64
         high,
         num_images=num_images,
         num_trials=len({r.key.trial for r in members}),
-        num_failures=sum(r.state != "ok" for r in members),
         mean_ok=math.nan,
         cbr_data=float(np.mean([r.cbr_data for r in members])),
         cbr_total=float(np.mean([r.cbr_total for r in members])),
+        **fates(members),
     )

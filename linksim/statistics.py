@@ -244,13 +244,19 @@ def _row(members: list[Record], metric: str, confidence: float, resamples: int) 
         high,
         num_images=len(images),
         num_trials=len({r.key.trial for r in having}),
-        num_failures=sum(r.state != "ok" for r in having),
         mean_ok=mean_ok,
         cbr_data=float(np.mean([r.cbr_data for r in having])),
         cbr_total=float(np.mean([r.cbr_total for r in having])),
-        num_arrived=sum(r.state == "ok" for r in having),
-        causes=tuple(sorted(Counter(r.state for r in having if r.state != "ok").items())),
+        **fates(having),
     )
+
+
+def fates(members: Iterable[Record]) -> dict[str, Any]:
+    """What a row says of what became of its pictures."""
+    counts = Counter(r.state for r in members)
+    arrived = counts.pop("ok", 0)
+    causes = tuple(sorted(counts.items()))
+    return {"num_failures": counts.total(), "num_arrived": arrived, "causes": causes}
 
 
 def _error_rate(
