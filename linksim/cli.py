@@ -176,6 +176,7 @@ def _device(name: str) -> torch.device:
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
+    from channels.cache import FolderError
     from linksim.checkpoints import CheckpointError
     from linksim.digital.link_adaptation import CalibrationError
     from linksim.images import ImageError
@@ -190,6 +191,7 @@ def _user_errors() -> tuple[type[Exception], ...]:
         CalibrationError,
         ModelFormatError,
         MetricUnavailable,
+        FolderError,
     )
 
 
@@ -252,6 +254,7 @@ def _simulate(args: argparse.Namespace) -> int:
 
     workers = args.workers or cpu_count()
     plan = make_plan(scenario, limit=args.limit)
+    print(f"images: {len(plan.images)} from {plan.origin}", file=sys.stderr)
     summary = run(plan, folder, device, _Progress(), workers=workers)
     for reason in summary.unavailable.values():
         print(f"not measured: {reason}", file=sys.stderr)
@@ -293,7 +296,8 @@ def _check(args: argparse.Namespace) -> int:
         training_channels(recipe.channels, torch.device("cpu"), num_uses, trace=False)
         images = build_images(scenario.images)
         print(valid)
-        print(f"training: {len(images)} images, {_extent(recipe)}")
+        print(f"training: {_extent(recipe)}")
+        print(f"images: {len(images)} from {images.origin}")
         return 0
     plan = make_plan(scenario)
     preflight(plan, torch.device("cpu"))
@@ -326,6 +330,7 @@ def _print_cost(plan: Plan) -> None:
         "images": len(plan.images),
         "trials": scenario.sweep.trials,
     }
+    print(f"images: {len(plan.images)} from {plan.origin}")
     print(f"units: {plan.num_units} = " + " x ".join(f"{count} {what}" for what, count in parts.items()))
     if scenario.sweep.snr_db is None:
         print("SNR (Es/N0 per data use): from the link budget")

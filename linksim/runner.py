@@ -47,7 +47,7 @@ from linksim.build_channel import (
 )
 from linksim.effects import check_effects
 from linksim.feature_files import FeatureFiles
-from linksim.images import ImageError, ImageSet, image_digest, round_to_uint8
+from linksim.images import ImageError, ImageSet, image_digest, read_all, round_to_uint8
 from linksim.link import LinkOutput, RunError, Told, ToldEnd, run_link
 from linksim.metrics.selection import Selection
 from linksim.results import (
@@ -116,11 +116,13 @@ class Plan:
         scenario: what was asked for.
         variants: combinations of swept fields.
         images: pictures by name, [3, H, W] uint8.
+        origin: where the pictures are, for people.
     """
 
     scenario: Scenario
     variants: tuple[Variant, ...]
     images: dict[str, Tensor]
+    origin: str = ""
 
     def budget(self, variant: Variant, image: str) -> int:
         """Data uses of an image."""
@@ -203,7 +205,7 @@ def make_plan(scenario: Scenario, *, limit: int | None = None) -> Plan:
     """
     images: ImageSet = build_images(scenario.images)
     names = images.names[:limit]
-    plan = Plan(scenario, tuple(variants(scenario)), {name: images[name] for name in names})
+    plan = Plan(scenario, tuple(variants(scenario)), read_all(images, names), images.origin)
     check_effects([variant.scenario for variant in plan.variants])
     _warn_of_averages(plan)
     for variant in plan.variants:

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from channels.cache import FolderError, expanded
 from linksim.scenario import (
     ChannelSpec,
     ControlTrainScenario,
@@ -27,6 +28,7 @@ from linksim.scenario import (
     channel_name,
 )
 from linksim.scenario_problems import explain
+from linksim.specs.fields import PathText
 
 __all__ = [
     "ScenarioError",
@@ -113,7 +115,10 @@ def find_scenario(name: str) -> Path:
     Raises:
         ScenarioError: no such file.
     """
-    path = Path(name).expanduser()
+    try:
+        path = expanded("scenario", name)
+    except FolderError as problem:
+        raise ScenarioError(str(problem)) from None
     if path.is_file():
         return path
     known = {str(p.relative_to(scenario_dir()).with_suffix("")): p for p in scenario_dir().rglob("*.yaml")}
@@ -151,6 +156,7 @@ def _read_mapping(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
     data = _parse_yaml(text, str(path))
     if not isinstance(data, dict):
         raise ScenarioError(f"{path}: got {type(data).__name__}, expected a mapping of keys to values.")
+    data = _with_folder(data, path.parent)
     parent = data.pop("extends", None)
     if parent is None:
         return data
@@ -162,6 +168,20 @@ def _read_mapping(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
             f"{path}: extends: no such file, got {base}, expected a path relative to {path.parent}."
         )
     return _merge(_read_mapping(base, (*chain, path.resolve())), data)
+
+
+_PATH_KEYS = frozenset(
+    {"path", "paths", "checkpoint", "caption", "calibration", "initial", "model", "stable_diffusion", "codec"}
+)
+
+
+def _with_folder(node: Any, folder: Path, key: str = "") -> Any:
+    """A copy in which texts under keys of paths, and such swept values, know the folder of their file."""
+    if isinstance(node, dict):
+        return {k: _with_folder(v, folder, str(k).rpartition(".")[2]) for k, v in node.items()}
+    if isinstance(node, list):
+        return [_with_folder(v, folder, key) for v in node]
+    return PathText(node, folder) if isinstance(node, str) and key in _PATH_KEYS else node
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -377,7 +397,7 @@ def variants(scenario: Scenario, where: str = "sweep") -> Iterator[Variant]:
     untouched = scenario.model_dump(mode="json")
     paths = {path: _numbered(untouched, path) for path in fields}
     for combination in itertools.product(*fields.values()):
-        data = scenario.model_dump(mode="json")
+        data = _as_written(scenario.model_dump())
         data["sweep"]["fields"] = {}
         values = tuple(zip(fields, combination, strict=True))
         for path, value in values:
@@ -389,6 +409,13 @@ def variants(scenario: Scenario, where: str = "sweep") -> Iterator[Variant]:
             raise ScenarioError(f"{place}: got the same experiment as {seen[digest]}, expected another one.")
         seen[digest] = dict(values)
         yield variant
+
+
+def _as_written(node: Any) -> Any:
+    """Dumped blocks as a file has them: lists in the place of tuples."""
+    if isinstance(node, dict):
+        return {key: _as_written(value) for key, value in node.items()}
+    return [_as_written(value) for value in node] if isinstance(node, list | tuple) else node
 
 
 def _check_sweepable(path: str, where: str) -> None:

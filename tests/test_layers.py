@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "channels.units": set(),
     "channels.checks": set(),
     "channels.arithmetic": set(),
+    "channels.cache": {"channels.checks"},
     "channels.triton_loading": set(),
     "channels.seeding": set(),
     "channels.sionna_seeding": {"channels.triton_loading"},
@@ -52,7 +53,8 @@ ALLOWED: dict[str, set[str]] = {
     "channels.ray_scene": {"channels.checks"},
     "channels.ray_tracer": set(),
     "channels.ray_traced": {
-        "channels.checks", "channels.base", "channels.recording", "channels.recorded", "channels.ray_scene", "channels.llvm",
+        "channels.cache", "channels.checks", "channels.base", "channels.recording", "channels.recorded", "channels.ray_scene",
+        "channels.llvm",
     },
     "channels.impairments": CHANNEL_LEAVES,
     "channels.waveform": {"channels.checks"},
@@ -69,15 +71,17 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.specs.": {"linksim.specs."},
     "linksim.scenario": {"linksim.specs."},
     "linksim.scenario_problems": {"linksim.scenario"},
-    "linksim.scenario_io": {"linksim.scenario", "linksim.scenario_problems"},
-    "linksim.zoo": {"channels.checks", "linksim.pickle_reader"},
+    "linksim.scenario_io": {"channels.cache", "linksim.scenario", "linksim.scenario_problems", "linksim.specs.fields"},
+    "linksim.places": {"channels.cache", "linksim.specs.fields"},
+    "linksim.zoo": {"channels.checks", "linksim.pickle_reader", "linksim.places"},
     "linksim.precision": set(),
-    "linksim.images": {"channels.checks"},
+    "linksim.picture_file": {"channels.checks"},
+    "linksim.images": {"channels.checks", "linksim.picture_file"},
     "linksim.checkpoints": {"channels.checks", "linksim.scenario"},
     "linksim.metrics.info": set(),
     "linksim.metrics.set_distances": set(),
     "linksim.metrics.": {"channels.base", "channels.signal_quality", "channels.types", "channels.checks", "channels.units", "linksim.metrics.", "linksim.zoo"},
-    "linksim.digital.": {"channels.types", "channels.units", "channels.checks", "channels.seeding", "channels.sionna_seeding", "linksim.digital."},
+    "linksim.digital.": {"channels.cache", "channels.types", "channels.units", "channels.checks", "channels.seeding", "channels.sionna_seeding", "linksim.digital."},
     "linksim.pickle_reader": {"channels.checks"},
     "linksim.jscc.": {"linksim.pickle_reader", "channels.seeding", "channels.arithmetic", "channels.types", "channels.units", "channels.checks", "channels.equalization", "linksim.jscc."},
     "linksim.diffusion.": {
@@ -98,12 +102,12 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.link": {"channels.arithmetic", "channels.base", "channels.seeding", "channels.types", "channels.units", "channels.checks", "linksim.schemes.base"},
     "linksim.effects": {"channels.checks", "linksim.scenario", "linksim.scenario_io"},
     "linksim.build_channel": {
-        "channels.", "linksim", "linksim.scenario", "linksim.scenario_io", "linksim.effects",
+        "channels.", "linksim", "linksim.places", "linksim.scenario", "linksim.scenario_io", "linksim.effects",
         "linksim.digital.link_adaptation",
     },
     "linksim.build": {
         "linksim.build_channel",
-        "channels.", "linksim", "linksim.pickle_reader", "linksim.scenario", "linksim.zoo", "linksim.checkpoints", "linksim.images",
+        "channels.", "linksim", "linksim.pickle_reader", "linksim.places", "linksim.scenario", "linksim.zoo", "linksim.checkpoints", "linksim.images",
         "linksim.metrics.", "linksim.digital.", "linksim.diffusion.", "linksim.jscc.", "linksim.schemes.",
     },
     "linksim.convert": {
@@ -154,7 +158,7 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.ledger": {"linksim.figures", "linksim.results"},
     "linksim.panels": {"linksim.figures", "linksim.metrics.info", "linksim.results"},
     "linksim.report": {"linksim.figures", "linksim.ledger", "linksim.panels", "linksim.results", "linksim.statistics"},
-    "linksim.cli": {"linksim", "linksim."},
+    "linksim.cli": {"channels.cache", "linksim", "linksim."},
     "linksim.__main__": {"linksim.cli"},
 }  # fmt: skip
 
