@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from channels.checks import complaint
-from linksim.digital.bpg import read_header
+from linksim.digital.bpg import MAX_PIXELS, read_header
 from linksim.digital.hevc import CodecError
 
 __all__ = ["ExternalBpgCodec"]
@@ -94,6 +94,10 @@ class ExternalBpgCodec:
     @staticmethod
     def _tool(name: str) -> str:
         return shutil.which(name) or name
+
+    def refusal(self, size: tuple[int, int]) -> str:
+        """See :class:`linksim.digital.source_codec.SourceCodec`."""
+        return "" if size[0] * size[1] <= MAX_PIXELS else f"at most {MAX_PIXELS} pixels"
 
     def encode(self, rgb: Rgb, quality: int) -> bytes:
         """See :class:`linksim.digital.source_codec.SourceCodec`."""
