@@ -516,7 +516,7 @@ def _bound_rate(scheme: spec.BoundBase, channel: spec.ChannelBase) -> BoundRate:
 
 @lru_cache(maxsize=16)
 def _sinrs(
-    channel: spec.ChannelBase, files: tuple[tuple[str, str], ...]
+    channel: spec.ChannelBase, files: tuple[tuple[str, str], ...] = ()
 ) -> Callable[[int, float], torch.Tensor]:
     """SINR of sampled frames of a channel with these ``files`` (by digest), [frames, uses] linear, for a
     number of uses and an SNR [dB]; from seeds of its own. What counts as noise is what the frames of a run

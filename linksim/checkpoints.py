@@ -1,6 +1,6 @@
 """Codec checkpoints: safetensors with the recipe in the header, read strictly.
 
-May import: torch, safetensors, channels.checks, linksim.scenario (codec and loss specs).
+May import: torch, safetensors, channels.checks, linksim.files, linksim.scenario (codec and loss specs).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from channels.checks import complaint
+from linksim.files import whole_file
 from linksim.scenario import LossSpec, NetworkSpec
 
 __all__ = [
@@ -126,9 +127,8 @@ def save_checkpoint(
         "codec": json.dumps(codec.model_dump(mode="json"), sort_keys=True),
         "recipe": json.dumps(recipe, sort_keys=True),
     }
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, str(partial), metadata=metadata)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        save_file(tensors, str(partial), metadata=metadata)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

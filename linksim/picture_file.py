@@ -12,7 +12,7 @@ import logging
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -288,7 +288,7 @@ def _rounded(values: Pixels, white: int) -> Pixels:
     return np.concatenate(parts)
 
 
-_TURNS = {
+_TURNS: dict[int, Callable[[Pixels], Pixels]] = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
     4: lambda a: a[::-1],

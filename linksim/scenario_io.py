@@ -19,6 +19,8 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from channels.cache import FolderError, expanded
+from channels.checks import cut, shown
+from linksim.bounded_yaml import load_yaml, read_text
 from linksim.scenario import (
     ChannelSpec,
     ControlTrainScenario,
@@ -53,7 +55,7 @@ class _Loader(yaml.SafeLoader):
 
 
 _FLOAT = re.compile(
-    r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
+    r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
 )
 _INT = re.compile(r"^[-+]?[0-9]+$")
 _Loader.yaml_implicit_resolvers = {
@@ -92,11 +94,11 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 
 def _parse_yaml(text: str, where: str) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        return load_yaml(text, _Loader)
     except ScenarioError as problem:
         raise ScenarioError(f"{where}: {problem}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        detail = " ".join(str(problem).split())
+        detail = cut(" ".join(str(problem).split()))
         raise ScenarioError(
             f"{where}: not valid YAML, got {detail}, expected a mapping of keys to values."
         ) from None
@@ -148,20 +150,21 @@ def _read_mapping(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
             f"{path}: extends: a circle, got {names}, expected files that do not extend each other."
         )
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
+        text = read_text(path)
+    except (OSError, ValueError) as problem:
         raise ScenarioError(
             f"{path}: cannot be read, got {problem}, expected a readable UTF-8 file."
         ) from None
     data = _parse_yaml(text, str(path))
     if not isinstance(data, dict):
-        raise ScenarioError(f"{path}: got {type(data).__name__}, expected a mapping of keys to values.")
+        got = "an empty file" if data is None else f"a {type(data).__name__}"
+        raise ScenarioError(f"{path}: got {got}, expected a mapping of keys to values.")
     data = _with_folder(data, path.parent)
     parent = data.pop("extends", None)
     if parent is None:
         return data
     if not isinstance(parent, str):
-        raise ScenarioError(f"{path}: extends: got {parent!r}, expected the name of one file.")
+        raise ScenarioError(f"{path}: extends: got {shown(parent)}, expected the name of one file.")
     base = path.parent / parent
     if not base.is_file():
         raise ScenarioError(
@@ -242,7 +245,7 @@ def _set_path(data: dict[str, Any], path: str, value: Any) -> None:
                 node = node.setdefault(part, {})
         else:
             head = ".".join(parts[:depth])
-            got = f"none at {head}" if node is None else f"the value {node!r} at {head}"
+            got = f"none at {head}" if node is None else f"the value {shown(node)} at {head}"
             cure = "Write that block into the scenario first." if node is None else "Change the path."
             raise ScenarioError(
                 f"{path}: no block, got {got}, expected one that has the key {part!r}. {cure}"
@@ -327,7 +330,9 @@ def load_any(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario |
             model = training
             if not isinstance(data[key], dict):
                 expected = "a block of keys and values, in a file that describes a training"
-                raise ScenarioError(f"{path}: {key}: not a block, got {data[key]!r}, expected {expected}.")
+                raise ScenarioError(
+                    f"{path}: {key}: not a block, got {shown(data[key])}, expected {expected}."
+                )
     scenario = _validate(model, data, str(path))
     if isinstance(scenario, Scenario):
         list(variants(scenario, where=str(path)))

@@ -70,22 +70,25 @@ ALLOWED: dict[str, set[str]] = {
     "linksim": set(),
     "linksim.specs.": {"linksim.specs."},
     "linksim.scenario": {"linksim.specs."},
-    "linksim.scenario_problems": {"linksim.scenario"},
-    "linksim.scenario_io": {"channels.cache", "linksim.scenario", "linksim.scenario_problems", "linksim.specs.fields"},
+    "linksim.scenario_problems": {"channels.checks", "linksim.scenario"},
+    "linksim.bounded_yaml": set(),
+    "linksim.scenario_io": {"channels.cache", "channels.checks", "linksim.bounded_yaml", "linksim.scenario", "linksim.scenario_problems", "linksim.specs.fields"},
     "linksim.places": {"channels.cache", "linksim.specs.fields"},
     "linksim.zoo": {"channels.checks", "linksim.pickle_reader", "linksim.places"},
     "linksim.precision": set(),
     "linksim.picture_file": {"channels.checks"},
     "linksim.images": {"channels.checks", "linksim.picture_file"},
-    "linksim.checkpoints": {"channels.checks", "linksim.scenario"},
+    "linksim.files": set(),
+    "linksim.checkpoints": {"channels.checks", "linksim.files", "linksim.scenario"},
     "linksim.metrics.info": set(),
     "linksim.metrics.set_distances": set(),
     "linksim.metrics.": {"channels.base", "channels.signal_quality", "channels.types", "channels.checks", "channels.units", "linksim.metrics.", "linksim.zoo"},
-    "linksim.digital.": {"channels.cache", "channels.types", "channels.units", "channels.checks", "channels.seeding", "channels.sionna_seeding", "linksim.digital."},
+    "linksim.digital.": {"linksim.files", "channels.cache", "channels.types", "channels.units", "channels.checks", "channels.seeding", "channels.sionna_seeding", "linksim.digital."},
     "linksim.pickle_reader": {"channels.checks"},
-    "linksim.jscc.": {"linksim.pickle_reader", "channels.seeding", "channels.arithmetic", "channels.types", "channels.units", "channels.checks", "channels.equalization", "linksim.jscc."},
+    "linksim.jscc.": {"linksim.bounded_yaml", "linksim.files", "linksim.pickle_reader", "channels.seeding", "channels.arithmetic", "channels.types", "channels.units", "channels.checks", "channels.equalization", "linksim.jscc."},
     "linksim.diffusion.": {
-        "channels.checks", "channels.seeding", "linksim.pickle_reader", "linksim.zoo", "linksim.diffusion.",
+        "channels.checks", "channels.seeding", "linksim.bounded_yaml", "linksim.pickle_reader", "linksim.zoo",
+        "linksim.diffusion.",
     },
     "linksim.schemes.diffjscc": {
         "channels.types", "linksim.diffusion.receiver", "linksim.jscc.csi_embedding", "linksim.schemes.base",
@@ -111,10 +114,13 @@ ALLOWED: dict[str, set[str]] = {
         "linksim.metrics.", "linksim.digital.", "linksim.diffusion.", "linksim.jscc.", "linksim.schemes.",
     },
     "linksim.convert": {
-        "channels.checks", "linksim.build", "linksim.checkpoints", "linksim.diffusion.", "linksim.jscc.",
+        "channels.checks", "linksim.build", "linksim.checkpoints", "linksim.diffusion.", "linksim.files", "linksim.jscc.",
         "linksim.pickle_reader", "linksim.scenario", "linksim.zoo",
     },
-    "linksim.results": {"channels.checks", "linksim.metrics.info", "linksim.scenario_io"},
+    "linksim.run_format": set(),
+    "linksim.results": {
+        "channels.checks", "linksim.files", "linksim.metrics.info", "linksim.run_format", "linksim.scenario_io",
+    },
     "linksim.statistics": {"linksim.results"},
     "linksim.feature_files": {"channels.checks", "linksim.metrics.set_distances", "linksim.results"},
     "linksim.set_statistics": {
@@ -123,9 +129,9 @@ ALLOWED: dict[str, set[str]] = {
     },
     "linksim.runner": {
         "channels.base", "channels.checks", "channels.seeding", "linksim", "linksim.build", "linksim.build_channel",
-        "linksim.effects", "linksim.feature_files", "linksim.images", "linksim.link", "linksim.metrics.selection",
-        "linksim.results", "linksim.scenario", "linksim.scenario_io", "linksim.schemes.base", "linksim.set_statistics",
-        "linksim.statistics",
+        "linksim.effects", "linksim.feature_files", "linksim.files", "linksim.images", "linksim.link",
+        "linksim.metrics.selection", "linksim.results", "linksim.run_format", "linksim.scenario", "linksim.scenario_io",
+        "linksim.schemes.base", "linksim.set_statistics", "linksim.statistics",
     },
     "linksim.training.muon": {"linksim.scenario"},
     "linksim.training.loop": set(),
@@ -141,23 +147,27 @@ ALLOWED: dict[str, set[str]] = {
         "linksim.schemes.jscc",
     },
     "linksim.training.photographs": {"channels.checks", "linksim.images"},
-    "linksim.training.folder": {"channels.checks", "linksim.link", "linksim.scenario_io"},
+    "linksim.training.folder": {"channels.checks", "linksim.files", "linksim.link", "linksim.scenario_io"},
     "linksim.training.": {
         "linksim.training.",
         "channels.base", "channels.checks", "channels.seeding", "linksim.build", "linksim.build_channel", "linksim.checkpoints",
-        "linksim.convert", "linksim.diffusion.", "linksim.images", "linksim.jscc.", "linksim.link", "linksim.metrics.",
-        "channels.equalization", "channels.types", "linksim.precision", "linksim.scenario", "linksim.scenario_io",
-        "linksim.schemes.jscc", "linksim.schemes.latent_diffusion", "linksim.zoo",
+        "linksim.convert", "linksim.diffusion.", "linksim.files", "linksim.images", "linksim.jscc.", "linksim.link",
+        "linksim.metrics.", "channels.equalization", "channels.types", "linksim.precision", "linksim.scenario",
+        "linksim.scenario_io", "linksim.schemes.jscc", "linksim.schemes.latent_diffusion", "linksim.zoo",
     },
     "linksim.calibrate": {
         "channels.arithmetic", "channels.base", "channels.equalization", "channels.seeding", "channels.types", "channels.units",
         "linksim", "linksim.digital.", "linksim.build", "linksim.build_channel", "linksim.images", "linksim.metrics.", "linksim.runner", "linksim.scenario",
         "linksim.schemes.base",
     },
-    "linksim.figures": {"linksim.metrics.info", "linksim.results", "linksim.set_statistics", "linksim.statistics"},
+    "linksim.figures": {
+        "linksim.files", "linksim.metrics.info", "linksim.results", "linksim.set_statistics", "linksim.statistics",
+    },
     "linksim.ledger": {"linksim.figures", "linksim.results"},
     "linksim.panels": {"linksim.figures", "linksim.metrics.info", "linksim.results"},
-    "linksim.report": {"linksim.figures", "linksim.ledger", "linksim.panels", "linksim.results", "linksim.statistics"},
+    "linksim.report": {
+        "linksim.files", "linksim.figures", "linksim.ledger", "linksim.panels", "linksim.results", "linksim.statistics",
+    },
     "linksim.cli": {"channels.cache", "linksim", "linksim."},
     "linksim.__main__": {"linksim.cli"},
 }  # fmt: skip
@@ -268,8 +278,8 @@ def test_heavy_packages_are_not_imported_by_the_command_line():
     tree = ast.parse(MODULES["linksim.cli"].read_text())
     top = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
     names = {(n.module if isinstance(n, ast.ImportFrom) else n.names[0].name).split(".")[0] for n in top}
-    assert names <= {"__future__", "argparse", "collections", "difflib", "json", "logging", "os", "pathlib", "sys",
-                     "time", "typing"}  # fmt: skip
+    assert names <= {"__future__", "argparse", "collections", "difflib", "io", "json", "logging", "os", "pathlib", "sys",
+                     "time", "typing", "unicodedata", "warnings"}  # fmt: skip
 
 
 def test_sionna_is_imported_behind_the_fence():

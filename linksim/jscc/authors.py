@@ -13,6 +13,7 @@ import yaml
 from torch import Tensor
 
 from channels.checks import complaint
+from linksim.bounded_yaml import load_yaml, read_text
 from linksim.jscc import cnn_yang2024, swin_yang2024
 from linksim.jscc.cnn_yang2024 import NUM_DOWN, CnnYang2024, CnnYang2024Config
 from linksim.jscc.swin_yang2024 import SwinYang2024, SwinYang2024Config
@@ -53,7 +54,7 @@ def read_jscc_config(path: Path) -> AuthorsCodecConfig:
         ModelFormatError: missing, broken, or of another network.
     """
     try:
-        settings: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings: Any = load_yaml(read_text(path))
         jscc = settings["params"]["preprocess_config"]
         target, p = jscc["target"], jscc["params"]
         readers: dict[str, Callable[[dict[str, Any], Path], AuthorsCodecConfig]] = {_CNN: _cnn, _SWIN: _swin}
@@ -61,7 +62,7 @@ def read_jscc_config(path: Path) -> AuthorsCodecConfig:
             expected = " or ".join(readers)
             raise ModelFormatError(complaint(str(path), "another JSCC network", target, expected))
         return readers[target](p, path)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as problem:
+    except (OSError, RecursionError, yaml.YAMLError, KeyError, TypeError, ValueError) as problem:
         if isinstance(problem, ModelFormatError):
             raise
         expected = "the authors' config.yaml"
