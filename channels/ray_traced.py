@@ -2,7 +2,8 @@
 
 Rays are traced in another process (:mod:`channels.ray_tracer`); neither Mitsuba nor Dr.Jit is imported here.
 
-May import: numpy, torch, channels.{checks, base, cache, recording, recorded, ray_scene, llvm}.
+May import: numpy, torch, channels.{checks, child_processes, base, cache, recording, recorded,
+ray_scene, llvm}.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from channels import checks
 from channels.base import Precision
 from channels.cache import cache_folder
+from channels.child_processes import safe_environment
 from channels.llvm import LIBRARY_VARIABLE, LlvmUnavailable, find_llvm
 from channels.ray_scene import RayTracing
 from channels.recorded import Normalize, Phases, RecordedModel, Timing
@@ -131,7 +133,7 @@ def _run_tracer(request: dict[str, Any]) -> dict[str, NDArray[Any]]:
 def _start_tracer(variant: str, library: str, request: dict[str, Any]) -> dict[str, NDArray[Any]]:
     root = str(Path(__file__).resolve().parents[1])
     search = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
-    environment = {**os.environ, "PYTHONPATH": search, LIBRARY_VARIABLE: library}
+    environment = safe_environment(**{"PYTHONPATH": search, LIBRARY_VARIABLE: library})
     with tempfile.TemporaryDirectory(prefix="raytraced-") as folder:
         asked, answer = Path(folder) / "request.json", Path(folder) / "paths.npz"
         asked.write_text(json.dumps(request))

@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "channels.checks": set(),
     "channels.arithmetic": set(),
     "channels.cache": {"channels.checks"},
+    "channels.child_processes": set(),
     "channels.triton_loading": set(),
     "channels.seeding": set(),
     "channels.sionna_seeding": {"channels.triton_loading"},
@@ -53,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "channels.ray_scene": {"channels.checks"},
     "channels.ray_tracer": set(),
     "channels.ray_traced": {
-        "channels.cache", "channels.checks", "channels.base", "channels.recording", "channels.recorded", "channels.ray_scene",
+        "channels.cache", "channels.checks", "channels.child_processes", "channels.base", "channels.recording", "channels.recorded", "channels.ray_scene",
         "channels.llvm",
     },
     "channels.impairments": CHANNEL_LEAVES,
@@ -83,7 +84,7 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.metrics.info": set(),
     "linksim.metrics.set_distances": set(),
     "linksim.metrics.": {"channels.base", "channels.signal_quality", "channels.types", "channels.checks", "channels.units", "linksim.metrics.", "linksim.zoo"},
-    "linksim.digital.": {"linksim.files", "channels.cache", "channels.types", "channels.units", "channels.checks", "channels.seeding", "channels.sionna_seeding", "linksim.digital."},
+    "linksim.digital.": {"linksim.files", "channels.cache", "channels.child_processes", "channels.types", "channels.units", "channels.checks", "channels.seeding", "channels.sionna_seeding", "linksim.digital."},
     "linksim.pickle_reader": {"channels.checks"},
     "linksim.jscc.": {"linksim.bounded_yaml", "linksim.files", "linksim.pickle_reader", "channels.seeding", "channels.arithmetic", "channels.types", "channels.units", "channels.checks", "channels.equalization", "linksim.jscc."},
     "linksim.diffusion.": {

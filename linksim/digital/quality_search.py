@@ -1,6 +1,7 @@
 """The highest quality that fits a byte budget, for many pictures at once: cached on disk, coded by processes.
 
-May import: numpy, PIL, joblib, channels.checks, linksim.digital.{hevc, source_codec, stream_cache}.
+May import: numpy, PIL, joblib, channels.{checks, child_processes},
+linksim.digital.{hevc, source_codec, stream_cache}.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from channels.checks import complaint
+from channels.child_processes import safe_children
 from linksim.digital.hevc import CodecError
 from linksim.digital.source_codec import SourceCodec
 from linksim.digital.stream_cache import StreamCache
@@ -215,9 +217,10 @@ class QualitySearch:
             from joblib import Parallel, delayed
 
             arguments = (self.codec, self.cache.folder, self.resolutions, self.measure)
-            pool = Parallel(n_jobs=min(self.workers, len(groups)), idle_worker_timeout=3600)
-            for part in pool(delayed(_search_elsewhere)(*arguments, group) for group in groups.values()):
-                found |= part
+            with safe_children():
+                pool = Parallel(n_jobs=min(self.workers, len(groups)), idle_worker_timeout=3600)
+                for part in pool(delayed(_search_elsewhere)(*arguments, group) for group in groups.values()):
+                    found |= part
         result = []
         for wish in wishes:
             fit = found[wish.digest, wish.budget_bytes]
