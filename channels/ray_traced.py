@@ -136,7 +136,7 @@ def _start_tracer(variant: str, library: str, request: dict[str, Any]) -> dict[s
     environment = safe_environment(**{"PYTHONPATH": search, LIBRARY_VARIABLE: library})
     with tempfile.TemporaryDirectory(prefix="raytraced-") as folder:
         asked, answer = Path(folder) / "request.json", Path(folder) / "paths.npz"
-        asked.write_text(json.dumps(request))
+        asked.write_text(json.dumps(request), encoding="utf-8")
         command = [sys.executable, "-m", "channels.ray_tracer", variant, str(asked), str(answer)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode == 0:

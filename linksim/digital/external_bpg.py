@@ -117,7 +117,7 @@ class ExternalBpgCodec:
             source, target = Path(folder) / "in.bpg", Path(folder) / "out.png"
             source.write_bytes(data)
             _call([self._tool("bpgdec"), "-o", str(target), str(source)])
-            with Image.open(target) as picture:
+            with Image.open(target, formats=("PNG",)) as picture:
                 rgb = np.asarray(picture.convert("RGB")).copy()
         if rgb.shape[:2] != expected:
             raise CodecError(f"bpg: size {rgb.shape[:2]}, expected {expected}")
