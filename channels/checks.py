@@ -48,12 +48,14 @@ def shown(value: object) -> str:
         >>> shown({"a": [1, "two"]}), len(shown("x" * 10**6)) < 400
         ("{'a': [1, 'two']}", True)
     """
-    return cut(_repr(value, _LEVELS))
+    return _repr(value, _LEVELS)
 
 
 def _repr(value: object, levels: int) -> str:
     if isinstance(value, str):
-        return repr(cut(str(value)))
+        text = str(value)
+        more = f"... ({len(text)} characters)" if len(text) > _LONGEST else ""
+        return repr(text[:_LONGEST]) + more
     if not isinstance(value, list | tuple | dict) or not value:
         return cut(repr(value))
     if not levels:

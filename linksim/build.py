@@ -25,6 +25,7 @@ from linksim import zoo
 from linksim.build_channel import build_channel, calibration_key, channel_files, load_calibration
 from linksim.checkpoints import (
     CheckpointError,
+    check_tensors,
     file_digest,
     load_into,
     read_checkpoint,
@@ -152,6 +153,8 @@ def load_codec(checkpoint: str) -> AnalogCodec:
     if isinstance(stored.codec, spec.LatentDenoiserSpec):
         expected = "a codec; a denoiser belongs into checkpoint of kind: latent_diffusion"
         raise CheckpointError(complaint(f"checkpoint {checkpoint}", "no codec", stored.codec.kind, expected))
+    with torch.device("meta"):  # a header may announce any sizes
+        check_tensors(build_codec(stored.codec), stored.tensors, str(path))
     codec = build_codec(stored.codec)
     load_into(codec, stored.tensors, str(path))
     if isinstance(codec, LeanCodec | DialCodec):

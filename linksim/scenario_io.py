@@ -81,9 +81,8 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = Fal
         key = str(key_node.value)
         if key in seen and key != "<<":
             line = key_node.start_mark.line + 1
-            raise ScenarioError(
-                f"{key}: given twice (line {line}), got two values, expected one. Remove one of them."
-            )
+            said = f"given twice (line {line}), got two values, expected one. Remove one of them."
+            raise ScenarioError(f"{cut(key, 100)}: {said}")
         seen.add(key)
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 

@@ -74,7 +74,7 @@ def _user_path(loc: Path_, data: Any) -> str:
             continue
         else:
             node = None
-        parts.append(str(step))
+        parts.append(cut(str(step), 100))
     sweep = data.get("sweep") if isinstance(data, dict) else None
     if parts[:2] == ["sweep", "fields"] and isinstance(sweep, dict) and "fields" not in sweep:
         del parts[1]  # a path of its own was written
