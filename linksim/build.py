@@ -194,6 +194,8 @@ def load_denoiser(checkpoint: str) -> LoadedDenoiser:
         raise CheckpointError(
             complaint(f"checkpoint {checkpoint}", "no denoiser", stored.codec.kind, expected)
         )
+    with torch.device("meta"):
+        check_tensors(build_denoiser(stored.codec), stored.tensors, checkpoint)
     network = build_denoiser(stored.codec)
     load_into(network, stored.tensors, checkpoint)
     return LoadedDenoiser(network.eval().requires_grad_(False), str(stored.recipe.get("encoder_digest")))

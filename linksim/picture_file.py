@@ -301,7 +301,7 @@ _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
 
 def _turned(pixels: Pixels, orientation: int) -> Pixels:
     """[H, W, 3] of [H, W] or [H, W, 3], turned and mirrored by an EXIF orientation."""
-    turned: Pixels = _TURNS.get(orientation, lambda a: a)(pixels)
+    turned = _TURNS[orientation](pixels) if orientation in _TURNS else pixels
     return np.repeat(turned[..., None], 3, axis=2) if turned.ndim == 2 else turned
 
 

@@ -132,7 +132,7 @@ def find_folder(name: str, files: Sequence[str] | None = None) -> Path:
 
 def network_path(name: str) -> Path:
     """File of a bundled network by its name, or a file."""
-    return asset(BUNDLED_CODECS[name]) if name in BUNDLED_CODECS else Path(name).expanduser()
+    return asset(BUNDLED_CODECS[name]) if name in BUNDLED_CODECS else place(name)
 
 
 def codec_path(checkpoint: str) -> Path:
@@ -163,8 +163,8 @@ def _candidates(backbone: Backbone) -> Iterator[Path]:
     names = (backbone.file, f"{backbone.name}_features.pth", f"{backbone.name}.pth")
     folder = variable_folder(WEIGHTS_VARIABLE)
     if folder is not None:
-        for place in (folder, *sorted(p for p in folder.glob("*") if p.is_dir())):
-            yield from (place / name for name in names)
+        for below in (folder, *sorted(p for p in folder.glob("*") if p.is_dir())):
+            yield from (below / name for name in names)
     yield _hub_cache() / backbone.file
 
 

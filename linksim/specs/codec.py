@@ -71,12 +71,12 @@ class LatentDenoiserSpec(Spec):
     """The denoiser of the latents of a dial codec (linksim.jscc.latent_denoiser)."""
 
     kind: Literal["latent_denoiser"]
-    rates: Annotated[tuple[Annotated[Int, Field(ge=2, multiple_of=2)], ...], Field(min_length=1)] = Field(
+    rates: Annotated[tuple[Latent, ...], Field(min_length=1, max_length=64)] = Field(
         (4, 8, 16, 32, 64), description="of the codec"
     )
-    width: PositiveInt = 256
-    blocks: NaturalInt = 8
-    embedding: PositiveInt = 64
+    width: Width = 256
+    blocks: Blocks = 8
+    embedding: Width = 64
 
 
 class CnnYang2024Spec(Spec):

@@ -162,10 +162,8 @@ class LatentDiffusionSpec(CodecBase):
     """A codec with dials, and a diffusion on its latents that goes on where the channel stopped."""
 
     kind: Literal["latent_diffusion"]
-    checkpoint: Annotated[str, Strict()] = Field(
-        description="denoiser: a bundled model (linksim list models), or a file"
-    )
-    codec: Annotated[str, Strict()] = Field(
+    checkpoint: PathName = Field(description="denoiser: a bundled model (linksim list models), or a file")
+    codec: PathName = Field(
         "dial", description="codec whose latents it was trained on: a bundled model, or a file"
     )
     steps: Annotated[Int, Field(ge=1, le=1000)] = Field(4, description="evaluations of the denoiser")

@@ -363,9 +363,9 @@ class ControlTrainScenario(Spec):
 class DenoiserTrainSpec(Spec):
     """How the denoiser of a dial codec's latents is trained; the codec is frozen."""
 
-    codec: Annotated[str, Strict()] = Field(description="checkpoint of the dial codec")
+    codec: PathName = Field(description="checkpoint of the dial codec")
     network: LatentDenoiserSpec = LatentDenoiserSpec(kind="latent_denoiser")
-    initial: Annotated[str, Strict()] | None = Field(None, description="checkpoint to start from")
+    initial: PathName | None = Field(None, description="checkpoint to start from")
     channels: Annotated[tuple[TrainChannelSpec, ...], Field(min_length=1)]
     snr_db: SnrRangeSpec
     csit: Literal["none", "average_snr"] = "average_snr"
