@@ -351,6 +351,7 @@ class ResultStore:
             "schemes": schemes,
             "images": header["images"],
             "swept": header["scenario"]["sweep"]["fields"],
+            "metrics": set(header["metrics"]),
         }
 
     def done(self) -> set[UnitKey]:
@@ -364,7 +365,7 @@ def _deciding(block: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_named(record: Record, known: dict[str, Any] | None) -> None:
-    """Raise ValueError for a record of a scheme, picture, metric or swept value that its run does not have."""
+    """Raise ValueError for a scheme, picture, metric or swept value that the run does not have."""
     if known is None:
         return
     key = record.key

@@ -1,6 +1,6 @@
 """Link adaptation: the frozen, measured table, and the policies that pick an MCS by it.
 
-May import: numpy, scipy, pydantic, channels.checks, linksim.files, linksim.digital.{mcs, qam_rate, transport}.
+May import: numpy, scipy, pydantic, channels.checks, linksim.{files, digital.{mcs, qam_rate, transport}}.
 """
 
 from __future__ import annotations

@@ -162,10 +162,10 @@ def test_figures_do_not_depend_on_a_matplotlibrc(run, tmp_path, monkeypatch):
 
     from linksim.figures import load_rows, plot_metric, save_figure
 
-    rows = load_rows(ResultStore(run))
-    save_figure(plot_metric(rows, "psnr"), tmp_path / "a.png")
+    rows, info = load_rows(ResultStore(run)), ResultStore(run).metrics()["psnr"]
+    save_figure(plot_metric(rows, info), tmp_path / "a.png")
     with mpl.rc_context({"font.size": 30, "text.usetex": True, "figure.dpi": 20}):
-        save_figure(plot_metric(rows, "psnr"), tmp_path / "b.png")
+        save_figure(plot_metric(rows, info), tmp_path / "b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
