@@ -22,9 +22,10 @@ from channels.seeding import item_seed
 from channels.units import snr_db_to_no
 from linksim import scenario as spec
 from linksim import zoo
-from linksim.build_channel import build_channel, calibration_key, load_calibration
+from linksim.build_channel import build_channel, calibration_key, channel_files, load_calibration
 from linksim.checkpoints import (
     CheckpointError,
+    check_tensors,
     file_digest,
     load_into,
     read_checkpoint,
@@ -35,7 +36,7 @@ from linksim.digital.link_adaptation import AdaptiveMcs, Calibration
 from linksim.digital.mcs import MCS_TABLES, Mcs
 from linksim.digital.quality_search import QualitySearch
 from linksim.digital.source_codec import make_source_codec
-from linksim.images import Crop, FolderImages, ImageSet, SkimageImages, TarImages
+from linksim.images import Crop, FolderImages, ImageError, ImageSet, SkimageImages, TarImages
 from linksim.metrics.base import (
     CountMetric,
     ImageMetric,
@@ -54,6 +55,7 @@ from linksim.metrics.similarity import PIQ_METRICS, PiqMetric
 from linksim.metrics.spectrum import OCTAVES, SlicedWasserstein, SpectrumError
 from linksim.metrics.transmission import Evm, Papr, ReceivedSnr
 from linksim.pickle_reader import ModelFormatError
+from linksim.places import looked_at, place
 from linksim.schemes.base import Bound, Scheme
 from linksim.schemes.bound import BoundRate, SourceBound
 
@@ -95,9 +97,18 @@ def build_images(images: spec.ImagesSpec) -> ImageSet:
     height, width = images.crop or (None, None)
     crop = Crop(height, width, images.multiple_of)
     if isinstance(images, spec.FolderImagesSpec):
-        return FolderImages(Path(images.path).expanduser(), crop, images.convert, images.limit)
+        folder = place(images.path)
+        if not folder.is_dir():
+            cure = "Give another one with --set images.path=/where/they/are."
+            got, expected = looked_at(images.path), "a folder of pictures"
+            raise ImageError(complaint("images.path", "no such folder", got, expected, cure))
+        return FolderImages(folder, crop, images.convert, images.limit)
     if isinstance(images, spec.TarImagesSpec):
-        return TarImages([Path(p).expanduser() for p in images.paths], crop, images.convert, images.limit)
+        for path in images.paths:
+            if not place(path).is_file():
+                got, expected = looked_at(path), "an uncompressed tar file of pictures"
+                raise ImageError(complaint("images.paths", "no such file", got, expected))
+        return TarImages([place(path) for path in images.paths], crop, images.convert, images.limit)
     return SkimageImages(images.names, crop)
 
 
@@ -142,6 +153,8 @@ def load_codec(checkpoint: str) -> AnalogCodec:
     if isinstance(stored.codec, spec.LatentDenoiserSpec):
         expected = "a codec; a denoiser belongs into checkpoint of kind: latent_diffusion"
         raise CheckpointError(complaint(f"checkpoint {checkpoint}", "no codec", stored.codec.kind, expected))
+    with torch.device("meta"):  # a header may announce any sizes
+        check_tensors(build_codec(stored.codec), stored.tensors, str(path))
     codec = build_codec(stored.codec)
     load_into(codec, stored.tensors, str(path))
     if isinstance(codec, LeanCodec | DialCodec):
@@ -181,6 +194,8 @@ def load_denoiser(checkpoint: str) -> LoadedDenoiser:
         raise CheckpointError(
             complaint(f"checkpoint {checkpoint}", "no denoiser", stored.codec.kind, expected)
         )
+    with torch.device("meta"):
+        check_tensors(build_denoiser(stored.codec), stored.tensors, checkpoint)
     network = build_denoiser(stored.codec)
     load_into(network, stored.tensors, checkpoint)
     return LoadedDenoiser(network.eval().requires_grad_(False), str(stored.recipe.get("encoder_digest")))
@@ -204,18 +219,19 @@ def make_search(source: spec.SourceSpec, workers: int = 1) -> QualitySearch:
 
 
 @lru_cache(maxsize=4)
-def _calibration(path: str | None) -> Calibration:
-    return load_calibration(_calibration_path(path))
+def _calibration(path: Path, digest: str) -> Calibration:
+    return load_calibration(path)
 
 
 def _calibration_path(path: str | None) -> Path:
-    return Path(path).expanduser() if path else zoo.asset(_CALIBRATION)
+    return place(path) if path else zoo.asset(_CALIBRATION)
 
 
 def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase) -> Mcs | AdaptiveMcs:
     if scheme.mcs != "adaptive":
         return MCS_TABLES[1 if scheme.mcs_table == "any" else scheme.mcs_table][scheme.mcs]
-    table = _calibration(scheme.calibration)
+    path = _calibration_path(scheme.calibration)
+    table = _calibration(path, file_digest(path))
     lengths = table.lengths(calibration_key(channel, scheme))
     used = f"{scheme.decoder.replace('auto', 'layered')}, {scheme.decoder_iterations} iterations"
     measured = lengths[0].decoder
@@ -496,7 +512,7 @@ def _build_diffjscc(scheme: spec.DiffJsccSpec, channel: spec.ChannelBase, device
 def _bound_rate(scheme: spec.BoundBase, channel: spec.ChannelBase) -> BoundRate:
     sinrs = None
     if scheme.fading != "realised":
-        sinrs = _sinrs(channel.model_copy(update={"name": None}))
+        sinrs = _sinrs(channel.model_copy(update={"name": None}), tuple(channel_files(channel).items()))
     if isinstance(scheme, spec.FiniteBlocklengthBoundSpec):
         return BoundRate(scheme.fading, scheme.block_error, sinrs=sinrs)
     assert isinstance(scheme, spec.CapacityBoundSpec)
@@ -504,9 +520,12 @@ def _bound_rate(scheme: spec.BoundBase, channel: spec.ChannelBase) -> BoundRate:
 
 
 @lru_cache(maxsize=16)
-def _sinrs(channel: spec.ChannelBase) -> Callable[[int, float], torch.Tensor]:
-    """SINR of sampled frames of a channel, [frames, uses] linear, for a number of uses and an SNR [dB]; from
-    seeds of its own. What counts as noise is what the frames of a run count: interference, distortion.
+def _sinrs(
+    channel: spec.ChannelBase, files: tuple[tuple[str, str], ...] = ()
+) -> Callable[[int, float], torch.Tensor]:
+    """SINR of sampled frames of a channel with these ``files`` (by digest), [frames, uses] linear, for a
+    number of uses and an SNR [dB]; from seeds of its own. What counts as noise is what the frames of a run
+    count: interference, distortion.
     """
 
     @lru_cache(maxsize=1)

@@ -37,6 +37,7 @@ from channels.units import linear_to_db
 from linksim import scenario as spec
 from linksim.digital.link_adaptation import Calibration, CalibrationError
 from linksim.effects import check_channel_effects
+from linksim.places import place
 from linksim.scenario_io import ScenarioError, scenario_dir
 
 if TYPE_CHECKING:  # Sionna, which these import, takes seconds that flat channels need not wait
@@ -300,7 +301,7 @@ def _recorded(model: spec.RecordedSpec, bandwidth_hz: float, precision: Precisio
 def recording_path(path: str) -> Path:
     """A recording by its path, or by the name of one that comes with linksim."""
     bundled = scenario_dir() / "data" / f"{path}.npz"
-    return bundled if bundled.is_file() and not Path(path).suffix else Path(path).expanduser()
+    return bundled if bundled.is_file() and not Path(path).suffix else place(path)
 
 
 def channel_files(channel: spec.ChannelBase) -> dict[str, str]:

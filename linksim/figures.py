@@ -1,13 +1,14 @@
 """Figures from run folders: curves with intervals. Reads stores only.
 
-May import: numpy, matplotlib, linksim.{results, statistics, set_statistics, metrics.info}.
+May import: numpy, matplotlib, linksim.{files, results, statistics, set_statistics, metrics.info}.
 """
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linksim.files import whole_file
 from linksim.metrics.info import MetricInfo
 from linksim.results import ResultStore, RunFolderError
 from linksim.set_statistics import run_rows
@@ -32,6 +34,9 @@ __all__ = [
     "envelope",
     "load_rows",
     "metric_info",
+    "own_style",
+    "plain",
+    "plain_lines",
     "plot_metric",
     "save_figure",
     "swept_text",
@@ -80,6 +85,29 @@ class Curve:
     high: np.ndarray
     upper_bound: np.ndarray
     is_step: bool = False
+
+
+def plain(text: str) -> str:
+    """A text as it is to be drawn: dollar signs begin no formula, control characters are boxes, and a leading
+    underscore does not hide it from the legend.
+    """
+    visible = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return (" " if visible.startswith("_") else "") + visible.replace("$", r"\$")
+
+
+def plain_lines(text: str, width: int) -> str:
+    """:func:`plain`, in lines of so many characters."""
+    return "\n".join(plain(line) for line in textwrap.wrap(text, width))
+
+
+@contextmanager
+def own_style() -> Iterator[None]:
+    """Matplotlib's own settings: figures do not depend on a matplotlibrc, which may lie in any folder."""
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        yield
 
 
 def load_rows(store: ResultStore) -> list[Row]:
@@ -268,7 +296,7 @@ def _draw(axes: Axes, lines: Sequence[Curve], everything: Sequence[Curve], metri
     for line in lines:
         style = _style(line, schemes, bounds, variants)
         seen = ~line.upper_bound
-        label = "" if line.is_step else textwrap.fill(line.label, 44)
+        label = "" if line.is_step else plain_lines(line.label, 44)
         axes.plot(line.x[seen], line.mean[seen], label=label, **style)
         if line.is_step:
             _name_step(axes, line)
@@ -284,7 +312,7 @@ def _draw(axes: Axes, lines: Sequence[Curve], everything: Sequence[Curve], metri
     if any(line.upper_bound.any() for line in lines):
         axes.plot([], [], color="grey", marker=7, linestyle="none", label="no error seen: upper limit")
     if lines and lines[0].ticks:
-        axes.set_xticks(range(len(lines[0].ticks)), lines[0].ticks)
+        axes.set_xticks(range(len(lines[0].ticks)), [plain(tick) for tick in lines[0].ticks])
     if is_error_rate(metric):
         axes.set_yscale("log")
     axes.grid(visible=True, alpha=0.3)
@@ -306,7 +334,7 @@ def _keep_means_in_view(axes: Axes, lines: Sequence[Curve], metric: str) -> None
 
 def _name_step(axes: Axes, line: Curve) -> None:
     """The name of a thin line at its right end, instead of a place in the legend."""
-    name = line.scheme.rsplit(" ", 1)[-1]
+    name = plain(line.scheme.rsplit(" ", 1)[-1])
     axes.annotate(
         name, (line.x[-1], line.mean[-1]), (2, 0), textcoords="offset points", fontsize=6, va="center"
     )
@@ -325,6 +353,7 @@ def axis_grid(count: int, width: float, height: float, columns: int = 3) -> tupl
     return figure, list(grid.flat[:count])
 
 
+@own_style()
 def plot_metric(
     rows: Sequence[Row],
     info: MetricInfo,
@@ -369,14 +398,14 @@ def plot_metric(
         _draw(axes, own, lines, info.name)
         if any(line.scheme in marked for line in own):
             axes.plot([], [], linestyle="none", label=f"{TRAINED} trained on this measure")
-        axes.set_title(channel, fontsize=11)
-        axes.set_xlabel(axis_label(x))
+        axes.set_title(plain(channel), fontsize=11)
+        axes.set_xlabel(plain(axis_label(x)))
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)
     _keep_means_in_view(grid[0], lines, info.name)
     for axes in grid[::3]:
-        axes.set_ylabel(textwrap.fill(f"{info.axis}, {info.better}", 44))
+        axes.set_ylabel(plain_lines(f"{info.axis}, {info.better}", 44))
     if title:
-        figure.suptitle(title, fontsize=12)
+        figure.suptitle(plain(title), fontsize=12)
     return figure
 
 
@@ -384,6 +413,7 @@ def _marked(line: Curve) -> Curve:
     return replace(line, label=f"{line.scheme} {TRAINED}{line.label.removeprefix(line.scheme)}")
 
 
+@own_style()
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as its suffix says: png, svg or pdf.
 
@@ -394,7 +424,9 @@ def save_figure(figure: Figure, path: Path) -> None:
         raise RunFolderError(f"--out {path}: got the suffix {path.suffix!r}, expected .png, .svg or .pdf.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=140, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+        kind = path.suffix.lower().removeprefix(".")
+        with whole_file(path) as partial:
+            figure.savefig(partial, format=kind, dpi=140, metadata={"Date": None} if kind == "svg" else None)
     except OSError as problem:
         raise RunFolderError(f"{path}: cannot be written, got {problem}, expected a file.") from None
 
@@ -447,6 +479,22 @@ def default_x(header: dict[str, Any]) -> str:
         first = next(iter(sweep["fields"]))
         return "cbr_total" if first.endswith("data_ratio") else first
     return "snr_db"
+
+
+def run_names(folders: Sequence[Path]) -> dict[Path, str]:
+    """Run folders, each once, and the shortest ends of their paths that tell them apart.
+
+    Example:
+        >>> list(run_names([Path("/x/a/same"), Path("/x/b/same"), Path("/x/b/same")]).values())
+        ['a/same', 'b/same']
+    """
+    distinct = list({folder.resolve(): folder for folder in folders}.values())
+    parts = [folder.absolute().parts for folder in distinct]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(p[-depth:]) for p in parts]
+        if len(set(names)) == len(names):
+            break
+    return dict(zip(distinct, names, strict=True))
 
 
 def rename(rows: Sequence[Row], prefix: str) -> list[Row]:

@@ -6,6 +6,8 @@ parity belongs to them in equal shares.
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from linksim.figures import COLOURS, axis_grid
+from linksim.figures import COLOURS, axis_grid, own_style, plain
 from linksim.results import Point, Record, side_info_uses
 
 if TYPE_CHECKING:
@@ -103,6 +105,7 @@ def ledger(records: Iterable[Record]) -> list[Entry]:
     return entries
 
 
+@own_style()
 def plot_ledger(entries: Sequence[Entry], title: str = "") -> Figure:
     """Stacked bars: one per scheme and SNR, one field per channel; of many SNRs the lowest, the middle one
     and the highest are drawn.
@@ -117,13 +120,13 @@ def plot_ledger(entries: Sequence[Entry], title: str = "") -> Figure:
     used = [c for c in CATEGORIES if any(e.shares[c] > 0 for e in entries)]
     for axes, channel in zip(grid, channels, strict=True):
         _draw(axes, [e for e in entries if e.channel == channel], used)
-        axes.set_title(channel, fontsize=11)
+        axes.set_title(plain(channel), fontsize=11)
         axes.set_ylabel("channel uses / (3·H·W), mean", fontsize=9)
     handles, labels = grid[0].get_legend_handles_labels()
     columns = min(len(labels), 4)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
     if title:
-        figure.suptitle(title, fontsize=12)
+        figure.suptitle(plain(title), fontsize=12)
     return figure
 
 
@@ -132,24 +135,15 @@ def to_csv(entries: Sequence[Entry]) -> str:
     did not arrive for them.
     """
     fields = list(dict.fromkeys(name for e in entries for name, _ in e.point))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
     names = [c.replace(" ", "_") for c in CATEGORIES]
-    lines = [",".join(["channel", "scheme", *fields, "snr_db", *names, "outage"])]
+    writer.writerow(["channel", "scheme", *fields, "snr_db", *names, "outage"])
     for e in entries:
         swept = dict(e.point)
-        shares = [f"{e.shares[c]:.6g}" for c in CATEGORIES]
-        lines.append(
-            ",".join(
-                [
-                    e.channel,
-                    e.scheme,
-                    *(str(swept[f]) for f in fields),
-                    f"{e.snr_db:g}",
-                    *shares,
-                    f"{e.outage:.6g}",
-                ]
-            )
-        )
-    return "\n".join(lines) + "\n"
+        point = [e.channel, e.scheme, *(swept.get(f, "") for f in fields), f"{e.snr_db:g}"]
+        writer.writerow([*point, *(f"{e.shares[c]:.6g}" for c in CATEGORIES), f"{e.outage:.6g}"])
+    return out.getvalue()
 
 
 def _draw(axes: Axes, entries: Sequence[Entry], categories: Sequence[str]) -> None:
@@ -166,7 +160,11 @@ def _draw(axes: Axes, entries: Sequence[Entry], categories: Sequence[str]) -> No
         axes.bar(at, heights, 0.85, bottom=bottom, color=COLOURS[i % len(COLOURS)], label=category)
         bottom += heights
     names = [
-        ", ".join([e.scheme, *(f"{n.split('.')[-1]} {v}" for n, v in e.point), f"{e.snr_db:g} dB", *_lost(e)])
+        plain(
+            ", ".join(
+                [e.scheme, *(f"{n.split('.')[-1]} {v}" for n, v in e.point), f"{e.snr_db:g} dB", *_lost(e)]
+            )
+        )
         for _, e in ticks
     ]
     axes.set_xticks(at, names, rotation=90, fontsize=7)

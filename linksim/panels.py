@@ -5,7 +5,6 @@ May import: numpy, matplotlib, PIL, linksim.{results, figures, metrics.info}.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from linksim.figures import swept_text
+from linksim.figures import own_style, plain, plain_lines, swept_text
 from linksim.metrics.info import MetricInfo
 from linksim.results import Record, ResultStore, RunFolderError, original_file, panel_file
 
@@ -32,9 +31,10 @@ def _value_text(record: Record, infos: Mapping[str, MetricInfo]) -> str:
         parts.append(f"{info.title} {text}")
     if record.state != "ok":
         parts.insert(0, record.state)
-    return textwrap.fill(", ".join(parts), 34)
+    return plain_lines(", ".join(parts), 34)
 
 
+@own_style()
 def plot_panel(store: ResultStore, image: str, channel: str) -> Figure:
     """Original and every scheme at the panel's SNRs, with the metric values of just that picture.
 
@@ -64,7 +64,7 @@ def plot_panel(store: ResultStore, image: str, channel: str) -> Figure:
     grid = figure.subplots(rows, columns, squeeze=False)
     by_key = {(r.key.scheme, r.key.point, r.key.snr_db): r for r in records}
     for i, (point, snr_db) in enumerate(points):
-        _show(grid[i][0], picture, f"original, {channel}", "")
+        _show(grid[i][0], picture, plain(f"original, {channel}"), "")
         for j, scheme in enumerate(schemes):
             record = by_key.get((scheme, point, snr_db))
             if record is None:
@@ -72,16 +72,17 @@ def plot_panel(store: ResultStore, image: str, channel: str) -> Figure:
                 continue
             swept = "".join(f", {swept_text(name, value)}" for name, value in point)
             shown = _read_picture(panel_file(store, record.key))
-            _show(grid[i][j + 1], shown, f"{scheme}, {snr_db:g} dB{swept}", _value_text(record, infos))
+            title = plain(f"{scheme}, {snr_db:g} dB{swept}")
+            _show(grid[i][j + 1], shown, title, _value_text(record, infos))
     return figure
 
 
 def _read_picture(path: Path) -> np.ndarray:
     try:
-        with Image.open(path) as picture:
-            return np.asarray(picture)
+        with Image.open(path, formats=("PNG",)) as picture:
+            return np.asarray(picture.convert("RGB"))
     except (OSError, ValueError, SyntaxError) as problem:
-        cure = "Remove it; the next linksim simulate of a new --out makes it again."
+        cure = "Remove it; linksim simulate with the same --out makes it again."
         raise RunFolderError(f"{path}: broken, got {problem}, expected a picture. {cure}") from None
 
 

@@ -1,6 +1,6 @@
 """All figures of a run folder, and the folder as one self-contained HTML page.
 
-May import: linksim.{figures, panels, ledger, results, statistics}.
+May import: linksim.{figures, files, panels, ledger, results, statistics}.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from linksim.figures import (
     step_names,
     trained_schemes,
 )
+from linksim.files import write_whole
 from linksim.ledger import ledger, plot_ledger
 from linksim.panels import plot_panel
 from linksim.results import ResultStore, RunFolderError, file_name
@@ -206,5 +207,5 @@ def write_report(store: ResultStore) -> Path:
         f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
     path = store.folder / "report.html"
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, page)
     return path

@@ -1,10 +1,11 @@
 """Records of a run and the folder that keeps them: append-only, safe to kill at any time.
 
-May import: standard library, channels.checks, linksim.metrics.info, linksim.scenario_io.
+May import: channels.checks, linksim.{files, metrics.info, run_format, scenario_io}.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from channels.checks import complaint
+from linksim.files import remove_leftovers, write_whole
 from linksim.metrics.info import MetricInfo
+from linksim.run_format import StoredHeader, StoredRecord, first_problem
 from linksim.scenario_io import ScenarioError
 
 __all__ = [
@@ -32,7 +35,6 @@ __all__ = [
 ]
 
 log = logging.getLogger("linksim.results")
-FORMAT = "linksim-run-1"
 Point = tuple[tuple[str, float | int | str], ...]
 
 # Side information is taken to be sent at the most robust rate of TS 38.214 table 5.1.3.1-1: QPSK, 120/1024.
@@ -133,18 +135,14 @@ class Record:
         return json.dumps(data, allow_nan=False, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, line: str) -> Record:
-        """Read what :meth:`to_json` wrote."""
-        data = json.loads(line)
-        if not isinstance(data, dict) or not isinstance(data.get("key"), dict):
-            raise TypeError(f"got {type(data).__name__}, expected a record")
-        key = data.pop("key")
-        key["point"] = tuple((str(name), value) for name, value in key["point"])
-        if not isinstance(key.get("trial"), int) or not isinstance(key.get("snr_db"), int | float):
-            raise TypeError("trial or snr_db is no number")
-        data["counts"] = {k: (int(e), int(t)) for k, (e, t) in data["counts"].items()}
-        data["values"] = {k: float(v) for k, v in data["values"].items()}
-        return cls(key=UnitKey(**key), **data)
+    def from_json(cls, line: str | bytes) -> Record:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: another thing.
+        """
+        stored = dict(StoredRecord.model_validate_json(line, strict=True))
+        return cls(key=UnitKey(**dict(stored.pop("key"))), **stored)
 
 
 class ResultStore:
@@ -185,14 +183,17 @@ class ResultStore:
             ) from None
         try:
             self._lock(file)
+            remove_leftovers(self.folder)
+            if not self.header_path.exists() and self.records_path.stat().st_size:
+                got, expected = "records.jsonl alone", "run.json beside it"
+                cure = "Put it back, or use another --out. Nothing was overwritten."
+                raise RunFolderError(complaint(str(self.folder), "records of no run", got, expected, cure))
             if self.header_path.exists():
                 old = self.header()
                 self._compare(old, header)
                 # statistics and panel may be others; an older version may have said less of the rest
                 header = {**old, **{k: header[k] for k in ("scenario", "metrics", "trained_on")}}
-            partial = self.header_path.with_suffix(".partial")
-            partial.write_text(json.dumps(header, indent=1) + "\n")
-            partial.replace(self.header_path)
+            write_whole(self.header_path, json.dumps(header, indent=1) + "\n")
             self._drop_torn_line()
         except BaseException:
             file.close()
@@ -202,7 +203,13 @@ class ResultStore:
     def _lock(self, file: IO[str]) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as problem:
+            if problem.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+                log.warning(
+                    "%s: this file system has no locks (%s): let no other process write here",
+                    *(self.folder, problem.strerror),
+                )
+                return
             cure = "Wait for it, or use another --out."
             got = "a lock on records.jsonl"
             raise RunFolderError(
@@ -210,12 +217,12 @@ class ResultStore:
             ) from None
 
     def _refuse_strangers(self) -> None:
-        own = {
-            self.records_path.name,
-            self.header_path.with_suffix(".partial").name,
-        }  # of a first start, killed
+        own = {self.records_path.name}  # of a first start, killed
         try:
-            strangers = self.folder.exists() and any(p.name not in own for p in self.folder.iterdir())
+            found = self.folder.iterdir() if self.folder.exists() else ()
+            strangers = any(
+                p.name not in own and not p.name.startswith(f".{self.header_path.name}.") for p in found
+            )
         except NotADirectoryError:
             strangers = True
         except OSError:
@@ -289,18 +296,19 @@ class ResultStore:
             RunFolderError: missing or broken.
         """
         try:
-            header: dict[str, Any] = json.loads(self.header_path.read_text(encoding="utf-8"))
-            self._check_header(header)
+            text = self.header_path.read_bytes()
         except OSError:
             got = self.folder.absolute()
             cure = "Make one with linksim simulate."
             raise RunFolderError(
                 complaint("run folder", "no run.json", got, "a folder of a run", cure)
             ) from None
-        except (ValueError, TypeError, KeyError) as problem:
-            raise RunFolderError(
-                complaint(str(self.header_path), "broken", problem, "the JSON of a run")
-            ) from None
+        try:
+            StoredHeader.model_validate_json(text, strict=True)
+            header: dict[str, Any] = json.loads(text)
+        except (ValueError, RecursionError) as problem:
+            where, said = str(self.header_path), first_problem(problem)
+            raise RunFolderError(complaint(where, "broken", said, "the JSON of a run")) from None
         return header
 
     def metrics(self) -> dict[str, MetricInfo]:
@@ -312,22 +320,6 @@ class ResultStore:
         facts = self.header()["metrics"]
         return {name: MetricInfo.from_run(name, of) for name, of in facts.items()}
 
-    @staticmethod
-    def _check_header(header: Any) -> None:
-        if not isinstance(header, dict) or header.get("format") != FORMAT:
-            raise ValueError(f"no format {FORMAT}")
-        blocks = [header["images"], header["metrics"], header["unavailable"], header["files"]]
-        blocks.append(header["tools"])
-        scenario = header["scenario"]
-        blocks += [scenario, scenario["statistics"], scenario["panel"], scenario["sweep"]]
-        if not all(isinstance(block, dict) for block in blocks) or not scenario["schemes"]:
-            raise ValueError("a block of it is no block")
-        for name, facts in header["metrics"].items():
-            MetricInfo.from_run(name, facts)
-        texts = [header["scenario_hash"], header["name"], *(s["name"] for s in scenario["schemes"])]
-        if not all(isinstance(text, str) for text in texts):
-            raise ValueError("a name of it is no text")
-
     def records(self) -> Iterator[Record]:
         """Every record, in the order of writing; a torn last line is skipped.
 
@@ -336,14 +328,31 @@ class ResultStore:
         """
         if not self.records_path.exists():
             return
+        known = self._what_is_known()
         lines = self.records_path.read_bytes().split(b"\n")
         for number, line in enumerate(lines[:-1], start=1):
             try:
-                yield Record.from_json(line.decode())
-            except (ValueError, TypeError, KeyError, AttributeError) as problem:
+                record = Record.from_json(line)
+                _check_named(record, known)
+            except ValueError as problem:
                 where = f"{self.records_path} line {number}"
                 cure = "Remove the line; its unit is then run again."
-                raise RunFolderError(complaint(where, "broken record", problem, "a record", cure)) from None
+                got = first_problem(problem)
+                raise RunFolderError(complaint(where, "broken record", got, "a record", cure)) from None
+            yield record
+
+    def _what_is_known(self) -> dict[str, Any] | None:
+        """Schemes, images and swept values of the header; None without one."""
+        if not self.header_path.exists():
+            return None
+        header = self.header()
+        schemes = {scheme["name"] for scheme in header["scenario"]["schemes"]}
+        return {
+            "schemes": schemes,
+            "images": header["images"],
+            "swept": header["scenario"]["sweep"]["fields"],
+            "metrics": set(header["metrics"]),
+        }
 
     def done(self) -> set[UnitKey]:
         """Units that have a record."""
@@ -355,13 +364,34 @@ def _deciding(block: dict[str, Any]) -> dict[str, Any]:
     return {k: v.get("reference", v) if isinstance(v, dict) else v for k, v in block.items()}
 
 
+def _check_named(record: Record, known: dict[str, Any] | None) -> None:
+    """Raise ValueError for a scheme, picture, metric or swept value that the run does not have."""
+    if known is None:
+        return
+    key = record.key
+    if key.scheme not in known["schemes"]:
+        raise ValueError(f"scheme {key.scheme}, which is not in run.json")
+    if key.image not in known["images"]:
+        raise ValueError(f"image {key.image}, which is not in run.json")
+    strange = sorted({*record.values, *record.counts} - known["metrics"])
+    if strange:
+        raise ValueError(f"metric {strange[0]}, which is not in run.json")
+    names = [name for name, _ in key.point]
+    if sorted(names) != sorted(known["swept"]) or any(v not in known["swept"][n] for n, v in key.point):
+        raise ValueError(f"swept values {dict(key.point)}, which are not in run.json")
+
+
+_LONGEST_NAME = 120  # file systems take 255 bytes, of which endings need some
+
+
 def file_name(*parts: str) -> str:
     """A file name that reads like the parts and is another one for other parts."""
     readable = "_".join(re.sub(r"[^A-Za-z0-9.+=-]+", "-", part) for part in parts)
-    if readable == "_".join(parts) and all("_" not in part for part in parts):
+    exact = readable == "_".join(parts) and all("_" not in part for part in parts)
+    if exact and len(readable) <= _LONGEST_NAME and readable.strip("."):
         return readable
     digest = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=3).hexdigest()
-    return f"{readable}_{digest}"
+    return f"{readable[:_LONGEST_NAME]}_{digest}"
 
 
 def panel_file(store: ResultStore, key: UnitKey) -> Path:

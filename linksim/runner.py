@@ -48,11 +48,11 @@ from linksim.build_channel import (
 )
 from linksim.effects import check_effects
 from linksim.feature_files import FeatureFiles
-from linksim.images import ImageError, ImageSet, image_digest, round_to_uint8
+from linksim.files import whole_file, write_whole
+from linksim.images import ImageError, ImageSet, image_digest, read_all, round_to_uint8
 from linksim.link import LinkOutput, RunError, Told, ToldEnd, run_link
 from linksim.metrics.selection import Selection
 from linksim.results import (
-    FORMAT,
     Point,
     Record,
     ResultStore,
@@ -61,6 +61,7 @@ from linksim.results import (
     original_file,
     panel_file,
 )
+from linksim.run_format import FORMAT
 from linksim.scenario import (
     BoundBase,
     ChannelBase,
@@ -118,11 +119,13 @@ class Plan:
         scenario: what was asked for.
         variants: combinations of swept fields.
         images: pictures by name, [3, H, W] uint8.
+        origin: where the pictures are, for people.
     """
 
     scenario: Scenario
     variants: tuple[Variant, ...]
     images: dict[str, Tensor]
+    origin: str = ""
 
     def budget(self, variant: Variant, image: str) -> int:
         """Data uses of an image."""
@@ -207,7 +210,7 @@ def make_plan(scenario: Scenario, *, limit: int | None = None) -> Plan:
     """
     images: ImageSet = build_images(scenario.images)
     names = images.names[:limit]
-    plan = Plan(scenario, tuple(variants(scenario)), {name: images[name] for name in names})
+    plan = Plan(scenario, tuple(variants(scenario)), read_all(images, names), images.origin)
     check_effects([variant.scenario for variant in plan.variants])
     _warn_of_averages(plan)
     for variant in plan.variants:
@@ -462,8 +465,7 @@ def run(
     store = ResultStore(folder)
     store.open(_header(plan, device, metrics))
     try:
-        done = store.done()
-        _check_known(store, done, plan, machines)
+        done = _known_units(store, plan, machines)
         for image in plan.images.values():
             measure.keep_features(image, store)
         lost = {r.key for r in store.records() if measure.lacks_features(r.shown, store)}
@@ -471,7 +473,8 @@ def run(
         progress(kept, plan.num_units)
         for machine in machines:
             for batch in machine.batches(plan):
-                if not done.issuperset(batch.keys()) or not lost.isdisjoint(batch.keys()):
+                lacking = not lost.isdisjoint(batch.keys()) or _lacks_pictures(plan, batch, store)
+                if lacking or not done.issuperset(batch.keys()):
                     records = _run_batch(plan, machine, batch, measure, store, device)
                     store.append([r for r in records if r.key not in done])
                     done.update(r.key for r in records)
@@ -488,9 +491,7 @@ def run(
 def write_csv(store: ResultStore, scenario: Scenario) -> None:
     """Write results.csv of a run folder in one step."""
     text = to_csv(run_rows(store, {**store.header(), "scenario": scenario.model_dump(mode="json")}))
-    unfinished = store.csv_path.with_suffix(".partial")
-    unfinished.write_text(text)
-    unfinished.replace(store.csv_path)
+    write_whole(store.csv_path, text)
 
 
 def _check_measures(plan: Plan, metrics: Metrics) -> None:
@@ -505,13 +506,24 @@ def _check_measures(plan: Plan, metrics: Metrics) -> None:
         raise ScenarioError(complaint("metrics", "nothing to measure", got, expected, "Add psnr."))
 
 
-def _check_known(store: ResultStore, done: set[UnitKey], plan: Plan, machines: Sequence[_Machine]) -> None:
+def _known_units(store: ResultStore, plan: Plan, machines: Sequence[_Machine]) -> set[UnitKey]:
+    """Units that have a record, each of this run and of its seed.
+
+    Raises:
+        RunFolderError: a record that this run would not have made.
+    """
     planned = {key for m in machines for batch in m.batches(plan) for key in batch.keys()}  # noqa: SIM118
-    strange = sorted(done - planned, key=lambda k: k.order)
-    if strange:
-        cure = "Remove its line; the unit is then run again."
-        where = str(store.records_path)
-        raise RunFolderError(complaint(where, "record of no unit", strange[0], "units of the run", cure))
+    seeds = {record.key: record.seed for record in store.records()}
+    cure = "Remove its line; the unit is then run again."
+    where = str(store.records_path)
+    for key in sorted(seeds, key=lambda k: k.order):
+        if key not in planned:
+            raise RunFolderError(complaint(where, "record of no unit", key, "units of the run", cure))
+        expected = item_seed(plan.scenario.seed, key.image, key.trial, "link")
+        if seeds[key] != expected:
+            got, expected_text = f"{seeds[key]} of {key.image}, trial {key.trial}", f"{expected}"
+            raise RunFolderError(complaint(where, "record of another seed", got, expected_text, cure))
+    return set(seeds)
 
 
 def _check_sizes(plan: Plan, metrics: Metrics) -> None:
@@ -640,17 +652,30 @@ def panel_snr_db(scenario: Scenario) -> tuple[float, ...]:
 
 def _save_png(path: Path, image: Tensor) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(path)
+    with whole_file(path) as partial:
+        Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(partial, "PNG")
+
+
+def _in_panel(scenario: Scenario, batch: Batch, names: Sequence[str]) -> list[bool]:
+    """Which units of a batch the panel shows."""
+    wanted = set(names[: scenario.panel.images])
+    if scenario.sweep.snr_db is not None and batch.snr_db not in panel_snr_db(scenario):
+        wanted = set()
+    return [trial == 0 and name in wanted for name, trial in batch.members]
+
+
+def _lacks_pictures(plan: Plan, batch: Batch, store: ResultStore) -> bool:
+    """Whether pictures of a batch that the panel shows are not there: deleted, or of a panel that grew."""
+    asked = zip(batch.keys(), _in_panel(plan.scenario, batch, list(plan.images)), strict=True)
+    return any(shown and not panel_file(store, key).exists() for key, shown in asked)
 
 
 def _save_panel(
     scenario: Scenario, batch: Batch, names: Sequence[str], shown: Tensor, store: ResultStore
 ) -> None:
-    wanted = set(names[: scenario.panel.images])
-    if scenario.sweep.snr_db is not None and batch.snr_db not in panel_snr_db(scenario):
-        return
-    for key, image in zip(batch.keys(), shown, strict=True):
-        if key.trial == 0 and key.image in wanted:
+    asked = _in_panel(scenario, batch, names)
+    for key, image, wanted in zip(batch.keys(), shown, asked, strict=True):
+        if wanted:
             _save_png(panel_file(store, key), image)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, WrapValidator, model_validator
 
 from linksim.specs.channel import (
     CHANNEL_KINDS,
@@ -52,7 +52,18 @@ from linksim.specs.delay_model import (
     RouteSpec,
     TdlSpec,
 )
-from linksim.specs.fields import SNR_DB_RANGE, Bool, Int, Name, NaturalInt, PositiveInt, Real, SnrDb, Spec
+from linksim.specs.fields import (
+    SNR_DB_RANGE,
+    Bool,
+    Int,
+    Name,
+    NaturalInt,
+    PositiveInt,
+    Real,
+    SnrDb,
+    Spec,
+    kept_folder,
+)
 from linksim.specs.images import (
     BandwidthSpec,
     FolderImagesSpec,
@@ -224,6 +235,9 @@ MetricName = Literal[
 ]
 
 
+SweptText = Annotated[str, WrapValidator(kept_folder)]  # a choice, or a path
+
+
 class SweepSpec(Spec):
     """Swept points. Beside ``snr_db``, any numeric field by its path: ``channel.model.speed_mps: [1,
     10]``.
@@ -233,7 +247,7 @@ class SweepSpec(Spec):
         None, description="Es/N0 per data use [dB]; none where link budgets give it"
     )
     trials: PositiveInt = Field(1, description="noise and fading realisations per image")
-    fields: dict[str, tuple[Real | Int | Bool | str, ...]] = Field(
+    fields: dict[str, tuple[Real | Int | Bool | SweptText, ...]] = Field(
         {}, description="path: values (written beside snr_db)"
     )
 

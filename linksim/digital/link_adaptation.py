@@ -1,6 +1,6 @@
 """Link adaptation: the frozen, measured table, and the policies that pick an MCS by it.
 
-May import: numpy, scipy, pydantic, channels.checks, linksim.digital.{mcs, qam_rate, transport}.
+May import: numpy, scipy, pydantic, channels.checks, linksim.{files, digital.{mcs, qam_rate, transport}}.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from scipy.stats import beta
 from channels.checks import complaint
 from linksim.digital.mcs import MCS_TABLES, Mcs, in_table
 from linksim.digital.qam_rate import needed_snr_db
+from linksim.files import write_whole
 
 __all__ = [
     "MOST_RATE",
@@ -223,9 +224,7 @@ class Calibration(_Frozen):
 
     def save(self, path: Path) -> None:
         """Write the table in one step: the file is whole or the one before."""
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(self.model_dump(mode="json"), separators=(",", ":")) + "\n")
-        partial.replace(path)
+        write_whole(path, json.dumps(self.model_dump(mode="json"), separators=(",", ":")) + "\n")
 
     def measured(
         self, channel: dict[str, object], num_uses: int, num_blocks: int, seed: int

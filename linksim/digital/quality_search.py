@@ -1,11 +1,13 @@
 """The highest quality that fits a byte budget, for many pictures at once: cached on disk, coded by processes.
 
-May import: numpy, PIL, joblib, linksim.digital.{hevc, source_codec, stream_cache}.
+May import: numpy, PIL, joblib, channels.{checks, child_processes},
+linksim.digital.{hevc, source_codec, stream_cache}.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -17,15 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from channels.checks import complaint
+from channels.child_processes import safe_children
 from linksim.digital.hevc import CodecError
 from linksim.digital.source_codec import SourceCodec
 from linksim.digital.stream_cache import StreamCache
 
 __all__ = ["Fit", "Measure", "QualitySearch", "Wish", "reduced", "resize"]
 
+log = logging.getLogger("linksim.digital")
 Rgb = NDArray[np.uint8]
 _WORKER_BYTES = 1 << 24
 _NEAR = 1.1  # a stream this much over a budget may have a better neighbour that fits
+_NO_STREAM = 1 << 40  # size of what a codec cannot code at a quality
 _CHOICE = "choice-3"  # part of the key of remembered choices: changes with the search
 
 
@@ -165,6 +171,14 @@ class QualitySearch:
             parts.append(self.measure.name)
         return "-".join(parts)
 
+    def check(self, height: int, width: int) -> None:
+        """Raise ValueError for a picture that the codec takes in none of the sizes."""
+        refusals = [self.codec.refusal(reduced((height, width), r)) for r in self.resolutions]
+        if all(refusals):
+            got, cure = f"{height} x {width} pixels", "Crop the images (images.crop), or use another codec."
+            wrong = f"too large for {self.codec.name}"
+            raise ValueError(complaint("image", wrong, got, refusals[-1], cure))
+
     # ------------------------------------------------------------------------------------- streams
 
     def stream(self, rgb: Rgb, digest: str, quality: int) -> bytes:
@@ -203,9 +217,10 @@ class QualitySearch:
             from joblib import Parallel, delayed
 
             arguments = (self.codec, self.cache.folder, self.resolutions, self.measure)
-            pool = Parallel(n_jobs=min(self.workers, len(groups)), idle_worker_timeout=3600)
-            for part in pool(delayed(_search_elsewhere)(*arguments, group) for group in groups.values()):
-                found |= part
+            with safe_children():
+                pool = Parallel(n_jobs=min(self.workers, len(groups)), idle_worker_timeout=3600)
+                for part in pool(delayed(_search_elsewhere)(*arguments, group) for group in groups.values()):
+                    found |= part
         result = []
         for wish in wishes:
             fit = found[wish.digest, wish.budget_bytes]
@@ -270,7 +285,10 @@ class QualitySearch:
         for resolution in self.resolutions:
             if found is not None and not self._is_poor(found):
                 break
-            small = resize(rgb, reduced(rgb.shape[:2], resolution))
+            size = reduced((rgb.shape[0], rgb.shape[1]), resolution)
+            if self.codec.refusal(size):
+                continue
+            small = resize(rgb, size)
             best = self._best_quality(small, _reduced_name(digest, resolution), budget_bytes - self._overhead)
             if best is None:
                 continue
@@ -308,7 +326,13 @@ class QualitySearch:
         qualities = self.codec.qualities
 
         def size(index: int) -> int:
-            return len(self.stream(rgb, digest, qualities[index]))
+            try:
+                return len(self.stream(rgb, digest, qualities[index]))
+            except CodecError as problem:
+                if index == last:  # there is nothing else to try
+                    raise
+                log.warning("quality %s is left out: %s", qualities[index], problem)
+                return _NO_STREAM
 
         last = len(qualities) - 1
         if size(last) > budget_bytes:

@@ -17,6 +17,7 @@ __all__ = ["MsSsim", "Psnr", "Ssim", "ms_ssim", "psnr", "ssim"]
 
 _WINDOW, _SIGMA = 11, 1.5
 _K1, _K2 = 0.01, 0.03
+_TINY = 1e-12  # below it the slope of a fractional power is no use to a training
 _MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
@@ -76,23 +77,33 @@ def ssim(x_hat: Tensor, x: Tensor) -> Tensor:
 def ms_ssim(x_hat: Tensor, x: Tensor) -> Tensor:
     """Multi-scale structural similarity over five scales, mean over colour channels.
 
+    An odd side is halved as in the usual implementations (pytorch-msssim 1.0.0): with a row of zeros around,
+    so that it is rounded up. Negative terms count as 0.
+
     Args:
         x_hat, x: [B, 3, H, W] in [0, 1], sides of at least 161 (the window must fit at 1/16 size).
 
     Returns:
-        [B], dtype of the input promoted to at least float32.
+        [B], dtype of the input promoted to at least float32, in which it is computed.
 
     Source: Wang, Simoncelli, Bovik, "Multi-Scale Structural Similarity for Image Quality Assessment", 2003.
     """
     check_pair("ms_ssim", x_hat, x, MsSsim.info.min_side)
-    result = torch.ones(x.shape[0], x.shape[1], dtype=x.dtype, device=x.device)
+    dtype = torch.promote_types(torch.promote_types(x_hat.dtype, x.dtype), torch.float32)
+    x_hat, x = x_hat.to(dtype), x.to(dtype)
+    result = torch.ones(x.shape[0], x.shape[1], dtype=dtype, device=x.device)
     for scale, weight in enumerate(_MS_WEIGHTS):
         if scale:
-            x_hat, x = F.avg_pool2d(x_hat, 2), F.avg_pool2d(x, 2)
+            x_hat, x = _halved(x_hat), _halved(x)
         full, contrast = _ssim_maps(x_hat, x)
-        term = full if scale == len(_MS_WEIGHTS) - 1 else contrast
-        result = result * term.mean((2, 3)).clamp_min(1e-8) ** weight
+        term = (full if scale == len(_MS_WEIGHTS) - 1 else contrast).mean((2, 3))
+        result = result * torch.where(term > 0, term.clamp_min(_TINY) ** weight, 0.0)
     return result.mean(1)
+
+
+def _halved(x: Tensor) -> Tensor:
+    """Means of 2 x 2 pixels; odd sides with zeros around, which count."""
+    return F.avg_pool2d(x, 2, padding=(x.shape[2] % 2, x.shape[3] % 2))
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,8 @@ class SeparationScheme:
         )
 
     def check(self, height: int, width: int, budget: int) -> None:
-        """Raise ValueError for a budget below the smallest transport block."""
+        """Raise ValueError for a picture too large for the codec, or a budget below the smallest block."""
+        self._search.check(height, width)
         if budget < MIN_USES:
             cure = "Use larger images or a larger bandwidth.data_ratio."
             raise ValueError(complaint("channel uses", "too few", budget, f"at least {MIN_USES}", cure))

@@ -12,6 +12,7 @@ from linksim.specs.fields import (
     Bool,
     DelaySpread,
     Int,
+    PathName,
     Positive,
     PositiveInt,
     Real,
@@ -107,7 +108,7 @@ class RecordedSpec(Spec):
     """Impulse responses from a file, .npz or HDF5, in the layout of docs/recorded-channels.md."""
 
     kind: Literal["recorded"]
-    path: Text = Field(description="a file, or the name of one that comes with linksim: street-canyon")
+    path: PathName = Field(description="a file, or the name of one that comes with linksim: street-canyon")
     normalize: Literal["ensemble", "each"] = Field(
         "ensemble", description="unit mean power over all snapshots, or of every snapshot"
     )

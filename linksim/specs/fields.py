@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +16,8 @@ from pydantic import (
     Field,
     PlainSerializer,
     Strict,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
 )
 
 __all__ = [
@@ -27,6 +30,8 @@ __all__ = [
     "Int",
     "Name",
     "NaturalInt",
+    "PathName",
+    "PathText",
     "Positive",
     "PositiveInt",
     "Ratio",
@@ -38,6 +43,7 @@ __all__ = [
     "Spec",
     "Speed",
     "Text",
+    "kept_folder",
     "quantity",
 ]
 
@@ -91,6 +97,49 @@ Share = Annotated[Real, Field(ge=0, le=1)]
 PositiveInt = Annotated[Int, Field(ge=1)]
 NaturalInt = Annotated[Int, Field(ge=0)]
 Text = Annotated[str, Strict()]
+
+
+class PathText(str):
+    """A path as a scenario file says it, and the folder of that file: relative paths begin there.
+
+    Args:
+        text: as written; equality, hash and JSON are those of this text.
+        folder: of the file; None of the command line and of Python.
+    """
+
+    folder: Path | None
+
+    def __new__(cls, text: str, folder: Path | None = None) -> PathText:
+        made = super().__new__(cls, text)
+        made.folder = folder
+        return made
+
+
+def _path(value: Any, check: ValidatorFunctionWrapHandler) -> PathText:
+    """A text that can be a path, with the folder that it came with."""
+    text = check(value)
+    if not text.strip():
+        raise ValueError(f"got {text!r}, expected the path or the name of something.")
+    if not text.isprintable():
+        raise ValueError(f"got {text[:80]!r}, expected a path without control characters.")
+    if text.startswith("~"):
+        try:
+            Path(text).expanduser()
+        except RuntimeError:
+            got = text.partition("/")[0]
+            raise ValueError(
+                f"got {got!r}, expected ~ or ~user with a home folder on this machine."
+            ) from None
+    return value if isinstance(value, PathText) else PathText(text)
+
+
+def kept_folder(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Validate a text, and keep what it knows of its folder."""
+    text = check(value)
+    return value if isinstance(value, PathText) else text
+
+
+PathName = Annotated[str, Strict(), WrapValidator(_path)]
 Name = Annotated[str, Strict(), Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+-]*$", max_length=60)]
 
 

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, Strict, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from linksim.specs.channel import AwgnSpec, ChannelBase, RayleighSpec, RicianSpec
-from linksim.specs.fields import Bool, CsitName, Int, Name, NaturalInt, PositiveInt, Real, Share, SnrDb, Spec
+from linksim.specs.fields import (
+    Bool,
+    CsitName,
+    Int,
+    Name,
+    NaturalInt,
+    PathName,
+    PositiveInt,
+    Real,
+    Share,
+    SnrDb,
+    Spec,
+)
 
 __all__ = [
     "SCHEME_KINDS",
@@ -96,7 +108,7 @@ class JsccSpec(CodecBase):
     """A trained JSCC codec."""
 
     kind: Literal["jscc"]
-    checkpoint: Annotated[str, Strict()] = Field(
+    checkpoint: PathName = Field(
         description="a bundled model (linksim list models), a file, a DiffJSCC folder, or owner/name"
     )
     realism: Share | None = Field(
@@ -108,7 +120,7 @@ class DiffJsccSpec(CodecBase):
     """DiffJSCC: a JSCC codec with a latent diffusion behind its decoder."""
 
     kind: Literal["diffjscc"]
-    checkpoint: Annotated[str, Strict()] = Field(
+    checkpoint: PathName = Field(
         description="the authors' folder, a folder of linksim convert diffjscc, or owner/name on a hub"
     )
     sampler: Literal["ancestral", "ddim", "dpmsolver++", "unipc"] = Field(
@@ -123,7 +135,7 @@ class DiffJsccSpec(CodecBase):
         0.0, description="pull toward the initial reconstruction (Λ); the authors' example has 100"
     )
     color_fix: Literal["wavelet", "adain", "none"] = "wavelet"
-    caption: Annotated[str, Strict()] = Field(
+    caption: PathName = Field(
         "none", description="none, blip2, or an image-to-text model of transformers (folder or owner/name)"
     )
     control_snr_db: SnrDb | None = Field(
@@ -150,10 +162,8 @@ class LatentDiffusionSpec(CodecBase):
     """A codec with dials, and a diffusion on its latents that goes on where the channel stopped."""
 
     kind: Literal["latent_diffusion"]
-    checkpoint: Annotated[str, Strict()] = Field(
-        description="denoiser: a bundled model (linksim list models), or a file"
-    )
-    codec: Annotated[str, Strict()] = Field(
+    checkpoint: PathName = Field(description="denoiser: a bundled model (linksim list models), or a file")
+    codec: PathName = Field(
         "dial", description="codec whose latents it was trained on: a bundled model, or a file"
     )
     steps: Annotated[Int, Field(ge=1, le=1000)] = Field(4, description="evaluations of the denoiser")
@@ -256,7 +266,7 @@ class SeparationSpec(SentSpec):
         "each frame with its fade",
     )
     harq: HarqSpec | None = None
-    calibration: Annotated[str, Strict()] | None = Field(
+    calibration: PathName | None = Field(
         None, description="link-adaptation table; none: the bundled one (made by linksim calibrate)"
     )
     decoder: Literal["auto", "layered", "sionna"] = Field(

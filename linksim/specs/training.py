@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, Strict, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from linksim.specs.channel import ChannelSpec, OfdmSpec, ToldSpec
 from linksim.specs.codec import CodecSpec, DialCodecSpec, LatentDenoiserSpec
@@ -14,6 +14,7 @@ from linksim.specs.fields import (
     Int,
     Name,
     NaturalInt,
+    PathName,
     Positive,
     PositiveInt,
     Real,
@@ -172,7 +173,7 @@ class TrainSpec(Spec):
     """How a codec is trained."""
 
     codec: CodecSpec
-    initial: Annotated[str, Strict()] | None = Field(None, description="checkpoint to start from")
+    initial: PathName | None = Field(None, description="checkpoint to start from")
     channels: Annotated[tuple[TrainChannelSpec, ...], Field(min_length=1)]
     snr_db: SnrRangeSpec
     csit: CsitName = "average_snr"
@@ -278,14 +279,14 @@ class TrainSpec(Spec):
 class ControlStartSpec(Spec):
     """Start of the training of a control module: a DiffJSCC model, or Stable Diffusion and a codec."""
 
-    model: Annotated[str, Strict()] | None = Field(
+    model: PathName | None = Field(
         None, description="DiffJSCC folder or owner/name: its control module is trained further"
     )
-    stable_diffusion: Annotated[str, Strict()] | None = Field(
+    stable_diffusion: PathName | None = Field(
         None,
         description="folder or owner/name of Stable Diffusion 2.x: a new control module, a copy of its UNet",
     )
-    codec: Annotated[str, Strict()] | None = Field(
+    codec: PathName | None = Field(
         None, description="JSCC checkpoint, with stable_diffusion (or in the place of the model's own)"
     )
     gamma_map: Bool = Field(
@@ -325,9 +326,7 @@ class ControlTrainSpec(Spec):
     validation_snr_db: tuple[SnrDb, ...] = (1.0, 10.0)
     validation_every_steps: PositiveInt = 500
     sample_steps: PositiveInt = Field(10, description="of the sample grids in the TensorBoard log")
-    caption: Annotated[str, Strict()] = Field(
-        "none", description="of the initial reconstruction, as in scheme diffjscc"
-    )
+    caption: PathName = Field("none", description="of the initial reconstruction, as in scheme diffjscc")
     checkpoint_every_s: Seconds = 300.0
 
     @model_validator(mode="before")
@@ -364,9 +363,9 @@ class ControlTrainScenario(Spec):
 class DenoiserTrainSpec(Spec):
     """How the denoiser of a dial codec's latents is trained; the codec is frozen."""
 
-    codec: Annotated[str, Strict()] = Field(description="checkpoint of the dial codec")
+    codec: PathName = Field(description="checkpoint of the dial codec")
     network: LatentDenoiserSpec = LatentDenoiserSpec(kind="latent_denoiser")
-    initial: Annotated[str, Strict()] | None = Field(None, description="checkpoint to start from")
+    initial: PathName | None = Field(None, description="checkpoint to start from")
     channels: Annotated[tuple[TrainChannelSpec, ...], Field(min_length=1)]
     snr_db: SnrRangeSpec
     csit: Literal["none", "average_snr"] = "average_snr"

@@ -33,6 +33,7 @@ from linksim.convert import save_codec
 from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
 from linksim.diffusion.start import STABLE_DIFFUSION_FILES, from_stable_diffusion
+from linksim.files import whole_folder
 from linksim.jscc.csi_embedding import CsiKind, csi_vector, gamma_map
 from linksim.link import run_link
 from linksim.scenario import ControlTrainScenario, ControlTrainSpec
@@ -383,8 +384,9 @@ class ControlTrainer:
         if self.accelerator.is_main_process:
             live = {k: v.clone() for k, v in self.control.state_dict().items()}
             self.control.load_state_dict(self.ema)
-            self.model.save(folder)
-            save_codec(self.codec, folder, {"scenario": self.scenario.name, "steps": self.step})
+            with whole_folder(folder) as partial:
+                self.model.save(partial)
+                save_codec(self.codec, partial, {"scenario": self.scenario.name, "steps": self.step})
             self.control.load_state_dict(live)
         return folder
 

@@ -219,6 +219,71 @@ def test_twenty_thousand_damaged_streams_decode_or_raise_codec_error(codec, seed
     assert failed > 50
 
 
+@pytest.mark.parametrize("chroma", ["420", "444"])
+@pytest.mark.parametrize("size", [(8, 8), (64, 64), (256, 320)])
+def test_jpeg_codes_noise_at_the_highest_quality(size, chroma):
+    """Pillow's own buffer holds two bytes per pixel: noise needs more."""
+    rgb = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    codec = make_source_codec("jpeg", chroma)
+    stream = codec.encode(rgb, 100)
+    assert codec.decode(stream, size).shape == rgb.shape
+    assert len(stream) > 1.2 * rgb.shape[0] * rgb.shape[1]
+
+
+@pytest.mark.parametrize(("codec", "side"), [("jpeg", 65501), ("webp", 16384), ("avif", 32769)])
+def test_sides_beyond_a_codec_are_refused_before_anything_is_coded(codec, side, tmp_path):
+    with pytest.raises(
+        ValueError, match=f"image: too large for {codec}-420, got 32 x {side} pixels, expected sides"
+    ):
+        search(tmp_path, codec, (1,)).check(32, side)
+    if codec != "avif":  # which codes it, and does not decode it
+        with pytest.raises(CodecError, match=f"{codec}: no stream of {side} x 32"):
+            make_source_codec(codec).encode(np.zeros((32, side, 3), np.uint8), 50)
+    search(tmp_path, codec, (1, 2, 4)).check(32, side)  # at half size it can be coded
+
+
+def test_sizes_that_a_codec_cannot_take_are_passed_over(tmp_path):
+    rgb = np.zeros((32, 16384, 3), np.uint8)
+    fit = search(tmp_path, "webp", (1, 2, 4)).best(rgb, "wide", 20_000)
+    assert fit is not None
+    assert fit.resolution == 2
+
+
+class Failing:
+    """A codec with qualities that it cannot code."""
+
+    name, version, qualities = "failing", "1", tuple(range(20))
+
+    def __init__(self, broken: set[int]) -> None:
+        self.broken = broken
+
+    def refusal(self, size):
+        return ""
+
+    def encode(self, rgb, quality):
+        if quality in self.broken:
+            raise CodecError(f"no stream at {quality}")
+        return bytes(1000 - 10 * quality)
+
+    def decode(self, data, expected):
+        return np.zeros((*expected, 3), np.uint8)
+
+
+def test_a_quality_that_cannot_be_coded_is_left_out_and_said(tmp_path, caplog):
+    rgb = np.zeros((4, 4, 3), np.uint8)
+    best = QualitySearch(Failing({0, 1, 2, 3}), StreamCache(tmp_path)).best(rgb, "a", 2000)
+    assert best is not None
+    assert best.quality == 4
+    assert "quality 3 is left out: no stream at 3" in caplog.text
+
+
+def test_a_codec_that_codes_nothing_is_an_error_not_a_picture_that_does_not_fit(tmp_path):
+    with pytest.raises(CodecError, match="no stream at 19"):
+        QualitySearch(Failing(set(range(20))), StreamCache(tmp_path)).best(
+            np.zeros((4, 4, 3), np.uint8), "b", 2000
+        )
+
+
 @pytest.mark.parametrize("codec", AVAILABLE)
 def test_codec_is_a_value_and_says_what_it_is(codec):
     chroma = "444" if codec == "jpeg2000" else "420"
