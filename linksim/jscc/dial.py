@@ -248,8 +248,8 @@ class DialCodec(nn.Module):
             latent.shape[0], self.config.latent_channels - layout.channels, *latent.shape[2:]
         )
         snr_db = self.told(effective_snr_db(received.csi))
-        both = (torch.cat([part, unsent], dim=1) for part in (latent, reliability))
-        return ReceivedMap(*both, snr_db, self.rate_of(layout))
+        latent, reliability = (torch.cat([part, unsent], dim=1) for part in (latent, reliability))
+        return ReceivedMap(latent, reliability, snr_db, self.rate_of(layout))
 
     def picture(
         self, frame: ReceivedMap, realism: Tensor, seeds: Sequence[int], *, shared_noise: bool = False

@@ -19,7 +19,7 @@ from linksim.diffusion.latent_sampler import anneal, reliability_of, sample
 from linksim.jscc.dial import DialCodec, ReceivedMap
 from linksim.jscc.latent_denoiser import LatentDenoiser, full_latent
 from linksim.jscc.layout import SymbolLayout
-from linksim.schemes.base import CsitKind, Frame, Reconstruction
+from linksim.schemes.base import CsitKind, Frame, Reconstruction, all_ok
 from linksim.schemes.jscc import JsccLayout, JsccScheme
 
 __all__ = ["LatentDiffusionOptions", "LatentDiffusionScheme"]
@@ -90,7 +90,7 @@ class LatentDiffusionScheme:
         if len(shown) > 1:
             spread = torch.stack([one.clamp(0, 1) for one in shown]).std(0).mean(1, keepdim=True)
             stages["uncertainty"] = (spread / _WHITE).clamp(0, 1).expand_as(shown[0])
-        return Reconstruction(shown[0], ("ok",) * len(seeds), stages=stages)
+        return Reconstruction(shown[0], all_ok(len(seeds)), stages=stages)
 
     def _picture(self, received: Received, layout: JsccLayout, seeds: Sequence[int]) -> Tensor:
         rate = self.codec.rate_of(layout.symbols)

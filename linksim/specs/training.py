@@ -260,13 +260,13 @@ class TrainSpec(Spec):
 
     @model_validator(mode="after")
     def _dials(self) -> TrainSpec:
-        dial = isinstance(self.codec, DialCodecSpec)
-        if self.rate_weights and not dial:
+        dial = self.codec if isinstance(self.codec, DialCodecSpec) else None
+        if self.rate_weights and dial is None:
             raise ValueError(f"rate_weights: got some for a codec {self.codec.kind}, expected none.")
-        if self.rate_weights and dial and len(self.rate_weights) != len(self.codec.rates):
-            got, expected = len(self.rate_weights), len(self.codec.rates)
+        if self.rate_weights and dial is not None and len(self.rate_weights) != len(dial.rates):
+            got, expected = len(self.rate_weights), len(dial.rates)
             raise ValueError(f"rate_weights: got {got} numbers, expected {expected}, as codec.rates.")
-        if not dial and any(phase.loss.patch_gan or phase.frozen != "none" for phase in self.plan):
+        if dial is None and any(phase.loss.patch_gan or phase.frozen != "none" for phase in self.plan):
             raise ValueError(f"phases: patch_gan and frozen fit codec dial only, got {self.codec.kind}.")
         return self
 

@@ -43,7 +43,7 @@ class Adversary:
             projected = ProjectedCritic(lite.widths[1:])
         self.critics = Critics(patch, projected)
         for module in self.critics.modules():
-            module.to(device=device, memory_format=torch.channels_last)
+            module.to(device).to(memory_format=torch.channels_last)
         self.parameters = [p for module in self.critics.modules() for p in module.parameters()]
         self.optimizer = AdamW(self.parameters, lr=phase.critic_rate, betas=(0.5, 0.9), weight_decay=0.0)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ class DenoiserTrainer:
     def __init__(self, scenario: DenoiserTrainScenario, out: Path, device: torch.device) -> None:
         self.scenario, self.spec, self.out, self.device = scenario, scenario.train_denoiser, out, device
         dtype = resolve_precision(self.spec.precision, device)
-        self._cast = {"device_type": device.type, "dtype": torch.bfloat16, "enabled": dtype == torch.bfloat16}
+        self._cast = partial(torch.autocast, device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
         self.photographs = Photographs(
             build_images(scenario.images),
             seed=scenario.seed,
@@ -123,7 +124,7 @@ class DenoiserTrainer:
     @torch.no_grad()
     def _latent(self, image: Tensor, csit: Csit | None, rate: int) -> Tensor:
         """All channels of the latents of pictures, those that are sent of unit power."""
-        with torch.autocast(**self._cast):
+        with self._cast():
             z = self.codec.latent(image.contiguous(memory_format=torch.channels_last), csit, rate)
         return z / sent_scale(z, self.codec.config.rates[rate])
 
@@ -201,7 +202,7 @@ class DenoiserTrainer:
     def _loss(self, batch: _Batch, noise: Tensor) -> Tensor:
         """Squared error of the network's part, mean over values: that of v̂ in units of 1 - r."""
         state = noised(batch.clean, batch.reliability, noise)
-        with torch.autocast(**self._cast):
+        with self._cast():
             estimate = self.network(state, batch.reliability, batch.csit, batch.rate)
         error = (estimate.float() - batch.clean).square()
         return (error / (1 - batch.reliability).clamp_min(1e-3)).mean()
@@ -221,7 +222,7 @@ class DenoiserTrainer:
             batch = self._batch(part, rng)
             noise = torch.empty_like(batch.clean, device="cpu").normal_(generator=gen).to(self.device)
             loss = self._loss(batch, noise) / self.spec.groups
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             total += float(loss.detach())
         if not np.isfinite(total):
             raise TrainingDiverged(self.step, f"the loss is {total}", _RATE)
@@ -277,7 +278,7 @@ class DenoiserTrainer:
             gen = torch.Generator().manual_seed(seeds[0])
             noise = torch.empty_like(latent, device="cpu").normal_(generator=gen).to(self.device)
             losses.append(float(self._loss(batch, noise)))
-            with torch.autocast(**self._cast):
+            with self._cast():
                 budget = self.codec.num_symbols_at(rate, *image.shape[2:])
                 out = run_link(scheme, self.channels[0], image, snr_db, seeds, budget)
             shown = out.reconstruction.image.clamp(0, 1)

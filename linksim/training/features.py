@@ -33,7 +33,7 @@ class LpipsFeatures(nn.Module):
         super().__init__()
         model, found = load_lpips(net)
         self._shift, self._net = model.scaling_layer, model.net
-        self._heads = nn.ModuleList(model.lins)
+        self._weights = [head.model[-1].weight.detach().flatten().float() for head in model.lins]
         self.digest = found.digest
         for layer in self.modules():
             if isinstance(layer, nn.ReLU):
@@ -51,10 +51,9 @@ class LpipsFeatures(nn.Module):
         Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018.
         """
         total = features[0].new_zeros(len(features[0]), dtype=torch.float32)
-        for a, b, head in zip(features_hat, features, self._heads, strict=True):
-            weight = head.model[-1].weight.flatten().float()
+        for a, b, weight in zip(features_hat, features, self._weights, strict=True):
             difference = (_unit_length(a.float()) - _unit_length(b.float())).square()
-            total = total + torch.einsum("bchw,c->bhw", difference, weight).mean((1, 2))
+            total = total + torch.einsum("bchw,c->bhw", difference, weight.to(total.device)).mean((1, 2))
         return total
 
 

@@ -87,7 +87,7 @@ class LinkModule(nn.Module):
     def _condition(self, received: Received, image: Tensor, budget: int) -> Tensor:
         if not isinstance(self.codec, DialCodec):
             return image.new_zeros(len(image), 0, 1, 1)
-        layout = self.codec.layout(*image.shape[2:], budget)
+        layout = self.codec.layout(image.shape[2], image.shape[3], budget)
         frame = self.codec.received_map(received, layout)
         return torch.cat([frame.latent, frame.reliability], dim=1)
 

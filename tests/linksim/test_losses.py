@@ -58,7 +58,7 @@ def test_lpips_loss_has_finite_gradients_where_features_are_zero(squeeze):
     """The package's has none: d sqrt(s)/ds at s = 0."""
     features = [torch.zeros(1, 64, 8, 8, requires_grad=True)]
     other = [torch.rand(1, 64, 8, 8)]
-    squeeze._heads = squeeze._heads[:1]
+    squeeze._weights = squeeze._weights[:1]
     squeeze.distance(features, other).sum().backward()
     assert bool(torch.isfinite(features[0].grad).all())
     import lpips
