@@ -208,7 +208,8 @@ class Trainer:
         """What the groups of a batch go through."""
         spec, size = self.spec, self.phase.batch_size // self.spec.groups
         dial = isinstance(self.codec, DialCodec)
-        weights = np.array(spec.rate_weights or [1.0] * (len(self.codec.config.rates) if dial else 1))
+        rates = len(self.codec.config.rates) if isinstance(self.codec, DialCodec) else 1
+        weights = np.array(spec.rate_weights or [1.0] * rates)
         groups = []
         for _ in range(spec.groups):
             snr_db = torch.from_numpy(rng.uniform(spec.snr_db.low, spec.snr_db.high, size)).float()
