@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import io
 import json
 import logging
 import os
+import re
 import sys
 import time
 import unicodedata
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, get_args
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from linksim.runner import Plan
     from linksim.scenario import ControlTrainScenario, Scenario
     from linksim.scenario_io import Training
+    from linksim.time_left import Estimate
 
 __all__ = ["entry_point", "main"]
 
@@ -59,6 +62,22 @@ class _Formatter(logging.Formatter):
 
 
 COMMANDS = ("simulate", "check", "plot", "report", "list", "train", "calibrate", "convert", "schema")
+OPTIONS = (
+    *(
+        "--set",
+        "--out",
+        "--device",
+        "--limit",
+        "--workers",
+        "--no-report",
+        "--metric",
+        "--ledger",
+        "--x",
+        "--budget",
+    ),
+    *("--export", "--frames", "--quality-images", "--quality-limit", "--seed", "--dtype", "--tokenizer"),
+    *("--version", "--verbose", "--help"),
+)
 LISTS = ("channels", "schemes", "metrics", "models", "scenarios")
 
 
@@ -66,12 +85,23 @@ class _Parser(argparse.ArgumentParser):
     """argparse with the project's message grammar for unknown commands and options."""
 
     def error(self, message: str) -> NoReturn:
-        words = [w.strip("'\",()") for w in message.split()]
-        choices = (*COMMANDS, *LISTS)
-        close = [c for w in words for c in difflib.get_close_matches(w, choices, n=1) if w not in choices]
+        close = [c for word, known in _mistyped(message) for c in difflib.get_close_matches(word, known, n=1)]
         hint = f" Did you mean {close[0]}?" if close else ""
+        if "--metric --ledger is required" in message:
+            hint = " Add --metric psnr, or another metric of results.csv."
         _say(f"linksim: {message}.{hint} See linksim --help.", file=sys.stderr)
         raise SystemExit(2)
+
+
+def _mistyped(message: str) -> Iterator[tuple[str, Sequence[str]]]:
+    """What argparse did not know, and what it could have been."""
+    choice = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+    if choice:
+        yield choice.group(1), [word.strip(" '") for word in choice.group(2).split(",")]
+    if message.startswith("unrecognized arguments: "):
+        for word in message.split(": ", 1)[1].split():
+            if word.startswith("-"):
+                yield word.partition("=")[0], OPTIONS
 
 
 def _count(text: str) -> int:
@@ -249,7 +279,7 @@ class _Progress:
         self.first: tuple[float, int] | None = None
         self.last = 0.0
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int, left: Estimate) -> None:
         now = time.monotonic()
         if self.first is None:
             self.first = (now, done)
@@ -259,8 +289,9 @@ class _Progress:
             return
         self.last = now
         began, before = self.first
-        left = (now - began) / max(done - before, 1) * (total - done)
-        text = f"{done} of {total} units, {now - began:.0f} s, about {left:.0f} s left"
+        text = f"{done} of {total} units, {now - began:.0f} s"
+        if before < done < total:
+            text += f", {left}"
         end = "\n" if done >= total or not self.tty else ""
         print(("\r\x1b[K" if self.tty else "") + text, end=end, file=sys.stderr, flush=True)
 
@@ -682,8 +713,12 @@ def _guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namesp
         if isinstance(problem, _user_errors()):
             _say(problem, file=sys.stderr)
             return 2
-        if isinstance(problem, OSError) and problem.filename:
-            where = f"{problem.filename}: cannot be read or written"
+        full = _full_disk(problem)
+        if full:
+            _say(f"{full} The same command goes on from here.", file=sys.stderr)
+            return 1
+        if isinstance(problem, OSError) and problem.strerror:
+            where = f"{problem.filename or 'a file'}: cannot be read or written"
             _say(f"{where}, got {problem.strerror}, expected a file or folder that can be.", file=sys.stderr)
             return 2
         from linksim.link import RunError
@@ -692,6 +727,24 @@ def _guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namesp
             _say(f"{problem} (--verbose shows where; the same command resumes)", file=sys.stderr)
             return 1
         raise
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _full_disk(problem: BaseException | None) -> str:
+    """The message for a disk that is full, whatever library found it so; empty for other problems."""
+    while problem is not None:
+        said = str(problem)
+        if isinstance(problem, OSError) and problem.errno in _FULL:
+            where, got = problem.filename or "a file", problem.strerror
+            return f"{where}: cannot be written, got {got}, expected room on the disk. Make room."
+        if any(os.strerror(number) in said for number in _FULL):  # PyTorch and safetensors have their own
+            return (
+                f"a file cannot be written, got {said.splitlines()[0]}, expected room on the disk. Make room."
+            )
+        problem = problem.__cause__
+    return ""
 
 
 def _show_warning(

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from channels.checks import complaint
 from linksim.files import remove_leftovers, write_whole
@@ -160,7 +160,7 @@ class ResultStore:
         self.figures = folder / "figures"
         self.images = folder / "images"
         self.features = folder / "features"
-        self._file: IO[str] | None = None
+        self._file: BinaryIO | None = None
 
     # ------------------------------------------------------------------------------------ writing
 
@@ -175,7 +175,7 @@ class ResultStore:
             self._refuse_strangers()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = self.records_path.open("a", encoding="utf-8")
+            file = self.records_path.open("ab", buffering=0)  # what was not written is not tried again
         except OSError as problem:
             got = f"{type(problem).__name__}: {problem}"
             raise RunFolderError(
@@ -200,7 +200,7 @@ class ResultStore:
             raise
         self._file = file
 
-    def _lock(self, file: IO[str]) -> None:
+    def _lock(self, file: BinaryIO) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as problem:
@@ -277,9 +277,13 @@ class ResultStore:
     def append(self, records: Sequence[Record]) -> None:
         """Write records, flushed to the disk."""
         assert self._file is not None, "open() first"
-        self._file.write("".join(record.to_json() + "\n" for record in records))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        data = memoryview("".join(record.to_json() + "\n" for record in records).encode())
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+            os.fsync(self._file.fileno())
+        except OSError as problem:
+            raise OSError(problem.errno, problem.strerror, str(self.records_path)) from problem
 
     def close(self) -> None:
         """Release the folder."""

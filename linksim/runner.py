@@ -12,7 +12,7 @@ import math
 import platform
 import subprocess
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -76,8 +76,11 @@ from linksim.schemes.base import Bound, Scheme
 from linksim.schemes.separation import SeparationScheme
 from linksim.set_statistics import run_rows
 from linksim.statistics import to_csv
+from linksim.time_left import Estimate, TimeLeft
 
 __all__ = ["Plan", "RunError", "RunSummary", "make_plan", "run", "write_csv"]
+
+Progress = Callable[[int, int, Estimate], None]
 
 log = logging.getLogger("linksim.runner")
 _PACKAGES = (
@@ -439,7 +442,7 @@ def run(
     plan: Plan,
     folder: Path,
     device: torch.device,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total, left: None,
     *,
     workers: int = 1,
 ) -> RunSummary:
@@ -449,7 +452,7 @@ def run(
         plan: from :func:`make_plan`.
         folder: run folder; an existing one of the same scenario is resumed.
         device: where networks and channels run.
-        progress: called with (units done, units in all).
+        progress: called with (units done, units in all, time left).
         workers: processes that code pictures.
 
     Raises:
@@ -468,17 +471,8 @@ def run(
         done = _known_units(store, plan, machines)
         for image in plan.images.values():
             measure.keep_features(image, store)
-        lost = {r.key for r in store.records() if measure.lacks_features(r.shown, store)}
         kept = len(done)
-        progress(kept, plan.num_units)
-        for machine in machines:
-            for batch in machine.batches(plan):
-                lacking = not lost.isdisjoint(batch.keys()) or _lacks_pictures(plan, batch, store)
-                if lacking or not done.issuperset(batch.keys()):
-                    records = _run_batch(plan, machine, batch, measure, store, device)
-                    store.append([r for r in records if r.key not in done])
-                    done.update(r.key for r in records)
-                    progress(len(done), plan.num_units)
+        _run_batches(plan, machines, measure, store, device, done, progress)
     finally:
         store.close()
     _save_originals(plan, store)
@@ -486,6 +480,33 @@ def run(
     losses = not_arrived(store.records())
     seconds = time.monotonic() - started
     return RunSummary(folder, len(done) - kept, kept, metrics.unavailable, losses, seconds)
+
+
+def _run_batches(
+    plan: Plan,
+    machines: Sequence[_Machine],
+    measure: _Measure,
+    store: ResultStore,
+    device: torch.device,
+    done: set[UnitKey],
+    progress: Progress,
+) -> None:
+    """Run what has no record, pictures or features yet; ``done`` grows by what is written."""
+    lost = {r.key for r in store.records() if measure.lacks_features(r.shown, store)}
+    batches = [(machine, batch) for machine in machines for batch in machine.batches(plan)]
+    to_do = [b.scheme for _, b in batches for key in b.keys() if key not in done]  # noqa: SIM118
+    left = TimeLeft(Counter(to_do))
+    progress(len(done), plan.num_units, left.estimate())
+    for machine, batch in batches:
+        lacking = not lost.isdisjoint(batch.keys()) or _lacks_pictures(plan, batch, store)
+        if lacking or not done.issuperset(batch.keys()):
+            began = time.monotonic()
+            records = _run_batch(plan, machine, batch, measure, store, device)
+            new = [r for r in records if r.key not in done]
+            store.append(new)
+            done.update(r.key for r in new)
+            left.spent(batch.scheme, len(new), time.monotonic() - began)
+            progress(len(done), plan.num_units, left.estimate())
 
 
 def write_csv(store: ResultStore, scenario: Scenario) -> None:

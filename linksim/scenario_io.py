@@ -30,7 +30,7 @@ from linksim.scenario import (
     channel_name,
 )
 from linksim.scenario_problems import explain
-from linksim.specs.fields import PathText
+from linksim.specs.fields import RANGE_PATTERN, PathText, expanded_range
 
 __all__ = [
     "ScenarioError",
@@ -304,7 +304,20 @@ def _load_mapping(name: str, overrides: Sequence[tuple[str, Any]]) -> tuple[dict
     paths = [_numbered(data, key) for key, _ in overrides]
     for key, (_, value) in zip(paths, overrides, strict=True):
         _set_path(data, key, value)
+    if "sweep.snr_db" in paths and "panel.snr_db" not in paths:
+        _narrow_panel(data)
     return data, path
+
+
+def _narrow_panel(data: dict[str, Any]) -> None:
+    """Leave of the panel's SNRs what is swept after an override; none: the lowest and the highest."""
+    try:
+        swept, shown_db = (expanded_range((data.get(b) or {}).get("snr_db")) for b in ("sweep", "panel"))
+    except (ValueError, AttributeError):  # what is wrong is said by the validation
+        return
+    if isinstance(swept, list) and isinstance(shown_db, list):
+        kept = [value for value in shown_db if value in swept]
+        data["panel"]["snr_db"] = kept or None
 
 
 Training = TrainScenario | ControlTrainScenario | DenoiserTrainScenario
@@ -458,7 +471,11 @@ def _definitions() -> dict[str, Any]:
         schema = model.model_json_schema(ref_template="#/$defs/{model}")
         merged.update(schema.pop("$defs", {}))
         merged[model.__name__] = schema
-    merged["SweepSpec"]["patternProperties"] = {r"\.": {"type": "array", "minItems": 1}}
+    span = {"type": "string", "pattern": RANGE_PATTERN, "description": "from:step:to"}
+    values = {"type": "array", "minItems": 1}
+    merged["SweepSpec"]["patternProperties"] = {r"\.": {"anyOf": [values, span]}}
+    for name in ("SweepSpec", "PanelSpec"):
+        merged[name]["properties"]["snr_db"]["anyOf"].append(span)
     for name in ("TrainSpec", "ControlTrainSpec", "DenoiserTrainSpec"):
         merged[name]["properties"]["channel"] = merged["TrainChannelSpec"]["properties"]["channel"]
         merged[name]["required"].remove("channels")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
+from functools import cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -92,7 +93,8 @@ def _line(model: type[BaseModel], error: Any, path: str) -> str:
     if kind == "extra_forbidden":
         return prefix + _unknown_key(model, error["loc"])
     if not_a_block or (kind == "union_tag_not_found" and not isinstance(got, dict)):
-        return f"{prefix}not a block, got {shown(got)}, expected a block of keys and values."
+        cure = f" Write {{kind: {got}}}." if isinstance(got, str) and got in _all_kinds() else ""
+        return f"{prefix}not a block, got {shown(got)}, expected a block of keys and values.{cure}"
     if kind == "union_tag_invalid":
         return prefix + _unknown_kind(error["ctx"])
     if kind in ("float_type", "int_type") and isinstance(got, str):
@@ -139,7 +141,12 @@ def _as_list(path: str, got: Any) -> str:
         return " Write positions in metres, [[x, y, z]]."
     if path.endswith("guard_subcarriers"):
         return " Write [lower, upper]."
-    return "" if isinstance(got, dict) else f" Write [{got}]."
+    if isinstance(got, str) and (
+        ends := re.fullmatch(r"\s*(-?[\d.]*\d)\s*(?:\.\.+|:|-|to|,)\s*(-?[\d.]+)\s*", got)
+    ):
+        low, high = ends.groups()
+        return f" Write [{low}, {high}], or {low}:2:{high} for steps of 2."
+    return "" if isinstance(got, dict) else f" Write [{cut(str(got), 100)}]."
 
 
 def _choice(got: Any, allowed: str) -> str:
@@ -191,6 +198,18 @@ def _expected(error: Any) -> str:
         "finite_number": "a finite number",
     }
     return simple.get(error["type"], "another value")
+
+
+@cache
+def _all_kinds() -> frozenset[str]:
+    """Every name that a key ``kind`` may have."""
+    found: set[str] = set()
+    models = list(_models_in(Scenario))
+    for model in models:  # grows
+        for name, field in model.model_fields.items():
+            found |= set(get_args(field.annotation)) if name == "kind" else set()
+            models += [m for m in _models_in(field.annotation) if m not in models]
+    return frozenset(str(kind) for kind in found)
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 __all__ = [
+    "RANGE_PATTERN",
     "SNR_DB_RANGE",
     "Bool",
     "Carrier",
@@ -43,6 +44,7 @@ __all__ = [
     "Spec",
     "Speed",
     "Text",
+    "expanded_range",
     "kept_folder",
     "quantity",
 ]
@@ -143,6 +145,33 @@ PathName = Annotated[str, Strict(), WrapValidator(_path)]
 Name = Annotated[str, Strict(), Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+-]*$", max_length=60)]
 
 
+_PLAIN = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+RANGE_PATTERN = rf"^\s*{_PLAIN}\s*:\s*{_PLAIN}\s*:\s*{_PLAIN}\s*$"
+_MOST_VALUES = 1000
+
+
+def expanded_range(value: object) -> object:
+    """The values of a range ``from:step:to``, the last included where a step meets it; others as they are.
+
+    Raises:
+        ValueError: a step of 0 or away from the end, or more than 1000 values.
+
+    Example:
+        >>> expanded_range("-5:2.5:5"), expanded_range([1, 2])
+        ([-5.0, -2.5, 0.0, 2.5, 5.0], [1, 2])
+    """
+    if not isinstance(value, str) or not re.fullmatch(RANGE_PATTERN, value):
+        return value
+    start, step, end = (Fraction(part.strip()) for part in value.split(":"))
+    count = (end - start) / step if step else Fraction(-1)
+    if not 0 <= count < _MOST_VALUES:
+        cure = "Write from:step:to, such as -5:2:15."
+        raise ValueError(f"got {value[:80]!r}, expected 1 to {_MOST_VALUES} values. {cure}")
+    values = [start + i * step for i in range(int(count) + 1)]
+    whole = all(v.denominator == 1 for v in (start, step)) and not re.search("[.eE]", value)
+    return [int(v) if whole else float(v) for v in values]
+
+
 def _fraction(value: object) -> Fraction:
     """An exact ratio: "1/48", or a number that is one."""
     if isinstance(value, Fraction):
@@ -153,14 +182,19 @@ def _fraction(value: object) -> Fraction:
             return Fraction(top, bottom)
     if isinstance(value, int) and not isinstance(value, bool):
         return Fraction(value)
+    near = Fraction(value).limit_denominator(10_000) if isinstance(value, float) and 0 < value <= 2 else None
+    if near and abs(1 / near - round(1 / near)) < 0.1:  # people round 1/12 to 0.083
+        near = Fraction(1, round(1 / near))
+    cure = f" Did you mean {near}?" if near else ""
     raise ValueError(
-        f"got {value!r}, expected an exact fraction such as 1/48 (complex data uses over 3·H·W)."
+        f"got {value!r}, expected an exact fraction such as 1/48 (complex data uses over 3·H·W).{cure}"
     )
 
 
 def _ratio_in_range(value: Fraction) -> Fraction:
     if not 0 < value <= 2:
-        raise ValueError(f"got {value}, expected 0 < ratio <= 2 (complex data uses over 3·H·W).")
+        cure = f" Did you mean 1/{value}?" if value > 2 and value.denominator == 1 else ""
+        raise ValueError(f"got {value}, expected 0 < ratio <= 2 (complex data uses over 3·H·W).{cure}")
     return value
 
 

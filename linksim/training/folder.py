@@ -75,8 +75,8 @@ def write_header(scenario: Training, out: Path) -> None:
 
 def write_state(scenario: Training, out: Path, state: dict[str, Any]) -> None:
     """Write everything that a resumed training needs, in one step."""
-    with whole_file(out / STATE_FILE) as partial:
-        torch.save({"scenario_hash": scenario_hash(scenario), **state}, partial)
+    with whole_file(out / STATE_FILE) as partial, partial.open("wb") as file:
+        torch.save({"scenario_hash": scenario_hash(scenario), **state}, file)
 
 
 def read_state(scenario: Training, out: Path, device: torch.device) -> dict[str, Any] | None:
