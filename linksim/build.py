@@ -17,6 +17,7 @@ from torch import nn
 
 from channels.arithmetic import abs_squared
 from channels.base import ChannelOperator
+from channels.cache import cache_folder
 from channels.checks import complaint
 from channels.seeding import item_seed
 from channels.units import snr_db_to_no
@@ -36,6 +37,7 @@ from linksim.digital.link_adaptation import AdaptiveMcs, Calibration
 from linksim.digital.mcs import MCS_TABLES, Mcs
 from linksim.digital.quality_search import QualitySearch
 from linksim.digital.source_codec import make_source_codec
+from linksim.digital.stream_cache import StreamCache
 from linksim.images import Crop, FolderImages, ImageError, ImageSet, SkimageImages, TarImages
 from linksim.metrics.base import (
     CountMetric,
@@ -204,18 +206,22 @@ def load_denoiser(checkpoint: str) -> LoadedDenoiser:
 # ---------------------------------------------------------------------------------------------- schemes
 
 
-@lru_cache(maxsize=8)
 def make_search(source: spec.SourceSpec, workers: int = 1) -> QualitySearch:
-    """A source codec with its quality search; one per process and codec, so that streams are shared.
+    """A source codec with its quality search; one per process, codec and cache, so that streams are shared.
 
     Args:
         source: specification.
         workers: processes that code pictures.
     """
+    return _search(source, workers, cache_folder("streams"))
+
+
+@lru_cache(maxsize=8)
+def _search(source: spec.SourceSpec, workers: int, folder: Path) -> QualitySearch:
     resolutions = {"full": (1,), "reduced": (1, 2, 4)}[source.resolutions]
     codec = make_source_codec(source.codec, source.chroma, source.effort)
     measure = None if source.select == "psnr" else Selection(source.select)
-    return QualitySearch(codec, resolutions=resolutions, workers=workers, measure=measure)
+    return QualitySearch(codec, StreamCache(folder), resolutions, workers=workers, measure=measure)
 
 
 @lru_cache(maxsize=4)

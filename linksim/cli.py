@@ -710,13 +710,13 @@ def _guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namesp
     except Exception as problem:
         if args.verbose:
             logging.getLogger("linksim").exception("failed")
-        if isinstance(problem, _user_errors()):
-            _say(problem, file=sys.stderr)
-            return 2
         full = _full_disk(problem)
         if full:
             _say(f"{full} The same command goes on from here.", file=sys.stderr)
             return 1
+        if isinstance(problem, _user_errors()):
+            _say(problem, file=sys.stderr)
+            return 2
         if isinstance(problem, OSError) and problem.strerror:
             where = f"{problem.filename or 'a file'}: cannot be read or written"
             _say(f"{where}, got {problem.strerror}, expected a file or folder that can be.", file=sys.stderr)
@@ -734,16 +734,19 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def _full_disk(problem: BaseException | None) -> str:
     """The message for a disk that is full, whatever library found it so; empty for other problems."""
+    chain = []
     while problem is not None:
-        said = str(problem)
-        if isinstance(problem, OSError) and problem.errno in _FULL:
-            where, got = problem.filename or "a file", problem.strerror
-            return f"{where}: cannot be written, got {got}, expected room on the disk. Make room."
-        if any(os.strerror(number) in said for number in _FULL):  # PyTorch and safetensors have their own
-            return (
-                f"a file cannot be written, got {said.splitlines()[0]}, expected room on the disk. Make room."
-            )
+        chain.append(problem)
         problem = problem.__cause__
+    for part in chain:
+        if isinstance(part, OSError) and part.errno in _FULL:
+            where, got = part.filename or "a file", part.strerror
+            return f"{where}: cannot be written, got {got}, expected room on the disk. Make room."
+    for part in chain:  # PyTorch and safetensors have exceptions of their own
+        said = str(part)
+        if any(os.strerror(number) in said for number in _FULL):
+            got = said.splitlines()[0]
+            return f"a file cannot be written, got {got}, expected room on the disk. Make room."
     return ""
 
 

@@ -428,7 +428,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         with whole_file(path) as partial:
             figure.savefig(partial, format=kind, dpi=140, metadata={"Date": None} if kind == "svg" else None)
     except OSError as problem:
-        raise RunFolderError(f"{path}: cannot be written, got {problem}, expected a file.") from None
+        raise RunFolderError(f"{path}: cannot be written, got {problem}, expected a file.") from problem
 
 
 # ------------------------------------------------------------------------------------------ whole run
