@@ -58,6 +58,7 @@ from linksim.metrics.spectrum import OCTAVES, SlicedWasserstein, SpectrumError
 from linksim.metrics.transmission import Evm, Papr, ReceivedSnr
 from linksim.pickle_reader import ModelFormatError
 from linksim.places import looked_at, place
+from linksim.precision import resolve_precision
 from linksim.schemes.base import Bound, Scheme
 from linksim.schemes.bound import BoundRate, SourceBound
 
@@ -257,13 +258,16 @@ def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase) -> Mcs | Adapti
     )
 
 
-def scheme_tools(scheme: spec.SchemeBase) -> dict[str, str]:
+def scheme_tools(scheme: spec.SchemeBase, device: torch.device) -> dict[str, str]:
     """Version and effort of the source codec of a digital scheme, by the codec's name; and the metric that it
-    selects by, with the digest of its weights.
+    selects by, with the digest of its weights; the precision that a device gives a diffusion.
 
     Raises:
         MetricUnavailable: weights that cannot be had.
     """
+    if isinstance(scheme, spec.DiffJsccSpec):
+        precision = resolve_precision(scheme.precision, device)
+        return {f"precision of {scheme.name}": str(precision).removeprefix("torch.")}
     if not isinstance(scheme, spec.SeparationSpec | spec.BoundBase):
         return {}
     search = make_search(scheme.source)
@@ -314,7 +318,12 @@ def scheme_trained_on(scheme: spec.SchemeBase) -> dict[str, list[str] | None]:
 
 
 def build_scheme(
-    scheme: spec.SchemeSpec, channel: spec.ChannelBase, device: torch.device, workers: int = 1
+    scheme: spec.SchemeSpec,
+    channel: spec.ChannelBase,
+    device: torch.device,
+    workers: int = 1,
+    *,
+    weights: bool = True,
 ) -> Scheme | Bound:
     """The scheme of a specification.
 
@@ -323,9 +332,12 @@ def build_scheme(
         channel: channel that it will run on (link adaptation is per channel).
         device: where networks run.
         workers: processes that code pictures.
+        weights: False for a check: of a large diffusion behind a codec only the headers are read.
     """
     if isinstance(scheme, spec.JsccSpec | spec.LinearAnalogSpec):
         return _build_analog(scheme, channel, device)
+    if isinstance(scheme, spec.DiffJsccSpec) and not weights:
+        return _check_diffjscc(scheme, channel)
     if isinstance(scheme, spec.DiffJsccSpec):
         return _build_diffjscc(scheme, channel, device)
     if isinstance(scheme, spec.LatentDiffusionSpec):
@@ -495,7 +507,7 @@ def _build_diffjscc(scheme: spec.DiffJsccSpec, channel: spec.ChannelBase, device
     folder = zoo.find_folder(scheme.checkpoint)
     codec, model = _shared_diffjscc(folder, _state(folder), device, scheme.precision, scheme.compile)
     _check_csi(scheme, codec, channel)
-    dtype: torch.dtype = getattr(torch, scheme.precision)
+    dtype = resolve_precision(scheme.precision, device)
     captioner = build_captioner(scheme.caption, device, dtype)
     options = SamplerOptions(
         scheme.sampler,
@@ -513,6 +525,21 @@ def _build_diffjscc(scheme: spec.DiffJsccSpec, channel: spec.ChannelBase, device
         receiver.compile()
     jscc = JsccScheme(scheme.name, codec, scheme.csit)
     return DiffJsccScheme(jscc, receiver, scheme.control_snr_db)
+
+
+def _check_diffjscc(scheme: spec.DiffJsccSpec, channel: spec.ChannelBase) -> Scheme:
+    """The codec of a DiffJSCC model, behind which every tensor is known to be there and to fit."""
+    from linksim.diffusion.model import DiffusionModel
+    from linksim.schemes.jscc import JsccScheme
+
+    folder = zoo.find_folder(scheme.checkpoint)
+    if (folder / zoo.DIFFJSCC_INDEX).is_file():
+        codec = load_codec(str(folder))
+        DiffusionModel.check(folder)
+    else:
+        codec, _ = load_diffjscc(folder)  # memory-mapped
+    _check_csi(scheme, codec, channel)
+    return JsccScheme(scheme.name, codec, scheme.csit)
 
 
 def _bound_rate(scheme: spec.BoundBase, channel: spec.ChannelBase) -> BoundRate:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO, get_args
 if TYPE_CHECKING:
     import torch
 
+    from linksim.downloads import Download
     from linksim.runner import Plan
     from linksim.scenario import ControlTrainScenario, Scenario
     from linksim.scenario_io import Training
@@ -306,6 +307,7 @@ def _load(args: argparse.Namespace) -> Scenario | Training:
 
 
 def _simulate(args: argparse.Namespace) -> int:
+    from linksim.downloads import missing_weights
     from linksim.results import ResultStore
     from linksim.runner import make_plan, run
     from linksim.scenario_io import load_scenario, parse_overrides
@@ -318,6 +320,8 @@ def _simulate(args: argparse.Namespace) -> int:
     workers = args.workers or cpu_count()
     plan = make_plan(scenario, limit=args.limit)
     _say(f"images: {len(plan.images)} from {plan.origin}", file=sys.stderr)
+    for download in missing_weights(scenario.metrics):
+        _say(_what_without(download), file=sys.stderr)
     summary = run(plan, folder, device, _Progress(), workers=workers)
     for reason in summary.unavailable.values():
         _say(f"not measured: {reason}", file=sys.stderr)
@@ -365,13 +369,26 @@ def _check(args: argparse.Namespace) -> int:
         _say(f"images: {len(images)} from {images.origin}")
         return 0
     plan = make_plan(scenario)
-    unfit = preflight(plan, torch.device("cpu"))
+    found = preflight(plan, torch.device("cpu"))
     _say(valid)
     _print_cost(plan)
-    for line in unfit:
+    for download in found.downloads:
+        _say(f"warning: {_what_without(download)}", file=sys.stderr)
+    for line in found.unfit:
         cure = "Such frames are source_unfit, which no block error rate counts: use a larger ratio or MCS."
         _say(f"warning: {line} {cure}", file=sys.stderr)
     return 0
+
+
+def _what_without(download: Download) -> str:
+    """What is not on this machine, and what that means for a run."""
+    from linksim.downloads import at_hand
+
+    if download.scheme:
+        return f"{download}; a run begins with it, and its sizes were not checked"
+    others = at_hand()
+    cure = f" {others} could be measured without." if others else ""
+    return f"{download}; a run leaves the metric out if that fails.{cure}"
 
 
 def _extent(recipe: Any) -> str:

@@ -111,7 +111,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "linksim.build": {
         "linksim.build_channel",
-        "channels.", "linksim", "linksim.pickle_reader", "linksim.places", "linksim.scenario", "linksim.zoo", "linksim.checkpoints", "linksim.images",
+        "channels.", "linksim", "linksim.pickle_reader", "linksim.places", "linksim.precision", "linksim.scenario", "linksim.zoo", "linksim.checkpoints", "linksim.images",
         "linksim.metrics.", "linksim.digital.", "linksim.diffusion.", "linksim.jscc.", "linksim.schemes.",
     },
     "linksim.convert": {
@@ -123,6 +123,7 @@ ALLOWED: dict[str, set[str]] = {
         "channels.checks", "linksim.files", "linksim.metrics.info", "linksim.run_format", "linksim.scenario_io",
     },
     "linksim.time_left": set(),
+    "linksim.downloads": {"channels.checks", "linksim", "linksim.scenario", "linksim.zoo"},
     "linksim.statistics": {"linksim.results"},
     "linksim.feature_files": {"channels.checks", "linksim.metrics.set_distances", "linksim.results"},
     "linksim.set_statistics": {
@@ -133,7 +134,7 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.runner": {
         "linksim.arrivals", "linksim.schemes.separation",
         "channels.base", "channels.checks", "channels.seeding", "linksim", "linksim.build", "linksim.build_channel",
-        "linksim.effects", "linksim.feature_files", "linksim.files", "linksim.images", "linksim.link",
+        "linksim.downloads", "linksim.effects", "linksim.feature_files", "linksim.files", "linksim.images", "linksim.link",
         "linksim.metrics.selection", "linksim.results", "linksim.run_format", "linksim.scenario", "linksim.scenario_io",
         "linksim.schemes.base", "linksim.set_statistics", "linksim.statistics", "linksim.time_left",
     },
