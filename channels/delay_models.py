@@ -77,10 +77,13 @@ class DelayModel(Covariance, Protocol):
         ...
 
     def __call__(
-        self, batch_size: int, num_time_steps: int, sampling_frequency: float
+        self, batch_size: int, num_time_steps: int, sampling_frequency: float, start_s: float = 0.0
     ) -> tuple[Tensor, Tensor]:
         """Path gains [batch, 1, rx antennas, 1, tx antennas, paths, time] complex and delays [batch, 1, 1,
         paths] in seconds.
+
+        Times are start_s + n / sampling_frequency: with the same randomness, another start looks at the same
+        process later.
         """
         ...
 
@@ -246,34 +249,40 @@ class TdlModel:
         return self._tdl.mean_powers
 
     def __call__(
-        self, batch_size: int, num_time_steps: int, sampling_frequency: float
+        self, batch_size: int, num_time_steps: int, sampling_frequency: float, start_s: float = 0.0
     ) -> tuple[Tensor, Tensor]:
         """See :class:`DelayModel`."""
         steps = num_time_steps if self.speed_mps > 0 else 1  # at rest all are the same
+        start = start_s * sampling_frequency
         doppler = 2 * math.pi * self.speed_mps / SPEED_OF_LIGHT * self.carrier_hz / sampling_frequency
         single = self.precision == "single"
         dtype, cdtype = (torch.float32, torch.complex64) if single else (torch.float64, torch.complex128)
         sionna_seeding.sionna_uniform((batch_size,), dtype)  # the speed of Sionna's, which is fixed here
-        gains = self._diffuse(batch_size, steps, doppler, dtype)
+        gains = self._diffuse(batch_size, steps, start, doppler, dtype)
         for root, pattern in zip(self._roots, ("xr,brtps->bxtps", "xt,brtps->brxps"), strict=True):
             if root is not None:
                 gains = torch.einsum(pattern, root, gains)
         if self._tdl.los:
             uniform = sionna_seeding.sionna_uniform((batch_size, 1, 1, 1), dtype).double()
             phase = 2 * math.pi * uniform - math.pi
-            turn = doppler * _LOS_SHIFT * torch.arange(steps, dtype=torch.float64)
+            turn = doppler * _LOS_SHIFT * (start + torch.arange(steps, dtype=torch.float64))
             gains[:, :, :, 0] += math.sqrt(self._tdl.mean_power_los) * _phasor(turn + phase)
         gains = gains[:, None, :, None].to(cdtype)
         delays = self.delays_s.expand(batch_size, 1, 1, -1)
         return gains.expand(*gains.shape[:-1], num_time_steps), delays
 
-    def _diffuse(self, batch_size: int, steps: int, doppler: float, dtype: torch.dtype) -> Tensor:
+    def _diffuse(
+        self, batch_size: int, steps: int, start: float, doppler: float, dtype: torch.dtype
+    ) -> Tensor:
         """Rayleigh fading taps [batch, rx, tx, paths, time] complex128, independent over antennas.
 
         A sinusoid turns by the same angle in every step, so at step Kj + k it is e^{jφ + jKjω}·e^{jkω}: two
         short tables and one matrix product instead of a phasor per step.
 
         Args:
+            batch_size: of independent processes.
+            steps: of each.
+            start: of the first one, in steps.
             doppler: maximum Doppler shift, radians per step.
             dtype: of the random numbers.
         """
@@ -291,7 +300,8 @@ class TdlModel:
         length = math.isqrt(steps - 1) + 1
         fine = _phasor(omega[..., None] * torch.arange(length, dtype=torch.float64))
         coarse = _phasor(omega[..., None] * torch.arange(0, steps, length, dtype=torch.float64))
-        rows = (coarse[:, None, None] * _phasor(phase.double())[..., None]).transpose(-1, -2)
+        first = _phasor(phase.double() + (omega * start)[:, None, None])
+        rows = (coarse[:, None, None] * first[..., None]).transpose(-1, -2)
         gains = (rows @ fine[:, None, None]).flatten(-2)[..., :steps]
         return gains * (powers / _SINUSOIDS).sqrt()[:, None]
 

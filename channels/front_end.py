@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from channels import checks, seeding
-from channels.base import ChannelOperator
+from channels.base import ChannelOperator, later_seeds
 from channels.delay_models import Covariance
 from channels.grid import SlotGrid
 from channels.impairments import (
@@ -47,6 +47,34 @@ def _both_sides(impairments: Sequence[Impairment]) -> tuple[FrontEnd, FrontEnd]:
     )
 
 
+def _draw_both(
+    transmitter: FrontEnd,
+    receiver: FrontEnd,
+    sizes: tuple[tuple[int, int], tuple[int, int]],
+    rate_hz: float,
+    devices: Sequence[int],
+    seeds: Sequence[int],
+) -> tuple[Tensor, Tensor]:
+    """Randomness of both sides, [B, K] and [B, K'] float64: of the seeds ``devices`` what lasts, of ``seeds``
+    the rest; ``sizes``: antennas and samples of each.
+    """
+
+    def drawn(seed: int) -> list[Tensor]:
+        gen = seeding.generator(seeding.derived_seed(seed, "hardware"))
+        sides = zip((transmitter, receiver), sizes, strict=True)
+        return [side.draw(*size, rate_hz, gen) for side, size in sides]
+
+    rows: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for device, seed in zip(devices, seeds, strict=True):
+        states = drawn(seed)
+        if device != seed:
+            triples = zip((transmitter, receiver), drawn(device), states, sizes, strict=True)
+            states = [side.later(old, new, *size) for side, old, new, size in triples]
+        for column, state in zip(rows, states, strict=True):
+            column.append(state)
+    return torch.stack(rows[0]), torch.stack(rows[1])
+
+
 class OfdmFrontEnd:
     """The radios at both ends of an OFDM link: grids become samples, pass the impairments, and grids again.
 
@@ -71,16 +99,22 @@ class OfdmFrontEnd:
         self._all_known = len(known) == len(impairments)
         self._without_interferer = self if self._all_known else OfdmFrontEnd(known, grid, num_tx)
 
-    def draw(self, slots: int, num_rx: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """All randomness of transmitter [B, K] and receiver [B, K'], float64, one row per seed."""
+    def draw(
+        self, slots: int, num_rx: int, devices: Sequence[int], seeds: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """All randomness of transmitter [B, K] and receiver [B, K'], float64, one row per image.
+
+        Args:
+            slots: of an image.
+            num_rx: receive antennas.
+            devices: seeds of what the radios keep from transmission to transmission.
+            seeds: of everything else; the same as ``devices`` in a first transmission.
+        """
         samples = slots * self._grid.num_samples * OVERSAMPLING
-        sent, received = [], []
-        for seed in seeds:
-            gen = seeding.generator(seeding.derived_seed(seed, "hardware"))
-            sent.append(self._transmitter.draw(self._num_tx, samples, self._rate_hz, gen))
-            received.append(self._receiver.draw(num_rx, samples, self._rate_hz, gen))
+        sizes = (self._num_tx, samples), (num_rx, samples)
+        sent, received = _draw_both(self._transmitter, self._receiver, sizes, self._rate_hz, devices, seeds)
         device = self._grid.data.device
-        return torch.stack(sent).to(device), torch.stack(received).to(device)
+        return sent.to(device), received.to(device)
 
     def transmit(self, grid: Tensor, state: Tensor) -> Tensor:
         """What leaves the antennas for grids [B, S, A, T, F]; the same shape."""
@@ -153,7 +187,7 @@ class OfdmFrontEnd:
         direction = direction.to(device)[:, None, :, None, None]
         with torch.no_grad():
             wanted = self._grid.fill(symbols)[:, :, :1]
-            sender, receiver = self.draw(_TRIAL_SLOTS, 1, _TRIAL_SEEDS)
+            sender, receiver = self.draw(_TRIAL_SLOTS, 1, _TRIAL_SEEDS, _TRIAL_SEEDS)
             got = wanted
             if transmitted:
                 sent = self.transmit(wanted * direction, sender)
@@ -270,14 +304,19 @@ class SingleCarrierChannel(ChannelOperator):
 
     def draw(self, num_symbols: int, seeds: Sequence[int]) -> Draw:
         """The inner operator's draw, and the randomness of the hardware."""
-        sent, received = [], []
-        count = num_symbols + self._inner.uses(num_symbols).pilot
-        for seed in seeds:
-            gen = seeding.generator(seeding.derived_seed(seed, "hardware"))
-            sent.append(self._transmitter.draw(1, num_symbols, self._rate_hz, gen))
-            received.append(self._receiver.draw(1, count, self._rate_hz, gen))
-        inner = self._inner.draw(num_symbols, seeds)
-        return _HardwareDraw(inner, torch.stack(sent).to(self.device), torch.stack(received).to(self.device))
+        return self._with_hardware(self._inner.draw(num_symbols, seeds), num_symbols, seeds, seeds)
+
+    def draw_again(self, num_symbols: int, seeds: Sequence[int], attempt: int, gap_s: float) -> Draw:
+        """The inner operator's; offsets of oscillators stay."""
+        inner = self._inner.draw_again(num_symbols, seeds, attempt, gap_s)
+        return self._with_hardware(inner, num_symbols, seeds, later_seeds(seeds, attempt))
+
+    def _with_hardware(
+        self, inner: Draw, num_symbols: int, devices: Sequence[int], seeds: Sequence[int]
+    ) -> Draw:
+        sizes = (1, num_symbols), (1, num_symbols + self._inner.uses(num_symbols).pilot)
+        both = _draw_both(self._transmitter, self._receiver, sizes, self._rate_hz, devices, seeds)
+        return _HardwareDraw(inner, *(state.to(self.device) for state in both))
 
     def propagate(self, x: Tensor, draw: Draw, no: Tensor) -> Tensor:
         """The inner operator's output for what the transmitter sends, through the receiver's hardware."""

@@ -6,6 +6,8 @@ May import: torch, scipy, sionna, channels.{checks, sionna_seeding, units, base,
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -120,17 +122,19 @@ class _Sampled:
         """Mean power of the raw gains over draws and antenna pairs, linear."""
         return self._statistics.mean_power
 
-    def _draw(self, batch_size: int, num_time_steps: int, rate_hz: float) -> tuple[Tensor, Tensor]:
+    def _draw(
+        self, batch_size: int, num_time_steps: int, rate_hz: float, start_s: float
+    ) -> tuple[Tensor, Tensor]:
         """Raw gains and delays."""
         raise NotImplementedError
 
     def __call__(
-        self, batch_size: int, num_time_steps: int, sampling_frequency: float
+        self, batch_size: int, num_time_steps: int, sampling_frequency: float, start_s: float = 0.0
     ) -> tuple[Tensor, Tensor]:
         """See :class:`channels.delay_models.DelayModel`."""
         steps = num_time_steps if self._speed_mps > 0 else 1  # at rest all are the same
         with torch.inference_mode():  # hundreds of small operations, a fifth of whose time is bookkeeping
-            gains, delays = self._draw(batch_size, steps, sampling_frequency)
+            gains, delays = self._draw(batch_size, steps, sampling_frequency, start_s)
         gains = gains / math.sqrt(self.mean_power)
         return gains.expand(*gains.shape[:-1], num_time_steps), delays.clone()
 
@@ -150,6 +154,28 @@ class _Sampled:
         lag = (steps[:, None] - steps[None, :]).clamp(-last, last)
         value = torch.as_tensor(spline(lag.numpy()))
         return (value + value.mH) / 2
+
+
+@contextmanager
+def _seen_from(coefficients: Any, start_s: float) -> Iterator[None]:
+    """Let the time of a coefficient generator of Sionna begin later than 0 [s]: paths and their phases stay
+    what they are, their Doppler shifts have gone on. Its calls take times from 0 only.
+    """
+    if start_s == 0:
+        yield
+        return
+    turn = coefficients._step_11_doppler_matrix
+
+    def later(*arguments: Any) -> Tensor:
+        *rays, times = arguments
+        shifts: Tensor = turn(*rays, times + start_s)
+        return shifts
+
+    coefficients._step_11_doppler_matrix = later
+    try:
+        yield
+    finally:
+        del coefficients._step_11_doppler_matrix
 
 
 def _measure(
@@ -225,8 +251,11 @@ class CdlModel(_Sampled):
         self._cdl = _cdl(*arguments, precision)
         self._statistics = _cdl_statistics(*arguments)
 
-    def _draw(self, batch_size: int, num_time_steps: int, rate_hz: float) -> tuple[Tensor, Tensor]:
-        gains, delays = self._cdl(batch_size, num_time_steps, rate_hz)
+    def _draw(
+        self, batch_size: int, num_time_steps: int, rate_hz: float, start_s: float
+    ) -> tuple[Tensor, Tensor]:
+        with _seen_from(self._cdl._cir_gen, start_s):
+            gains, delays = self._cdl(batch_size, num_time_steps, rate_hz)
         return gains, delays
 
 
@@ -337,14 +366,17 @@ class CellModel(_Sampled):
         self._speed_mps = speed_mps
         self._statistics = _cell_statistics(self._drop)
 
-    def _draw(self, batch_size: int, num_time_steps: int, rate_hz: float) -> tuple[Tensor, Tensor]:
+    def _draw(
+        self, batch_size: int, num_time_steps: int, rate_hz: float, start_s: float
+    ) -> tuple[Tensor, Tensor]:
         if batch_size not in self._models:
             self._models[batch_size] = model = self._drop.model(self.precision)
             # the first drop of a model draws more numbers
             with sionna_seeding.sionna_rng(_STATISTICS_SEED, _CPU):
                 self._drop.draw(model, batch_size, 1, 1.0, self.precision)
         model = self._models[batch_size]
-        return self._drop.draw(model, batch_size, num_time_steps, rate_hz, self.precision)
+        with _seen_from(model._cir_sampler, start_s):
+            return self._drop.draw(model, batch_size, num_time_steps, rate_hz, self.precision)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ class Impairment(ABC):
 
     side: Side
     linear: ClassVar[bool]  # complex-linear in the samples, given the state
+    lasting: ClassVar[bool] = False  # the state is one of the device, the same in a later transmission
 
     def state_size(self, num_antennas: int, num_samples: int) -> int:
         """K: how many random numbers one image needs."""
@@ -125,6 +126,12 @@ class FrontEnd:
         """All randomness of one image, [K] float64, as of :meth:`Impairment.draw`."""
         states = [i.draw(num_antennas, num_samples, sample_rate_hz, gen) for i in self.impairments]
         return torch.cat([torch.empty(0, dtype=torch.float64), *states])
+
+    def later(self, state: Tensor, new: Tensor, num_antennas: int, num_samples: int) -> Tensor:
+        """State [K] of a later transmission: what lasts of ``state``, the rest of ``new``."""
+        sizes = self._sizes(num_antennas, num_samples)
+        pairs = zip(self.impairments, state.split(sizes), new.split(sizes), strict=True)
+        return torch.cat([new[:0], *(old if i.lasting else fresh for i, old, fresh in pairs)])
 
     def apply(self, samples: Tensor, state: Tensor, sample_rate_hz: float, power: float) -> Tensor:
         """The samples after all impairments, as of :meth:`Impairment.apply`."""
@@ -213,6 +220,7 @@ class CarrierFrequencyOffset(Impairment):
     uniform: bool = False
     side: Side = field(default="receiver", init=False)
     linear: ClassVar[bool] = True
+    lasting: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         checks.check_range("CarrierFrequencyOffset: offset_hz", self.offset_hz, -_MOST_HZ, _MOST_HZ, "Hz")

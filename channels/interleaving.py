@@ -79,6 +79,10 @@ class InterleavedChannel(ChannelOperator):
         """The inner operator's draw; the order of the symbols is no part of it."""
         return self.inner.draw(num_symbols, seeds)
 
+    def draw_again(self, num_symbols: int, seeds: Sequence[int], attempt: int, gap_s: float) -> Draw:
+        """As the inner operator's."""
+        return self.inner.draw_again(num_symbols, seeds, attempt, gap_s)
+
     def propagate(self, x: Tensor, draw: Draw, no: Tensor) -> Tensor:
         """The inner operator's output for the interleaved symbols."""
         return self.inner.propagate(x[:, permutation(x.shape[1])[0].to(x.device)], draw, no)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from channels import checks, seeding, sionna_seeding, units
 from channels.arithmetic import abs_squared, multiply, scale
-from channels.base import ChannelOperator, Precision
+from channels.base import ChannelOperator, Precision, later_seeds
 from channels.delay_models import Covariance, DelayModel, frequency_response, interference_power
 from channels.estimation import Interpolation
 from channels.front_end import OfdmFrontEnd
@@ -266,6 +266,21 @@ class OfdmChannel(ChannelOperator):
 
     def draw(self, num_symbols: int, seeds: Sequence[int]) -> OfdmDraw:
         """Fades of whole slots and noise; impulse responses are drawn on the CPU."""
+        return self._draw(num_symbols, seeds, seeds, 0.0)
+
+    def draw_again(self, num_symbols: int, seeds: Sequence[int], attempt: int, gap_s: float) -> OfdmDraw:
+        """The same fading process later: see :meth:`channels.base.ChannelOperator.draw_again`. Offsets of
+        oscillators stay too.
+        """
+        grid = self._grid
+        frame_s = self._num_slots(num_symbols) * grid.num_ofdm_symbols * grid.symbol_s
+        own = later_seeds(seeds, attempt)
+        return self._draw(num_symbols, seeds, own, (attempt - 1) * (frame_s + gap_s))
+
+    def _draw(
+        self, num_symbols: int, places: Sequence[int], seeds: Sequence[int], start_s: float
+    ) -> OfdmDraw:
+        """Fading processes of the seeds ``places`` from a time [s] on, everything else of ``seeds``."""
         grid, slots = self._grid, self._num_slots(num_symbols)
         size = (grid.num_ofdm_symbols, grid.num_subcarriers)
         noise = torch.empty(len(seeds), slots, self._num_rx, *size, dtype=self.cdtype)
@@ -275,9 +290,9 @@ class OfdmChannel(ChannelOperator):
         known: list[Tensor] = []
         air: list[Tensor] = []
         with torch.no_grad():
-            for seed in seeds:
-                with sionna_seeding.sionna_rng(seeding.derived_seed(seed, "fading"), _CPU):
-                    h, moving = self._air(slots + ages)
+            for place in places:
+                with sionna_seeding.sionna_rng(seeding.derived_seed(place, "fading"), _CPU):
+                    h, moving = self._air(slots + ages, start_s)
                 gains.append(h[ages:])
                 if moving is not None:
                     steps = (len(moving) - 1) // (slots + ages)
@@ -287,18 +302,23 @@ class OfdmChannel(ChannelOperator):
                     known.append(precoders(middle, self._num_streams, self._transmission.precoding))
         precoder = torch.stack(known).to(self.device) if known else None
         sender, receiver = (
-            self._front_end.draw(slots, self._num_rx, seeds) if self._front_end else (None, None)
+            self._front_end.draw(slots, self._num_rx, places, seeds) if self._front_end else (None, None)
         )
         h = torch.stack(gains).to(self.device)
         moving = _stacked(air).to(self.device) if air else None
         return OfdmDraw(h, noise.to(self.device), num_symbols, precoder, sender, receiver, moving)
 
-    def _air(self, slots: int) -> tuple[Tensor, Tensor | None]:
+    def _paths(self, steps: int, rate_hz: float, start_s: float) -> tuple[Tensor, Tensor]:
+        """Gains and delays of the model, seen from a time [s] on."""
+        later = {"start_s": start_s} if start_s else {}  # a model that is only sent over once needs no start
+        return self._model(1, steps, rate_hz, **later)
+
+    def _air(self, slots: int, start_s: float) -> tuple[Tensor, Tensor | None]:
         """Gains of one image [S, R, A, T, F] at the start of every OFDM symbol, and what else the waveform
         needs of it, [steps + 1, ...] over all slots.
         """
         grid = self._grid
-        gains, delays = self._model(1, slots * grid.num_ofdm_symbols, 1 / grid.symbol_s)
+        gains, delays = self._paths(slots * grid.num_ofdm_symbols, 1 / grid.symbol_s, start_s)
         paths = gains[0, 0, :, 0].to(self.cdtype).transpose(-1, -2)  # [R, A, S·T, paths]
         h = paths @ self._response(delays.flatten())
         return h.unflatten(2, (slots, grid.num_ofdm_symbols)).movedim(2, 0), None

@@ -37,7 +37,8 @@ class RecordedModel:
 
     * rotate by e^{j2π f_p t} when the recording has a Doppler shift per path;
     * go on from snapshot to snapshot, linearly interpolated in time, when the recording has a snapshot
-      interval (the draw starts at a snapshot from which the frame fits; ends weigh a little less);
+      interval (the draw starts at a snapshot from which the frame fits; ends weigh a little less; what is
+      seen later than the recording lasts goes back through it);
     * stay as they are otherwise.
 
     Phases: the phase common to a recorded response is that of two free-running oscillators, and a receiver
@@ -227,7 +228,7 @@ class RecordedModel:
     # ------------------------------------------------------------------------------------- draws
 
     def __call__(
-        self, batch_size: int, num_time_steps: int, sampling_frequency: float
+        self, batch_size: int, num_time_steps: int, sampling_frequency: float, start_s: float = 0.0
     ) -> tuple[Tensor, Tensor]:
         """See :class:`channels.delay_models.DelayModel`.
 
@@ -240,7 +241,7 @@ class RecordedModel:
         num_phases = self._gains.shape[-1] if self.phases == "paths" else 1
         phase = torch.empty(batch_size, num_phases, dtype=torch.float64)
         phase.uniform_(0, 2 * math.pi, generator=random)
-        times = torch.arange(num_time_steps, dtype=torch.float64) / sampling_frequency
+        times = start_s + torch.arange(num_time_steps, dtype=torch.float64) / sampling_frequency
         gains = (
             self._evolve(chosen, times) * torch.polar(torch.ones_like(phase), phase)[:, None, None, :, None]
         )
@@ -278,6 +279,8 @@ class RecordedModel:
     def _interpolated(self, chosen: Tensor, times: Tensor) -> Tensor:
         assert self.recording.snapshot_interval_s is not None
         at = chosen[:, None] + times / self.recording.snapshot_interval_s
+        last = self.num_snapshots - 1
+        at = last - (at.remainder(2 * last) - last).abs()  # there and back
         before = at.floor().long().clamp(max=self.num_snapshots - 2)
         share = (at - before)[:, :, None, None, None]
         gains = (1 - share) * self._gains[before] + share * self._gains[before + 1]

@@ -57,11 +57,11 @@ class TimeDomainOfdmChannel(OfdmChannel):
         turn = 2 * math.pi * carrier * _HALF_LENGTH / (OVERSAMPLING * count)
         return torch.polar(torch.ones_like(turn), turn).to(self.device, self.cdtype)
 
-    def _air(self, slots: int) -> tuple[Tensor, Tensor]:
+    def _air(self, slots: int, start_s: float) -> tuple[Tensor, Tensor]:
         """Gains [S, R, A, T, F] and taps [S·T·8 + 1, R, A, taps] of one image."""
         grid = self._grid
         steps = slots * grid.num_ofdm_symbols * _STEPS_PER_SYMBOL + 1
-        gains, delays = self._model(1, steps, _STEPS_PER_SYMBOL / grid.symbol_s)
+        gains, delays = self._paths(steps, _STEPS_PER_SYMBOL / grid.symbol_s, start_s)
         here = gains.abs().sum((0, 1, 2, 3, 4, 6)) > 0  # cells pad with paths of no power and any delay
         if not here.any():  # a blocked place: one path of no power
             here[0] = True

@@ -215,7 +215,7 @@ def build_scheme(
             scheme.name,
             make_search(scheme.source, workers),
             _mcs(scheme, channel),
-            harq=Harq(harq.max_transmissions, harq.combining) if harq else None,
+            harq=Harq(**harq.model_dump()) if harq else None,
             decoder=scheme.decoder,
             iterations=scheme.decoder_iterations,
             device=device,

@@ -54,6 +54,7 @@ __all__ = [
     "calibration_key",
     "channel_files",
     "check_effects",
+    "check_round_trips",
     "interleaves",
     "load_calibration",
     "refused_as_input",
@@ -100,6 +101,28 @@ def check_effects(name: str, variants: Sequence[spec.ChannelBase]) -> None:
             got = ", ".join(dict.fromkeys(_shown(value) for value in values))
             expected = "none in this channel, or what makes use of it"
             raise ScenarioError(complaint(f"channels.{name}.{path}", "has no effect", got, expected))
+
+
+def check_round_trips(schemes: Sequence[spec.SchemeBase], channels: Sequence[spec.ChannelBase]) -> None:
+    """Refuse a round-trip time of HARQ where no fade goes on in time between the transmissions.
+
+    Args:
+        schemes: at every combination of swept fields.
+        channels: at every combination of swept fields.
+
+    Raises:
+        ScenarioError: names the field.
+    """
+    usual = spec.HarqSpec().round_trip_s
+    if any(channel.moves for channel in channels):
+        return
+    for scheme in schemes:
+        harq = getattr(scheme, "harq", None)
+        if harq is not None and harq.round_trip_s != usual:
+            got, expected = f"{harq.round_trip_s:g}", "none, or an ofdm channel whose receiver moves"
+            raise ScenarioError(
+                complaint(f"schemes.{scheme.name}.harq.round_trip_s", "has no effect", got, expected)
+            )
 
 
 def _shown(value: Any) -> str:

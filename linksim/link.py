@@ -140,16 +140,19 @@ def _retransmit(
     seeds: Sequence[int],
     transmissions: list[int],
 ) -> Reconstruction:
-    """Send again what failed, over fresh fades and noise, until it is decoded or nothing is left to send."""
+    """Send again what failed, over the same channel later (see ``ChannelOperator.draw_again``), until it is
+    decoded or nothing is left to send.
+    """
     assert reconstruction.block_ok is not None
     pending = [i for i, ok in enumerate(reconstruction.block_ok.tolist()) if not ok]
     history = [first.select(pending)]
     for attempt, symbols in enumerate(frame.retransmissions, start=2):
         if not pending:
             break
-        channel_seeds = [derived_seed(seeds[i], f"transmission {attempt}") for i in pending]
-        history.append(channel(symbols[pending], snr_db[pending], channel_seeds))
-        own_seeds = [derived_seed(seeds[i], "receiver") for i in pending]
+        own = [seeds[i] for i in pending]
+        draw = channel.draw_again(symbols.shape[1], own, attempt, scheme.round_trip_s)
+        history.append(channel(symbols[pending], snr_db[pending], own, draw))
+        own_seeds = [derived_seed(seed, "receiver") for seed in own]
         again = scheme.combine(history, frame.layout, own_seeds)
         reconstruction = reconstruction.replaced(pending, again)
         assert again.block_ok is not None

@@ -38,6 +38,7 @@ from linksim.build_channel import (
     build_channel,
     channel_files,
     check_effects,
+    check_round_trips,
     refused_as_input,
     resulting_snr_db,
     sent_over,
@@ -174,6 +175,10 @@ def make_plan(scenario: Scenario, *, limit: int | None = None) -> Plan:
     plan = Plan(scenario, tuple(variants(scenario)), {name: images[name] for name in names})
     for i, channel in enumerate(scenario.channels):
         check_effects(channel_name(channel), [v.scenario.channels[i] for v in plan.variants])
+    check_round_trips(
+        [scheme for v in plan.variants for scheme in v.scenario.schemes],
+        [channel for v in plan.variants for channel in v.scenario.channels],
+    )
     for variant in plan.variants:
         ratio = variant.scenario.bandwidth.data_ratio
         for name, image in plan.images.items():

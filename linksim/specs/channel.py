@@ -59,6 +59,11 @@ class ChannelBase(Spec):
         """Fields that change nothing in this channel, by path: value and default."""
         return {}
 
+    @property
+    def moves(self) -> bool:
+        """Whether a later transmission meets the fades of an earlier one, gone on in time."""
+        return False
+
 
 class SingleCarrierBase(ChannelBase):
     """What channels without a resource grid have in common: imperfect radios at symbol rate."""
@@ -320,6 +325,11 @@ class OfdmSpec(ChannelBase):
         if isinstance(model, RecordedSpec) and csi.assumed is None:
             found["carrier_hz"] = self.carrier_hz, self.carrier_hz  # says what the recording is of
         return found
+
+    @property
+    def moves(self) -> bool:
+        """See :class:`ChannelBase`; a recording may move by itself."""
+        return isinstance(self.model, RecordedSpec) or self.model.speed_mps > 0
 
     @property
     def has_unequal_draws(self) -> bool:

@@ -133,6 +133,10 @@ class HarqSpec(Spec):
     combining: Literal["ir", "chase"] = Field(
         "ir", description="ir: other code bits every time; chase: the same again"
     )
+    round_trip_s: Annotated[Real, Field(ge=0, le=10)] = Field(
+        7e-3,
+        description="from the end of a transmission to the begin of the next [s]; fading goes on meanwhile",
+    )
 
 
 _MCS_ROW = {"type": "integer", "minimum": 0, "maximum": 28}

@@ -394,6 +394,19 @@ def test_a_field_without_effect_is_refused_where_it_is_swept(tmp_path, capsys):
     assert main(["check", write(tmp_path, swept)]) == 0
 
 
+def test_a_round_trip_time_is_refused_where_no_fade_moves(tmp_path, capsys):
+    """Block fading and receivers at rest meet every retransmission alike; a moving one does not."""
+    harq = "mcs: 6, harq: {max_transmissions: 2, round_trip_s: 2.0e-3}}"
+    for channel in ("{kind: rayleigh}", _ofdm()):
+        text = _scenario(channel).replace("mcs: 6}", harq)
+        message = _refused(capsys, "check", write(tmp_path, text))
+        assert "schemes.bpg.harq.round_trip_s: has no effect, got 0.002" in message
+    moving = MODEL.replace("}", ", speed_mps: 3}")
+    assert main(["check", write(tmp_path, _scenario(_ofdm(moving)).replace("mcs: 6}", harq))]) == 0
+    text = _scenario(_ofdm(moving)).replace("mcs: 6}", harq.replace("2.0e-3", "-1.0"))
+    assert "round_trip_s" in _refused(capsys, "check", write(tmp_path, text))
+
+
 @pytest.mark.parametrize(
     ("path", "expect"),
     [
