@@ -14,7 +14,7 @@ from torch import Tensor
 
 from channels import checks, seeding, units
 from channels.arithmetic import abs_squared
-from channels.types import ChannelUses, Draw, Received
+from channels.types import ChannelUses, Csi, Draw, Received
 
 __all__ = ["ChannelOperator", "Precision", "later_seeds"]
 
@@ -131,12 +131,14 @@ class ChannelOperator(ABC):
         """
         return no
 
-    @property
-    def sent_distortion(self) -> float:
-        """Mean power that the transmitter's hardware adds to symbols of unit power, uncorrelated with them.
-        It takes the way of the symbol: at the receiver it is |h|² of that.
+    def limits(self, draw: Draw, no: Tensor) -> Csi:
+        """What bounds count with: true gains, and all that no receiver of scalar channels can help.
+
+        Args:
+            draw: from :meth:`draw`.
+            no: [B, 1] float, noise variance per complex use.
         """
-        return 0.0
+        return Csi(self.gain(draw, no), self.noise_variance(no, draw), torch.zeros_like(no))
 
     @final
     def __call__(self, x: Tensor, snr_db: Tensor, seeds: Sequence[int], draw: Draw | None = None) -> Received:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from channels import seeding
 from channels.base import ChannelOperator
-from channels.types import ChannelUses, Draw, Received
+from channels.types import ChannelUses, Csi, Draw, Received
 
 __all__ = ["InterleavedChannel", "permutation"]
 
@@ -66,10 +66,12 @@ class InterleavedChannel(ChannelOperator):
         """As the inner operator's."""
         return self.inner.noise_variance(no, draw)
 
-    @property
-    def sent_distortion(self) -> float:
+    def limits(self, draw: Draw, no: Tensor) -> Csi:
         """As the inner operator's."""
-        return self.inner.sent_distortion
+        csi = self.inner.limits(draw, no)
+        order = permutation(csi.h.shape[1])[1].to(csi.h.device)
+        err_var = csi.err_var[:, order] if csi.err_var.shape[1] > 1 else csi.err_var
+        return Csi(csi.h[:, order], csi.no, err_var)
 
     def average_snr_db(self, draw: Draw, snr_db: Tensor) -> Tensor:
         """As the inner operator's."""

@@ -5,6 +5,7 @@ May import: torch, channels.{checks, sionna_seeding, base, recording}.
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from dataclasses import replace
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from channels import checks, sionna_seeding
 from channels.base import Precision
+from channels.delay_models import Covariance
 from channels.recording import Recording, load_recorded
 
 __all__ = ["Normalize", "Phases", "RecordedModel", "Timing"]
@@ -28,6 +30,7 @@ Timing = Literal["first_path", "recorded"]
 # Power that linear interpolation may lose between snapshots before the recording counts as too coarse.
 _LOST_POWER = 0.05
 _CHUNK = 64  # snapshots at a time
+_LEAST = 1e-30
 
 
 class RecordedModel:
@@ -172,6 +175,26 @@ class RecordedModel:
     def carrier_hz(self) -> float | None:
         """Carrier frequency of the recording [Hz], where it says so."""
         return self.recording.carrier_hz
+
+    @property
+    def own_profiles(self) -> bool:
+        """Snapshots that do not follow each other are places of their own."""
+        return self.num_snapshots > 1 and self.recording.snapshot_interval_s is None
+
+    def spatial_covariance(self) -> Tensor:
+        """See :class:`channels.delay_models.DelayModel`: of every path, summed over paths and snapshots."""
+        pairs = self._gains.flatten(1, 2).movedim(1, 0).flatten(1)
+        total = pairs @ pairs.mH
+        return total / total.diagonal().real.mean()
+
+    def seen_through(self, beam: Tensor, mode: Tensor | None) -> Covariance:
+        """See :class:`channels.delay_models.DelayModel`."""
+        gains = torch.einsum("r,srap->sap", beam.conj().to(self._gains), self._gains)
+        if mode is not None:
+            gains = torch.einsum("a,sap->sp", mode.conj().to(gains), gains)[:, None]
+        view = copy.copy(self)
+        view._gains = gains[:, None] / gains.abs().square().sum(-1).mean().sqrt().clamp_min(_LEAST)
+        return view
 
     @property
     def delays_s(self) -> Tensor:

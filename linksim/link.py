@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from channels.arithmetic import abs_squared
 from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import derived_seed
-from channels.types import ChannelUses, Csi, Csit, Draw, Received
+from channels.types import ChannelUses, Csit, Draw, Received
 from channels.units import snr_db_to_no
 from linksim.schemes.base import Bound, Frame, Info, Reconstruction, RetransmittingScheme, Scheme
 
@@ -169,8 +168,7 @@ def _reach(
 ) -> LinkOutput:
     no = snr_db_to_no(snr_db.to(channel.device, channel.dtype))[:, None]
     draw = channel.draw(budget, seeds)
-    h = channel.gain(draw, no)
-    csi = Csi(h, channel.noise_variance(no, draw), channel.sent_distortion * abs_squared(h))
+    csi = channel.limits(draw, no)
     own_seeds = [derived_seed(seed, "receiver") for seed in seeds]
     reconstruction = bound.reach(image, budget, snr_db, csi, own_seeds)
     ones = (1,) * len(seeds)
