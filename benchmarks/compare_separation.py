@@ -19,7 +19,14 @@ from pathlib import Path
 import numpy as np
 
 from linksim.cli import main as linksim
-from linksim.figures import LOWER_IS_BETTER, bound_names, load_rows, plot_metric, save_figure
+from linksim.figures import (
+    bound_names,
+    load_rows,
+    metric_info,
+    plot_metric,
+    save_figure,
+    trained_schemes,
+)
 from linksim.results import Record, ResultStore, RunFolderError
 from linksim.statistics import bootstrap_interval
 
@@ -54,12 +61,13 @@ def report(store: ResultStore, metric: str, reference: str | None = None) -> str
     if reference is None:
         expected = "one to compare with, or --reference NAME"
         raise RunFolderError(f"{store.folder}: schemes: got no separation scheme, expected {expected}.")
+    info = metric_info([header], metric)
+    if info.scope == "set":
+        expected = "one of single pictures, which can be compared picture by picture"
+        raise RunFolderError(f"--metric {metric}: got a metric of sets of pictures, expected {expected}.")
     rows = {(r.channel, r.scheme, r.snr_db): r for r in load_rows(store) if r.metric == metric}
-    if not rows:
-        raise RunFolderError(f"--metric {metric}: got no such metric in the run, see its results.csv.")
     statistics, records = header["scenario"]["statistics"], list(store.records())
-    better = "lower" if metric in LOWER_IS_BETTER else "higher"
-    lines = [f"| channel | SNR [dB] | scheme | {metric} | difference to {reference} ({better} is better) |"]
+    lines = [f"| channel | SNR [dB] | scheme | {info.axis} | difference to {reference} ({info.better}) |"]
     lines.append("|---|---|---|---|---|")
     for scheme in names:
         pairs = paired_differences(records, scheme, reference, metric)
@@ -97,8 +105,11 @@ def main() -> int:
             return code
         store = ResultStore(folder)
         print(report(store, args.metric, args.reference))
+        header = store.header()
+        info = metric_info([header], args.metric)
+        trained = trained_schemes(header, info)
         figure = plot_metric(
-            load_rows(store), args.metric, bounds=bound_names(store.header()), title=scenario.name
+            load_rows(store), info, bounds=bound_names(header), trained=trained, title=scenario.name
         )
         save_figure(figure, folder / "figures" / f"compare_{args.metric}.png")
     except (ScenarioError, RunFolderError) as problem:

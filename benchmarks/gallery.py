@@ -79,12 +79,14 @@ def make(path: Path) -> dict[str, object]:
         store = ResultStore(folder)
         header, rows = store.header(), figures.load_rows(store)
         metric = shown(store, list(header["scenario"]["metrics"]))
+        info = figures.metric_info([header], metric)
         figure = figures.plot_metric(
             rows,
-            metric,
+            info,
             x=figures.default_x(header),
             bounds=figures.bound_names(header),
             steps=figures.step_names(header),
+            trained=figures.trained_schemes(header, info),
         )
         FIGURES.mkdir(parents=True, exist_ok=True)
         figures.save_figure(figure, FIGURES / f"{path.parent.name}-{path.stem}.png")

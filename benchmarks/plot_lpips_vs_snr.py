@@ -13,7 +13,15 @@ import json
 import sys
 from pathlib import Path
 
-from linksim.figures import bound_names, load_rows, plot_metric, rename, save_figure
+from linksim.figures import (
+    bound_names,
+    load_rows,
+    metric_info,
+    plot_metric,
+    rename,
+    save_figure,
+    trained_schemes,
+)
 from linksim.results import ResultStore, RunFolderError
 from linksim.statistics import Row
 
@@ -52,7 +60,14 @@ def main() -> int:
                 file=sys.stderr,
             )
             return 2
-        figure = plot_metric(rows, metric, x=args.x, bounds=bounds)
+        headers = [ResultStore(folder).header() for folder in args.runs]
+        info = metric_info(headers, metric)
+        trained = [
+            f"{folder.name} {name}" if len(args.runs) > 1 else name
+            for folder, header in zip(args.runs, headers, strict=True)
+            for name in trained_schemes(header, info)
+        ]
+        figure = plot_metric(rows, info, x=args.x, bounds=bounds, trained=trained)
         out = args.out or args.runs[0] / "figures" / f"{metric}_vs_{args.x.split('.')[-1]}.png"
         save_figure(figure, out)
     except RunFolderError as problem:

@@ -23,7 +23,16 @@ from pathlib import Path
 from PIL import Image
 
 from linksim.build import scheme_files
-from linksim.figures import LABELS, bound_names, load_rows, plot_metric, save_figure, step_names
+from linksim.figures import (
+    TRAINED,
+    bound_names,
+    load_rows,
+    metric_info,
+    plot_metric,
+    save_figure,
+    step_names,
+    trained_schemes,
+)
 from linksim.panels import plot_panel
 from linksim.results import ResultStore, RunFolderError
 from linksim.scenario import Scenario
@@ -38,11 +47,14 @@ def table(store: ResultStore, metric: str, channel: str) -> str:
     rows = [r for r in load_rows(store) if r.metric == metric and r.channel == channel]
     points = sorted({r.snr_db for r in rows})
     digits = DIGITS.get(metric, 3)
+    header = store.header()
+    info = metric_info([header], metric)
+    trained = trained_schemes(header, info)
     lines = [
-        f"| {LABELS.get(metric, metric)} | " + " | ".join(f"{snr:g} dB" for snr in points) + " |",
+        f"| {info.axis} | " + " | ".join(f"{snr:g} dB" for snr in points) + " |",
         "|---" * (len(points) + 1) + "|",
     ]
-    steps = step_names(store.header())
+    steps = step_names(header)
     for scheme in dict.fromkeys(r.scheme for r in rows if r.scheme not in steps):
         own = {r.snr_db: r for r in rows if r.scheme == scheme}
         cells = []
@@ -50,7 +62,8 @@ def table(store: ResultStore, metric: str, channel: str) -> str:
             row = own[snr]
             half = (row.ci_high - row.ci_low) / 2
             cells.append(f"{row.mean:.{digits}f} ± {half:.{digits}f}")
-        lines.append(f"| {scheme} | " + " | ".join(cells) + " |")
+        name = f"{scheme} {TRAINED}" if scheme in trained else scheme
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     failures = {r.scheme: r.num_failures for r in rows if r.num_failures}
     print(json.dumps({"metric": metric, "channel": channel, "failures": failures}))
     return "\n".join(lines)
@@ -59,7 +72,14 @@ def table(store: ResultStore, metric: str, channel: str) -> str:
 def draw(store: ResultStore, metric: str, name: str) -> str:
     """A figure into docs/figures; returns the path as the README writes it."""
     header = store.header()
-    figure = plot_metric(load_rows(store), metric, bounds=bound_names(header), steps=step_names(header))
+    info = metric_info([header], metric)
+    figure = plot_metric(
+        load_rows(store),
+        info,
+        bounds=bound_names(header),
+        steps=step_names(header),
+        trained=trained_schemes(header, info),
+    )
     save_figure(figure, FIGURES / f"{name}.png")
     return f"docs/figures/{name}.png"
 
@@ -82,7 +102,7 @@ def facts(store: ResultStore) -> str:
     images, trials = len(header["images"]), scenario["sweep"]["trials"]
     return (
         f"{images} pictures, {trials} channel realisation(s) each; ± is half of the {confidence}% bootstrap "
-        f"interval over pictures."
+        f"interval over pictures. {TRAINED} marks networks that were trained on the measure shown."
     )
 
 

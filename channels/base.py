@@ -19,6 +19,7 @@ from channels.types import ChannelUses, Csi, Draw, Received
 __all__ = ["ChannelOperator", "Precision", "later_seeds"]
 
 Precision = Literal["single", "double"]
+_LEAST_POWER = 1e-20  # a blocked place counts as one 200 dB below the ensemble
 
 
 def later_seeds(seeds: Sequence[int], attempt: int) -> list[int]:
@@ -94,7 +95,13 @@ class ChannelOperator(ABC):
 
     @abstractmethod
     def observe(self, y_raw: Tensor, draw: Draw, no: Tensor) -> Received:
-        """The receiver's front end: pilots, CSI estimation, demapping to n scalar channels."""
+        """The receiver's front end: pilots, CSI estimation, demapping to n scalar channels.
+
+        Args:
+            y_raw: from :meth:`propagate`.
+            draw: from :meth:`draw`.
+            no: [B, 1] float, noise variance per complex use as the receiver is told it.
+        """
 
     @abstractmethod
     def gain(self, draw: Draw, no: Tensor) -> Tensor:
@@ -119,11 +126,17 @@ class ChannelOperator(ABC):
         power = abs_squared(x)
         return units.linear_to_db(power.amax(1) / power.mean(1))
 
-    def average_snr_db(self, draw: Draw, snr_db: Tensor) -> Tensor:
-        """What a transmitter that knows the average SNR is told of it: [B] float, dB. ``snr_db`` itself,
-        unless an operator reports the power of every frame.
+    def instantaneous_snr_db(self, draw: Draw, snr_db: Tensor) -> Tensor:
+        """What a wideband report of the frame itself says of its SNR, fading included: that of the mean power
+        of its gains, [B] float, dB.
+
+        Args:
+            draw: from :meth:`draw`.
+            snr_db: [B] or scalar float, average over all draws [dB].
         """
-        return snr_db
+        no = units.snr_db_to_no(snr_db.to(self.dtype)).reshape(-1, 1)
+        power = abs_squared(self.gain(draw, no)).double().mean(1).clamp_min(_LEAST_POWER)
+        return (snr_db + units.linear_to_db(power)).to(snr_db.dtype)
 
     def noise_variance(self, no: Tensor, draw: Draw | None = None) -> Tensor:
         """Variance of what is added to h·x per data use, ``no`` and the interference of a waveform: on
@@ -141,7 +154,14 @@ class ChannelOperator(ABC):
         return Csi(self.gain(draw, no), self.noise_variance(no, draw), torch.zeros_like(no))
 
     @final
-    def __call__(self, x: Tensor, snr_db: Tensor, seeds: Sequence[int], draw: Draw | None = None) -> Received:
+    def __call__(
+        self,
+        x: Tensor,
+        snr_db: Tensor,
+        seeds: Sequence[int],
+        draw: Draw | None = None,
+        told_db: Tensor | None = None,
+    ) -> Received:
         """Send symbols over the channel.
 
         Args:
@@ -149,6 +169,8 @@ class ChannelOperator(ABC):
             snr_db: [B] float, Es/N0 per data use at the receiver, averaged over fading [dB].
             seeds: one whole number per image; the result of an image depends on its own seed only.
             draw: use this draw instead of a new one (perfect transmitter CSI).
+            told_db: [B] float, SNR that the receiver is told, from which it takes its noise variance [dB];
+                None: ``snr_db``, the truth. One that measures its noise is not told.
 
         Returns:
             Received with y [B, n].
@@ -161,4 +183,7 @@ class ChannelOperator(ABC):
         no = units.snr_db_to_no(snr_db.to(device=self.device, dtype=self.dtype))[:, None]
         if draw is None:
             draw = self.draw(x.shape[1], seeds)
-        return self.observe(self.propagate(x, draw, no), draw, no)
+        told = no
+        if told_db is not None:
+            told = units.snr_db_to_no(told_db.to(device=self.device, dtype=self.dtype))[:, None]
+        return self.observe(self.propagate(x, draw, no), draw, told)

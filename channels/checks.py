@@ -7,24 +7,79 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["check_at_least", "check_choice", "check_positive", "check_range", "check_symbols", "complaint"]
+__all__ = [
+    "check_at_least",
+    "check_choice",
+    "check_positive",
+    "check_range",
+    "check_symbols",
+    "complaint",
+    "cut",
+    "shown",
+]
 
 POWER_TOLERANCE = 0.05
 
 
+_LONGEST, _LONGEST_EXPECTED = 300, 1000  # characters of what a message shows
+_ITEMS, _LEVELS = 20, 5
+
+
+def cut(text: str, longest: int = _LONGEST) -> str:
+    """A text for a message, cut where it is longer than anybody reads.
+
+    Example:
+        >>> cut("abcdefgh", 3)
+        'abc... (8 characters)'
+    """
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
+
+
+def shown(value: object) -> str:
+    """``repr`` for a message, cut: of containers the first items, whatever is nested in them.
+
+    Example:
+        >>> shown({"a": [1, "two"]}), len(shown("x" * 10**6)) < 400
+        ("{'a': [1, 'two']}", True)
+    """
+    return _repr(value, _LEVELS)
+
+
+def _repr(value: object, levels: int) -> str:
+    if isinstance(value, str):
+        text = str(value)
+        more = f"... ({len(text)} characters)" if len(text) > _LONGEST else ""
+        return repr(text[:_LONGEST]) + more
+    if not isinstance(value, list | tuple | dict) or not value:
+        return cut(repr(value))
+    if not levels:
+        return "..."
+    items = list(islice(value.items() if isinstance(value, dict) else value, _ITEMS + 1))
+    if isinstance(value, dict):
+        parts = [f"{_repr(k, 0)}: {_repr(v, levels - 1)}" for k, v in items[:_ITEMS]]
+    else:
+        parts = [_repr(item, levels - 1) for item in items[:_ITEMS]]
+    text = cut(", ".join(parts)) + (", ..." if len(items) > _ITEMS else "")
+    if isinstance(value, dict):
+        return f"{{{text}}}"
+    return f"[{text}]" if isinstance(value, list) else f"({text}{',' if len(value) == 1 else ''})"
+
+
 def complaint(field: str, wrong: str, got: object, expected: object, cure: str = "") -> str:
-    """One error message: ``field: what is wrong, got X, expected Y. Cure.``
+    """One error message: ``field: what is wrong, got X, expected Y. Cure.`` Long values are cut.
 
     Example:
         >>> complaint("snr_db", "out of range", "400 dB", "-60 to 100 dB", "Es/N0 is given in dB.")
         'snr_db: out of range, got 400 dB, expected -60 to 100 dB. Es/N0 is given in dB.'
     """
-    head = f"{field}: {wrong}, got {got}, expected {expected}."
+    got = shown(got) if isinstance(got, list | tuple | dict) else cut(str(got))
+    head = f"{cut(field)}: {wrong}, got {got}, expected {cut(str(expected), _LONGEST_EXPECTED)}."
     return f"{head} {cure}" if cure else head
 
 

@@ -444,6 +444,10 @@ class SingleCarrierChannel(ChannelOperator):
             phasor = phasor * impairment.mean_phasor(time)
         return (self.hardware.with_symbol + 2 - 2 * phasor.real).to(self.device, self.dtype)
 
+    def instantaneous_snr_db(self, draw: Draw, snr_db: Tensor) -> Tensor:
+        """That of the inner operator: the fade, without the hardware, as over a resource grid."""
+        return self._inner.instantaneous_snr_db(self._own(draw).inner, snr_db)
+
     def gain(self, draw: Draw, no: Tensor) -> Tensor:
         """That of the inner operator with the transmitter's mean gain."""
         h = self._inner.gain(self._own(draw).inner, no)

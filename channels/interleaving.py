@@ -33,8 +33,9 @@ def permutation(num_symbols: int) -> tuple[Tensor, Tensor]:
 class InterleavedChannel(ChannelOperator):
     """An operator whose channel uses the symbols take in a fixed pseudo-random order.
 
-    On a resource grid neighbouring elements fade together. Neighbours of an analog code are neighbours of
-    the picture: without interleaving a fade erases a whole area, with it single values everywhere.
+    On a resource grid neighbouring elements fade together. Without interleaving a fade hits neighbours of an
+    analog code, which are neighbours of the picture, or one of several code blocks of a digital one; with it
+    single values everywhere, and all code blocks alike.
 
     Args:
         inner: the operator that symbols are sent over.
@@ -53,6 +54,7 @@ class InterleavedChannel(ChannelOperator):
     def __init__(self, inner: ChannelOperator) -> None:
         super().__init__(device=inner.device, precision=inner.precision)
         self.inner = inner
+        self.memoryless = inner.memoryless  # type: ignore[misc]
 
     @property
     def gain_depends_on_noise(self) -> bool:
@@ -73,9 +75,9 @@ class InterleavedChannel(ChannelOperator):
         err_var = csi.err_var[:, order] if csi.err_var.shape[1] > 1 else csi.err_var
         return Csi(csi.h[:, order], csi.no, err_var)
 
-    def average_snr_db(self, draw: Draw, snr_db: Tensor) -> Tensor:
+    def instantaneous_snr_db(self, draw: Draw, snr_db: Tensor) -> Tensor:
         """As the inner operator's."""
-        return self.inner.average_snr_db(draw, snr_db)
+        return self.inner.instantaneous_snr_db(draw, snr_db)
 
     def draw(self, num_symbols: int, seeds: Sequence[int]) -> Draw:
         """The inner operator's draw; the order of the symbols is no part of it."""

@@ -100,7 +100,7 @@ def _library_version(path: str) -> int | None:
     """
     try:
         answer = subprocess.run(
-            [sys.executable, "-c", _ASK, path], capture_output=True, text=True, check=False, timeout=60
+            [sys.executable, "-I", "-c", _ASK, path], capture_output=True, text=True, check=False, timeout=60
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -10,7 +10,6 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -29,9 +28,8 @@ from channels.ofdm_receiver import LinkStatistics, NoiseKnowledge, OfdmCsi, Ofdm
 from channels.transmission import Transmission, apply_precoder, precoders
 from channels.types import ChannelUses, Csi, Draw, Received
 
-__all__ = ["OfdmChannel", "OfdmDraw", "ToldSnr"]
+__all__ = ["OfdmChannel", "OfdmDraw"]
 
-ToldSnr = Literal["ensemble", "frame"]
 _MUCH_INTERFERENCE = 0.1
 _TWO_SYMBOLS, _ONE_STREAM = Pilots(), Transmission()
 _CPU = torch.device("cpu")
@@ -51,6 +49,7 @@ class OfdmDraw(Draw):
     sender: Tensor | None = None  # [B, K] float, randomness of the transmitter's hardware
     receiver: Tensor | None = None  # [B, K'] float, of the receiver's
     air: Tensor | None = None  # [B, ...] complex, what the waveform meets beside h
+    reported: Tensor | None = None  # [B, 1] float, mean power that an old report of the frame is of
     spilled: Tensor | None = None  # [B, 1] float, interference of places with delays of their own
 
 
@@ -88,8 +87,8 @@ class OfdmChannel(ChannelOperator):
         interpolation: of LS estimates.
         assumed: statistics that the estimator is designed for; None = those of the model.
         noise: "known", or "estimated" from the pilots: all that the receiver is told of the SNR.
-        told_snr: what a transmitter that knows the average SNR is told: "ensemble", ``snr_db`` itself, or
-            "frame", that of this frame's mean power over grid and antennas, as a wideband report gives it.
+        report_delay_slots: age of what a transmitter is told that knows the instantaneous SNR: its report is
+            of as many slots, so much earlier; 0: of the frame itself.
         gain_control: see above.
         transmission: streams and precoding.
         impairments: of transmitter and receiver, each side in this order.
@@ -125,7 +124,7 @@ class OfdmChannel(ChannelOperator):
         interpolation: Interpolation = "linear",
         assumed: Covariance | None = None,
         noise: NoiseKnowledge = "known",
-        told_snr: ToldSnr = "ensemble",
+        report_delay_slots: int = 0,
         gain_control: bool = False,
         transmission: Transmission = _ONE_STREAM,
         impairments: Sequence[Impairment] = (),
@@ -138,8 +137,9 @@ class OfdmChannel(ChannelOperator):
         super().__init__(device=device, precision=precision)
         checks.check_choice("OfdmChannel: csi", csi, ("perfect", "ls", "lmmse"))
         checks.check_choice("OfdmChannel: noise", noise, ("known", "estimated"))
-        checks.check_choice("OfdmChannel: told_snr", told_snr, ("ensemble", "frame"))
-        self.csi, self.noise, self.told_snr, self.gain_control = csi, noise, told_snr, gain_control
+        checks.check_range("OfdmChannel: report_delay_slots", report_delay_slots, 0, 100)
+        self.csi, self.noise, self.gain_control = csi, noise, gain_control
+        self.report_delay_slots = report_delay_slots
         self._model, self._transmission = model, transmission
         self._num_rx, self._num_tx = model.num_rx_antennas, model.num_tx_antennas
         self._num_streams = transmission.streams(self._num_tx, self._num_rx)
@@ -218,11 +218,13 @@ class OfdmChannel(ChannelOperator):
         """Of the subcarriers that carry data or pilots [Hz]."""
         return self._grid.num_used * self._grid.subcarrier_spacing_hz
 
-    def average_snr_db(self, draw: Draw, snr_db: Tensor) -> Tensor:
-        """See :class:`channels.base.ChannelOperator` and ``told_snr``; without precoding."""
-        if self.told_snr == "ensemble":
-            return snr_db
-        return (snr_db + units.linear_to_db(_power(draw)[:, 0].double())).to(snr_db.dtype)
+    def instantaneous_snr_db(self, draw: Draw, snr_db: Tensor) -> Tensor:
+        """See :class:`channels.base.ChannelOperator`: of the mean power over grid and antennas, without what
+        precoding gains, ``report_delay_slots`` old.
+        """
+        assert isinstance(draw, OfdmDraw)
+        power = _power(draw) if draw.reported is None else draw.reported
+        return (snr_db + units.linear_to_db(power[:, 0].double())).to(snr_db.dtype)
 
     @property
     def gain_depends_on_noise(self) -> bool:
@@ -356,6 +358,9 @@ class OfdmChannel(ChannelOperator):
         noise = torch.empty(len(seeds), slots, self._num_rx, *size, dtype=self.cdtype)
         seeding.fill_normal(noise, seeds)
         ages = self._transmission.precoding.delay_slots if self._transmission.kind == "svd" else 0
+        lead = max(ages, self.report_delay_slots)  # slots before the frame that someone knows
+        begin = lead - self.report_delay_slots
+        reports: list[Tensor] = []
         gains: list[Tensor] = []
         known: list[Tensor] = []
         air: list[Tensor] = []
@@ -363,15 +368,16 @@ class OfdmChannel(ChannelOperator):
         with torch.no_grad():
             for place in places:
                 with sionna_seeding.sionna_rng(seeding.derived_seed(place, "fading"), _CPU):
-                    h, moving, spilled = self._air(slots + ages, start_s)
-                gains.append(h[ages:])
+                    h, moving, spilled = self._air(slots + lead, start_s)
+                gains.append(h[lead:])
+                reports.append(_mean_power(h[None, begin : begin + slots]))
                 if spilled is not None:
                     disturbed.append(spilled)
                 if moving is not None:
-                    steps = (len(moving) - 1) // (slots + ages)
-                    air.append(moving[ages * steps :])
+                    steps = (len(moving) - 1) // (slots + lead)
+                    air.append(moving[lead * steps :])
                 if self._transmission.kind == "svd":
-                    middle = h[:slots, :, :, grid.num_ofdm_symbols // 2]
+                    middle = h[lead - ages : lead - ages + slots, :, :, grid.num_ofdm_symbols // 2]
                     known.append(precoders(middle, self._num_streams, self._transmission.precoding))
         precoder = torch.stack(known).to(self.device) if known else None
         sender, receiver = (
@@ -379,8 +385,11 @@ class OfdmChannel(ChannelOperator):
         )
         h = torch.stack(gains).to(self.device)
         moving = _stacked(air).to(self.device) if air else None
+        reported = torch.cat(reports).to(self.device) if self.report_delay_slots else None
         own = torch.tensor(disturbed, dtype=self.dtype, device=self.device)[:, None] if disturbed else None
-        return OfdmDraw(h, noise.to(self.device), num_symbols, precoder, sender, receiver, moving, own)
+        return OfdmDraw(
+            h, noise.to(self.device), num_symbols, precoder, sender, receiver, moving, reported, own
+        )
 
     def _paths(self, steps: int, rate_hz: float, start_s: float) -> tuple[Tensor, Tensor, float | None]:
         """Gains and delays of the model from a time [s] on, and the interference of a place of its own."""
@@ -513,8 +522,12 @@ def _power(draw: Draw) -> Tensor:
     counts as one 200 dB below the ensemble.
     """
     assert isinstance(draw, OfdmDraw)
-    power = abs_squared(draw.h).flatten(1).mean(1)[:, None]
-    return power.clamp_min(_LEAST_POWER)
+    return _mean_power(draw.h)
+
+
+def _mean_power(h: Tensor) -> Tensor:
+    """Mean power of gains [B, ...], [B, 1] float, above 0."""
+    return abs_squared(h).flatten(1).mean(1)[:, None].clamp_min(_LEAST_POWER)
 
 
 def _stacked(rows: Sequence[Tensor]) -> Tensor:

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from channels.arithmetic import abs_squared, mean_square, multiply, multiply_conj, scale
+from channels.base import Precision
 from channels.delay_models import Covariance
 from channels.detection import combine, detect
 from channels.estimation import (
@@ -147,7 +148,7 @@ class OfdmReceiver:
     def _pilots(self, stream: int) -> PilotElements:
         grid = self._grid
         others = torch.cat([grid.known[:stream], grid.known[stream + 1 :]])
-        precision = "single" if grid.known.dtype == torch.complex64 else "double"
+        precision: Precision = "single" if grid.known.dtype == torch.complex64 else "double"
         return PilotElements(grid.streams[stream], others, precision=precision, device=grid.data.device)
 
     def _statistics(self, covariance: Covariance) -> Statistics:

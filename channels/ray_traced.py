@@ -2,7 +2,8 @@
 
 Rays are traced in another process (:mod:`channels.ray_tracer`); neither Mitsuba nor Dr.Jit is imported here.
 
-May import: numpy, torch, channels.{checks, base, recording, recorded, ray_scene, llvm}.
+May import: numpy, torch, channels.{checks, child_processes, base, cache, recording, recorded,
+ray_scene, llvm}.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from numpy.typing import NDArray
 
 from channels import checks
 from channels.base import Precision
+from channels.cache import cache_folder
+from channels.child_processes import safe_environment
 from channels.llvm import LIBRARY_VARIABLE, LlvmUnavailable, find_llvm
 from channels.ray_scene import RayTracing
 from channels.recorded import Normalize, Phases, RecordedModel, Timing
@@ -53,7 +56,7 @@ def trace(tracing: RayTracing, *, cache_dir: str | Path | None = None) -> Record
     request = tracing.request()
     versions = {"layout": _LAYOUT, "sionna-rt": importlib.metadata.version("sionna-rt")}
     made_from = json.dumps({**versions, "request": request}, sort_keys=True)
-    folder = _cache_folder() if cache_dir is None else Path(cache_dir).expanduser()
+    folder = cache_folder("raytraced") if cache_dir is None else Path(cache_dir).expanduser()
     path = folder / f"{tracing.scene}-{hashlib.sha256(made_from.encode()).hexdigest()[:32]}.npz"
     recording = _cached(path, made_from)
     if recording is None:
@@ -65,12 +68,6 @@ def trace(tracing: RayTracing, *, cache_dir: str | Path | None = None) -> Record
             warnings.warn(f"trace: {path}: not kept for the next time: {problem.strerror}.", stacklevel=2)
     _warn(tracing, recording)
     return recording
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("LINKSIM_CACHE")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linksim"
-    return (Path(base).expanduser() if base else home) / "raytraced"
 
 
 def _cached(path: Path, made_from: str) -> Recording | None:
@@ -136,10 +133,10 @@ def _run_tracer(request: dict[str, Any]) -> dict[str, NDArray[Any]]:
 def _start_tracer(variant: str, library: str, request: dict[str, Any]) -> dict[str, NDArray[Any]]:
     root = str(Path(__file__).resolve().parents[1])
     search = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
-    environment = {**os.environ, "PYTHONPATH": search, LIBRARY_VARIABLE: library}
+    environment = safe_environment(**{"PYTHONPATH": search, LIBRARY_VARIABLE: library})
     with tempfile.TemporaryDirectory(prefix="raytraced-") as folder:
         asked, answer = Path(folder) / "request.json", Path(folder) / "paths.npz"
-        asked.write_text(json.dumps(request))
+        asked.write_text(json.dumps(request), encoding="utf-8")
         command = [sys.executable, "-m", "channels.ray_tracer", variant, str(asked), str(answer)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode == 0:

@@ -163,7 +163,7 @@ def _main(variant: str, request_path: str, paths_path: str) -> None:
     import mitsuba as mi
 
     mi.set_variant(variant)
-    request = json.loads(Path(request_path).read_text())
+    request = json.loads(Path(request_path).read_text(encoding="utf-8"))
     with Path(paths_path).open("wb") as file:
         np.savez(file, allow_pickle=False, **trace(request))
 

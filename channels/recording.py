@@ -5,8 +5,11 @@ May import: numpy, h5py (when a file is HDF5), channels.checks.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -26,6 +29,7 @@ _NUMBERS = ("snapshot_interval_s", "speed_mps", "carrier_hz")
 _HDF5_ENDINGS = (".h5", ".hdf5")
 # Nothing on Earth echoes later; a larger number is a delay in nanoseconds.
 _LONGEST_DELAY_S = 1e-2
+_MOST_BYTES = 1 << 30  # of an array; a header of a few bytes can announce terabytes
 
 
 class RecordingError(ValueError):
@@ -158,6 +162,12 @@ def _check_real(field: str, values: NDArray[Any]) -> NDArray[np.float64]:
 # ----------------------------------------------------------------------------------------------- files
 
 
+_DAMAGE = (
+    *(OSError, EOFError, KeyError, RuntimeError, NotImplementedError, ValueError, TypeError, OverflowError),
+    *(MemoryError, zipfile.BadZipFile, zlib.error, struct.error),
+)
+
+
 def load_recorded(path: str | Path) -> Recording:
     """Read a recording; the kind of file is known by its content.
 
@@ -189,7 +199,7 @@ def load_recorded(path: str | Path) -> Recording:
         return Recording(**values)
     except RecordingError as problem:
         raise RecordingError(f"{path}: {problem}") from None
-    except (OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as problem:
+    except _DAMAGE as problem:
         got, expected = f"{type(problem).__name__} ({problem})", "a whole file"
         raise RecordingError(complaint(f"{path}: file", "damaged", got, expected)) from None
 
@@ -200,19 +210,43 @@ def _names(values: Mapping[str, object]) -> str:
 
 def _read_npz(path: Path) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    with np.load(path, allow_pickle=False) as file:
+    with zipfile.ZipFile(path) as archive:
         for field in (*_ARRAYS, *_NUMBERS, "description"):
-            if field in file.files:
-                try:
-                    value = file[field]
-                except ValueError:  # NumPy's word for an array of objects
-                    cure = "Pickled objects can run code and are not loaded."
-                    expected = "an array of numbers"
-                    raise RecordingError(
-                        complaint(field, "array of Python objects", "a pickle", expected, cure)
-                    ) from None
-                values[field] = _plain(field, value)
+            if f"{field}.npy" in archive.namelist():
+                values[field] = _plain(field, _read_npy(field, archive))
     return values
+
+
+def _read_npy(field: str, archive: zipfile.ZipFile) -> NDArray[Any]:
+    """One array of an .npz file, once its header says that it is of numbers and as long as it is."""
+    length = archive.getinfo(f"{field}.npy").file_size
+    with archive.open(f"{field}.npy") as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            shape, fortran, dtype = read[version](file)
+        except (ValueError, KeyError, SyntaxError, RecursionError, tokenize.TokenError) as problem:
+            raise RecordingError(complaint(field, "broken header", problem, "that of a .npy file")) from None
+        if dtype.hasobject:
+            cure, expected = "Pickled objects can run code and are not loaded.", "an array of numbers"
+            raise RecordingError(complaint(field, "array of Python objects", "a pickle", expected, cure))
+        count = math.prod(shape)
+        _check_bytes(field, count * dtype.itemsize)
+        if file.tell() + count * dtype.itemsize != length:
+            got, expected = (
+                f"{length} bytes for {list(shape)} of {dtype}",
+                "an array as long as its header says",
+            )
+            raise RecordingError(complaint(field, "damaged", got, expected))
+        values = np.frombuffer(file.read(count * dtype.itemsize), dtype, count)
+        return values.reshape(shape, order="F" if fortran else "C")
+
+
+def _check_bytes(field: str, size: int) -> None:
+    if size > _MOST_BYTES:
+        cure = "Split the recording, or keep fewer paths or snapshots."
+        expected = f"at most {_MOST_BYTES} bytes per array"
+        raise RecordingError(complaint(field, "too large", f"{size} bytes", expected, cure))
 
 
 def _is_hdf5(path: Path) -> bool:
@@ -227,14 +261,44 @@ def _read_hdf5(path: Path) -> dict[str, Any]:
     values: dict[str, Any] = {}
     with h5py.File(path, "r") as file:
         for field in (*_ARRAYS, *_NUMBERS, "description"):
-            if field not in file:
-                continue
-            dataset = file[field]
-            if not isinstance(dataset, h5py.Dataset):
-                raise RecordingError(complaint(field, "not a dataset", "a group", "an array of numbers"))
-            is_text = h5py.check_string_dtype(dataset.dtype) is not None
-            values[field] = _plain(field, np.asarray(dataset.asstr()[()] if is_text else dataset[()]))
+            if field in file:
+                values[field] = _plain(field, _read_dataset(field, file))
+    if "gains" in values and "delays_s" in values:
+        values["delays_s"] = _without_extra_axis(values["delays_s"], values["gains"])
     return values
+
+
+def _read_dataset(field: str, file: Any) -> NDArray[Any]:
+    """One dataset, of this file alone. MATLAB's have their axes the other way round, complex numbers as pairs
+    and texts as numbers of letters.
+    """
+    import h5py
+
+    dataset = file[field]
+    if not isinstance(dataset, h5py.Dataset):
+        raise RecordingError(complaint(field, "not a dataset", "a group", "an array of numbers"))
+    link = file.get(field, getlink=True)
+    if not isinstance(link, h5py.HardLink) or dataset.is_virtual or dataset.external:
+        expected = "a dataset in the file itself"
+        raise RecordingError(complaint(field, "elsewhere", "a link to other data", expected))
+    _check_bytes(field, math.prod(dataset.shape or ()) * dataset.dtype.itemsize)
+    if h5py.check_string_dtype(dataset.dtype) is not None:
+        return np.asarray(dataset.asstr()[()])
+    value = np.asarray(dataset[()])
+    if value.dtype.names == ("real", "imag"):
+        value = value["real"] + 1j * value["imag"]
+    kind = dataset.attrs.get("MATLAB_class")
+    if kind is None:
+        return value
+    if kind in (b"char", "char"):
+        return np.asarray("".join(map(chr, value.T.ravel().tolist())))
+    return value.T
+
+
+def _without_extra_axis(delays: NDArray[Any], gains: NDArray[Any]) -> NDArray[Any]:
+    """Delays common to all snapshots as [paths]; programs whose arrays have at least two axes add one."""
+    vector = delays.ndim == 2 and 1 in delays.shape and delays.size == gains.shape[-1]
+    return delays.ravel() if vector and delays.shape != (len(gains), gains.shape[-1]) else delays
 
 
 def _plain(field: str, value: NDArray[Any]) -> object:

@@ -77,7 +77,7 @@ class Csit:
     """Channel state as the transmitter knows it, reported by the receiver: the scenario says how much.
 
     Args:
-        snr_db: [B] float, average SNR per data use [dB].
+        snr_db: [B] float, SNR per data use [dB], the average over draws or that of this frame.
         h: [B, n] complex, gain of each data symbol (perfect transmitter CSI), or None.
     """
 

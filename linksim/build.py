@@ -6,9 +6,9 @@ May import everything below it: scenario, schemes, digital, jscc, metrics, image
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,29 +22,49 @@ from channels.seeding import item_seed
 from channels.units import snr_db_to_no
 from linksim import scenario as spec
 from linksim import zoo
-from linksim.build_channel import build_channel, calibration_key, load_calibration
-from linksim.checkpoints import file_digest, load_into, read_checkpoint, tree_digest
+from linksim.build_channel import build_channel, calibration_key, channel_files, load_calibration
+from linksim.checkpoints import (
+    CheckpointError,
+    check_tensors,
+    file_digest,
+    load_into,
+    read_checkpoint,
+    tree_digest,
+    weights_digest,
+)
 from linksim.digital.link_adaptation import AdaptiveMcs, Calibration
 from linksim.digital.mcs import MCS_TABLES, Mcs
 from linksim.digital.quality_search import QualitySearch
 from linksim.digital.source_codec import make_source_codec
-from linksim.images import Crop, FolderImages, ImageSet, SkimageImages, TarImages
-from linksim.metrics.base import CountMetric, ImageMetric, LinkMetric, MetricInfo, MetricUnavailable
+from linksim.images import Crop, FolderImages, ImageError, ImageSet, SkimageImages, TarImages
+from linksim.metrics.base import (
+    CountMetric,
+    ImageMetric,
+    LinkMetric,
+    MetricInfo,
+    MetricUnavailable,
+    SetMetric,
+)
 from linksim.metrics.distortion import MsSsim, Psnr, Ssim
-from linksim.metrics.errors import Ber, Bler
+from linksim.metrics.errors import Ber, Bler, Outage
+from linksim.metrics.niqe import Niqe
 from linksim.metrics.perceptual import Lpips
+from linksim.metrics.realism import KidLite2
+from linksim.metrics.selection import Selection
+from linksim.metrics.similarity import PIQ_METRICS, PiqMetric
+from linksim.metrics.spectrum import OCTAVES, SlicedWasserstein, SpectrumError
 from linksim.metrics.transmission import Evm, Papr, ReceivedSnr
 from linksim.pickle_reader import ModelFormatError
+from linksim.places import looked_at, place
 from linksim.schemes.base import Bound, Scheme
 from linksim.schemes.bound import BoundRate, SourceBound
-from linksim.schemes.separation import Harq, SeparationScheme
-from linksim.schemes.uncoded import UncodedScheme
 
 if TYPE_CHECKING:  # digital schemes run without any network loaded
     from linksim.diffusion.caption import HubCaptioner
     from linksim.diffusion.model import DiffusionModel
     from linksim.jscc.authors import AuthorsCodec
     from linksim.jscc.dial import DialCodec
+    from linksim.jscc.latent_denoiser import LatentDenoiser
     from linksim.jscc.lean import LeanCodec
     from linksim.schemes.jscc import AnalogCodec
 
@@ -52,19 +72,23 @@ __all__ = [
     "Metrics",
     "build_captioner",
     "build_codec",
+    "build_denoiser",
     "build_images",
     "build_metrics",
     "build_scheme",
     "load_codec",
+    "load_denoiser",
     "load_diffjscc",
     "make_search",
     "scheme_files",
     "scheme_tools",
+    "scheme_trained_on",
+    "uses_gain",
 ]
 
 log = logging.getLogger("linksim.build")
-# Frames, and evenly spaced uses of each, from which "outage" and "ergodic" limits know the fading.
 _NO_POWER = 1e-30
+# Frames, and evenly spaced uses of each, from which "outage" and "ergodic" limits know the fading.
 _BOUND_FRAMES, _BOUND_USES, _BOUND_CHUNK = 2000, 512, 20
 _BLOCK_KLT, _CALIBRATION = "block-klt-16.safetensors", "mcs-calibration.json"
 
@@ -74,9 +98,18 @@ def build_images(images: spec.ImagesSpec) -> ImageSet:
     height, width = images.crop or (None, None)
     crop = Crop(height, width, images.multiple_of)
     if isinstance(images, spec.FolderImagesSpec):
-        return FolderImages(Path(images.path).expanduser(), crop, images.convert, images.limit)
+        folder = place(images.path)
+        if not folder.is_dir():
+            cure = "Give another one with --set images.path=/where/they/are."
+            got, expected = looked_at(images.path), "a folder of pictures"
+            raise ImageError(complaint("images.path", "no such folder", got, expected, cure))
+        return FolderImages(folder, crop, images.convert, images.limit)
     if isinstance(images, spec.TarImagesSpec):
-        return TarImages([Path(p).expanduser() for p in images.paths], crop, images.convert, images.limit)
+        for path in images.paths:
+            if not place(path).is_file():
+                got, expected = looked_at(path), "an uncompressed tar file of pictures"
+                raise ImageError(complaint("images.paths", "no such file", got, expected))
+        return TarImages([place(path) for path in images.paths], crop, images.convert, images.limit)
     return SkimageImages(images.names, crop)
 
 
@@ -118,11 +151,55 @@ def load_codec(checkpoint: str) -> AnalogCodec:
     if path.is_dir():
         return load_authors_checkpoint(path)
     stored = read_checkpoint(path)
+    if isinstance(stored.codec, spec.LatentDenoiserSpec):
+        expected = "a codec; a denoiser belongs into checkpoint of kind: latent_diffusion"
+        raise CheckpointError(complaint(f"checkpoint {checkpoint}", "no codec", stored.codec.kind, expected))
+    with torch.device("meta"):  # a header may announce any sizes
+        check_tensors(build_codec(stored.codec), stored.tensors, str(path))
     codec = build_codec(stored.codec)
     load_into(codec, stored.tensors, str(path))
     if isinstance(codec, LeanCodec | DialCodec):
         codec.highest_snr_db = stored.highest_snr_db
     return codec.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class LoadedDenoiser:
+    """A trained denoiser of latents.
+
+    Args:
+        network: in evaluation mode.
+        encoder_digest: of the encoder whose latents it was trained on.
+    """
+
+    network: LatentDenoiser
+    encoder_digest: str
+
+
+def build_denoiser(network: spec.LatentDenoiserSpec) -> LatentDenoiser:
+    """An untrained denoiser."""
+    from linksim.jscc.latent_denoiser import LatentDenoiser, LatentDenoiserConfig
+
+    return LatentDenoiser(LatentDenoiserConfig(**network.model_dump(exclude={"kind"})))
+
+
+def load_denoiser(checkpoint: str) -> LoadedDenoiser:
+    """A trained denoiser of latents: a bundled model, or a file.
+
+    Raises:
+        CheckpointError: missing, broken, or a codec.
+    """
+    stored = read_checkpoint(zoo.network_path(checkpoint))
+    if not isinstance(stored.codec, spec.LatentDenoiserSpec):
+        expected = "a latent_denoiser (made by a training with train_denoiser)"
+        raise CheckpointError(
+            complaint(f"checkpoint {checkpoint}", "no denoiser", stored.codec.kind, expected)
+        )
+    with torch.device("meta"):
+        check_tensors(build_denoiser(stored.codec), stored.tensors, checkpoint)
+    network = build_denoiser(stored.codec)
+    load_into(network, stored.tensors, checkpoint)
+    return LoadedDenoiser(network.eval().requires_grad_(False), str(stored.recipe.get("encoder_digest")))
 
 
 # ---------------------------------------------------------------------------------------------- schemes
@@ -138,23 +215,25 @@ def make_search(source: spec.SourceSpec, workers: int = 1) -> QualitySearch:
     """
     resolutions = {"full": (1,), "reduced": (1, 2, 4)}[source.resolutions]
     codec = make_source_codec(source.codec, source.chroma, source.effort)
-    return QualitySearch(codec, resolutions=resolutions, workers=workers)
+    measure = None if source.select == "psnr" else Selection(source.select)
+    return QualitySearch(codec, resolutions=resolutions, workers=workers, measure=measure)
 
 
 @lru_cache(maxsize=4)
-def _calibration(path: str | None) -> Calibration:
-    return load_calibration(_calibration_path(path))
+def _calibration(path: Path, digest: str) -> Calibration:
+    return load_calibration(path)
 
 
 def _calibration_path(path: str | None) -> Path:
-    return Path(path).expanduser() if path else zoo.asset(_CALIBRATION)
+    return place(path) if path else zoo.asset(_CALIBRATION)
 
 
 def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase) -> Mcs | AdaptiveMcs:
     if scheme.mcs != "adaptive":
         return MCS_TABLES[1 if scheme.mcs_table == "any" else scheme.mcs_table][scheme.mcs]
-    table = _calibration(scheme.calibration)
-    lengths = table.lengths(calibration_key(channel))
+    path = _calibration_path(scheme.calibration)
+    table = _calibration(path, file_digest(path))
+    lengths = table.lengths(calibration_key(channel, scheme))
     used = f"{scheme.decoder.replace('auto', 'layered')}, {scheme.decoder_iterations} iterations"
     measured = lengths[0].decoder
     if used != measured:
@@ -174,11 +253,23 @@ def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase) -> Mcs | Adapti
 
 
 def scheme_tools(scheme: spec.SchemeBase) -> dict[str, str]:
-    """Version and effort of the source codec of a digital scheme, by the codec's name."""
-    if isinstance(scheme, spec.SeparationSpec | spec.BoundBase):
-        codec = make_search(scheme.source).codec
-        return {codec.name: codec.version}
-    return {}
+    """Version and effort of the source codec of a digital scheme, by the codec's name; and the metric that it
+    selects by, with the digest of its weights.
+
+    Raises:
+        MetricUnavailable: weights that cannot be had.
+    """
+    if not isinstance(scheme, spec.SeparationSpec | spec.BoundBase):
+        return {}
+    search = make_search(scheme.source)
+    tools = {search.codec.name: search.codec.version}
+    if search.measure is not None:
+        try:
+            tools[f"select {search.measure.name}"] = search.measure.reference
+        except MetricUnavailable as problem:
+            cure = "Without them take select: psnr."
+            raise MetricUnavailable(f"schemes.{scheme.name}.source.select: {problem} {cure}") from None
+    return tools
 
 
 def scheme_files(scheme: spec.SchemeBase) -> dict[str, str]:
@@ -186,6 +277,9 @@ def scheme_files(scheme: spec.SchemeBase) -> dict[str, str]:
     if isinstance(scheme, spec.JsccSpec):
         path = zoo.codec_path(scheme.checkpoint)
         return {scheme.checkpoint: tree_digest(path) if path.is_dir() else file_digest(path)}
+    if isinstance(scheme, spec.LatentDiffusionSpec):
+        names = (scheme.codec, scheme.checkpoint)
+        return {name: file_digest(zoo.network_path(name)) for name in names}
     if isinstance(scheme, spec.DiffJsccSpec):
         return {scheme.checkpoint: tree_digest(zoo.find_folder(scheme.checkpoint))}
     if isinstance(scheme, spec.LinearAnalogSpec):
@@ -193,6 +287,25 @@ def scheme_files(scheme: spec.SchemeBase) -> dict[str, str]:
     if isinstance(scheme, spec.SeparationSpec) and scheme.mcs == "adaptive":
         return {scheme.calibration or _CALIBRATION: file_digest(_calibration_path(scheme.calibration))}
     return {}
+
+
+def scheme_trained_on(scheme: spec.SchemeBase) -> dict[str, list[str] | None]:
+    """Quality measures that the network of a scheme was trained on, by the scheme's name; None where its
+    checkpoint does not say; nothing for schemes without a trained network.
+    """
+    if isinstance(scheme, spec.DiffJsccSpec):  # its folder does not say
+        return {scheme.name: None}
+    paths = []
+    if isinstance(scheme, spec.JsccSpec):
+        paths = [zoo.codec_path(scheme.checkpoint)]
+    elif isinstance(scheme, spec.LatentDiffusionSpec):
+        paths = [zoo.network_path(name) for name in (scheme.codec, scheme.checkpoint)]
+    found = [None if path.is_dir() else read_checkpoint(path).trained_on for path in paths]
+    if not found:
+        return {}
+    known = [measures for measures in found if measures is not None]
+    whole = sorted({name for measures in known for name in measures})
+    return {scheme.name: whole if len(known) == len(found) else None}
 
 
 def build_scheme(
@@ -210,12 +323,17 @@ def build_scheme(
         return _build_analog(scheme, channel, device)
     if isinstance(scheme, spec.DiffJsccSpec):
         return _build_diffjscc(scheme, channel, device)
+    if isinstance(scheme, spec.LatentDiffusionSpec):
+        return _build_latent_diffusion(scheme, device)
     if isinstance(scheme, spec.SeparationSpec):
+        from linksim.schemes.separation import Harq, SeparationScheme
+
         harq = scheme.harq
         return SeparationScheme(
             scheme.name,
             make_search(scheme.source, workers),
             _mcs(scheme, channel),
+            csit=scheme.csit,
             harq=Harq(**harq.model_dump()) if harq else None,
             decoder=scheme.decoder,
             iterations=scheme.decoder_iterations,
@@ -223,16 +341,27 @@ def build_scheme(
         )
     if isinstance(scheme, spec.BoundBase):
         return SourceBound(scheme.name, make_search(scheme.source, workers), _bound_rate(scheme, channel))
+    from linksim.schemes.uncoded import UncodedScheme
+
     return UncodedScheme(scheme.name, scheme.bits_per_symbol, device)
 
 
+def uses_gain(codec: object) -> bool:
+    """Whether the encoder of a codec makes anything of the gain of the channel (csit: perfect)."""
+    return getattr(getattr(codec, "config", None), "csi", "snr") == "snr_h"
+
+
 def _check_csi(scheme: spec.JsccSpec | spec.DiffJsccSpec, codec: object, channel: spec.ChannelBase) -> None:
-    """A codec that is given the gain of a fade needs one gain per picture, and to be told at both ends.
+    """A codec that is given the gain of a fade needs one gain per picture, and to be told at both ends; one
+    that is not makes nothing of a gain.
 
     Raises:
         ValueError: another channel or another csit.
     """
-    if getattr(getattr(codec, "config", None), "csi", "snr") != "snr_h":
+    if not uses_gain(codec):
+        if scheme.csit == "perfect":
+            what = f"has no effect: the encoder of {scheme.checkpoint} makes nothing of the gain"
+            raise ValueError(complaint("csit", what, scheme.csit, "none, average_snr or instantaneous_snr"))
         return
     checkpoint = f"the encoder of {scheme.checkpoint} is given SNR and gain"
     if scheme.csit != "perfect":
@@ -241,6 +370,23 @@ def _check_csi(scheme: spec.JsccSpec | spec.DiffJsccSpec, codec: object, channel
     if not flat and not isinstance(channel, spec.AwgnSpec):
         expected = "awgn, or rayleigh or rician without coherence_symbols: one gain per picture"
         raise ValueError(complaint("checkpoint", checkpoint, spec.channel_name(channel), expected))
+
+
+def _dialled(codec: AnalogCodec, scheme: spec.JsccSpec) -> AnalogCodec:
+    """The codec at the realism that a scheme asks for.
+
+    Raises:
+        ValueError: a codec without that dial.
+    """
+    from linksim.jscc.dial import DialCodec
+
+    if scheme.realism is None:
+        return codec
+    if not isinstance(codec, DialCodec):
+        cure = "Leave it out, or take a checkpoint of codec dial."
+        message = f"the codec of {scheme.checkpoint} has no such dial"
+        raise ValueError(complaint("realism", message, f"{scheme.realism:g}", "none", cure))
+    return codec.at(scheme.realism)
 
 
 def _build_analog(
@@ -253,13 +399,33 @@ def _build_analog(
         _check_csi(scheme, codec, channel)
         if isinstance(codec, nn.Module):
             codec.to(device)
-        return JsccScheme(scheme.name, codec, scheme.csit)
+        return JsccScheme(scheme.name, _dialled(codec, scheme), scheme.csit)
     from linksim.jscc.block_klt import BlockKlt
     from linksim.jscc.linear_analog import LinearAnalogCodec
+    from linksim.schemes.repetition import RepeatingCodec
 
     klt = BlockKlt.load(zoo.asset(_BLOCK_KLT))
     linear = LinearAnalogCodec(klt, scale=scheme.scale, design_snr_db=scheme.design_snr_db)
-    return JsccScheme(scheme.name, linear, scheme.csit)
+    return JsccScheme(scheme.name, RepeatingCodec(linear), scheme.csit)
+
+
+def _build_latent_diffusion(scheme: spec.LatentDiffusionSpec, device: torch.device) -> Scheme:
+    """Raises CheckpointError for a denoiser that was trained on the latents of another codec."""
+    from linksim.jscc.dial import DialCodec
+    from linksim.schemes.latent_diffusion import LatentDiffusionOptions, LatentDiffusionScheme
+
+    codec, denoiser = load_codec(scheme.codec), load_denoiser(scheme.checkpoint)
+    if not isinstance(codec, DialCodec):
+        got = type(codec).__name__
+        raise CheckpointError(complaint(f"codec {scheme.codec}", "another codec", got, "a dial codec"))
+    digest = weights_digest(codec.encoder)
+    if digest != denoiser.encoder_digest:
+        cure = "Train the denoiser on this codec, or name the codec that it was trained on."
+        what = f"{scheme.checkpoint} was trained on the latents of another encoder"
+        raise CheckpointError(complaint(f"codec {scheme.codec}", what, digest, denoiser.encoder_digest, cure))
+    options = LatentDiffusionOptions(scheme.steps, scheme.eta, scheme.realism, scheme.samples)
+    network = denoiser.network.to(device)
+    return LatentDiffusionScheme(scheme.name, codec.to(device), network, options, scheme.csit)
 
 
 def load_diffjscc(folder: Path) -> tuple[AnalogCodec, DiffusionModel]:
@@ -347,7 +513,7 @@ def _build_diffjscc(scheme: spec.DiffJsccSpec, channel: spec.ChannelBase, device
 def _bound_rate(scheme: spec.BoundBase, channel: spec.ChannelBase) -> BoundRate:
     sinrs = None
     if scheme.fading != "realised":
-        sinrs = _sinrs(channel.model_copy(update={"name": None}))
+        sinrs = _sinrs(channel.model_copy(update={"name": None}), tuple(channel_files(channel).items()))
     if isinstance(scheme, spec.FiniteBlocklengthBoundSpec):
         return BoundRate(scheme.fading, scheme.block_error, sinrs=sinrs)
     assert isinstance(scheme, spec.CapacityBoundSpec)
@@ -355,9 +521,12 @@ def _bound_rate(scheme: spec.BoundBase, channel: spec.ChannelBase) -> BoundRate:
 
 
 @lru_cache(maxsize=16)
-def _sinrs(channel: spec.ChannelBase) -> Callable[[int, float], torch.Tensor]:
-    """SINR of sampled frames of a channel, [frames, uses] linear, for a number of uses and an SNR [dB]; from
-    seeds of its own. What counts as noise is what the frames of a run count: interference, distortion.
+def _sinrs(
+    channel: spec.ChannelBase, files: tuple[tuple[str, str], ...] = ()
+) -> Callable[[int, float], torch.Tensor]:
+    """SINR of sampled frames of a channel with these ``files`` (by digest), [frames, uses] linear, for a
+    number of uses and an SNR [dB]; from seeds of its own. What counts as noise is what the frames of a run
+    count: interference, distortion.
     """
 
     @lru_cache(maxsize=1)
@@ -401,43 +570,60 @@ class Metrics:
         image: per image quality.
         count: error counts.
         link: facts of the transmission.
+        sets: quality of sets of pictures.
+        state: counts of what became of pictures.
         unavailable: name to reason and cure.
     """
 
     image: tuple[ImageMetric, ...]
     count: tuple[CountMetric, ...]
     link: tuple[LinkMetric, ...]
+    sets: tuple[SetMetric, ...]
+    state: tuple[Outage, ...]
     unavailable: dict[str, str]
 
     def infos(self) -> list[MetricInfo]:
         """Facts of all metrics."""
-        return [*(m.info for m in self.image), *(m.info for m in self.count), *(m.info for m in self.link)]
+        kinds = (self.image, self.count, self.link, self.sets, self.state)
+        return [m.info for kind in kinds for m in kind]
 
 
-def build_metrics(names: tuple[str, ...], device: torch.device) -> Metrics:
-    """Metrics by name; "lpips" means "lpips_alex". What cannot be had is listed, not raised."""
-    image: list[ImageMetric] = []
-    count: list[CountMetric] = []
-    link: list[LinkMetric] = []
+_IMAGE_METRICS: dict[str, Callable[[], ImageMetric]] = {
+    "psnr": Psnr,
+    "ssim": Ssim,
+    "ms_ssim": MsSsim,
+    **{name: partial(PiqMetric, name) for name in PIQ_METRICS},
+    "spectrum_db": SpectrumError,
+    "swd": SlicedWasserstein,
+    **{f"swd_{octave}": partial(SlicedWasserstein, octave) for octave in range(1, OCTAVES + 1)},
+    "niqe": Niqe,
+    "lpips_alex": partial(Lpips, "alex"),
+    "lpips_vgg": partial(Lpips, "vgg"),
+    "lpips_squeeze": partial(Lpips, "squeeze"),
+}
+_COUNT_METRICS: dict[str, Callable[[], CountMetric]] = {"ber": Ber, "bler": Bler}
+_LINK_METRICS: dict[str, Callable[[], LinkMetric]] = {
+    "evm": Evm,
+    "papr_db": Papr,
+    "received_snr_db": ReceivedSnr,
+}
+_SET_METRICS: dict[str, Callable[[], SetMetric]] = {"kid_lite2": KidLite2}
+_STATE_METRICS: dict[str, Callable[[], Outage]] = {"outage": Outage}
+
+
+def build_metrics(names: tuple[str, ...]) -> Metrics:
+    """Metrics by name, on the CPU; "lpips" means "lpips_alex". What cannot be had is listed, not raised."""
     unavailable: dict[str, str] = {}
-    transmission: dict[str, LinkMetric] = {
-        "evm": Evm(),
-        "papr_db": Papr(),
-        "received_snr_db": ReceivedSnr(),
-    }
-    simple: dict[str, ImageMetric] = {"psnr": Psnr(), "ssim": Ssim(), "ms_ssim": MsSsim()}
-    counting: dict[str, CountMetric] = {"ber": Ber(), "bler": Bler()}
-    for name in names:
-        if name in simple:
-            image.append(simple[name])
-        elif name in counting:
-            count.append(counting[name])
-        elif name in transmission:
-            link.append(transmission[name])
-        else:
-            net: Any = name.removeprefix("lpips").removeprefix("_") or "alex"
-            try:
-                image.append(Lpips(net, "cpu"))
-            except MetricUnavailable as problem:
-                unavailable[f"lpips_{net}"] = str(problem)
-    return Metrics(tuple(image), tuple(count), tuple(link), unavailable)
+    names = tuple("lpips_alex" if name == "lpips" else name for name in names)
+
+    def made(table: Mapping[str, Callable[[], Any]]) -> Iterator[Any]:
+        for name in names:
+            if name in table:
+                try:
+                    yield table[name]()
+                except MetricUnavailable as problem:
+                    unavailable[name] = str(problem)
+
+    tables = (_IMAGE_METRICS, _COUNT_METRICS, _LINK_METRICS, _SET_METRICS, _STATE_METRICS)
+    image, count, link, sets, state = (tuple(made(table)) for table in tables)
+    return Metrics(image, count, link, sets, state, unavailable)

@@ -1,6 +1,6 @@
 """Specification of a channel to its operator.
 
-May import: linksim.scenario, linksim.scenario_io, linksim.digital.link_adaptation, linksim.zoo, channels.
+May import: linksim.{scenario, scenario_io, effects, zoo}, linksim.digital.link_adaptation, channels.
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 import torch
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from channels.awgn import AwgnChannel
 from channels.base import ChannelOperator, Precision
 from channels.checks import complaint
-from channels.delay_models import Covariance, DelayModel, ExponentialCovariance, TdlModel
 from channels.flat_fading import FlatFadingChannel
-from channels.front_end import SingleCarrierChannel
-from channels.grid import Pilots
 from channels.impairments import (
     CarrierFrequencyOffset,
     Clipping,
@@ -35,15 +32,18 @@ from channels.impairments import (
 )
 from channels.interleaving import InterleavedChannel
 from channels.link_budget import LinkBudget
-from channels.ofdm import OfdmChannel
-from channels.time_ofdm import TimeDomainOfdmChannel
 from channels.transmission import Precoding, Transmission
 from channels.units import linear_to_db
 from linksim import scenario as spec
 from linksim.digital.link_adaptation import Calibration, CalibrationError
+from linksim.effects import check_channel_effects
+from linksim.places import place
 from linksim.scenario_io import ScenarioError, scenario_dir
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # Sionna, which these import, takes seconds that flat channels need not wait
+    from channels.delay_models import Covariance, DelayModel
+    from channels.grid import Pilots
+    from channels.ofdm import OfdmChannel
     from channels.ray_scene import RayTracing
     from channels.recorded import RecordedModel
 
@@ -53,8 +53,6 @@ __all__ = [
     "build_model",
     "calibration_key",
     "channel_files",
-    "check_effects",
-    "check_round_trips",
     "interleaves",
     "load_calibration",
     "refused_as_input",
@@ -84,53 +82,6 @@ def refused_as_input(where: str) -> Iterator[None]:
         raise ScenarioError(f"{where}: {problem}") from None
 
 
-def check_effects(name: str, variants: Sequence[spec.ChannelBase]) -> None:
-    """Refuse fields that change nothing in any variant of a channel, where they are given or swept.
-
-    Args:
-        name: of the channel.
-        variants: the channel at every combination of swept fields.
-
-    Raises:
-        ScenarioError: names the field.
-    """
-    idle = [variant.without_effect() for variant in variants]
-    for path, (_, usual) in idle[0].items():
-        values = [fields[path][0] for fields in idle if path in fields]
-        if len(values) == len(idle) and any(value != usual for value in values):
-            got = ", ".join(dict.fromkeys(_shown(value) for value in values))
-            expected = "none in this channel, or what makes use of it"
-            raise ScenarioError(complaint(f"channels.{name}.{path}", "has no effect", got, expected))
-
-
-def check_round_trips(schemes: Sequence[spec.SchemeBase], channels: Sequence[spec.ChannelBase]) -> None:
-    """Refuse a round-trip time of HARQ where no fade goes on in time between the transmissions.
-
-    Args:
-        schemes: at every combination of swept fields.
-        channels: at every combination of swept fields.
-
-    Raises:
-        ScenarioError: names the field.
-    """
-    usual = spec.HarqSpec().round_trip_s
-    if any(channel.moves for channel in channels):
-        return
-    for scheme in schemes:
-        harq = getattr(scheme, "harq", None)
-        if harq is not None and harq.round_trip_s != usual:
-            got, expected = f"{harq.round_trip_s:g}", "none, or an ofdm channel whose receiver moves"
-            raise ScenarioError(
-                complaint(f"schemes.{scheme.name}.harq.round_trip_s", "has no effect", got, expected)
-            )
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, BaseModel):
-        return str(value.model_dump(exclude_defaults=True))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def try_channel(operator: ChannelOperator, num_uses: int) -> None:
     """Send one frame: what depends on its length is refused here, such as a recording that is shorter.
 
@@ -156,6 +107,8 @@ def build_channel(
     if not channel.impairments:
         return inner
     hardware = [build_impairment(i) for i in channel.impairments]
+    from channels.front_end import SingleCarrierChannel
+
     return SingleCarrierChannel(inner, hardware, symbol_rate_hz=channel.symbol_rate_hz)
 
 
@@ -175,6 +128,10 @@ def _build_flat(
 
 
 def _build_ofdm(channel: spec.OfdmSpec, device: torch.device, precision: Precision) -> OfdmChannel:
+    from channels.delay_models import ExponentialCovariance
+    from channels.ofdm import OfdmChannel
+    from channels.time_ofdm import TimeDomainOfdmChannel
+
     csi = channel.csi
     bandwidth_hz = channel.num_subcarriers * channel.subcarrier_spacing_hz
     model = build_model(channel.model, channel.carrier_hz, bandwidth_hz, precision)
@@ -199,7 +156,7 @@ def _build_ofdm(channel: spec.OfdmSpec, device: torch.device, precision: Precisi
         assumed=assumed,
         noise=csi.noise,
         gain_control=channel.has_unequal_draws,
-        told_snr="frame" if channel.tells_frame_snr else "ensemble",
+        report_delay_slots=channel.told.transmitter.delay_slots,
         transmission=transmission,
         impairments=[build_impairment(i) for i in channel.impairments],
         cyclic_prefix_length=channel.cyclic_prefix_length,
@@ -219,6 +176,8 @@ def resulting_snr_db(channel: spec.ChannelBase, operator: ChannelOperator) -> fl
     """
     if not isinstance(channel, spec.OfdmSpec) or channel.link_budget is None:
         return None
+    from channels.ofdm import OfdmChannel
+
     assert isinstance(operator, OfdmChannel)
     given = channel.link_budget
     if given.path_loss_db is not None:
@@ -237,6 +196,8 @@ def resulting_snr_db(channel: spec.ChannelBase, operator: ChannelOperator) -> fl
 
 
 def _pilots(csi: spec.OfdmCsiSpec, streams: int) -> Pilots:
+    from channels.grid import Pilots
+
     if csi.dmrs is not None:
         boost_db = csi.boost_db
         if boost_db is None:  # what a comb leaves empty pays for it; two streams leave nothing
@@ -265,6 +226,8 @@ def build_model(
         ValueError: a recording that cannot be read.
         RuntimeError: ray tracing that lacks LLVM.
     """
+    from channels.delay_models import TdlModel
+
     if isinstance(model, spec.TdlSpec):
         return TdlModel(
             model.profile,
@@ -338,7 +301,7 @@ def _recorded(model: spec.RecordedSpec, bandwidth_hz: float, precision: Precisio
 def recording_path(path: str) -> Path:
     """A recording by its path, or by the name of one that comes with linksim."""
     bundled = scenario_dir() / "data" / f"{path}.npz"
-    return bundled if bundled.is_file() and not Path(path).suffix else Path(path).expanduser()
+    return bundled if bundled.is_file() and not Path(path).suffix else place(path)
 
 
 def channel_files(channel: spec.ChannelBase) -> dict[str, str]:
@@ -435,13 +398,12 @@ def build_impairment(imperfect: spec.ImpairmentSpec) -> Impairment:
 
 def interleaves(scheme: spec.SchemeBase, channel: spec.ChannelBase) -> bool:
     """Whether the symbols of a scheme are interleaved on a channel: as the scenario says, and where it says
-    nothing, those of analog schemes on a resource grid, whose neighbours fade together.
+    nothing, on a resource grid, whose neighbours fade together. The same for every scheme that sends symbols:
+    a fade hits the code blocks of a picture as evenly as the values of a latent map.
     """
-    chosen = scheme.interleave if isinstance(scheme, spec.SentSpec) else False
-    if chosen is not None:
-        return chosen
-    analog = isinstance(scheme, spec.JsccSpec | spec.DiffJsccSpec | spec.LinearAnalogSpec)
-    return analog and isinstance(channel, spec.OfdmSpec)
+    if not isinstance(scheme, spec.SentSpec):
+        return False
+    return isinstance(channel, spec.OfdmSpec) if scheme.interleave is None else scheme.interleave
 
 
 def sent_over(
@@ -468,7 +430,7 @@ def training_channels(
     operators = []
     for part in mixture:
         name = spec.channel_name(part.channel)
-        check_effects(name, [part.channel])
+        check_channel_effects(name, [part.channel])
         with refused_as_input(f"channels.{name}"):
             chosen = part.channel if trace else untraced(part.channel)
             operator = build_channel(chosen, device)
@@ -478,13 +440,22 @@ def training_channels(
     return operators
 
 
-def calibration_key(channel: spec.ChannelBase) -> dict[str, object]:
+_UNLIKE = ("interleave", "csit", "report_delay_slots")  # what a key has beside the fields of the channel
+
+
+def calibration_key(channel: spec.ChannelBase, scheme: spec.SentSpec) -> dict[str, object]:
     """What a link-adaptation table calls a channel: its specification without the name, the link budget and
-    defaults, so that fields which come later do not make it another channel.
+    defaults, so that fields which come later do not make it another channel; and what a scheme makes of it,
+    ``interleave`` where its symbols are sent in a random order, ``csit`` and ``report_delay_slots`` where it
+    is told the SNR of the frame. What the ends are told wrongly is no part of it: a table does not know that.
     """
-    key = channel.model_dump(mode="json", exclude={"name", "link_budget", "told_snr"}, exclude_defaults=True)
-    if isinstance(channel, spec.OfdmSpec) and channel.tells_frame_snr:
-        key["told_snr"] = "frame"
+    key = channel.model_dump(mode="json", exclude={"name", "link_budget", "told"}, exclude_defaults=True)
+    if interleaves(scheme, channel):
+        key["interleave"] = True
+    if isinstance(scheme, spec.SeparationSpec) and scheme.csit == "instantaneous_snr":
+        key["csit"] = scheme.csit
+        if channel.told.transmitter.delay_slots:
+            key["report_delay_slots"] = channel.told.transmitter.delay_slots
     return key
 
 
@@ -498,8 +469,15 @@ def load_calibration(path: Path) -> Calibration:
     known: TypeAdapter[spec.ChannelBase] = TypeAdapter(spec.ChannelSpec)
 
     def name(stored: dict[str, object]) -> dict[str, object]:
+        channel = {field: value for field, value in stored.items() if field not in _UNLIKE}
+        link: dict[str, Any] = {"interleave": stored.get("interleave") is True}
+        if "csit" in stored:
+            link["csit"] = stored["csit"]
+            transmitter = {"delay_slots": stored.get("report_delay_slots", 0)}
+            channel["told"] = {"transmitter": transmitter}
         try:
-            return calibration_key(known.validate_python(stored))
+            scheme = spec.SeparationSpec(kind="separation", name="any", **link)
+            return calibration_key(known.validate_python(channel), scheme)
         except ValidationError as problem:
             error = problem.errors(include_url=False)[0]
             got = f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"

@@ -4,14 +4,13 @@ rate.
 The measurement has its own seeds and training pictures. Its result is a frozen file that scenarios read;
 nothing in a test run ever changes the choice of the MCS.
 
-May import: numpy, torch, linksim.{build, runner, scenario, images, digital, metrics}, channels.
+May import: numpy, torch, linksim.{build, runner, scenario, images, digital, metrics, schemes.base}, channels.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -22,24 +21,31 @@ from channels.arithmetic import abs_squared
 from channels.base import ChannelOperator
 from channels.equalization import equalize
 from channels.seeding import item_seed
-from channels.types import Draw
+from channels.types import Draw, Received
 from channels.units import snr_db_to_no
 from linksim import __version__
 from linksim.build import make_search
-from linksim.build_channel import build_channel, calibration_key, refused_as_input, try_channel
+from linksim.build_channel import (
+    build_channel,
+    calibration_key,
+    refused_as_input,
+    sent_over,
+    try_channel,
+)
 from linksim.digital.link_adaptation import Calibration, ChannelCalibration, McsCurve, QualityCurve
 from linksim.digital.mcs import ALL_MCS, Mcs
 from linksim.digital.qam import Qam
 from linksim.digital.quality_search import QualitySearch, Wish
 from linksim.digital.transport import DEFAULT_ITERATIONS, TransportBlock
 from linksim.images import ImageSet, image_digest
-from linksim.metrics.distortion import psnr
+from linksim.metrics.selection import Selection
 from linksim.runner import Plan
-from linksim.scenario import SchemeSpec, SeparationSpec, channel_name
+from linksim.scenario import ChannelBase, Scenario, SchemeSpec, SeparationSpec, channel_name
+from linksim.schemes.base import CsitKind
 
-__all__ = ["FORMAT", "calibrate", "measure_channel", "measure_quality", "merge"]
+__all__ = ["FORMAT", "calibrate", "links", "measure_channel", "measure_quality", "merge"]
 
-FORMAT = "linksim-mcs-2"
+FORMAT = "linksim-mcs-3"
 SNR_GRID_DB = tuple(float(v) for v in np.arange(-20.0, 45.25, 0.25))
 BITS_PER_PIXEL = (
     0.001,
@@ -62,8 +68,15 @@ Report = Callable[[str], None]
 class _Frames:
     """Random payloads over one channel with draws that are the same at every SNR and for every MCS."""
 
-    def __init__(self, channel: ChannelOperator, num_uses: int, num_frames: int, seed: int) -> None:
-        self.channel, self.num_uses, self.seed = channel, num_uses, seed
+    def __init__(
+        self,
+        channel: ChannelOperator,
+        num_uses: int,
+        num_frames: int,
+        seed: int,
+        csit: CsitKind = "average_snr",
+    ) -> None:
+        self.channel, self.num_uses, self.seed, self.csit = channel, num_uses, seed, csit
         self.seeds = [item_seed(seed, f"frame {i}", 0, "calibration") for i in range(num_frames)]
         self._draws: dict[int, Draw] = {}
 
@@ -76,7 +89,10 @@ class _Frames:
         """By how much the SNR that a transmitter is told lies above ``snr_db`` [dB], [B] or [1] float64: a
         table is read at what the transmitter is told.
         """
-        return self.channel.average_snr_db(draw, torch.zeros((), dtype=torch.float64)).reshape(-1)
+        zero = torch.zeros((), dtype=torch.float64)
+        if self.csit == "instantaneous_snr":
+            return self.channel.instantaneous_snr_db(draw, zero).reshape(-1)
+        return zero.reshape(-1)
 
     def capacity(self, grid: NDArray[np.float64]) -> NDArray[np.float64]:
         """Bits per use that the fade of every frame carries at every SNR of a grid, [frames, grid]: where to
@@ -116,38 +132,43 @@ class _Frames:
             columns.append(torch.log2(1 + power / (noise + along * power)).mean((1, 2)).numpy())
         return np.stack([np.interp(grid, coarse, row) for row in np.stack(columns, 1)])
 
-    def succeed(self, block: TransportBlock, qam: Qam, snr_db: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def sent(self, block: TransportBlock, qam: Qam) -> _Sent:
+        """The frames as one MCS sends them."""
+        return _Sent(self, block, qam)
+
+    def received(self, symbols: Tensor, rows: NDArray[np.int64], snr_db: NDArray[np.float64]) -> Received:
+        """Some frames of one chunk of draws, each at its own SNR as the transmitter is told it."""
+        chunk = int(rows[0]) // _CHUNK * _CHUNK
+        draw = self._draw(chunk).select(torch.from_numpy(rows - chunk))
+        snr = (torch.from_numpy(snr_db) - self._above(draw)).float()
+        return self.channel(symbols, snr, [self.seeds[i] for i in rows], draw)
+
+
+class _Sent:
+    """Random payloads, coded once by one MCS."""
+
+    def __init__(self, frames: _Frames, block: TransportBlock, qam: Qam) -> None:
+        self._frames, self._block, self._qam = frames, block, qam
+        payloads = [np.random.default_rng(s).integers(0, 2, block.size, dtype=np.uint8) for s in frames.seeds]
+        self._payload = np.stack(payloads)
+        parts = [self._payload[i : i + _CHUNK] for i in range(0, len(payloads), _CHUNK)]
+        self._symbols = torch.cat([qam.modulate(block.encode(part)) for part in parts])
+
+    def succeed(self, snr_db: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whether each frame is decoded at its own SNR [frames]; nan leaves a frame out (True)."""
-        result = np.ones(len(self.seeds), np.bool_)
-        for chunk in range(0, len(self.seeds), _CHUNK):
-            part = slice(chunk, chunk + _CHUNK)
-            wanted = np.isfinite(snr_db[part])
-            if wanted.any():
-                result[part] = self._chunk(block, qam, snr_db[part], wanted, chunk)
+        result = np.ones(len(self._payload), np.bool_)
+        for chunk in range(0, len(result), _CHUNK):
+            rows = chunk + np.flatnonzero(np.isfinite(snr_db[chunk : chunk + _CHUNK]))
+            if len(rows):
+                result[rows] = self._decoded(rows, snr_db[rows])
         return result
 
-    def _chunk(
-        self,
-        block: TransportBlock,
-        qam: Qam,
-        snr_db: NDArray[np.float64],
-        wanted: NDArray[np.bool_],
-        chunk: int,
-    ) -> NDArray[np.bool_]:
-        rows = np.flatnonzero(wanted)
-        seeds = [self.seeds[chunk + i] for i in rows]
-        payload = np.stack(
-            [np.random.default_rng(s).integers(0, 2, block.size, dtype=np.uint8) for s in seeds]
-        )
-        symbols = qam.modulate(block.encode(payload))
+    def _decoded(self, rows: NDArray[np.int64], snr_db: NDArray[np.float64]) -> NDArray[np.bool_]:
         with torch.no_grad():
-            draw = self._draw(chunk).select(torch.from_numpy(rows))
-            snr = (torch.from_numpy(snr_db[rows]) - self._above(draw)).float()
-            x_hat, no_eff = equalize(self.channel(symbols, snr, seeds, draw), "zf")
-            decoded = block.decode(qam.demodulate(x_hat, no_eff))
-        good = np.ones(len(wanted), np.bool_)
-        good[rows] = decoded.ok & (decoded.bits == payload).all(axis=1)
-        return good
+            x_hat, no_eff = equalize(self._frames.received(self._symbols[rows], rows, snr_db), "zf")
+            decoded = self._block.decode(self._qam.demodulate(x_hat, no_eff))
+        right: NDArray[np.bool_] = decoded.ok & (decoded.bits == self._payload[rows]).all(axis=1)
+        return right
 
 
 def measure_channel(
@@ -157,6 +178,7 @@ def measure_channel(
     *,
     num_frames: int = 200,
     seed: int = 1,
+    csit: CsitKind = "average_snr",
     table: Sequence[Mcs] = ALL_MCS,
     command: str = "",
     report: Report = lambda line: None,
@@ -164,8 +186,8 @@ def measure_channel(
     """Lowest SNR on a grid of 0.25 dB at which each of ``num_frames`` frames decodes, for every MCS.
 
     Fade and noise of a frame are the same at every SNR and for every MCS (scaled), so a frame decodes from
-    its threshold upwards; the search starts a little above the capacity of its fade. The block error rate at
-    an SNR is the share of frames with a higher threshold.
+    its threshold upwards; the search starts as far above the capacity of its fade as the threshold of the MCS
+    before was. The block error rate at an SNR is the share of frames with a higher threshold.
 
     Args:
         channel: operator.
@@ -173,18 +195,22 @@ def measure_channel(
         num_uses: uses of a transport block.
         num_frames: frames.
         seed: of payloads and draws.
+        csit: which SNR the thresholds are those of, as the transmitter is told it: the average over draws,
+            or that of each frame ("instantaneous_snr").
         table: MCS in rising efficiency.
         command: what asked for the measurement, for the record.
         report: called with a line per MCS.
     """
-    frames = _Frames(channel, num_uses, num_frames, seed)
+    frames = _Frames(channel, num_uses, num_frames, seed, csit)
     grid = np.array(SNR_GRID_DB)
     capacity = frames.capacity(grid)
+    gap = np.full(num_frames, _GAP)
     curves = []
     for mcs in sorted(table, key=lambda m: m.efficiency):
         block, qam = TransportBlock(num_uses, mcs.bits_per_symbol, mcs.rate), Qam(mcs.bits_per_symbol)
-        guess = (capacity < mcs.efficiency).sum(axis=1) + _GAP
-        level = _thresholds(partial(frames.succeed, block, qam), guess, grid)
+        crossing = (capacity < mcs.efficiency).sum(axis=1)
+        level = _thresholds(frames.sent(block, qam).succeed, crossing + gap, grid)
+        gap = level - crossing
         curves.append(_curve(mcs, level, grid))
         median = grid[min(int(np.median(level)), len(grid) - 1)]
         report(f"table {mcs.table} MCS {mcs.index}: median threshold {median:g} dB")
@@ -204,8 +230,9 @@ def _thresholds(
     grid: NDArray[np.float64],
 ) -> NDArray[np.int64]:
     """First grid index at which each frame decodes (len(grid): at none), searched from a guess upwards while
-    it fails and downwards while it succeeds, so that the guess costs time only. What fails at the guess is
-    tried at the last point next: with a floor of the error rate, many frames decode nowhere.
+    it fails and downwards while it succeeds, in growing steps, then between the two, so that the guess costs
+    time only. What fails at the guess is tried at the last point next: with a floor of the error rate, many
+    frames decode nowhere.
     """
     top = len(grid)
     low, high = np.full(len(guess), -1), np.full(len(guess), top)  # highest failure, lowest success
@@ -214,11 +241,14 @@ def _thresholds(
     high, low = np.where(good, probe, high), np.where(good, low, probe)
     hopeless = ~good & ~succeed(np.where(good, np.nan, grid[top - 1]))
     low = np.where(hopeless, top - 1, low)
-    probe = np.where(high < top, high - 1, low + 1)
+    step = 1
     while (open_ := high - low > 1).any():
+        between = (low >= 0) & (high < top)
+        beyond = np.where(high < top, np.maximum(high - step, 0), np.minimum(low + step, top - 1))
+        probe = np.where(between, (low + high) // 2, beyond)
         good = succeed(np.where(open_, grid[np.clip(probe, 0, top - 1)], np.nan))
         high, low = np.where(open_ & good, probe, high), np.where(open_ & ~good, probe, low)
-        probe = np.where(high < top, high - 1, low + 1)
+        step *= 2
     return high
 
 
@@ -227,38 +257,38 @@ def _curve(mcs: Mcs, level: NDArray[np.int64], grid: NDArray[np.float64]) -> Mcs
     last = min(int(level.max()) + 1, len(grid))
     points = range(first, last)
     errors = [int((level > i).sum()) for i in points]
-    return McsCurve.counted(mcs, [float(grid[i]) for i in points], errors, [len(level)] * len(points))
+    return McsCurve.counted(mcs, [float(grid[i]) for i in points], errors, len(level))
 
 
 def measure_quality(search: QualitySearch, pictures: Sequence[torch.Tensor], images: str) -> QualityCurve:
-    """Mean PSNR of the best stream within a rate, for a grid of rates; a picture that does not fit is grey.
+    """Mean quality of the best stream within a rate, for a grid of rates; what does not fit is grey.
 
     Args:
-        search: codec.
+        search: codec; quality is what it selects by.
         pictures: [3, H, W] uint8 each.
         images: what they are, for the record.
     """
-    originals = [p.float()[None] / 255 for p in pictures]
-    pixels = [p.permute(1, 2, 0).contiguous().numpy() for p in pictures]
+    measure = search.measure or Selection("psnr")
+    originals = [p.permute(1, 2, 0).contiguous().numpy() for p in pictures]
     digests = [image_digest(p) for p in pictures]
-    grey = [float(psnr(torch.full_like(x, 128 / 255), x)) for x in originals]
+    grey = [measure(np.full_like(rgb, 128), rgb) for rgb in originals]
     means = []
     for rate in BITS_PER_PIXEL:
-        room = [int(rate * rgb.shape[0] * rgb.shape[1] / 8) for rgb in pixels]
-        fits = search.best_of([Wish(*wish) for wish in zip(pixels, digests, room, strict=True)])
+        room = [int(rate * rgb.shape[0] * rgb.shape[1] / 8) for rgb in originals]
+        fits = search.best_of([Wish(*wish) for wish in zip(originals, digests, room, strict=True)])
         values = list(grey)
         for i, fit in enumerate(fits):
             if fit is not None:
-                shown = torch.from_numpy(search.decode(fit.stream, pixels[i].shape[:2]))
-                shown = shown.permute(2, 0, 1).float()[None] / 255
-                values[i] = min(100.0, float(psnr(shown, originals[i])))
+                values[i] = measure(search.decode(fit.stream, originals[i].shape[:2]), originals[i])
         means.append(round(float(np.mean(values)), 4))
     return QualityCurve(
         codec=search.name,
         images=images,
+        measure=measure.name,
+        higher_is_better=measure.higher_is_better,
         bits_per_pixel=BITS_PER_PIXEL,
-        psnr_db=tuple(means),
-        failure_psnr_db=round(float(np.mean(grey)), 4),
+        values=tuple(means),
+        failure=round(float(np.mean(grey)), 4),
     )
 
 
@@ -304,6 +334,7 @@ def calibrate(
     pictures: ImageSet | None,
     num_pictures: int,
     seed: int = 1,
+    every: int = 1,
     workers: int = 1,
     report: Report = lambda line: None,
 ) -> Iterator[Calibration]:
@@ -319,6 +350,7 @@ def calibrate(
         pictures: calibration pictures for the quality curves; None keeps those of the table.
         num_pictures: how many of them, evenly spaced.
         seed: of payloads, fades and noise; another than that of any test.
+        every: measure every so many-th MCS in rising efficiency; fewer steps to choose from, in less time.
         workers: processes that code pictures.
         report: called with lines of progress.
 
@@ -328,6 +360,8 @@ def calibrate(
     command = (
         f"linksim {__version__}: linksim calibrate {plan.scenario.name} --frames {num_frames} --seed {seed}"
     )
+    if every > 1:
+        command += f" --every {every}"
     if pictures is not None:
         names = pictures.names[:: max(1, len(pictures) // num_pictures)][:num_pictures]
         chosen = [pictures[name] for name in names]
@@ -339,15 +373,13 @@ def calibrate(
             table = merge(table, [], [curve])
             yield table
     for variant in plan.variants:
-        budgets = sorted(plan.budget(variant, name) for name in plan.images)
-        num_uses = budgets[len(budgets) // 2]
-        for spec in variant.scenario.channels:
-            key = calibration_key(spec)
+        num_uses = plan.median_budget(variant)
+        for spec, scheme, key in links(variant.scenario):
             what = f"{channel_name(spec)} {dict(variant.values)}: {num_uses} uses, {num_frames} frames"
             known = table.measured(key, num_uses, num_frames, seed) if table is not None else ()
-            missing = [m for m in ALL_MCS if m not in {c.scheme for c in known}]
+            missing = [m for m in ALL_MCS[::every] if m not in {c.scheme for c in known}]
             with refused_as_input(f"channels.{channel_name(spec)}"):
-                channel = build_channel(spec, torch.device("cpu"))
+                channel = sent_over(scheme, spec, build_channel(spec, torch.device("cpu")))
                 try_channel(channel, num_uses)
             report(f"{what}, {len(missing)} MCS to measure")
             for first in range(0, len(missing), _SAVED_TOGETHER):
@@ -357,6 +389,7 @@ def calibrate(
                     num_uses,
                     num_frames=num_frames,
                     seed=seed,
+                    csit=scheme.csit,
                     table=missing[first : first + _SAVED_TOGETHER],
                     command=command,
                     report=report,
@@ -368,6 +401,19 @@ def calibrate(
                 yield table
     if table is not None:
         yield table
+
+
+def links(scenario: Scenario) -> list[tuple[ChannelBase, SeparationSpec, dict[str, object]]]:
+    """Every channel of a scenario with a separation scheme and their key in a table, once for each way in
+    which adaptive schemes use it; without any such scheme, as one would by default.
+    """
+    adaptive = [s for s in scenario.schemes if isinstance(s, SeparationSpec) and s.mcs == "adaptive"]
+    found: dict[str, tuple[ChannelBase, SeparationSpec, dict[str, object]]] = {}
+    for channel in scenario.channels:
+        for scheme in adaptive or [SeparationSpec(kind="separation", name="any")]:
+            key = calibration_key(channel, scheme)
+            found.setdefault(repr(key), (channel, scheme, key))
+    return list(found.values())
 
 
 def search_of(scheme: SchemeSpec, workers: int = 1) -> QualitySearch | None:

@@ -1,6 +1,6 @@
 """Codec checkpoints: safetensors with the recipe in the header, read strictly.
 
-May import: torch, safetensors, channels.checks, linksim.scenario (codec specs).
+May import: torch, safetensors, channels.checks, linksim.files, linksim.scenario (codec and loss specs).
 """
 
 from __future__ import annotations
@@ -18,20 +18,23 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from channels.checks import complaint
-from linksim.scenario import CodecSpec
+from linksim.files import whole_file
+from linksim.scenario import LossSpec, NetworkSpec
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "check_tensors",
     "file_digest",
     "load_into",
     "read_checkpoint",
     "save_checkpoint",
     "tree_digest",
+    "weights_digest",
 ]
 
 FORMAT = "linksim-codec-1"
-_CODEC: TypeAdapter[CodecSpec] = TypeAdapter(CodecSpec)
+_CODEC: TypeAdapter[NetworkSpec] = TypeAdapter(NetworkSpec)
 
 
 class CheckpointError(ValueError):
@@ -48,7 +51,7 @@ class Checkpoint:
         recipe: how it was trained (scenario, hash, steps, seconds, data, validation).
     """
 
-    codec: CodecSpec
+    codec: NetworkSpec
     tensors: dict[str, Tensor]
     recipe: dict[str, Any]
 
@@ -59,6 +62,25 @@ class Checkpoint:
         for key in ("scenario", "train", "snr_db", "high"):
             place = place.get(key) if isinstance(place, dict) else None
         return float(place) if isinstance(place, int | float) else None
+
+    @property
+    def trained_on(self) -> tuple[str, ...] | None:
+        """Quality measures that were losses of the training, by the names of ``LossSpec.measures``; derived
+        from the losses of the scenario in older checkpoints; None if the recipe says neither.
+        """
+        said = self.recipe.get("trained_on")
+        if isinstance(said, list):
+            return tuple(sorted(str(name) for name in said))
+        train: Any = self.recipe.get("scenario")
+        train = train.get("train") if isinstance(train, dict) else None
+        if not isinstance(train, dict):
+            return None
+        phases = train.get("phases") or [train]
+        try:
+            losses = [LossSpec.model_validate(phase["loss"]) for phase in phases]
+        except (KeyError, TypeError, ValidationError):
+            return None
+        return tuple(sorted({name for loss in losses for name in loss.measures}))
 
 
 def file_digest(path: Path) -> str:
@@ -79,8 +101,17 @@ def tree_digest(folder: Path) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
+def weights_digest(module: nn.Module) -> str:
+    """SHA-256 of weights in half precision, as checkpoints are bundled, 16 hex digits."""
+    digest = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().half().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def save_checkpoint(
-    path: Path, codec: CodecSpec, state: dict[str, Tensor], recipe: dict[str, object], dtype: torch.dtype
+    path: Path, codec: NetworkSpec, state: dict[str, Tensor], recipe: dict[str, object], dtype: torch.dtype
 ) -> None:
     """Write a checkpoint in one step: the file is whole or not there.
 
@@ -97,9 +128,8 @@ def save_checkpoint(
         "codec": json.dumps(codec.model_dump(mode="json"), sort_keys=True),
         "recipe": json.dumps(recipe, sort_keys=True),
     }
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, str(partial), metadata=metadata)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        save_file(tensors, str(partial), metadata=metadata)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -117,7 +147,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         with safe_open(str(path), "pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as problem:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as problem:
         expected = "a complete safetensors file"
         raise CheckpointError(complaint(f"checkpoint {path}", "cannot be read", problem, expected)) from None
     if metadata.get("format") != FORMAT:
@@ -130,8 +160,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         codec = _CODEC.validate_json(metadata["codec"])
         recipe = json.loads(metadata.get("recipe", "{}"))
-    except (KeyError, ValidationError, json.JSONDecodeError) as problem:
-        raise CheckpointError(complaint(f"checkpoint {path}", "broken header", problem, "a codec")) from None
+    except (KeyError, ValueError, RecursionError) as problem:
+        got = " ".join(str(problem).split()) or type(problem).__name__
+        raise CheckpointError(complaint(f"checkpoint {path}", "broken header", got, "a codec")) from None
+    if not isinstance(recipe, dict):
+        got = type(recipe).__name__
+        raise CheckpointError(complaint(f"checkpoint {path}", "broken recipe", got, "keys and values"))
     return Checkpoint(codec, tensors, recipe)
 
 
@@ -139,8 +173,8 @@ def _is_finite(value: Tensor) -> bool:
     return not value.is_floating_point() or bool(torch.isfinite(value).all())
 
 
-def load_into(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
-    """Load weights strictly: every tensor named, none missing, all of the right shape, every value finite.
+def check_tensors(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
+    """Compare tensors with a module, which may be on the meta device: nothing of its size is made then.
 
     Raises:
         CheckpointError: lists what is missing, unknown, misshapen or not finite.
@@ -158,4 +192,14 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None
         shown = ", ".join(problems[:5]) + (f" and {len(problems) - 5} more" if len(problems) > 5 else "")
         expected = f"the {len(own)} tensors of {type(module).__name__}"
         raise CheckpointError(complaint(f"checkpoint {where}", "tensors do not fit", shown, expected))
+
+
+def load_into(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
+    """Load weights strictly: every tensor named, none missing, all of the right shape, every value finite.
+
+    Raises:
+        CheckpointError: lists what is missing, unknown, misshapen or not finite.
+    """
+    check_tensors(module, tensors, where)
+    own = module.state_dict()
     module.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()})

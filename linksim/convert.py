@@ -1,11 +1,10 @@
 """Conversion of other people's checkpoints into folders that load with ``from_pretrained``.
 
-May import: torch, channels.checks, linksim.{build, checkpoints, scenario, jscc, diffusion, zoo}.
+May import: torch, channels.checks, linksim.{build, checkpoints, files, scenario, jscc, diffusion, zoo}.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from linksim.checkpoints import save_checkpoint
 from linksim.diffusion.diffjscc_checkpoint import AuthorsCheckpoint, open_authors_checkpoint
 from linksim.diffusion.model import DiffusionModel, cast, quiet
 from linksim.diffusion.text import TOKENIZER_FOLDER, read_tokenizer
+from linksim.files import whole_folder
 from linksim.jscc.authors import AuthorsCodecConfig
 from linksim.jscc.cnn_yang2024 import CnnYang2024Config
 from linksim.jscc.lean import LeanConfig
@@ -62,10 +62,8 @@ def convert_diffjscc(
     opened = open_authors_checkpoint(folder)
     codec = authors_codec(folder, opened.tensors)  # and the tokenizer: what may fail comes first
     words = None if tokenizer is None else read_tokenizer(tokenizer)
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with whole_folder(target) as partial:
         _write_parts(opened, partial, dtype, report)
         report(f"jscc: {sum(p.numel() for p in codec.parameters()):,} parameters")
         save_codec(codec, partial, {"converted_from": source})
@@ -73,12 +71,6 @@ def convert_diffjscc(
         if words is not None:
             words.save_pretrained(partial / TOKENIZER_FOLDER)
             report(f"{TOKENIZER_FOLDER}: {tokenizer}")
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    if target.exists():
-        target.rmdir()
-    partial.replace(target)
 
 
 def _write_parts(opened: AuthorsCheckpoint, partial: Path, dtype: torch.dtype | None, report: Report) -> None:

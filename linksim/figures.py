@@ -1,13 +1,14 @@
 """Figures from run folders: curves with intervals. Reads stores only.
 
-May import: numpy, matplotlib, linksim.{results, statistics}.
+May import: numpy, matplotlib, linksim.{files, results, statistics, set_statistics, metrics.info}.
 """
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linksim.files import whole_file
+from linksim.metrics.info import MetricInfo
 from linksim.results import ResultStore, RunFolderError
-from linksim.statistics import Row, in_scenario_order, summarise
+from linksim.set_statistics import run_rows
+from linksim.statistics import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,9 +33,14 @@ __all__ = [
     "curves",
     "envelope",
     "load_rows",
+    "metric_info",
+    "own_style",
+    "plain",
+    "plain_lines",
     "plot_metric",
     "save_figure",
     "swept_text",
+    "trained_schemes",
 ]
 
 # Okabe & Ito, "Color Universal Design", 2008; black is left for bounds.
@@ -41,20 +50,12 @@ DASHES: tuple[Any, ...] = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (7, 3))
 GREYS = ("black", "dimgrey", "grey")
 DOTS: tuple[Any, ...] = (":", (0, (1, 3)), (0, (2, 2)), (0, (3, 2, 1, 2)), (0, (1, 1)), (0, (4, 3)))
 UNITS = {"db": "dB", "dbm": "dBm", "hz": "Hz", "s": "s", "m": "m", "mps": "m/s", "deg": "°", "k": "K"}
-LABELS = {
-    "psnr": "PSNR [dB]",
-    "ssim": "SSIM",
-    "ms_ssim": "MS-SSIM",
-    "lpips_alex": "LPIPS (alex)",
-    "lpips_vgg": "LPIPS (vgg)",
-    "lpips_squeeze": "LPIPS (squeeze)",
-    "ber": "bit error rate",
-    "bler": "block error rate",
-    "evm": "EVM [%]",
-    "papr_db": "PAPR [dB]",
-    "received_snr_db": "SNR at the receiver [dB]",
-}
-LOWER_IS_BETTER = ("lpips_alex", "lpips_vgg", "lpips_squeeze", "ber", "bler", "evm", "papr_db")
+TRAINED = "†"  # marks a scheme whose training had the measure shown as a loss
+
+
+def is_error_rate(metric: str) -> bool:
+    """Whether a metric is a share of errors, drawn on a logarithmic axis with upper limits for none."""
+    return metric in ("ber", "bler") or metric.startswith("outage")
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,36 @@ class Curve:
     is_step: bool = False
 
 
+def plain(text: str) -> str:
+    """A text as it is to be drawn: dollar signs begin no formula, control characters are boxes, and a leading
+    underscore does not hide it from the legend.
+    """
+    visible = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return (" " if visible.startswith("_") else "") + visible.replace("$", r"\$")
+
+
+def plain_lines(text: str, width: int) -> str:
+    """:func:`plain`, in lines of so many characters."""
+    return "\n".join(plain(line) for line in textwrap.wrap(text, width))
+
+
+@contextmanager
+def own_style() -> Iterator[None]:
+    """Matplotlib's own settings: figures do not depend on a matplotlibrc, which may lie in any folder."""
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        yield
+
+
 def load_rows(store: ResultStore) -> list[Row]:
     """Rows of a run folder, with the statistics that its scenario asks for.
 
     Raises:
         RunFolderError: no run, a broken run, or no records yet.
     """
-    statistics = store.header()["scenario"]["statistics"]
-    rows = summarise(store.records(), statistics["confidence"], statistics["resamples"])
-    rows = in_scenario_order(rows, store.header()["scenario"])
+    rows = run_rows(store, store.header())
     if not rows:
         got = f"{store.folder}: records: got none, expected a run with results. Run linksim simulate first."
         raise RunFolderError(got)
@@ -184,7 +206,7 @@ def curves(
         column = {
             name: np.array([getattr(r, name) for r in members]) for name in ("mean", "ci_low", "ci_high")
         }
-        zero = (column["mean"] == 0) & (metric in ("ber", "bler"))
+        zero = (column["mean"] == 0) & is_error_rate(metric)
         result.append(
             Curve(
                 channel,
@@ -204,7 +226,7 @@ def curves(
     return result
 
 
-def envelope(lines: Sequence[Curve], lower_is_better: bool) -> Curve:
+def envelope(lines: Sequence[Curve], info: MetricInfo) -> Curve:
     """The best of several curves at every x, without an interval.
 
     It is chosen after the fact, on the very results that it shows: a limit of adaptation among these schemes,
@@ -214,7 +236,7 @@ def envelope(lines: Sequence[Curve], lower_is_better: bool) -> Curve:
     best = []
     for x in places:
         values = [float(line.mean[line.x == x][0]) for line in lines if x in line.x]
-        best.append(min(values) if lower_is_better else max(values))
+        best.append(info.best(values))
     nothing = np.full(len(places), np.nan)
     return replace(
         lines[0],
@@ -274,7 +296,7 @@ def _draw(axes: Axes, lines: Sequence[Curve], everything: Sequence[Curve], metri
     for line in lines:
         style = _style(line, schemes, bounds, variants)
         seen = ~line.upper_bound
-        label = "" if line.is_step else textwrap.fill(line.label, 44)
+        label = "" if line.is_step else plain_lines(line.label, 44)
         axes.plot(line.x[seen], line.mean[seen], label=label, **style)
         if line.is_step:
             _name_step(axes, line)
@@ -290,15 +312,29 @@ def _draw(axes: Axes, lines: Sequence[Curve], everything: Sequence[Curve], metri
     if any(line.upper_bound.any() for line in lines):
         axes.plot([], [], color="grey", marker=7, linestyle="none", label="no error seen: upper limit")
     if lines and lines[0].ticks:
-        axes.set_xticks(range(len(lines[0].ticks)), lines[0].ticks)
-    if metric in ("ber", "bler"):
+        axes.set_xticks(range(len(lines[0].ticks)), [plain(tick) for tick in lines[0].ticks])
+    if is_error_rate(metric):
         axes.set_yscale("log")
     axes.grid(visible=True, alpha=0.3)
 
 
+def _keep_means_in_view(axes: Axes, lines: Sequence[Curve], metric: str) -> None:
+    """Limit the vertical axis to the means and as much again: intervals of two or three pictures reach far
+    beyond everything, and would leave nothing of the curves.
+    """
+    if is_error_rate(metric) or not lines:
+        return
+    means = np.concatenate([line.mean for line in lines])
+    low, high = float(np.nanmin(means)), float(np.nanmax(means))
+    room = 0.5 * (high - low)
+    bottom, top = axes.get_ylim()
+    if room > 0:
+        axes.set_ylim(max(bottom, low - room), min(top, high + room))
+
+
 def _name_step(axes: Axes, line: Curve) -> None:
     """The name of a thin line at its right end, instead of a place in the legend."""
-    name = line.scheme.rsplit(" ", 1)[-1]
+    name = plain(line.scheme.rsplit(" ", 1)[-1])
     axes.annotate(
         name, (line.x[-1], line.mean[-1]), (2, 0), textcoords="offset points", fontsize=6, va="center"
     )
@@ -317,27 +353,31 @@ def axis_grid(count: int, width: float, height: float, columns: int = 3) -> tupl
     return figure, list(grid.flat[:count])
 
 
+@own_style()
 def plot_metric(
     rows: Sequence[Row],
-    metric: str,
+    info: MetricInfo,
     *,
     x: str = "snr_db",
     bounds: Iterable[str] = (),
     steps: Iterable[str] | Mapping[str, str] = (),
+    trained: Iterable[str] = (),
     title: str = "",
 ) -> Figure:
     """A metric over ``x``: one field per channel, shaded confidence intervals, bounds dotted.
 
     Args:
         rows: from :func:`load_rows`.
-        metric: column value of results.csv.
+        info: the metric, from :func:`metric_info`.
         x: "snr_db", "cbr_data", "cbr_total", or the path of a swept field.
         bounds: names of schemes that are limits.
         steps: names of schemes with a fixed MCS, drawn thin with their envelope; a mapping says which of them
             belong together (of several runs). Other bandwidths and swept values have envelopes of their own.
+        trained: names of schemes whose training had the metric as a loss, marked †.
         title: above the figure.
     """
-    lines = curves(rows, metric, x, bounds, steps)
+    marked = set(trained)
+    lines = [_marked(c) if c.scheme in marked else c for c in curves(rows, info.name, x, bounds, steps)]
     channels = list(dict.fromkeys(line.channel for line in lines))
     group_of = dict(steps) if isinstance(steps, Mapping) else dict.fromkeys(steps, "")
     families: dict[tuple[Any, ...], list[Curve]] = {}
@@ -345,7 +385,7 @@ def plot_metric(
         if line.is_step:
             families.setdefault((line.channel, group_of[line.scheme], line.variant), []).append(line)
     for (_, group, variant), members in families.items():
-        best = envelope(members, metric in LOWER_IS_BETTER)
+        best = envelope(members, info)
         of = [group] if group else []
         of += _variant_texts(variant, len({row.snr_db for row in rows}) > 1)
         name = " ".join(["envelope", *filter(None, [group])])
@@ -354,18 +394,26 @@ def plot_metric(
     legend_height = 0.32 * max(sum(1 + len(c.label) // 44 for c in named if c.channel == n) for n in channels)
     figure, grid = axis_grid(len(channels), width=4.8, height=3.6 + legend_height)
     for axes, channel in zip(grid, channels, strict=True):
-        _draw(axes, [line for line in lines if line.channel == channel], lines, metric)
-        axes.set_title(channel, fontsize=11)
-        axes.set_xlabel(axis_label(x))
+        own = [line for line in lines if line.channel == channel]
+        _draw(axes, own, lines, info.name)
+        if any(line.scheme in marked for line in own):
+            axes.plot([], [], linestyle="none", label=f"{TRAINED} trained on this measure")
+        axes.set_title(plain(channel), fontsize=11)
+        axes.set_xlabel(plain(axis_label(x)))
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)
-    direction = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
+    _keep_means_in_view(grid[0], lines, info.name)
     for axes in grid[::3]:
-        axes.set_ylabel(f"{LABELS.get(metric, metric)}, {direction}")
+        axes.set_ylabel(plain_lines(f"{info.axis}, {info.better}", 44))
     if title:
-        figure.suptitle(title, fontsize=12)
+        figure.suptitle(plain(title), fontsize=12)
     return figure
 
 
+def _marked(line: Curve) -> Curve:
+    return replace(line, label=f"{line.scheme} {TRAINED}{line.label.removeprefix(line.scheme)}")
+
+
+@own_style()
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as its suffix says: png, svg or pdf.
 
@@ -376,12 +424,38 @@ def save_figure(figure: Figure, path: Path) -> None:
         raise RunFolderError(f"--out {path}: got the suffix {path.suffix!r}, expected .png, .svg or .pdf.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=140, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+        kind = path.suffix.lower().removeprefix(".")
+        with whole_file(path) as partial:
+            figure.savefig(partial, format=kind, dpi=140, metadata={"Date": None} if kind == "svg" else None)
     except OSError as problem:
         raise RunFolderError(f"{path}: cannot be written, got {problem}, expected a file.") from None
 
 
 # ------------------------------------------------------------------------------------------ whole run
+
+
+def metric_info(headers: Iterable[Mapping[str, Any]], metric: str) -> MetricInfo:
+    """What run.json of some runs says of a metric.
+
+    Raises:
+        RunFolderError: none of them measured it.
+    """
+    known: dict[str, Any] = {}
+    for header in headers:
+        known = {**header["metrics"], **known}
+    whole, _, cause = metric.partition("_")
+    if whole == "outage" and cause and whole in known:  # a share of it
+        info = MetricInfo.from_run(whole, known[whole])
+        return replace(info, name=metric, label=f"{info.title}: {cause}")
+    if metric not in known:
+        names = ", ".join(sorted(known))
+        raise RunFolderError(f"--metric {metric}: got no such metric in the run, expected one of {names}.")
+    return MetricInfo.from_run(metric, known[metric])
+
+
+def trained_schemes(header: Mapping[str, Any], info: MetricInfo) -> list[str]:
+    """Schemes of a run whose training had a metric as a loss."""
+    return [name for name, measures in header.get("trained_on", {}).items() if info.was_loss(measures or ())]
 
 
 def bound_names(header: dict[str, Any]) -> list[str]:
@@ -405,6 +479,22 @@ def default_x(header: dict[str, Any]) -> str:
         first = next(iter(sweep["fields"]))
         return "cbr_total" if first.endswith("data_ratio") else first
     return "snr_db"
+
+
+def run_names(folders: Sequence[Path]) -> dict[Path, str]:
+    """Run folders, each once, and the shortest ends of their paths that tell them apart.
+
+    Example:
+        >>> list(run_names([Path("/x/a/same"), Path("/x/b/same"), Path("/x/b/same")]).values())
+        ['a/same', 'b/same']
+    """
+    distinct = list({folder.resolve(): folder for folder in folders}.values())
+    parts = [folder.absolute().parts for folder in distinct]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(p[-depth:]) for p in parts]
+        if len(set(names)) == len(names):
+            break
+    return dict(zip(distinct, names, strict=True))
 
 
 def rename(rows: Sequence[Row], prefix: str) -> list[Row]:

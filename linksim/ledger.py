@@ -6,6 +6,8 @@ parity belongs to them in equal shares.
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from linksim.figures import COLOURS, axis_grid
+from linksim.figures import COLOURS, axis_grid, own_style, plain
 from linksim.results import Point, Record, side_info_uses
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class Entry:
         point: swept values beside SNR.
         snr_db: SNR [dB].
         shares: by category; their sum is the mean ``cbr_total``.
+        outage: share of the pictures that did not arrive, for whatever cause.
     """
 
     channel: str
@@ -84,6 +87,7 @@ class Entry:
     point: Point
     snr_db: float
     shares: dict[str, float]
+    outage: float = 0.0
 
 
 def ledger(records: Iterable[Record]) -> list[Entry]:
@@ -96,10 +100,12 @@ def ledger(records: Iterable[Record]) -> list[Entry]:
     for (channel, scheme, point, snr_db), members in groups.items():
         parts = [(spent(r), r.source_values) for r in members]
         shares = {c: float(np.mean([uses[c] / values for uses, values in parts])) for c in CATEGORIES}
-        entries.append(Entry(channel, scheme, point, snr_db, shares))
+        outage = float(np.mean([r.state != "ok" for r in members]))
+        entries.append(Entry(channel, scheme, point, snr_db, shares, outage))
     return entries
 
 
+@own_style()
 def plot_ledger(entries: Sequence[Entry], title: str = "") -> Figure:
     """Stacked bars: one per scheme and SNR, one field per channel; of many SNRs the lowest, the middle one
     and the highest are drawn.
@@ -114,27 +120,30 @@ def plot_ledger(entries: Sequence[Entry], title: str = "") -> Figure:
     used = [c for c in CATEGORIES if any(e.shares[c] > 0 for e in entries)]
     for axes, channel in zip(grid, channels, strict=True):
         _draw(axes, [e for e in entries if e.channel == channel], used)
-        axes.set_title(channel, fontsize=11)
+        axes.set_title(plain(channel), fontsize=11)
         axes.set_ylabel("channel uses / (3·H·W), mean", fontsize=9)
     handles, labels = grid[0].get_legend_handles_labels()
     columns = min(len(labels), 4)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
     if title:
-        figure.suptitle(title, fontsize=12)
+        figure.suptitle(plain(title), fontsize=12)
     return figure
 
 
 def to_csv(entries: Sequence[Entry]) -> str:
-    """The numbers behind the bars: uses over 3·H·W, one column per category."""
+    """The numbers behind the bars: uses over 3·H·W, one column per category; and the share of pictures that
+    did not arrive for them.
+    """
     fields = list(dict.fromkeys(name for e in entries for name, _ in e.point))
-    lines = [",".join(["channel", "scheme", *fields, "snr_db", *(c.replace(" ", "_") for c in CATEGORIES)])]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = [c.replace(" ", "_") for c in CATEGORIES]
+    writer.writerow(["channel", "scheme", *fields, "snr_db", *names, "outage"])
     for e in entries:
         swept = dict(e.point)
-        shares = [f"{e.shares[c]:.6g}" for c in CATEGORIES]
-        lines.append(
-            ",".join([e.channel, e.scheme, *(str(swept[f]) for f in fields), f"{e.snr_db:g}", *shares])
-        )
-    return "\n".join(lines) + "\n"
+        point = [e.channel, e.scheme, *(swept.get(f, "") for f in fields), f"{e.snr_db:g}"]
+        writer.writerow([*point, *(f"{e.shares[c]:.6g}" for c in CATEGORIES), f"{e.outage:.6g}"])
+    return out.getvalue()
 
 
 def _draw(axes: Axes, entries: Sequence[Entry], categories: Sequence[str]) -> None:
@@ -151,8 +160,17 @@ def _draw(axes: Axes, entries: Sequence[Entry], categories: Sequence[str]) -> No
         axes.bar(at, heights, 0.85, bottom=bottom, color=COLOURS[i % len(COLOURS)], label=category)
         bottom += heights
     names = [
-        ", ".join([e.scheme, *(f"{n.split('.')[-1]} {v}" for n, v in e.point), f"{e.snr_db:g} dB"])
+        plain(
+            ", ".join(
+                [e.scheme, *(f"{n.split('.')[-1]} {v}" for n, v in e.point), f"{e.snr_db:g} dB", *_lost(e)]
+            )
+        )
         for _, e in ticks
     ]
     axes.set_xticks(at, names, rotation=90, fontsize=7)
     axes.grid(visible=True, axis="y", alpha=0.3)
+
+
+def _lost(entry: Entry) -> list[str]:
+    """What did not arrive for its uses."""
+    return [f"{100 * entry.outage:.3g}% lost"] if entry.outage else []

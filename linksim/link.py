@@ -8,23 +8,65 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from channels.base import ChannelOperator
 from channels.checks import complaint
-from channels.seeding import derived_seed
+from channels.seeding import derived_seed, real_normal
 from channels.types import ChannelUses, Csit, Draw, Received
 from channels.units import snr_db_to_no
 from linksim.schemes.base import Bound, Frame, Info, Reconstruction, RetransmittingScheme, Scheme
 
-__all__ = ["LinkOutput", "RunError", "run_link"]
+__all__ = ["LinkOutput", "RunError", "Told", "ToldEnd", "run_link"]
 
 
-_REPORTED_SNR_DB = (-60.0, 100.0)  # what a report of the average SNR can say, as what a scenario can ask for
+_REPORTED_SNR_DB = (-60.0, 100.0)  # what an end can be told of the SNR, as what a scenario can ask for
 
 
 class RunError(RuntimeError):
     """A run or a training that failed on the way; it can be resumed after the cause is removed."""
+
+
+@dataclass(frozen=True)
+class ToldEnd:
+    """What one end of the link is told of the SNR.
+
+    Args:
+        fixed_db: instead of the truth [dB].
+        offset_db: told is so much more [dB]; a number, or one per image [B].
+        error_db: standard deviation of an error, Gaussian in dB, one per frame.
+    """
+
+    fixed_db: float | None = None
+    offset_db: float | Tensor = 0.0
+    error_db: float = 0.0
+
+    @property
+    def is_true(self) -> bool:
+        """Whether this end is told nothing but the truth."""
+        offset = isinstance(self.offset_db, Tensor) or self.offset_db != 0
+        return self.fixed_db is None and not offset and self.error_db == 0
+
+    def of(self, snr_db: Tensor, seeds: Sequence[int], end: str) -> Tensor:
+        """What ``end`` is told of an SNR [B], in dB; its error is a function of the seeds, one per image."""
+        told = snr_db if self.fixed_db is None else torch.full_like(snr_db, self.fixed_db)
+        told = told + torch.as_tensor(self.offset_db).to(told)
+        if self.error_db:
+            errors = [real_normal((1,), derived_seed(seed, f"told {end}")) for seed in seeds]
+            told = told + self.error_db * torch.cat(errors).to(told)
+        return told.clamp(*_REPORTED_SNR_DB)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the ends of the link are told of the SNR, where that is not the truth."""
+
+    transmitter: ToldEnd = ToldEnd()
+    receiver: ToldEnd = ToldEnd()
+
+
+_THE_TRUTH = Told()
 
 
 @dataclass(frozen=True)
@@ -72,6 +114,7 @@ def run_link(
     snr_db: Tensor,
     seeds: Sequence[int],
     budget: int,
+    told: Told = _THE_TRUTH,
 ) -> LinkOutput:
     """Send images through a scheme and a channel.
 
@@ -85,6 +128,7 @@ def run_link(
         snr_db: [B] float, average Es/N0 per data use [dB].
         seeds: one whole number per image for the channel; receivers that sample derive theirs from it.
         budget: data uses n per image.
+        told: what the ends are told of the SNR; a bound needs not be told.
 
     Raises:
         ValueError: the scheme made another number of symbols than ``budget``.
@@ -92,25 +136,22 @@ def run_link(
     if isinstance(scheme, Bound):
         return _reach(scheme, channel, image, snr_db, seeds, budget)
     draw = channel.draw(budget, seeds)
-    csit: Csit | None = None
-    if scheme.csit == "perfect":
-        csit = Csit(snr_db, channel.gain(draw, snr_db_to_no(snr_db.to(channel.dtype))[:, None]))
-    elif scheme.csit == "average_snr":
-        csit = Csit(channel.average_snr_db(draw, snr_db).clamp(*_REPORTED_SNR_DB))
+    csit = _csit(scheme, channel, draw, snr_db, seeds, told.transmitter)
     frame = scheme.transmit(image, budget, csit)
     expected = (image.shape[0], budget)
     if tuple(frame.symbols.shape) != expected:
         raise ValueError(
             complaint(f"{scheme.name}: symbols", "wrong shape", tuple(frame.symbols.shape), expected)
         )
-    received = channel(frame.symbols, snr_db, seeds, draw)
+    heard_db = None if told.receiver.is_true else told.receiver.of(snr_db, seeds, "receiver")
+    received = channel(frame.symbols, snr_db, seeds, draw, heard_db)
     own_seeds = [derived_seed(seed, "receiver") for seed in seeds]  # the channel's would give its noise away
     reconstruction = scheme.receive(received, frame.layout, own_seeds)
     transmissions = [1] * len(seeds)
     if frame.retransmissions:
         assert isinstance(scheme, RetransmittingScheme)
         reconstruction = _retransmit(
-            scheme, channel, frame, received, reconstruction, snr_db, seeds, transmissions
+            scheme, channel, frame, received, reconstruction, snr_db, heard_db, seeds, transmissions
         )
     return LinkOutput(
         reconstruction,
@@ -121,6 +162,21 @@ def run_link(
         tuple(transmissions),
         Transmitted(frame.symbols, received, draw),
     )
+
+
+def _csit(
+    scheme: Scheme, channel: ChannelOperator, draw: Draw, snr_db: Tensor, seeds: Sequence[int], told: ToldEnd
+) -> Csit | None:
+    """What the transmitter of a scheme is told of the channel."""
+    if scheme.csit == "none":
+        return None
+    known_db = snr_db
+    if scheme.csit == "instantaneous_snr":
+        known_db = channel.instantaneous_snr_db(draw, snr_db)
+    known_db = told.of(known_db, seeds, "transmitter")
+    if scheme.csit != "perfect":
+        return Csit(known_db)
+    return Csit(known_db, channel.gain(draw, snr_db_to_no(snr_db.to(channel.dtype))[:, None]))
 
 
 def _merged(sender: tuple[Info, ...], receiver: tuple[Info, ...], batch: int) -> tuple[Info, ...]:
@@ -136,6 +192,7 @@ def _retransmit(
     first: Received,
     reconstruction: Reconstruction,
     snr_db: Tensor,
+    heard_db: Tensor | None,
     seeds: Sequence[int],
     transmissions: list[int],
 ) -> Reconstruction:
@@ -150,7 +207,8 @@ def _retransmit(
             break
         own = [seeds[i] for i in pending]
         draw = channel.draw_again(symbols.shape[1], own, attempt, scheme.round_trip_s)
-        history.append(channel(symbols[pending], snr_db[pending], own, draw))
+        heard = None if heard_db is None else heard_db[pending]
+        history.append(channel(symbols[pending], snr_db[pending], own, draw, heard))
         own_seeds = [derived_seed(seed, "receiver") for seed in own]
         again = scheme.combine(history, frame.layout, own_seeds)
         reconstruction = reconstruction.replaced(pending, again)

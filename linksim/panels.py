@@ -1,18 +1,19 @@
 """Panels of pictures: the original and what every scheme made of it. Reads stores only.
 
-May import: numpy, matplotlib, PIL, linksim.{results, figures}.
+May import: numpy, matplotlib, PIL, linksim.{results, figures, metrics.info}.
 """
 
 from __future__ import annotations
 
-import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from linksim.figures import LABELS, swept_text
+from linksim.figures import own_style, plain, plain_lines, swept_text
+from linksim.metrics.info import MetricInfo
 from linksim.results import Record, ResultStore, RunFolderError, original_file, panel_file
 
 if TYPE_CHECKING:
@@ -22,16 +23,18 @@ if TYPE_CHECKING:
 __all__ = ["plot_panel"]
 
 
-def _value_text(record: Record) -> str:
+def _value_text(record: Record, infos: Mapping[str, MetricInfo]) -> str:
     parts = []
     for name, value in record.values.items():
-        text = f"{value:.2f} dB" if name == "psnr" else f"{value:.3f}"
-        parts.append(f"{LABELS.get(name, name).split(' [')[0]} {text}")
+        info = infos[name]
+        text = f"{value:.3f}" if info.unit == "1" else f"{value:.2f} {info.unit}"
+        parts.append(f"{info.title} {text}")
     if record.state != "ok":
         parts.insert(0, record.state)
-    return textwrap.fill(", ".join(parts), 34)
+    return plain_lines(", ".join(parts), 34)
 
 
+@own_style()
 def plot_panel(store: ResultStore, image: str, channel: str) -> Figure:
     """Original and every scheme at the panel's SNRs, with the metric values of just that picture.
 
@@ -46,6 +49,7 @@ def plot_panel(store: ResultStore, image: str, channel: str) -> Figure:
         if r.key.image == image and r.key.channel == channel and r.key.trial == 0
         if panel_file(store, r.key).exists()
     ]
+    infos = store.metrics()
     points = list(dict.fromkeys((r.key.point, r.key.snr_db) for r in records))
     schemes = list(dict.fromkeys(r.key.scheme for r in records))
     original = original_file(store, image)
@@ -60,7 +64,7 @@ def plot_panel(store: ResultStore, image: str, channel: str) -> Figure:
     grid = figure.subplots(rows, columns, squeeze=False)
     by_key = {(r.key.scheme, r.key.point, r.key.snr_db): r for r in records}
     for i, (point, snr_db) in enumerate(points):
-        _show(grid[i][0], picture, f"original, {channel}", "")
+        _show(grid[i][0], picture, plain(f"original, {channel}"), "")
         for j, scheme in enumerate(schemes):
             record = by_key.get((scheme, point, snr_db))
             if record is None:
@@ -68,16 +72,17 @@ def plot_panel(store: ResultStore, image: str, channel: str) -> Figure:
                 continue
             swept = "".join(f", {swept_text(name, value)}" for name, value in point)
             shown = _read_picture(panel_file(store, record.key))
-            _show(grid[i][j + 1], shown, f"{scheme}, {snr_db:g} dB{swept}", _value_text(record))
+            title = plain(f"{scheme}, {snr_db:g} dB{swept}")
+            _show(grid[i][j + 1], shown, title, _value_text(record, infos))
     return figure
 
 
 def _read_picture(path: Path) -> np.ndarray:
     try:
-        with Image.open(path) as picture:
-            return np.asarray(picture)
+        with Image.open(path, formats=("PNG",)) as picture:
+            return np.asarray(picture.convert("RGB"))
     except (OSError, ValueError, SyntaxError) as problem:
-        cure = "Remove it; the next linksim simulate of a new --out makes it again."
+        cure = "Remove it; linksim simulate with the same --out makes it again."
         raise RunFolderError(f"{path}: broken, got {problem}, expected a picture. {cure}") from None
 
 

@@ -37,7 +37,7 @@ def _bfloat16_is_faster(kind: str) -> bool:
 
 @torch.no_grad()
 def _convolution_seconds(dtype: torch.dtype) -> float:
-    layer = nn.Conv2d(128, 128, 3, padding=1).to(dtype=dtype, memory_format=torch.channels_last)
+    layer = nn.Conv2d(128, 128, 3, padding=1).to(dtype).to(memory_format=torch.channels_last)
     x = torch.zeros(2, 128, 16, 16, dtype=dtype).contiguous(memory_format=torch.channels_last)
     best = float("inf")
     for _ in range(_REPEATS):

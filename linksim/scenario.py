@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WrapValidator, model_validator
 
 from linksim.specs.channel import (
     CHANNEL_KINDS,
@@ -25,10 +25,21 @@ from linksim.specs.channel import (
     RayleighSpec,
     RicianSpec,
     SingleCarrierBase,
+    ToldEndSpec,
+    ToldSpec,
+    ToldTransmitterSpec,
     TransmissionSpec,
     channel_name,
 )
-from linksim.specs.codec import CnnYang2024Spec, CodecSpec, DialCodecSpec, LeanCodecSpec, SwinYang2024Spec
+from linksim.specs.codec import (
+    CnnYang2024Spec,
+    CodecSpec,
+    DialCodecSpec,
+    LatentDenoiserSpec,
+    LeanCodecSpec,
+    NetworkSpec,
+    SwinYang2024Spec,
+)
 from linksim.specs.delay_model import (
     MODEL_KINDS,
     AntennaPanelSpec,
@@ -41,7 +52,19 @@ from linksim.specs.delay_model import (
     RouteSpec,
     TdlSpec,
 )
-from linksim.specs.fields import SNR_DB_RANGE, Bool, Int, Name, NaturalInt, PositiveInt, Real, SnrDb, Spec
+from linksim.specs.fields import (
+    SNR_DB_RANGE,
+    Bool,
+    Int,
+    Name,
+    NaturalInt,
+    PositiveInt,
+    Real,
+    SnrDb,
+    Spec,
+    expanded_range,
+    kept_folder,
+)
 from linksim.specs.images import (
     BandwidthSpec,
     FolderImagesSpec,
@@ -70,6 +93,7 @@ from linksim.specs.scheme import (
     FiniteBlocklengthBoundSpec,
     HarqSpec,
     JsccSpec,
+    LatentDiffusionSpec,
     LinearAnalogSpec,
     SchemeBase,
     SchemeSpec,
@@ -82,6 +106,8 @@ from linksim.specs.training import (
     ControlStartSpec,
     ControlTrainScenario,
     ControlTrainSpec,
+    DenoiserTrainScenario,
+    DenoiserTrainSpec,
     LossSpec,
     OptimizerSpec,
     PhaseSpec,
@@ -116,6 +142,8 @@ __all__ = [
     "ControlStartSpec",
     "ControlTrainScenario",
     "ControlTrainSpec",
+    "DenoiserTrainScenario",
+    "DenoiserTrainSpec",
     "DialCodecSpec",
     "DiffJsccSpec",
     "DmrsSpec",
@@ -129,12 +157,15 @@ __all__ = [
     "InterfererSpec",
     "IqImbalanceSpec",
     "JsccSpec",
+    "LatentDenoiserSpec",
+    "LatentDiffusionSpec",
     "LeanCodecSpec",
     "LinearAnalogSpec",
     "LinkBudgetSpec",
     "LossSpec",
     "MetricName",
     "ModelSpec",
+    "NetworkSpec",
     "OfdmCsiSpec",
     "OfdmSpec",
     "OptimizerSpec",
@@ -165,6 +196,9 @@ __all__ = [
     "TarImagesSpec",
     "TdlSpec",
     "TimingSpec",
+    "ToldEndSpec",
+    "ToldSpec",
+    "ToldTransmitterSpec",
     "TrainChannelSpec",
     "TrainScenario",
     "TrainSpec",
@@ -181,24 +215,40 @@ MetricName = Literal[
     "lpips_alex",
     "lpips_vgg",
     "lpips_squeeze",
+    "haarpsi",
+    "gmsd",
+    "vif",
+    "fsim",
+    "spectrum_db",
+    "swd",
+    "swd_1",
+    "swd_2",
+    "swd_3",
+    "swd_4",
+    "niqe",
+    "kid_lite2",
     "ber",
     "bler",
+    "outage",
     "evm",
     "papr_db",
     "received_snr_db",
 ]
 
 
+SweptText = Annotated[str, WrapValidator(kept_folder)]  # a choice, or a path
+
+
 class SweepSpec(Spec):
     """Swept points. Beside ``snr_db``, any numeric field by its path: ``channel.model.speed_mps: [1,
-    10]``.
+    10]``. ``-5:2:15`` means the values from -5 to 15 in steps of 2.
     """
 
     snr_db: Annotated[tuple[SnrDb, ...], Field(min_length=1)] | None = Field(
         None, description="Es/N0 per data use [dB]; none where link budgets give it"
     )
     trials: PositiveInt = Field(1, description="noise and fading realisations per image")
-    fields: dict[str, tuple[Real | Int | Bool | str, ...]] = Field(
+    fields: dict[str, tuple[Real | Int | Bool | SweptText, ...]] = Field(
         {}, description="path: values (written beside snr_db)"
     )
 
@@ -207,6 +257,7 @@ class SweepSpec(Spec):
     def _paths(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
+        data = {k: _ranges(k, v) for k, v in data.items()}
         paths = {key: value for key, value in data.items() if isinstance(key, str) and "." in key}
         plain = {key: value for key, value in data.items() if key not in paths}
         if paths:
@@ -223,17 +274,39 @@ class SweepSpec(Spec):
         return self
 
 
+def _ranges(key: object, value: object) -> object:
+    """Ranges written out, of SNRs and of fields by their path."""
+    if key == "fields" and isinstance(value, dict):
+        return {path: _ranges(path, values) for path, values in value.items()}
+    if key != "snr_db" and "." not in str(key):
+        return value
+    try:
+        return expanded_range(value)
+    except ValueError as problem:
+        raise ValueError(f"{key}: {problem}") from None
+
+
 class PanelSpec(Spec):
     """Which pictures the image panel shows."""
 
     images: PositiveInt = Field(2, description="the first so many images")
-    snr_db: tuple[SnrDb, ...] | None = Field(None, description="none: the lowest and the highest swept value")
+    snr_db: Annotated[tuple[SnrDb, ...] | None, BeforeValidator(expanded_range)] = Field(
+        None, description="none: the lowest and the highest swept value"
+    )
+
+
+def _confidence(value: float) -> float:
+    if 50 < value < 100:
+        raise ValueError(
+            f"got {value:g}, expected 0.5 < value < 1. Did you mean {value / 100:g} ({value:g} %)?"
+        )
+    return value
 
 
 class StatisticsSpec(Spec):
     """Confidence intervals: bootstrap clustered by image."""
 
-    confidence: Annotated[Real, Field(gt=0.5, lt=1)] = 0.95
+    confidence: Annotated[Real, AfterValidator(_confidence), Field(gt=0.5, lt=1)] = 0.95
     resamples: Annotated[Int, Field(ge=100)] = 2000
 
 

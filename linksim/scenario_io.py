@@ -18,8 +18,19 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from linksim.scenario import ChannelSpec, ControlTrainScenario, Scenario, TrainScenario, channel_name
+from channels.cache import FolderError, expanded
+from channels.checks import cut, shown
+from linksim.bounded_yaml import load_yaml, read_text
+from linksim.scenario import (
+    ChannelSpec,
+    ControlTrainScenario,
+    DenoiserTrainScenario,
+    Scenario,
+    TrainScenario,
+    channel_name,
+)
 from linksim.scenario_problems import explain
+from linksim.specs.fields import RANGE_PATTERN, PathText, expanded_range
 
 __all__ = [
     "ScenarioError",
@@ -44,7 +55,7 @@ class _Loader(yaml.SafeLoader):
 
 
 _FLOAT = re.compile(
-    r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
+    r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
 )
 _INT = re.compile(r"^[-+]?[0-9]+$")
 _Loader.yaml_implicit_resolvers = {
@@ -70,9 +81,8 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = Fal
         key = str(key_node.value)
         if key in seen and key != "<<":
             line = key_node.start_mark.line + 1
-            raise ScenarioError(
-                f"{key}: given twice (line {line}), got two values, expected one. Remove one of them."
-            )
+            said = f"given twice (line {line}), got two values, expected one. Remove one of them."
+            raise ScenarioError(f"{cut(key, 100)}: {said}")
         seen.add(key)
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
@@ -83,11 +93,11 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 
 def _parse_yaml(text: str, where: str) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        return load_yaml(text, _Loader)
     except ScenarioError as problem:
         raise ScenarioError(f"{where}: {problem}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        detail = " ".join(str(problem).split())
+        detail = cut(" ".join(str(problem).split()))
         raise ScenarioError(
             f"{where}: not valid YAML, got {detail}, expected a mapping of keys to values."
         ) from None
@@ -106,7 +116,10 @@ def find_scenario(name: str) -> Path:
     Raises:
         ScenarioError: no such file.
     """
-    path = Path(name).expanduser()
+    try:
+        path = expanded("scenario", name)
+    except FolderError as problem:
+        raise ScenarioError(str(problem)) from None
     if path.is_file():
         return path
     known = {str(p.relative_to(scenario_dir()).with_suffix("")): p for p in scenario_dir().rglob("*.yaml")}
@@ -136,25 +149,41 @@ def _read_mapping(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
             f"{path}: extends: a circle, got {names}, expected files that do not extend each other."
         )
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
+        text = read_text(path)
+    except (OSError, ValueError) as problem:
         raise ScenarioError(
             f"{path}: cannot be read, got {problem}, expected a readable UTF-8 file."
         ) from None
     data = _parse_yaml(text, str(path))
     if not isinstance(data, dict):
-        raise ScenarioError(f"{path}: got {type(data).__name__}, expected a mapping of keys to values.")
+        got = "an empty file" if data is None else f"a {type(data).__name__}"
+        raise ScenarioError(f"{path}: got {got}, expected a mapping of keys to values.")
+    data = _with_folder(data, path.parent)
     parent = data.pop("extends", None)
     if parent is None:
         return data
     if not isinstance(parent, str):
-        raise ScenarioError(f"{path}: extends: got {parent!r}, expected the name of one file.")
+        raise ScenarioError(f"{path}: extends: got {shown(parent)}, expected the name of one file.")
     base = path.parent / parent
     if not base.is_file():
         raise ScenarioError(
             f"{path}: extends: no such file, got {base}, expected a path relative to {path.parent}."
         )
     return _merge(_read_mapping(base, (*chain, path.resolve())), data)
+
+
+_PATH_KEYS = frozenset(
+    {"path", "paths", "checkpoint", "caption", "calibration", "initial", "model", "stable_diffusion", "codec"}
+)
+
+
+def _with_folder(node: Any, folder: Path, key: str = "") -> Any:
+    """A copy in which texts under keys of paths, and such swept values, know the folder of their file."""
+    if isinstance(node, dict):
+        return {k: _with_folder(v, folder, str(k).rpartition(".")[2]) for k, v in node.items()}
+    if isinstance(node, list):
+        return [_with_folder(v, folder, key) for v in node]
+    return PathText(node, folder) if isinstance(node, str) and key in _PATH_KEYS else node
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -215,7 +244,7 @@ def _set_path(data: dict[str, Any], path: str, value: Any) -> None:
                 node = node.setdefault(part, {})
         else:
             head = ".".join(parts[:depth])
-            got = f"none at {head}" if node is None else f"the value {node!r} at {head}"
+            got = f"none at {head}" if node is None else f"the value {shown(node)} at {head}"
             cure = "Write that block into the scenario first." if node is None else "Change the path."
             raise ScenarioError(
                 f"{path}: no block, got {got}, expected one that has the key {part!r}. {cure}"
@@ -275,15 +304,29 @@ def _load_mapping(name: str, overrides: Sequence[tuple[str, Any]]) -> tuple[dict
     paths = [_numbered(data, key) for key, _ in overrides]
     for key, (_, value) in zip(paths, overrides, strict=True):
         _set_path(data, key, value)
+    if "sweep.snr_db" in paths and "panel.snr_db" not in paths:
+        _narrow_panel(data)
     return data, path
 
 
-Training = TrainScenario | ControlTrainScenario
-_TRAININGS: dict[str, type[BaseModel]] = {"train": TrainScenario, "train_control": ControlTrainScenario}
+def _narrow_panel(data: dict[str, Any]) -> None:
+    """Leave of the panel's SNRs what is swept after an override; none: the lowest and the highest."""
+    try:
+        swept, shown_db = (expanded_range((data.get(b) or {}).get("snr_db")) for b in ("sweep", "panel"))
+    except (ValueError, AttributeError):  # what is wrong is said by the validation
+        return
+    if isinstance(swept, list) and isinstance(shown_db, list):
+        kept = [value for value in shown_db if value in swept]
+        data["panel"]["snr_db"] = kept or None
+
+
+Training = TrainScenario | ControlTrainScenario | DenoiserTrainScenario
+_TRAININGS = {kind.block: kind for kind in (TrainScenario, ControlTrainScenario, DenoiserTrainScenario)}
 
 
 def load_any(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario | Training:
-    """Read a scenario of either kind: a file with the key ``train`` or ``train_control`` is a training.
+    """Read a scenario of either kind: a file with the key ``train``, ``train_control`` or
+    ``train_denoiser`` is a training.
 
     Args:
         name: file, or name of a scenario that comes with linksim.
@@ -299,7 +342,9 @@ def load_any(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario |
             model = training
             if not isinstance(data[key], dict):
                 expected = "a block of keys and values, in a file that describes a training"
-                raise ScenarioError(f"{path}: {key}: not a block, got {data[key]!r}, expected {expected}.")
+                raise ScenarioError(
+                    f"{path}: {key}: not a block, got {shown(data[key])}, expected {expected}."
+                )
     scenario = _validate(model, data, str(path))
     if isinstance(scenario, Scenario):
         list(variants(scenario, where=str(path)))
@@ -369,7 +414,7 @@ def variants(scenario: Scenario, where: str = "sweep") -> Iterator[Variant]:
     untouched = scenario.model_dump(mode="json")
     paths = {path: _numbered(untouched, path) for path in fields}
     for combination in itertools.product(*fields.values()):
-        data = scenario.model_dump(mode="json")
+        data = _as_written(scenario.model_dump())
         data["sweep"]["fields"] = {}
         values = tuple(zip(fields, combination, strict=True))
         for path, value in values:
@@ -381,6 +426,13 @@ def variants(scenario: Scenario, where: str = "sweep") -> Iterator[Variant]:
             raise ScenarioError(f"{place}: got the same experiment as {seen[digest]}, expected another one.")
         seen[digest] = dict(values)
         yield variant
+
+
+def _as_written(node: Any) -> Any:
+    """Dumped blocks as a file has them: lists in the place of tuples."""
+    if isinstance(node, dict):
+        return {key: _as_written(value) for key, value in node.items()}
+    return [_as_written(value) for value in node] if isinstance(node, list | tuple) else node
 
 
 def _check_sweepable(path: str, where: str) -> None:
@@ -407,6 +459,7 @@ def json_schema() -> dict[str, Any]:
             {"$ref": "#/$defs/Scenario"},
             {"$ref": "#/$defs/TrainScenario"},
             {"$ref": "#/$defs/ControlTrainScenario"},
+            {"$ref": "#/$defs/DenoiserTrainScenario"},
         ],
         "$defs": _definitions(),
     }
@@ -414,15 +467,18 @@ def json_schema() -> dict[str, Any]:
 
 def _definitions() -> dict[str, Any]:
     merged: dict[str, Any] = {}
-    for model in (Scenario, TrainScenario, ControlTrainScenario):
+    for model in (Scenario, TrainScenario, ControlTrainScenario, DenoiserTrainScenario):
         schema = model.model_json_schema(ref_template="#/$defs/{model}")
         merged.update(schema.pop("$defs", {}))
         merged[model.__name__] = schema
-    merged["SweepSpec"]["patternProperties"] = {r"\.": {"type": "array", "minItems": 1}}
-    merged["TrainSpec"]["properties"]["channel"] = merged["TrainChannelSpec"]["properties"]["channel"]
-    merged["TrainSpec"]["required"].remove("channels")
-    merged["ControlTrainSpec"]["properties"]["channel"] = merged["TrainChannelSpec"]["properties"]["channel"]
-    merged["ControlTrainSpec"]["required"].remove("channels")
+    span = {"type": "string", "pattern": RANGE_PATTERN, "description": "from:step:to"}
+    values = {"type": "array", "minItems": 1}
+    merged["SweepSpec"]["patternProperties"] = {r"\.": {"anyOf": [values, span]}}
+    for name in ("SweepSpec", "PanelSpec"):
+        merged[name]["properties"]["snr_db"]["anyOf"].append(span)
+    for name in ("TrainSpec", "ControlTrainSpec", "DenoiserTrainSpec"):
+        merged[name]["properties"]["channel"] = merged["TrainChannelSpec"]["properties"]["channel"]
+        merged[name]["required"].remove("channels")
     merged["BandwidthSpec"]["properties"]["data_ratio"] = {
         "type": ["string", "integer"],
         "pattern": r"^\s*\d+\s*/\s*\d+\s*$",

@@ -1,6 +1,6 @@
 """Messages about scenarios that do not fit: pydantic's errors in the words and with the paths of the user.
 
-May import: pydantic, linksim.scenario.
+May import: pydantic, channels.checks, linksim.scenario.
 """
 
 from __future__ import annotations
@@ -8,16 +8,19 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
+from functools import cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from channels.checks import cut, shown
 from linksim.scenario import CellSpec, Scenario
 
 __all__ = ["explain"]
 
 Path_ = tuple[int | str, ...]
+_LONGEST = 2000  # characters of a line: lists of what is allowed are long
 
 
 def explain(model: type[BaseModel], data: dict[str, Any], problem: ValidationError) -> list[str]:
@@ -39,10 +42,10 @@ def explain(model: type[BaseModel], data: dict[str, Any], problem: ValidationErr
         if len(group) > 1 and all(error["type"] in _CHOICES for error in group):  # branches of a union
             got = group[0].get("input")
             expected = " or ".join(sorted(alternatives))
-            lines.append(f"{path}: not allowed, got {got!r}, expected {expected}.")
+            lines.append(f"{path}: not allowed, got {shown(got)}, expected {expected}.")
         else:
             lines += [_line(model, error, path) for error in group]
-    return list(dict.fromkeys(lines))
+    return [cut(line, _LONGEST) for line in dict.fromkeys(lines)]
 
 
 def _user_path(loc: Path_, data: Any) -> str:
@@ -72,7 +75,7 @@ def _user_path(loc: Path_, data: Any) -> str:
             continue
         else:
             node = None
-        parts.append(str(step))
+        parts.append(cut(str(step), 100))
     sweep = data.get("sweep") if isinstance(data, dict) else None
     if parts[:2] == ["sweep", "fields"] and isinstance(sweep, dict) and "fields" not in sweep:
         del parts[1]  # a path of its own was written
@@ -90,16 +93,17 @@ def _line(model: type[BaseModel], error: Any, path: str) -> str:
     if kind == "extra_forbidden":
         return prefix + _unknown_key(model, error["loc"])
     if not_a_block or (kind == "union_tag_not_found" and not isinstance(got, dict)):
-        return f"{prefix}not a block, got {got!r}, expected a block of keys and values."
+        cure = f" Write {{kind: {got}}}." if isinstance(got, str) and got in _all_kinds() else ""
+        return f"{prefix}not a block, got {shown(got)}, expected a block of keys and values.{cure}"
     if kind == "union_tag_invalid":
         return prefix + _unknown_kind(error["ctx"])
     if kind in ("float_type", "int_type") and isinstance(got, str):
         cure = "Write the number without quotes or unit; the unit is in the name of the key."
-        return f"{prefix}not a number, got the text {got!r}, expected a number. {cure}"
+        return f"{prefix}not a number, got the text {shown(got)}, expected a number. {cure}"
     if kind == "literal_error":
         return prefix + _choice(got, error["ctx"]["expected"].replace("'", ""))
     if kind == "tuple_type":
-        return f"{prefix}not a list, got {got!r}, expected a list.{_as_list(path, got)}"
+        return f"{prefix}not a list, got {shown(got)}, expected a list.{_as_list(path, got)}"
     return prefix + _MISSING.get(kind, _other(error))
 
 
@@ -113,21 +117,21 @@ _MISSING = {
 
 def _other(error: Any) -> str:
     message = error["msg"][0].lower() + error["msg"][1:]
-    return f"{message}, got {error.get('input')!r}, expected {_expected(error)}."
+    return f"{message}, got {shown(error.get('input'))}, expected {_expected(error)}."
 
 
 def _unknown_key(model: type[BaseModel], loc: Path_) -> str:
     known, name = _fields_at(model, loc[:-1]), str(loc[-1])
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     cure = f" Did you mean {close[0]}?" if close else ""
-    return f"unknown key, got {name!r}, expected one of {', '.join(sorted(known))}.{cure}"
+    return f"unknown key, got {shown(name)}, expected one of {', '.join(sorted(known))}.{cure}"
 
 
 def _unknown_kind(context: Any) -> str:
     tags = context["expected_tags"].replace("'", "").replace("cell", ", ".join(_CELLS))
     close = difflib.get_close_matches(context["tag"], tags.split(", "), n=1)
     cure = f" Did you mean {close[0]}?" if close else ""
-    return f"kind: unknown, got {context['tag']!r}, expected one of {tags}.{cure}"
+    return f"kind: unknown, got {shown(context['tag'])}, expected one of {tags}.{cure}"
 
 
 def _as_list(path: str, got: Any) -> str:
@@ -137,16 +141,21 @@ def _as_list(path: str, got: Any) -> str:
         return " Write positions in metres, [[x, y, z]]."
     if path.endswith("guard_subcarriers"):
         return " Write [lower, upper]."
-    return "" if isinstance(got, dict) else f" Write [{got}]."
+    if isinstance(got, str) and (
+        ends := re.fullmatch(r"\s*(-?[\d.]*\d)\s*(?:\.\.+|:|-|to|,)\s*(-?[\d.]+)\s*", got)
+    ):
+        low, high = ends.groups()
+        return f" Write [{low}, {high}], or {low}:2:{high} for steps of 2."
+    return "" if isinstance(got, dict) else f" Write [{cut(str(got), 100)}]."
 
 
 def _choice(got: Any, allowed: str) -> str:
     choices = re.split(r", | or ", allowed)
     if not isinstance(got, str) and str(got) in choices:
-        return f'not a text, got the number {got!r}, expected {allowed}. Write it in quotes: "{got}".'
+        return f'not a text, got the number {shown(got)}, expected {allowed}. Write it in quotes: "{got}".'
     close = difflib.get_close_matches(str(got), choices, n=1)
     cure = f" Did you mean {close[0]}?" if close else ""
-    return f"unknown choice, got {got!r}, expected {allowed}.{cure}"
+    return f"unknown choice, got {shown(got)}, expected {allowed}.{cure}"
 
 
 # What pydantic puts into the place of an error for the branch of a union that it tried.
@@ -189,6 +198,18 @@ def _expected(error: Any) -> str:
         "finite_number": "a finite number",
     }
     return simple.get(error["type"], "another value")
+
+
+@cache
+def _all_kinds() -> frozenset[str]:
+    """Every name that a key ``kind`` may have."""
+    found: set[str] = set()
+    models = list(_models_in(Scenario))
+    for model in models:  # grows
+        for name, field in model.model_fields.items():
+            found |= set(get_args(field.annotation)) if name == "kind" else set()
+            models += [m for m in _models_in(field.annotation) if m not in models]
+    return frozenset(str(kind) for kind in found)
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

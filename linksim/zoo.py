@@ -1,6 +1,7 @@
 """Names, digests and places of weights: bundled with the package, in a folder of the user, or fetched.
 
-May import: torch (hub cache location), huggingface_hub, channels.checks, linksim.pickle_reader (its error).
+May import: torch (hub cache location), huggingface_hub, channels.checks, linksim.places,
+linksim.pickle_reader (its error).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from channels.checks import complaint
 from linksim.pickle_reader import ModelFormatError
+from linksim.places import looked_at, place, variable_folder
 
 __all__ = [
     "BACKBONES",
@@ -26,10 +28,12 @@ __all__ = [
     "BackboneFile",
     "WeightsUnavailable",
     "asset",
+    "asset_digest",
     "backbone_at",
     "codec_path",
     "find_backbone",
     "find_folder",
+    "network_path",
 ]
 
 WEIGHTS_VARIABLE = "LINKSIM_WEIGHTS"
@@ -88,6 +92,11 @@ def asset(name: str) -> Path:
     return Path(__file__).parent / "assets" / name
 
 
+def asset_digest(name: str) -> str:
+    """First 16 hex digits of the SHA-256 of a bundled file."""
+    return _digest(asset(name))[:16]
+
+
 def find_folder(name: str, files: Sequence[str] | None = None) -> Path:
     """A local folder, or a snapshot of a hub repository ("owner/name"), downloaded when it is not cached.
 
@@ -98,12 +107,12 @@ def find_folder(name: str, files: Sequence[str] | None = None) -> Path:
     Raises:
         ModelFormatError: neither there nor to be had.
     """
-    folder = Path(name).expanduser()
+    folder = place(name)
     if folder.is_dir():
         return folder
     if not _REPOSITORY.fullmatch(name):
         raise ModelFormatError(
-            complaint("checkpoint", "no such folder", folder.absolute(), "a folder, or owner/name on a hub")
+            complaint("checkpoint", "no such folder", looked_at(name), "a folder, or owner/name on a hub")
         )
     import huggingface_hub
 
@@ -121,6 +130,11 @@ def find_folder(name: str, files: Sequence[str] | None = None) -> Path:
         ) from None
 
 
+def network_path(name: str) -> Path:
+    """File of a bundled network by its name, or a file."""
+    return asset(BUNDLED_CODECS[name]) if name in BUNDLED_CODECS else place(name)
+
+
 def codec_path(checkpoint: str) -> Path:
     """File of a trained codec, or the folder of a DiffJSCC model in the authors' format.
 
@@ -132,7 +146,7 @@ def codec_path(checkpoint: str) -> Path:
     """
     if checkpoint in BUNDLED_CODECS:
         return asset(BUNDLED_CODECS[checkpoint])
-    path = Path(checkpoint).expanduser()
+    path = place(checkpoint)
     if not path.exists() and not path.suffix and _REPOSITORY.fullmatch(checkpoint):
         path = find_folder(checkpoint)
     return path / DIFFJSCC_CODEC if (path / DIFFJSCC_INDEX).is_file() else path
@@ -147,11 +161,10 @@ def _hub_cache() -> Path:
 def _candidates(backbone: Backbone) -> Iterator[Path]:
     """Files to look at: the user's folder (and one level below it), then the torch hub cache."""
     names = (backbone.file, f"{backbone.name}_features.pth", f"{backbone.name}.pth")
-    root = os.environ.get(WEIGHTS_VARIABLE)
-    if root:
-        folder = Path(root).expanduser()
-        for place in (folder, *sorted(p for p in folder.glob("*") if p.is_dir())):
-            yield from (place / name for name in names)
+    folder = variable_folder(WEIGHTS_VARIABLE)
+    if folder is not None:
+        for below in (folder, *sorted(p for p in folder.glob("*") if p.is_dir())):
+            yield from (below / name for name in names)
     yield _hub_cache() / backbone.file
 
 

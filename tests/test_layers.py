@@ -23,6 +23,8 @@ ALLOWED: dict[str, set[str]] = {
     "channels.units": set(),
     "channels.checks": set(),
     "channels.arithmetic": set(),
+    "channels.cache": {"channels.checks"},
+    "channels.child_processes": set(),
     "channels.triton_loading": set(),
     "channels.seeding": set(),
     "channels.sionna_seeding": {"channels.triton_loading"},
@@ -55,7 +57,8 @@ ALLOWED: dict[str, set[str]] = {
     "channels.ray_scene": {"channels.checks"},
     "channels.ray_tracer": set(),
     "channels.ray_traced": {
-        "channels.checks", "channels.base", "channels.recording", "channels.recorded", "channels.ray_scene", "channels.llvm",
+        "channels.cache", "channels.checks", "channels.child_processes", "channels.base", "channels.recording", "channels.recorded", "channels.ray_scene",
+        "channels.llvm",
     },
     "channels.impairments": CHANNEL_LEAVES,
     "channels.waveform": {"channels.checks"},
@@ -72,48 +75,74 @@ ALLOWED: dict[str, set[str]] = {
     "linksim": set(),
     "linksim.specs.": {"linksim.specs."},
     "linksim.scenario": {"linksim.specs."},
-    "linksim.scenario_problems": {"linksim.scenario"},
-    "linksim.scenario_io": {"linksim.scenario", "linksim.scenario_problems"},
-    "linksim.zoo": {"channels.checks", "linksim.pickle_reader"},
+    "linksim.scenario_problems": {"channels.checks", "linksim.scenario"},
+    "linksim.bounded_yaml": set(),
+    "linksim.scenario_io": {"channels.cache", "channels.checks", "linksim.bounded_yaml", "linksim.scenario", "linksim.scenario_problems", "linksim.specs.fields"},
+    "linksim.places": {"channels.cache", "linksim.specs.fields"},
+    "linksim.zoo": {"channels.checks", "linksim.pickle_reader", "linksim.places"},
     "linksim.precision": set(),
-    "linksim.images": {"channels.checks"},
-    "linksim.checkpoints": {"channels.checks", "linksim.scenario"},
+    "linksim.picture_file": {"channels.checks"},
+    "linksim.images": {"channels.checks", "linksim.picture_file"},
+    "linksim.files": set(),
+    "linksim.checkpoints": {"channels.checks", "linksim.files", "linksim.scenario"},
+    "linksim.metrics.info": set(),
+    "linksim.metrics.set_distances": set(),
     "linksim.metrics.": {"channels.base", "channels.signal_quality", "channels.types", "channels.checks", "channels.units", "linksim.metrics.", "linksim.zoo"},
-    "linksim.digital.": {"channels.types", "channels.units", "channels.checks", "channels.seeding", "channels.sionna_seeding", "linksim.digital."},
+    "linksim.digital.": {"linksim.files", "channels.cache", "channels.child_processes", "channels.types", "channels.units", "channels.checks", "channels.seeding", "channels.sionna_seeding", "linksim.digital."},
     "linksim.pickle_reader": {"channels.checks"},
-    "linksim.jscc.": {"linksim.pickle_reader", "channels.seeding", "channels.arithmetic", "channels.types", "channels.units", "channels.checks", "channels.equalization", "linksim.jscc."},
+    "linksim.jscc.": {"linksim.bounded_yaml", "linksim.files", "linksim.pickle_reader", "channels.seeding", "channels.arithmetic", "channels.types", "channels.units", "channels.checks", "channels.equalization", "linksim.jscc."},
     "linksim.diffusion.": {
-        "channels.checks", "channels.seeding", "linksim.pickle_reader", "linksim.zoo", "linksim.diffusion.",
+        "channels.checks", "channels.seeding", "linksim.bounded_yaml", "linksim.pickle_reader", "linksim.zoo",
+        "linksim.diffusion.",
     },
     "linksim.schemes.diffjscc": {
         "channels.types", "linksim.diffusion.receiver", "linksim.jscc.csi_embedding", "linksim.schemes.base",
         "linksim.schemes.jscc",
     },
+    "linksim.schemes.latent_diffusion": {
+        "channels.types", "channels.equalization", "channels.seeding", "linksim.diffusion.latent_sampler", "linksim.jscc.",
+        "linksim.schemes.base", "linksim.schemes.jscc",
+    },
     "linksim.schemes.": {
-        "channels.types", "channels.checks", "channels.equalization", "channels.seeding", "linksim.schemes.base",
-        "linksim.schemes.payload", "linksim.digital.", "linksim.jscc.", "linksim.images",
+        "channels.types", "channels.arithmetic", "channels.checks", "channels.equalization", "channels.seeding",
+        "channels.units", "linksim.schemes.base", "linksim.schemes.jscc", "linksim.schemes.payload", "linksim.digital.", "linksim.jscc.", "linksim.images",
     },
     "linksim.link": {"channels.arithmetic", "channels.base", "channels.seeding", "channels.types", "channels.units", "channels.checks", "linksim.schemes.base"},
+    "linksim.effects": {"channels.checks", "linksim.scenario", "linksim.scenario_io"},
     "linksim.build_channel": {
-        "channels.", "linksim", "linksim.scenario", "linksim.scenario_io", "linksim.digital.link_adaptation",
+        "channels.", "linksim", "linksim.places", "linksim.scenario", "linksim.scenario_io", "linksim.effects",
+        "linksim.digital.link_adaptation",
     },
     "linksim.build": {
         "linksim.build_channel",
-        "channels.", "linksim", "linksim.pickle_reader", "linksim.scenario", "linksim.zoo", "linksim.checkpoints", "linksim.images",
+        "channels.", "linksim", "linksim.pickle_reader", "linksim.places", "linksim.scenario", "linksim.zoo", "linksim.checkpoints", "linksim.images",
         "linksim.metrics.", "linksim.digital.", "linksim.diffusion.", "linksim.jscc.", "linksim.schemes.",
     },
     "linksim.convert": {
-        "channels.checks", "linksim.build", "linksim.checkpoints", "linksim.diffusion.", "linksim.jscc.",
+        "channels.checks", "linksim.build", "linksim.checkpoints", "linksim.diffusion.", "linksim.files", "linksim.jscc.",
         "linksim.pickle_reader", "linksim.scenario", "linksim.zoo",
     },
-    "linksim.results": {"channels.checks", "linksim.scenario_io"},
+    "linksim.run_format": set(),
+    "linksim.results": {
+        "channels.checks", "linksim.files", "linksim.metrics.info", "linksim.run_format", "linksim.scenario_io",
+    },
+    "linksim.time_left": set(),
     "linksim.statistics": {"linksim.results"},
-    "linksim.runner": {
-        "channels.base", "channels.checks", "channels.seeding", "linksim", "linksim.build", "linksim.build_channel",
-        "linksim.images", "linksim.link", "linksim.results", "linksim.scenario", "linksim.scenario_io", "linksim.schemes.base",
+    "linksim.feature_files": {"channels.checks", "linksim.metrics.set_distances", "linksim.results"},
+    "linksim.set_statistics": {
+        "channels.checks", "linksim.feature_files", "linksim.metrics.info", "linksim.metrics.set_distances", "linksim.results",
         "linksim.statistics",
     },
-    "linksim.training.muon": set(),
+    "linksim.arrivals": {"linksim.images", "linksim.results", "linksim.schemes.separation"},
+    "linksim.runner": {
+        "linksim.arrivals", "linksim.schemes.separation",
+        "channels.base", "channels.checks", "channels.seeding", "linksim", "linksim.build", "linksim.build_channel",
+        "linksim.effects", "linksim.feature_files", "linksim.files", "linksim.images", "linksim.link",
+        "linksim.metrics.selection", "linksim.results", "linksim.run_format", "linksim.scenario", "linksim.scenario_io",
+        "linksim.schemes.base", "linksim.set_statistics", "linksim.statistics", "linksim.time_left",
+    },
+    "linksim.training.muon": {"linksim.scenario"},
+    "linksim.training.loop": set(),
     "linksim.training.discriminators": set(),
     "linksim.training.features": {"linksim.metrics."},
     "linksim.training.losses": {"linksim.metrics.", "linksim.scenario", "linksim.training.features"},
@@ -126,22 +155,28 @@ ALLOWED: dict[str, set[str]] = {
         "linksim.schemes.jscc",
     },
     "linksim.training.photographs": {"channels.checks", "linksim.images"},
-    "linksim.training.folder": {"channels.checks", "linksim.link", "linksim.scenario_io"},
+    "linksim.training.folder": {"channels.checks", "linksim.files", "linksim.link", "linksim.scenario_io"},
     "linksim.training.": {
         "linksim.training.",
         "channels.base", "channels.checks", "channels.seeding", "linksim.build", "linksim.build_channel", "linksim.checkpoints",
-        "linksim.convert", "linksim.diffusion.", "linksim.images", "linksim.jscc.", "linksim.link", "linksim.metrics.",
-        "linksim.precision", "linksim.scenario", "linksim.scenario_io", "linksim.schemes.jscc", "linksim.zoo",
+        "linksim.convert", "linksim.diffusion.", "linksim.files", "linksim.images", "linksim.jscc.", "linksim.link",
+        "linksim.metrics.", "channels.equalization", "channels.types", "linksim.precision", "linksim.scenario",
+        "linksim.scenario_io", "linksim.schemes.jscc", "linksim.schemes.latent_diffusion", "linksim.zoo",
     },
     "linksim.calibrate": {
         "channels.arithmetic", "channels.base", "channels.equalization", "channels.seeding", "channels.types", "channels.units",
         "linksim", "linksim.digital.", "linksim.build", "linksim.build_channel", "linksim.images", "linksim.metrics.", "linksim.runner", "linksim.scenario",
+        "linksim.schemes.base",
     },
-    "linksim.figures": {"linksim.results", "linksim.statistics"},
+    "linksim.figures": {
+        "linksim.files", "linksim.metrics.info", "linksim.results", "linksim.set_statistics", "linksim.statistics",
+    },
     "linksim.ledger": {"linksim.figures", "linksim.results"},
-    "linksim.panels": {"linksim.figures", "linksim.results"},
-    "linksim.report": {"linksim.figures", "linksim.ledger", "linksim.panels", "linksim.results", "linksim.statistics"},
-    "linksim.cli": {"linksim", "linksim."},
+    "linksim.panels": {"linksim.figures", "linksim.metrics.info", "linksim.results"},
+    "linksim.report": {
+        "linksim.files", "linksim.figures", "linksim.ledger", "linksim.panels", "linksim.results", "linksim.statistics",
+    },
+    "linksim.cli": {"channels.cache", "linksim", "linksim."},
     "linksim.__main__": {"linksim.cli"},
 }  # fmt: skip
 
@@ -149,7 +184,7 @@ ALLOWED: dict[str, set[str]] = {
 OWNERS = {
     "torch.randn": {"channels.seeding"},
     "torch.rand": {"channels.flat_fading", "channels.seeding", "channels.sionna_seeding"},
-    "torch.manual_seed": {"linksim.training.codec", "linksim.training.control"},
+    "torch.manual_seed": {"linksim.training.codec", "linksim.training.control", "linksim.training.denoiser"},
     "torch.fft": set(),
     "sys.exit": set(),
     "SystemExit": {"linksim.cli"},
@@ -251,8 +286,8 @@ def test_heavy_packages_are_not_imported_by_the_command_line():
     tree = ast.parse(MODULES["linksim.cli"].read_text())
     top = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
     names = {(n.module if isinstance(n, ast.ImportFrom) else n.names[0].name).split(".")[0] for n in top}
-    assert names <= {"__future__", "argparse", "collections", "difflib", "json", "logging", "os", "pathlib", "sys",
-                     "time", "typing"}  # fmt: skip
+    assert names <= {"__future__", "argparse", "collections", "difflib", "errno", "io", "json", "logging", "os", "pathlib", "re", "sys",
+                     "time", "typing", "unicodedata", "warnings"}  # fmt: skip
 
 
 def test_sionna_is_imported_behind_the_fence():

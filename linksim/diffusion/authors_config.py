@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from channels.checks import complaint
+from linksim.bounded_yaml import load_yaml, read_text
 from linksim.diffusion.ldm_names import UnetLayout, VaeLayout
 from linksim.pickle_reader import ModelFormatError
 
@@ -52,9 +53,11 @@ def read_authors_config(path: Path) -> AuthorsConfig:
         ModelFormatError: missing, broken, or of another model.
     """
     try:
-        whole: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        whole: Any = load_yaml(read_text(path))
         return _translate(whole, path)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+    except ModelFormatError:
+        raise
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as problem:
         expected = "the authors' config.yaml"
         raise ModelFormatError(complaint(str(path), "cannot be read", problem, expected)) from None
     except (KeyError, TypeError, IndexError, AttributeError) as problem:

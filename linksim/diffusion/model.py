@@ -113,9 +113,9 @@ class DiffusionModel:
             "snr_db": list(self.snr_db),
             "gamma_map": self.gamma_map,
         }
-        (folder / DIFFJSCC_INDEX).write_text(json.dumps(index, indent=1) + "\n")
+        (folder / DIFFJSCC_INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
         listed = {name: [_PARTS[name].__module__.split(".")[0], _PARTS[name].__name__] for name in names}
-        (folder / "model_index.json").write_text(json.dumps(listed, indent=1) + "\n")
+        (folder / "model_index.json").write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
 
     def save(self, folder: Path) -> None:
         """Write a folder of this model."""

@@ -26,7 +26,8 @@ __all__ = ["BpgHeader", "decode_bpg", "encode_bpg", "read_header"]
 
 MAGIC = b"BPG\xfb"
 MAX_PIXELS = 1 << 26
-_CHROMA: dict[int, Chroma] = {0: "400", 1: "420", 3: "444"}
+_CHROMA: dict[int, Chroma] = {0: "400", 1: "420", 2: "422", 3: "444", 4: "420", 5: "422"}
+_ALIGNED = (4, 5)  # codes of chroma that stands on every second column, as in MPEG-2, not between two
 _BT601, _RGB, _YCGCO, _BT709, _BT2020 = range(5)
 _LUMA_WEIGHTS = {_BT601: (0.299, 0.114), _BT709: (0.2126, 0.0722), _BT2020: (0.2627, 0.0593)}
 
@@ -171,7 +172,7 @@ class _Sps:
         w.bits(1, 1)
         _write_profile(w)
         w.ue(0)
-        idc = {"400": 0, "420": 1, "444": 3}[chroma]
+        idc = {"400": 0, "420": 1, "422": 2, "444": 3}[chroma]
         w.ue(idc)
         if idc == 3:
             w.bits(0, 1)
@@ -305,11 +306,13 @@ class BpgHeader:
 
     Args:
         height, width: true size in pixels.
-        chroma: "400", "420" or "444".
+        chroma: "400", "420", "422" or "444".
         depth: bits per sample.
         colour_space: 0 BT.601, 1 RGB, 2 YCgCo, 3 BT.709, 4 BT.2020.
         limited_range: luma 16 to 235 instead of the full range.
         data_at: where the HEVC part starts.
+        data_length: of the HEVC part; 0 for all that is left.
+        aligned: chroma stands on every second column instead of between two.
     """
 
     height: int
@@ -320,13 +323,14 @@ class BpgHeader:
     limited_range: bool
     data_at: int
     data_length: int
+    aligned: bool = False
 
 
 def read_header(data: bytes) -> BpgHeader:
     """Parse the container header.
 
     Raises:
-        CodecError: not a BPG file, or one with alpha, animation, 4:2:2 or MPEG-2 chroma siting.
+        CodecError: not a BPG file, or one with alpha or animation.
     """
     if data[:4] != MAGIC or len(data) < 6:
         raise CodecError("bpg: no magic number")
@@ -334,7 +338,7 @@ def read_header(data: bytes) -> BpgHeader:
     depth = (data[4] & 15) + 8
     flags = data[5]
     if chroma is None or data[4] & 16 or flags & 0b101:
-        raise CodecError("bpg: alpha, animation, 4:2:2 or MPEG-2 chroma siting is not supported")
+        raise CodecError("bpg: alpha and animation are not supported")
     if depth not in (8, 10, 12) or flags >> 4 > _BT2020:
         raise CodecError("bpg: unsupported bit depth or colour space")
     width, at = _read_ue7(data, 6)
@@ -345,7 +349,8 @@ def read_header(data: bytes) -> BpgHeader:
     if flags & 8:
         skip, at = _read_ue7(data, at)
         at += skip
-    return BpgHeader(height, width, chroma, depth, flags >> 4, bool(flags & 2), at, length)
+    aligned = data[4] >> 5 in _ALIGNED
+    return BpgHeader(height, width, chroma, depth, flags >> 4, bool(flags & 2), at, length, aligned)
 
 
 def decode_bpg(data: bytes, expected: tuple[int, int] | None = None) -> np.ndarray:
@@ -386,7 +391,7 @@ def encode_bpg(rgb: np.ndarray, qp: int, chroma: Chroma = "420", preset: str = "
     Args:
         rgb: [H, W, 3] uint8.
         qp: quantisation parameter of libx265, 0 (best) to 51.
-        chroma: "420" or "444".
+        chroma: "420", "422" or "444".
         preset: of libx265.
 
     Raises:
@@ -403,7 +408,7 @@ def encode_bpg(rgb: np.ndarray, qp: int, chroma: Chroma = "420", preset: str = "
     w = _BitWriter()
     sps.write(w)
     reduced = w.done(stop_bit=False)
-    code = {"420": 1, "444": 3}[chroma]
+    code = {"420": 1, "422": 2, "444": 3}[chroma]
     head = MAGIC + bytes([code << 5, _BT601 << 4]) + _ue7(width) + _ue7(height) + _ue7(0)
     return head + _ue7(len(reduced)) + reduced + join_nals(kept)[4:]
 
@@ -412,6 +417,8 @@ def encode_bpg(rgb: np.ndarray, qp: int, chroma: Chroma = "420", preset: str = "
 
 _DOWN = np.array([2, -4, -8, 17, 57, 57, 17, -8, -4, 2], np.int64)  # sum 128, between two samples
 _UP = np.array([-1, 4, -10, 57, 18, -6, 2], np.int64)  # sum 64, a quarter sample after the centre
+_HALF = np.array([-1, 4, -11, 40, 40, -11, 4, -1], np.int64)  # sum 64, between two samples
+_SAME = np.array([64], np.int64)
 
 
 def _filter(x: np.ndarray, taps: np.ndarray, before: int, axis: int) -> np.ndarray:
@@ -424,22 +431,26 @@ def _filter(x: np.ndarray, taps: np.ndarray, before: int, axis: int) -> np.ndarr
     return sum(parts, np.zeros_like(x))
 
 
-def _upsample_axis(x: np.ndarray, axis: int, length: int) -> np.ndarray:
-    """Twice as many samples, each a quarter sample beside an old one, times 64."""
-    even = _filter(x, _UP[::-1], 3, axis)
-    odd = _filter(x, _UP, 3, axis)
+def _upsample_axis(x: np.ndarray, axis: int, length: int, *, aligned: bool = False) -> np.ndarray:
+    """Twice as many samples, each a quarter sample beside an old one (aligned: every second is one), times
+    64.
+    """
+    even = _filter(x, _SAME, 0, axis) if aligned else _filter(x, _UP[::-1], 3, axis)
+    odd = _filter(x, _HALF, 3, axis) if aligned else _filter(x, _UP, 3, axis)
     both = np.stack([even, odd], axis=axis + 1)
     shape = list(x.shape)
     shape[axis] *= 2
     return np.take(both.reshape(shape), np.arange(length), axis=axis)
 
 
-def _upsample(plane: np.ndarray, height: int, width: int, depth: int) -> np.ndarray:
-    """4:2:0 chroma to full size: rows first, with 14-bit values in between."""
-    tall = _upsample_axis(plane.astype(np.int64), 0, height)
-    tall = (tall + ((1 << (depth - 8)) >> 1)) >> (depth - 8)
-    wide = _upsample_axis(tall, 1, width)
-    shift = 20 - depth
+def _upsample(plane: np.ndarray, height: int, width: int, header: BpgHeader) -> np.ndarray:
+    """Chroma to full size; of 4:2:0 rows first, with 14-bit values in between."""
+    samples, depth, shift = plane.astype(np.int64), header.depth, 6
+    if header.chroma == "420":
+        samples = _upsample_axis(samples, 0, height)
+        samples = (samples + ((1 << (depth - 8)) >> 1)) >> (depth - 8)
+        shift = 20 - depth
+    wide = _upsample_axis(samples, 1, width, aligned=header.aligned)
     return np.clip((wide + (1 << (shift - 1))) >> shift, 0, (1 << depth) - 1)
 
 
@@ -458,9 +469,9 @@ def _to_rgb(picture: Picture, header: BpgHeader) -> np.ndarray:
         return np.repeat(np.clip(y >> shift, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
     chroma = []
     for plane in picture.planes[1:]:
-        if header.chroma == "420":
-            small = plane[: (height + 1) // 2, : (width + 1) // 2]
-            chroma.append(_upsample(small, height, width, depth))
+        if header.chroma in ("420", "422"):
+            rows = (height + 1) // 2 if header.chroma == "420" else height
+            chroma.append(_upsample(plane[:rows, : (width + 1) // 2], height, width, header))
         else:
             chroma.append(plane[:height, :width].astype(np.int64))
     return _matrix(y, chroma[0], chroma[1], header, scale_c, shift)
@@ -495,21 +506,21 @@ def _to_ycc(rgb: np.ndarray, chroma: Chroma) -> Picture:
     shift = 31 - 8
     k_r, k_b = _LUMA_WEIGHTS[_BT601]
     k_g = 1 - k_r - k_b
-    rows = [
+    matrix = [
         (k_r, k_g, k_b),
         (-0.5 * k_r / (1 - k_b), -0.5 * k_g / (1 - k_b), 0.5),
         (0.5, -0.5 * k_g / (1 - k_r), -0.5 * k_b / (1 - k_r)),
     ]
-    weights = np.array([[round(v * (1 << shift)) for v in row] for row in rows], np.int64)
+    weights = np.array([[round(v * (1 << shift)) for v in row] for row in matrix], np.int64)
     values = rgb.astype(np.int64) @ weights.T + (1 << (shift - 1))
     centre = np.array([0, 128, 128], np.int64)
     planes = [np.clip((values[:, :, i] >> shift) + centre[i], 0, 255) for i in range(3)]
-    if chroma == "420":
-        planes[1:] = [_decimate(plane) for plane in planes[1:]]
-    factor = 2 if chroma == "420" else 1
+    if chroma != "444":
+        planes[1:] = [_decimate(plane, both=chroma == "420") for plane in planes[1:]]
+    rows, columns = {"420": (2, 2), "422": (1, 2), "444": (1, 1)}[chroma]
     block = coding_block(rgb.shape[0], rgb.shape[1])
     height, width = (-(-side // block) * block for side in rgb.shape[:2])
-    sizes = [(height, width)] + [(height // factor, width // factor)] * 2
+    sizes = [(height, width)] + [(height // rows, width // columns)] * 2
     out = []
     for plane, (rows_, cols_) in zip(planes, sizes, strict=True):
         pad = ((0, rows_ - plane.shape[0]), (0, cols_ - plane.shape[1]))
@@ -517,8 +528,12 @@ def _to_ycc(rgb: np.ndarray, chroma: Chroma) -> Picture:
     return Picture(tuple(out), chroma, 8)
 
 
-def _decimate(plane: np.ndarray) -> np.ndarray:
-    """Full-size chroma to half in both directions: columns with 14-bit values in between, then rows."""
+def _decimate(plane: np.ndarray, *, both: bool = True) -> np.ndarray:
+    """Full-size chroma to half in both directions (columns with 14-bit values in between, then rows), or in
+    columns alone.
+    """
     wide = _filter(plane, _DOWN, 4, 1)[:, ::2]
+    if not both:
+        return np.clip((wide + (1 << 6)) >> 7, 0, 255)
     small = _filter(wide, _DOWN, 4, 0)[::2]
     return np.clip((small + (1 << 13)) >> 14, 0, 255)

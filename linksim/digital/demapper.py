@@ -1,6 +1,6 @@
 """Exact LLRs of Gray-mapped QAM on CPUs: two PAM demappers, compiled.
 
-May import: numpy, numba, linksim.digital.ldpc_decoder (nothing of torch).
+May import: numpy, linksim.digital.compiled (nothing of torch).
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from linksim.digital.compiled import compiled
 
 __all__ = ["gray_levels", "soft_bits"]
 
@@ -68,7 +69,7 @@ def soft_bits(parts: Floats, no: Floats, bits_per_symbol: int) -> Floats:
     return out
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _soft_bits(parts: Floats, no: Floats, levels: Floats, out: Floats) -> None:
     """Sums of exponentials relative to the largest; where a sum vanishes, its largest term speaks for it."""
     count, half = len(levels), out.shape[1] // 2

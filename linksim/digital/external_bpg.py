@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from channels.checks import complaint
-from linksim.digital.bpg import read_header
+from linksim.digital.bpg import MAX_PIXELS, read_header
 from linksim.digital.hevc import CodecError
 
 __all__ = ["ExternalBpgCodec"]
@@ -95,6 +95,10 @@ class ExternalBpgCodec:
     def _tool(name: str) -> str:
         return shutil.which(name) or name
 
+    def refusal(self, size: tuple[int, int]) -> str:
+        """See :class:`linksim.digital.source_codec.SourceCodec`."""
+        return "" if size[0] * size[1] <= MAX_PIXELS else f"at most {MAX_PIXELS} pixels"
+
     def encode(self, rgb: Rgb, quality: int) -> bytes:
         """See :class:`linksim.digital.source_codec.SourceCodec`."""
         with tempfile.TemporaryDirectory(prefix="linksim-bpg-") as folder:
@@ -113,7 +117,7 @@ class ExternalBpgCodec:
             source, target = Path(folder) / "in.bpg", Path(folder) / "out.png"
             source.write_bytes(data)
             _call([self._tool("bpgdec"), "-o", str(target), str(source)])
-            with Image.open(target) as picture:
+            with Image.open(target, formats=("PNG",)) as picture:
                 rgb = np.asarray(picture.convert("RGB")).copy()
         if rgb.shape[:2] != expected:
             raise CodecError(f"bpg: size {rgb.shape[:2]}, expected {expected}")

@@ -21,6 +21,7 @@ from linksim.digital.pillow_codec import DAMAGE
 __all__ = ["HeicCodec"]
 
 Rgb = NDArray[np.uint8]
+_LARGEST_SIDE = 65535  # 16 bits in the container
 _PRESETS = {"best": "veryslow", "fast": "fast"}
 
 
@@ -71,6 +72,10 @@ class HeicCodec:
     def qualities(self) -> tuple[int, ...]:
         """See :class:`linksim.digital.source_codec.SourceCodec`."""
         return tuple(range(100, -1, -1))
+
+    def refusal(self, size: tuple[int, int]) -> str:
+        """See :class:`linksim.digital.source_codec.SourceCodec`."""
+        return "" if max(size) <= _LARGEST_SIDE else f"sides of at most {_LARGEST_SIDE} pixels"
 
     def encode(self, rgb: Rgb, quality: int) -> bytes:
         """See :class:`linksim.digital.source_codec.SourceCodec`."""

@@ -23,17 +23,11 @@ __all__ = [
     "split_nals",
 ]
 
-Chroma = Literal["400", "420", "444"]
+Chroma = Literal["400", "420", "422", "444"]
 _PIXEL_FORMATS = {
-    ("400", 8): "gray",
-    ("400", 10): "gray10le",
-    ("400", 12): "gray12le",
-    ("420", 8): "yuv420p",
-    ("420", 10): "yuv420p10le",
-    ("420", 12): "yuv420p12le",
-    ("444", 8): "yuv444p",
-    ("444", 10): "yuv444p10le",
-    ("444", 12): "yuv444p12le",
+    (chroma, depth): name + ("" if depth == 8 else f"{depth}le")
+    for chroma, name in (("400", "gray"), ("420", "yuv420p"), ("422", "yuv422p"), ("444", "yuv444p"))
+    for depth in (8, 10, 12)
 }
 _MIN_CODED_SIDE = 32
 _START = b"\x00\x00\x00\x01"
@@ -51,7 +45,7 @@ class Picture:
 
     Args:
         planes: luma [H, W], then two chroma planes unless "400"; uint8 or uint16.
-        chroma: "400", "420" or "444".
+        chroma: "400", "420", "422" or "444".
         depth: bits per sample.
     """
 

@@ -98,7 +98,7 @@ def base_graph(graph: int, set_index: int) -> NDArray[np.int32]:
     path = Path(spec.submodule_search_locations[0]) / "phy/fec/ldpc/codes" / f"5G_bg{graph}.csv"
     matrix = np.full(_SHAPE[graph], -1, np.int32)
     row = -1
-    for line in path.read_text().splitlines()[2:]:
+    for line in path.read_text(encoding="utf-8").splitlines()[2:]:
         cells = line.split(";")
         if cells[0].strip():
             row = int(cells[0])

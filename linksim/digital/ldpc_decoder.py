@@ -3,7 +3,7 @@
 A base row after the other (the layers), its Z checks as Z lanes of vector loops. Messages are exact up to the
 correction term log(1 + e^-x) of the boxplus, which is replaced by max(0, ln 2 - x/4).
 
-May import: numpy, numba.
+May import: numpy, numba, linksim.digital.compiled.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from linksim.digital.compiled import compiled
 
 __all__ = ["LIMIT", "Edges", "decode_words", "deposit"]
 
@@ -84,7 +86,7 @@ def decode_words(
     return bits, satisfied, iterations
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def deposit(llr: Floats, positions: NDArray[np.int64], words: Floats) -> None:
     """Add LLRs [B, E] to the code bits [B, N] at ``positions`` [E]; repetitions add up."""
     for b in range(len(llr)):
@@ -98,7 +100,6 @@ _MAX_DEGREE = 20
 # "nnan" and "ninf": LLRs are finite, _load() sees to it.
 _COMPILED: dict[str, Any] = {
     "nogil": True,
-    "cache": True,
     "error_model": "numpy",
     "fastmath": {"nsz", "arcp", "contract", "reassoc", "nnan", "ninf"},
 }
@@ -113,7 +114,7 @@ def _half_and_correction(x: np.float32) -> np.float32:
     return max(_HALF * x, _QUARTER * x + _LN2)
 
 
-@numba.njit(**_COMPILED)
+@compiled(**_COMPILED)
 def _combine(a: Floats, b: Floats, out: Floats) -> None:
     """Boxplus of two LLRs on every lane; 0.5·(|a+b| - |a-b|) is sign(a)·sign(b)·min(|a|, |b|)."""
     for lane in range(len(out)):
@@ -121,13 +122,13 @@ def _combine(a: Floats, b: Floats, out: Floats) -> None:
         out[lane] = total - _half_and_correction(abs(a[lane] - b[lane]))
 
 
-@numba.njit(**_COMPILED)
+@compiled(**_COMPILED)
 def _copy(a: Floats, out: Floats) -> None:
     for lane in range(len(out)):
         out[lane] = a[lane]
 
 
-@numba.njit(**_COMPILED)
+@compiled(**_COMPILED)
 def _gather(
     word: Floats,
     message: Floats,
@@ -149,7 +150,7 @@ def _gather(
             value[e, split + lane] = word[base + lane] - message[edge, split + lane]
 
 
-@numba.njit(**_COMPILED)
+@compiled(**_COMPILED)
 def _scatter(
     word: Floats,
     message: Floats,
@@ -171,7 +172,7 @@ def _scatter(
             word[base + lane] = value[e, split + lane] + message[edge, split + lane]
 
 
-@numba.njit(**_COMPILED)
+@compiled(**_COMPILED)
 def _check_nodes(value: Floats, message: Floats, forward: Floats, backward: Floats) -> None:
     """New messages [degree, Z] of the Z checks of a base row: each the boxplus of all values but one."""
     last = len(message) - 1
@@ -187,7 +188,7 @@ def _check_nodes(value: Floats, message: Floats, forward: Floats, backward: Floa
     _copy(forward[last - 1], message[last])
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _parity_holds(
     signs: NDArray[np.uint32],
     row_start: NDArray[np.int32],
@@ -215,14 +216,14 @@ def _parity_holds(
     return True
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _load(prior: Floats, word: Floats) -> None:
     for i in range(len(word)):
         value = prior[i]
         word[i] = np.float32(0) if np.isnan(value) else min(max(value, -LIMIT), LIMIT)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _rows_in_use(word: Floats, rows: int, core_columns: int, z: int) -> int:
     """Base rows up to the last whose own parity column was sent; the others carry no information."""
     for row in range(rows - 1, 3, -1):
@@ -233,7 +234,7 @@ def _rows_in_use(word: Floats, rows: int, core_columns: int, z: int) -> int:
     return 4
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _decode_batch(  # noqa: PLR0917 (compiled functions take no keywords)
     prior: Floats,
     row_start: NDArray[np.int32],

@@ -1,36 +1,38 @@
 """Link adaptation: the frozen, measured table, and the policies that pick an MCS by it.
 
-May import: numpy, scipy, pydantic, torch, channels.{checks, types, units}, linksim.digital.{bounds, mcs}.
+May import: numpy, scipy, pydantic, channels.checks, linksim.{files, digital.{mcs, qam_rate, transport}}.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from scipy.stats import beta
 
 from channels.checks import complaint
-from channels.types import Csi
-from channels.units import db_to_linear
-from linksim.digital.bounds import normal_approximation_bits
 from linksim.digital.mcs import MCS_TABLES, Mcs, in_table
+from linksim.digital.qam_rate import needed_snr_db
+from linksim.files import write_whole
 
 __all__ = [
+    "MOST_RATE",
     "AdaptiveMcs",
     "Calibration",
     "CalibrationError",
     "ChannelCalibration",
     "McsCurve",
     "QualityCurve",
+    "sent_rate",
 ]
 
 
@@ -46,50 +48,71 @@ class McsCurve(_Frozen):
     """Measured transport block errors of one MCS (index and table as in :data:`ALL_MCS`), in rising SNR.
 
     Args:
-        snr_db: Es/N0 [dB].
-        errors, blocks: counts at each SNR.
-        low, high: 95% Clopper-Pearson limits of the block error rate.
+        first_db: lowest Es/N0 [dB].
+        step_db: from point to point [dB].
+        errors: lost blocks at each SNR.
+        num_blocks: blocks at each SNR.
     """
 
     mcs: int
     table: int = 1
-    snr_db: tuple[float, ...]
+    first_db: float
+    step_db: float
     errors: tuple[int, ...]
-    blocks: tuple[int, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    num_blocks: int
 
     @classmethod
-    def counted(
-        cls, mcs: Mcs, snr_db: Sequence[float], errors: Sequence[int], blocks: Sequence[int]
-    ) -> McsCurve:
-        """A curve with its intervals."""
-        e, n = np.array(errors), np.array(blocks)
-        low = np.where(e > 0, beta.ppf(0.025, np.maximum(e, 1), n - e + 1), 0.0)
-        high = np.where(e < n, beta.ppf(0.975, e + 1, np.maximum(n - e, 1)), 1.0)
+    def counted(cls, mcs: Mcs, snr_db: Sequence[float], errors: Sequence[int], num_blocks: int) -> McsCurve:
+        """A curve over SNRs that are evenly spaced."""
+        step_db = snr_db[1] - snr_db[0] if len(snr_db) > 1 else 1.0
         return cls(
             mcs=mcs.index,
             table=mcs.table,
-            snr_db=tuple(snr_db),
+            first_db=snr_db[0],
+            step_db=step_db,
             errors=tuple(errors),
-            blocks=tuple(blocks),
-            low=tuple(low.round(5).tolist()),
-            high=tuple(high.round(5).tolist()),
+            num_blocks=num_blocks,
         )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_old_table(cls, data: Any) -> Any:
+        """A table once held every SNR, and the interval at each."""
+        if not isinstance(data, dict) or "snr_db" not in data:
+            return data
+        points, blocks = data["snr_db"], set(data["blocks"])
+        steps = {round(b - a, 6) for a, b in itertools.pairwise(points)} or {1.0}
+        if len(steps) > 1 or len(blocks) != 1:
+            raise ValueError("snr_db: not evenly spaced, or not as many blocks at every point")
+        named = {"first_db": points[0], "step_db": steps.pop(), "num_blocks": blocks.pop()}
+        return {k: v for k, v in data.items() if k not in ("snr_db", "blocks", "low", "high")} | named
 
     @property
     def scheme(self) -> Mcs:
         """The MCS."""
         return MCS_TABLES[self.table][self.mcs]
 
+    @property
+    def snr_db(self) -> NDArray[np.floating[Any]]:
+        """Es/N0 of the points [dB]."""
+        return self.first_db + self.step_db * np.arange(len(self.errors), dtype=np.float64)
+
+    @property
+    def limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """95% Clopper-Pearson limits of the block error rate at every point."""
+        e, n = np.array(self.errors), self.num_blocks
+        low = np.where(e > 0, beta.ppf(0.025, np.maximum(e, 1), n - e + 1), 0.0)
+        high = np.where(e < n, beta.ppf(0.975, e + 1, np.maximum(n - e, 1)), 1.0)
+        return low, high
+
     def bler(self, snr_db: float) -> float:
         """Block error rate at an SNR: interpolated between measured points in the logit domain.
 
         Below the first point 1, above the last point its value. Each point is (errors + 1/2) / (blocks + 1).
         """
-        if snr_db < self.snr_db[0]:
+        if snr_db < self.first_db:
             return 1.0
-        p = (np.array(self.errors) + 0.5) / (np.array(self.blocks) + 1)
+        p = (np.array(self.errors) + 0.5) / (self.num_blocks + 1)
         p = np.minimum.accumulate(p)
         logit = np.log(p / (1 - p))
         return float(1 / (1 + np.exp(-np.interp(snr_db, self.snr_db, logit))))
@@ -116,19 +139,45 @@ class ChannelCalibration(_Frozen):
 
 
 class QualityCurve(_Frozen):
-    """Mean PSNR [dB] of a source codec against bits per pixel, over a set of calibration pictures."""
+    """Mean quality of a source codec against bits per pixel, over a set of calibration pictures.
+
+    Args:
+        codec: name of the search (codec, resolutions, measure).
+        images: what they are.
+        measure: metric of the values; "psnr" [dB].
+        higher_is_better: its direction.
+        bits_per_pixel: rates.
+        values: means at the rates.
+        failure: mean of failed pictures.
+    """
 
     codec: str
     images: str
+    measure: str = "psnr"
+    higher_is_better: bool = True
     bits_per_pixel: tuple[float, ...]
-    psnr_db: tuple[float, ...]
-    failure_psnr_db: float
+    values: tuple[float, ...]
+    failure: float
 
-    def psnr(self, bits_per_pixel: float) -> float:
-        """Mean PSNR [dB] at a rate; below the first point, that of a failed picture."""
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_old_table(cls, data: Any) -> Any:
+        """A table once knew PSNR only."""
+        if not isinstance(data, dict) or "psnr_db" not in data:
+            return data
+        named = {"values": data["psnr_db"], "failure": data["failure_psnr_db"]}
+        return {k: v for k, v in data.items() if k not in ("psnr_db", "failure_psnr_db")} | named
+
+    def value(self, bits_per_pixel: float) -> float:
+        """Mean at a rate; below the first point, that of a failed picture."""
         if bits_per_pixel < self.bits_per_pixel[0]:
-            return self.failure_psnr_db
-        return float(np.interp(math.log(bits_per_pixel), np.log(self.bits_per_pixel), self.psnr_db))
+            return self.failure
+        return float(np.interp(math.log(bits_per_pixel), np.log(self.bits_per_pixel), self.values))
+
+    def expected(self, bits_per_pixel: float, block_error: float) -> float:
+        """Mean at a rate of which a share is lost, the more the better."""
+        mean = (1 - block_error) * self.value(bits_per_pixel) + block_error * self.failure
+        return mean if self.higher_is_better else -mean
 
 
 class Calibration(_Frozen):
@@ -175,9 +224,7 @@ class Calibration(_Frozen):
 
     def save(self, path: Path) -> None:
         """Write the table in one step: the file is whole or the one before."""
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(self.model_dump(mode="json"), separators=(",", ":")) + "\n")
-        partial.replace(path)
+        write_whole(path, json.dumps(self.model_dump(mode="json"), separators=(",", ":")) + "\n")
 
     def measured(
         self, channel: dict[str, object], num_uses: int, num_blocks: int, seed: int
@@ -188,7 +235,7 @@ class Calibration(_Frozen):
             for c in (*self.channels, *self.unfinished)
             if c.channel == channel and c.num_uses == num_uses and c.seed == seed
             for curve in c.curves
-            if curve.blocks[0] >= num_blocks
+            if curve.num_blocks >= num_blocks
         }
         return tuple(found.values())
 
@@ -235,24 +282,35 @@ def _length(channel: ChannelCalibration) -> int:
     return channel.num_uses
 
 
-@lru_cache(maxsize=4096)
-def _length_loss_db(efficiency: float, num_uses: int, reference: int) -> float:
-    """What a block of fewer uses needs more than a reference [dB], at 10% block errors on AWGN."""
+# Beyond this rate, CRCs included, receivers of NR need not decode (TS 38.214 V18, sec. 5.1.3).
+MOST_RATE = 0.95
+
+
+@lru_cache(maxsize=65536)
+def sent_rate(mcs: Mcs, num_uses: int) -> float:
+    """Code rate that a block really has: payload and CRCs over coded bits. The steps of transport block sizes
+    make it another one than the table's, the more so the shorter the block.
+    """
+    from linksim.digital.transport import TransportBlock  # needs Sionna
+
+    block = TransportBlock(num_uses, mcs.bits_per_symbol, mcs.rate)
+    return (block.size + block.crc_bits) / block.num_coded_bits
+
+
+@lru_cache(maxsize=65536)
+def _loss_db(mcs: Mcs, num_uses: int, reference: int) -> float:
+    """What a block needs more than one of ``reference`` uses of this MCS [dB], at 10% block errors on AWGN,
+    each at the rate that it really has; not below 0, inf for what no receiver decodes.
+    """
 
     def needed(uses: int) -> float:
-        low, high = -25.0, 45.0
-        while high - low > 1e-3:
-            middle = (low + high) / 2
-            csi = Csi(
-                torch.ones(1, uses, dtype=torch.complex64),
-                torch.full((1, 1), db_to_linear(-middle)),
-                torch.zeros(1, 1),
-            )
-            enough = float(normal_approximation_bits(csi, 0.1)) >= efficiency * uses
-            low, high = (low, middle) if enough else (middle, high)
-        return high
+        bits = math.ceil(sent_rate(mcs, uses) * uses * mcs.bits_per_symbol - 1e-6)
+        return needed_snr_db(bits, uses, mcs.bits_per_symbol)
 
-    return max(0.0, needed(num_uses) - needed(reference))
+    if sent_rate(mcs, num_uses) > MOST_RATE:
+        return math.inf
+    loss = needed(num_uses) - needed(reference)
+    return loss if loss > 0 else 0.0  # both inf: not told apart
 
 
 @dataclass(frozen=True)
@@ -261,15 +319,18 @@ class AdaptiveMcs:
 
     Policies:
 
-    * "best_quality": the MCS with the highest expected PSNR, (1 - p)·Q(rate) + p·Q(failure);
+    * "best_quality": the MCS with the best expected quality, (1 - p)·Q(rate) + p·Q(failure), in PSNR or
+      whatever the picture codec is to be best in;
     * "target_bler": the MCS of highest efficiency whose block error rate is at most ``target_bler``, as
       radios do it (TS 38.214 sec. 5.2.2.1 has 0.1 and 0.00001); the most robust one where none is.
 
     The threshold of a code moves with the block length, among long blocks by up to 0.3 dB and not
     steadily: the lifting size and the number of fillers decide. At a length that was measured (within 1%)
     its own rates count, at others the worst of the lengths around it (a third to three times, and the
-    next ones). Below the shortest its curves are moved by what the normal approximation says of AWGN
-    (short blocks lose more than that, so measure what matters), above the longest none is moved.
+    next ones). Curves are moved by what a shorter block, and the higher rate that rounding to a transport
+    block size may give it, cost on AWGN by the normal approximation for QAM; never down. Below the shortest
+    length blocks lose more than that, so measure what matters. An MCS whose rate exceeds 0.95 at a length is
+    not chosen.
 
     Args:
         lengths: measured block error rates p of one channel, by block length.
@@ -294,14 +355,12 @@ class AdaptiveMcs:
     def block_error_rates(self, snr_db: float, num_uses: int) -> dict[Mcs, float]:
         """P of every MCS that may be chosen, at an average SNR [dB] and a block length."""
         rates: dict[Mcs, float] = {}
-        near = self._near(num_uses)
-        for channel in near:
-            below_all = len(near) == 1 and num_uses < channel.num_uses * (1 - _SAME_LENGTH)
+        for channel in self._near(num_uses):
             for curve in channel.curves:
                 mcs = curve.scheme
                 if self.table is not None and not in_table(mcs, self.table):
                     continue
-                loss_db = _length_loss_db(mcs.efficiency, num_uses, channel.num_uses) if below_all else 0.0
+                loss_db = _loss_db(mcs, num_uses, channel.num_uses)
                 rates[mcs] = max(rates.get(mcs, 0.0), curve.bler(snr_db - loss_db))
         return rates
 
@@ -338,12 +397,7 @@ class AdaptiveMcs:
             return max(good, key=_efficiency) if good else min(rates, key=_efficiency)
         quality = self.quality
         assert quality is not None, "best_quality needs a quality curve"
-
-        def expected(mcs: Mcs) -> float:
-            rate = max(bits_per_pixel(mcs), 1e-9)
-            return (1 - rates[mcs]) * quality.psnr(rate) + rates[mcs] * quality.failure_psnr_db
-
-        return max(rates, key=expected)
+        return max(rates, key=lambda mcs: quality.expected(max(bits_per_pixel(mcs), 1e-9), rates[mcs]))
 
 
 def _efficiency(mcs: Mcs) -> float:

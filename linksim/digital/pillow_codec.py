@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, ImageFile, UnidentifiedImageError, features
 
 from channels.checks import check_choice, complaint
 from linksim.digital.hevc import CodecError
@@ -24,6 +24,8 @@ Rgb = NDArray[np.uint8]
 PillowName = Literal["jpeg", "jpeg2000", "webp", "avif"]
 _PILLOW_FEATURE = {"jpeg": "jpg", "jpeg2000": "jpg_2000", "webp": "webp", "avif": "avif"}
 _SUBSAMPLING = {"420": "4:2:0", "444": "4:4:4"}
+_LARGEST_SIDE = {"jpeg": 65500, "webp": 16383, "avif": 32768}
+_JPEG_BYTES_PER_PIXEL = 6  # twice the samples: no code of a block is as long
 
 # All that Pillow's decoders raise for damaged input.
 DAMAGE = (
@@ -118,10 +120,22 @@ class PillowCodec:
             "max_threads": 1,
         }
 
+    def refusal(self, size: tuple[int, int]) -> str:
+        """See :class:`linksim.digital.source_codec.SourceCodec`."""
+        limit = _LARGEST_SIDE.get(self.codec)
+        return "" if limit is None or max(size) <= limit else f"sides of at most {limit} pixels"
+
     def encode(self, rgb: Rgb, quality: int) -> bytes:
         """See :class:`linksim.digital.source_codec.SourceCodec`."""
         out = io.BytesIO()
-        Image.fromarray(rgb).save(out, self.codec.upper(), **self._options(quality))
+        # libjpeg writes an optimised stream in one piece, for which Pillow's buffer may be too small
+        room = _JPEG_BYTES_PER_PIXEL * rgb.shape[0] * rgb.shape[1] + (1 << 16)
+        ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, room)
+        try:
+            Image.fromarray(rgb).save(out, self.codec.upper(), **self._options(quality))
+        except DAMAGE as problem:
+            size = f"{rgb.shape[1]} x {rgb.shape[0]}"
+            raise CodecError(f"{self.codec}: no stream of {size} at quality {quality} ({problem})") from None
         return out.getvalue()
 
     def decode(self, data: bytes, expected: tuple[int, int]) -> Rgb:

@@ -1,36 +1,44 @@
 """The highest quality that fits a byte budget, for many pictures at once: cached on disk, coded by processes.
 
-May import: numpy, PIL, joblib, linksim.digital.{hevc, source_codec, stream_cache}.
+May import: numpy, PIL, joblib, channels.{checks, child_processes},
+linksim.digital.{hevc, source_codec, stream_cache}.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from channels.checks import complaint
+from channels.child_processes import safe_children
 from linksim.digital.hevc import CodecError
 from linksim.digital.source_codec import SourceCodec
 from linksim.digital.stream_cache import StreamCache
 
-__all__ = ["Fit", "QualitySearch", "Wish", "reduced", "resize"]
+__all__ = ["Fit", "Measure", "QualitySearch", "Wish", "reduced", "resize"]
 
+log = logging.getLogger("linksim.digital")
 Rgb = NDArray[np.uint8]
 _WORKER_BYTES = 1 << 24
 _NEAR = 1.1  # a stream this much over a budget may have a better neighbour that fits
-_CHOICE = "choice-2"  # part of the key of remembered choices: changes with the search
+_NO_STREAM = 1 << 40  # size of what a codec cannot code at a quality
+_CHOICE = "choice-3"  # part of the key of remembered choices: changes with the search
 
 
 class Fit(NamedTuple):
-    """What fits a budget: the stream, its quality parameter, and n where sides were divided by n before."""
+    """What fits a budget: the stream with all that its receiver needs, its quality parameter, and n where
+    sides were divided by n before.
+    """
 
     stream: bytes
     quality: int
@@ -45,6 +53,29 @@ class Wish(NamedTuple):
     budget_bytes: int
 
 
+class Measure(Hashable, Protocol):
+    """By what one coding of a picture shows more than another."""
+
+    @property
+    def name(self) -> str:
+        """Its name, part of that of the search."""
+        ...
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Direction."""
+        ...
+
+    @property
+    def reference(self) -> str:
+        """What it is exactly; choices are remembered for that."""
+        ...
+
+    def __call__(self, shown: Rgb, original: Rgb) -> float:
+        """Value of a picture [H, W, 3] uint8 against the original."""
+        ...
+
+
 def resize(rgb: Rgb, size: tuple[int, int]) -> Rgb:
     """A picture in (H, W) pixels, Lanczos."""
     if rgb.shape[:2] == size:
@@ -55,6 +86,14 @@ def resize(rgb: Rgb, size: tuple[int, int]) -> Rgb:
 def reduced(size: tuple[int, int], resolution: int) -> tuple[int, int]:
     """(H, W) divided by ``resolution``, rounded up."""
     return -(-size[0] // resolution), -(-size[1] // resolution)
+
+
+def _size_byte(size: tuple[int, int], resolution: int) -> bytes:
+    """What a receiver needs beside the size of the coded picture to know that of the whole one: the logarithm
+    of ``resolution`` (2 bits), and what rounding added to either side (3 bits each).
+    """
+    added = [side * resolution - whole for side, whole in zip(reduced(size, resolution), size, strict=True)]
+    return bytes([resolution.bit_length() - 1 << 6 | added[0] << 3 | added[1]])
 
 
 class _Memory:
@@ -85,7 +124,9 @@ class QualitySearch:
     """The highest quality of a codec whose stream fits a budget.
 
     Where little fits, half or quarter size and a better quality can show more than full size: the transmitter
-    compares them in PSNR with the picture it has. The receiver sees the size in the stream.
+    compares them with the picture it has, in PSNR or by another measure. No receiver knows the size of a
+    picture beforehand: the stream of a codec carries that of what was coded, and where sizes are offered a
+    byte in front of it says what that is of the whole picture.
 
     Streams and choices are kept on disk. A choice is a pure function of picture, codec (with version and
     effort), resolutions and budget.
@@ -93,9 +134,10 @@ class QualitySearch:
     Args:
         codec: source codec.
         cache: streams of earlier searches.
-        resolutions: 1 for full size, 2 and 4 for half and quarter of the sides.
+        resolutions: 1 for full size, 2 and 4 (up to 8) for half and quarter of the sides.
         workers: processes that code pictures in :meth:`best_of`; 1 = this one.
         memory_bytes: for streams and decoded pictures that are kept at hand.
+        measure: what shows more; None: the smaller squared error.
     """
 
     _POOR = 0.6  # from this share of the qualities on, smaller sizes are tried, too
@@ -107,8 +149,10 @@ class QualitySearch:
         resolutions: tuple[int, ...] = (1,),
         workers: int = 1,
         memory_bytes: int = 1 << 28,
+        measure: Measure | None = None,
     ) -> None:
         self.codec = codec
+        self.measure = measure
         self.cache = cache or StreamCache()
         self.resolutions = resolutions
         self.workers = workers
@@ -117,10 +161,23 @@ class QualitySearch:
 
     @property
     def name(self) -> str:
-        """Codec, chroma format and, if there is a choice, resolutions: "bpg-420", "bpg-420-1/2/4"."""
-        if self.resolutions == (1,):
-            return self.codec.name
-        return f"{self.codec.name}-{'/'.join(str(r) for r in self.resolutions)}"
+        """Codec, chroma format and, if there is a choice, resolutions and measure: "bpg-420",
+        "bpg-420-1/2/4", "bpg-420-1/2/4-ms_ssim".
+        """
+        parts = [self.codec.name]
+        if self.resolutions != (1,):
+            parts.append("/".join(str(r) for r in self.resolutions))
+        if self.measure is not None:
+            parts.append(self.measure.name)
+        return "-".join(parts)
+
+    def check(self, height: int, width: int) -> None:
+        """Raise ValueError for a picture that the codec takes in none of the sizes."""
+        refusals = [self.codec.refusal(reduced((height, width), r)) for r in self.resolutions]
+        if all(refusals):
+            got, cure = f"{height} x {width} pixels", "Crop the images (images.crop), or use another codec."
+            wrong = f"too large for {self.codec.name}"
+            raise ValueError(complaint("image", wrong, got, refusals[-1], cure))
 
     # ------------------------------------------------------------------------------------- streams
 
@@ -159,10 +216,11 @@ class QualitySearch:
         if len(groups) > 1 and self.workers > 1:
             from joblib import Parallel, delayed
 
-            arguments = (self.codec, self.cache.folder, self.resolutions)
-            pool = Parallel(n_jobs=min(self.workers, len(groups)), idle_worker_timeout=3600)
-            for part in pool(delayed(_search_elsewhere)(*arguments, group) for group in groups.values()):
-                found |= part
+            arguments = (self.codec, self.cache.folder, self.resolutions, self.measure)
+            with safe_children():
+                pool = Parallel(n_jobs=min(self.workers, len(groups)), idle_worker_timeout=3600)
+                for part in pool(delayed(_search_elsewhere)(*arguments, group) for group in groups.values()):
+                    found |= part
         result = []
         for wish in wishes:
             fit = found[wish.digest, wish.budget_bytes]
@@ -186,8 +244,18 @@ class QualitySearch:
         self.cache.put(self._choice_key(wish), json.dumps(choice).encode())
         return found
 
+    def smallest(self, rgb: Rgb, digest: str) -> int:
+        """Bytes of the stream of a picture at the lowest quality and the smallest size."""
+        sizes = []
+        for resolution in self.resolutions:
+            small = resize(rgb, reduced((rgb.shape[0], rgb.shape[1]), resolution))
+            name = _reduced_name(digest, resolution)
+            sizes.append(len(self.stream(small, name, self.codec.qualities[-1])))
+        return min(sizes) + self._overhead
+
     def _choice_key(self, wish: Wish) -> str:
-        return StreamCache.key(_CHOICE, wish.digest, self._stamp, self.resolutions, wish.budget_bytes)
+        by = () if self.measure is None or self.resolutions == (1,) else (self.measure.reference,)
+        return StreamCache.key(_CHOICE, wish.digest, self._stamp, self.resolutions, wish.budget_bytes, *by)
 
     def _remembered(self, wish: Wish) -> Fit | _Unknown | None:
         """An earlier choice, if the cache holds it, its stream is there and keeps the budget."""
@@ -199,9 +267,16 @@ class QualitySearch:
             return None
         quality, resolution = choice
         stream = self._known(_reduced_name(wish.digest, resolution), quality)
-        if stream is None or len(stream) > wish.budget_bytes:
+        if stream is None:
             return _UNKNOWN
-        return Fit(stream, quality, resolution)
+        fit = self._fit(wish.rgb, stream, quality, resolution)
+        return fit if len(fit.stream) <= wish.budget_bytes else _UNKNOWN
+
+    def _fit(self, rgb: Rgb, stream: bytes, quality: int, resolution: int) -> Fit:
+        """What is sent of a coded picture."""
+        if self.resolutions == (1,):
+            return Fit(stream, quality)
+        return Fit(_size_byte((rgb.shape[0], rgb.shape[1]), resolution) + stream, quality, resolution)
 
     def _search(self, wish: Wish) -> Fit | None:
         rgb, digest, budget_bytes = wish
@@ -210,17 +285,32 @@ class QualitySearch:
         for resolution in self.resolutions:
             if found is not None and not self._is_poor(found):
                 break
-            small = resize(rgb, reduced(rgb.shape[:2], resolution))
-            fit = self._best_quality(small, _reduced_name(digest, resolution), budget_bytes)
-            if fit is None:
+            size = reduced((rgb.shape[0], rgb.shape[1]), resolution)
+            if self.codec.refusal(size):
                 continue
+            small = resize(rgb, size)
+            best = self._best_quality(small, _reduced_name(digest, resolution), budget_bytes - self._overhead)
+            if best is None:
+                continue
+            fit = self._fit(rgb, *best, resolution)
             if self.resolutions == (1,):
-                return Fit(*fit)
-            shown = self.decode(fit[0], (rgb.shape[0], rgb.shape[1])).astype(np.float64)
-            error = float(np.square(shown - rgb).sum())
+                return fit
+            error = self._error(self.decode(fit.stream, (rgb.shape[0], rgb.shape[1])), rgb)
             if error < least:
-                found, least = Fit(*fit, resolution), error
+                found, least = fit, error
         return found
+
+    def _error(self, shown: Rgb, rgb: Rgb) -> float:
+        """How bad a picture is, by the measure."""
+        if self.measure is None:
+            return float(np.square(shown.astype(np.float64) - rgb).sum())
+        value = self.measure(shown, rgb)
+        return -value if self.measure.higher_is_better else value
+
+    @property
+    def _overhead(self) -> int:
+        """Bytes in front of the codec's stream."""
+        return 0 if self.resolutions == (1,) else 1
 
     def _is_poor(self, fit: Fit) -> bool:
         qualities = self.codec.qualities
@@ -236,7 +326,13 @@ class QualitySearch:
         qualities = self.codec.qualities
 
         def size(index: int) -> int:
-            return len(self.stream(rgb, digest, qualities[index]))
+            try:
+                return len(self.stream(rgb, digest, qualities[index]))
+            except CodecError as problem:
+                if index == last:  # there is nothing else to try
+                    raise
+                log.warning("quality %s is left out: %s", qualities[index], problem)
+                return _NO_STREAM
 
         last = len(qualities) - 1
         if size(last) > budget_bytes:
@@ -258,8 +354,12 @@ class QualitySearch:
     # -------------------------------------------------------------------------------------- decode
 
     def decode(self, data: bytes, expected: tuple[int, int]) -> Rgb:
-        """Picture [H, W, 3] uint8 in the size ``expected``, whatever allowed size was coded; remembers the
-        last results.
+        """Picture [H, W, 3] uint8, whatever allowed size was coded; remembers the last results.
+
+        Args:
+            data: stream.
+            expected: the size (H, W) that the stream must say, itself: others are refused before anything is
+                decoded.
 
         Raises:
             CodecError: damaged, or of another size.
@@ -274,13 +374,12 @@ class QualitySearch:
 
     def _decode(self, data: bytes, expected: tuple[int, int]) -> Rgb:
         """The picture as coded."""
-        problem = CodecError(f"{self.codec.name}: no resolution to decode")
+        if self.resolutions == (1,):
+            return self.codec.decode(data, expected)
         for resolution in self.resolutions:
-            try:
-                return self.codec.decode(data, reduced(expected, resolution))
-            except CodecError as error:
-                problem = error
-        raise problem
+            if data[:1] == _size_byte(expected, resolution):
+                return self.codec.decode(data[1:], reduced(expected, resolution))
+        raise CodecError(f"{self.codec.name}: stream is not of a picture of {expected[0]} x {expected[1]}")
 
 
 class _Unknown:
@@ -318,13 +417,19 @@ def _best_neighbour(size: Callable[[int], int], index: int, budget: int) -> int:
 
 
 @lru_cache(maxsize=4)
-def _search_here(codec: SourceCodec, folder: Path, resolutions: tuple[int, ...]) -> QualitySearch:
-    return QualitySearch(codec, StreamCache(folder), resolutions, memory_bytes=_WORKER_BYTES)
+def _search_here(
+    codec: SourceCodec, folder: Path, resolutions: tuple[int, ...], measure: Measure | None
+) -> QualitySearch:
+    return QualitySearch(codec, StreamCache(folder), resolutions, memory_bytes=_WORKER_BYTES, measure=measure)
 
 
 def _search_elsewhere(
-    codec: SourceCodec, folder: Path, resolutions: tuple[int, ...], wishes: Sequence[Wish]
+    codec: SourceCodec,
+    folder: Path,
+    resolutions: tuple[int, ...],
+    measure: Measure | None,
+    wishes: Sequence[Wish],
 ) -> dict[tuple[str, int], Fit | None]:
     """Work of one process: all wishes of one picture."""
-    search = _search_here(codec, folder, resolutions)
+    search = _search_here(codec, folder, resolutions, measure)
     return {(w.digest, w.budget_bytes): search.best(*w) for w in wishes}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channels.checks import check_choice
-from linksim.digital.bpg import decode_bpg, encode_bpg
+from linksim.digital.bpg import MAX_PIXELS, decode_bpg, encode_bpg
 from linksim.digital.external_bpg import ExternalBpgCodec
 from linksim.digital.heic import HeicCodec
 from linksim.digital.hevc import encoder_version
@@ -47,8 +47,12 @@ class SourceCodec(Hashable, Protocol):
         """Quality parameters from the largest streams to the smallest."""
         ...
 
+    def refusal(self, size: tuple[int, int]) -> str:
+        """What is expected of a picture in (H, W) pixels that the codec cannot take; empty if it can."""
+        ...
+
     def encode(self, rgb: Rgb, quality: int) -> bytes:
-        """Stream of a picture [H, W, 3] uint8."""
+        """Stream of a picture [H, W, 3] uint8; CodecError where there is none at this quality."""
         ...
 
     def decode(self, data: bytes, expected: tuple[int, int]) -> Rgb:
@@ -82,6 +86,10 @@ class BpgCodec:
     def qualities(self) -> tuple[int, ...]:
         """See :class:`SourceCodec`."""
         return tuple(range(52))
+
+    def refusal(self, size: tuple[int, int]) -> str:
+        """See :class:`SourceCodec`."""
+        return "" if size[0] * size[1] <= MAX_PIXELS else f"at most {MAX_PIXELS} pixels"
 
     def encode(self, rgb: Rgb, quality: int) -> bytes:
         """See :class:`SourceCodec`."""

@@ -1,4 +1,4 @@
-"""Coded streams on disk, shared by runs and processes. May import: standard library."""
+"""Coded streams on disk, shared by runs and processes. May import: channels.cache."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import hashlib
 import os
 import secrets
 from pathlib import Path
+
+from channels.cache import cache_folder
 
 __all__ = ["StreamCache"]
 
@@ -23,11 +25,7 @@ class StreamCache:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        if folder is None:
-            base = os.environ.get("LINKSIM_CACHE")
-            home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linksim"
-            folder = (Path(base).expanduser() if base else home) / "streams"
-        self.folder = folder
+        self.folder = cache_folder("streams") if folder is None else folder
 
     @staticmethod
     def key(*parts: object) -> str:

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from torch import Tensor
 
-from channels.checks import complaint
+from channels.checks import complaint, shown
+from linksim.bounded_yaml import load_yaml, read_text
 from linksim.jscc import cnn_yang2024, swin_yang2024
 from linksim.jscc.cnn_yang2024 import NUM_DOWN, CnnYang2024, CnnYang2024Config
 from linksim.jscc.swin_yang2024 import SwinYang2024, SwinYang2024Config
@@ -53,7 +55,7 @@ def read_jscc_config(path: Path) -> AuthorsCodecConfig:
         ModelFormatError: missing, broken, or of another network.
     """
     try:
-        settings: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings: Any = load_yaml(read_text(path))
         jscc = settings["params"]["preprocess_config"]
         target, p = jscc["target"], jscc["params"]
         readers: dict[str, Callable[[dict[str, Any], Path], AuthorsCodecConfig]] = {_CNN: _cnn, _SWIN: _swin}
@@ -61,7 +63,7 @@ def read_jscc_config(path: Path) -> AuthorsCodecConfig:
             expected = " or ".join(readers)
             raise ModelFormatError(complaint(str(path), "another JSCC network", target, expected))
         return readers[target](p, path)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as problem:
+    except (OSError, RecursionError, yaml.YAMLError, KeyError, TypeError, ValueError) as problem:
         if isinstance(problem, ModelFormatError):
             raise
         expected = "the authors' config.yaml"
@@ -75,15 +77,33 @@ def _require(settings: dict[str, Any], wanted: dict[str, object], path: Path, cu
         raise ModelFormatError(complaint(str(path), "settings not supported", wrong, expected, cure))
 
 
+_MOST_CHANNELS, _MOST_BLOCKS, _MOST_STAGES = 4096, 64, 8
+
+
+def _size(p: dict[str, Any], name: str, most: int = _MOST_CHANNELS) -> int:
+    """A whole number from 0 to ``most``: nothing that a file says makes a network of any size."""
+    value = p[name]
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise ValueError(f"{name}: got {shown(value)}, expected a whole number up to {most}")
+    return value
+
+
+def _ratio(p: dict[str, Any], name: str) -> float:
+    value = float(p[name])
+    if not 0 < value <= _MOST_BLOCKS:
+        raise ValueError(f"{name}: got {value:g}, expected a number up to {_MOST_BLOCKS}")
+    return value
+
+
 def _cnn(p: dict[str, Any], path: Path) -> CnnYang2024Config:
     _require(p, {"norm": "batch", "n_downsample": NUM_DOWN, "input_nc": 3, "output_nc": 3}, path)
     return CnnYang2024Config(
-        latent_channels=p["C_channel"],
-        width=p["ngf"],
-        max_width=p["max_ngf_E"],
-        max_decoder_width=p["max_ngf_D"],
-        blocks=p["n_blocks_E"],
-        decoder_blocks=p["n_blocks_D"],
+        latent_channels=_size(p, "C_channel"),
+        width=_size(p, "ngf"),
+        max_width=_size(p, "max_ngf_E"),
+        max_decoder_width=_size(p, "max_ngf_D"),
+        blocks=_size(p, "n_blocks_E", _MOST_BLOCKS),
+        decoder_blocks=_size(p, "n_blocks_D", _MOST_BLOCKS),
         csi="snr" if p["channel"] == "AWGN" else "snr_h",
     )
 
@@ -93,20 +113,22 @@ def _swin(p: dict[str, Any], path: Path) -> SwinYang2024Config:
     _require(p, {"channel": "AWGN"}, path, cure)
     _require(p, {"patch_size": 2, "in_chans": 3, "qkv_bias": True, "qk_scale": None}, path)
 
-    def sizes(name: str) -> tuple[int, ...]:
-        return tuple(int(v) for v in p[name])
+    def sizes(name: str, most: int = _MOST_CHANNELS) -> tuple[int, ...]:
+        if not isinstance(p[name], list | tuple) or len(p[name]) > _MOST_STAGES:
+            raise ValueError(f"{name}: got {shown(p[name])}, expected a list of up to {_MOST_STAGES}")
+        return tuple(_size({name: value}, name, most) for value in p[name])
 
     return SwinYang2024Config(
-        latent_channels=p["bottleneck_dim"],
+        latent_channels=_size(p, "bottleneck_dim"),
         widths=sizes("embed_dims"),
-        depths=sizes("depths"),
+        depths=sizes("depths", _MOST_BLOCKS),
         heads=sizes("num_heads"),
         decoder_widths=sizes("embed_dims_d"),
-        decoder_depths=sizes("depths_d"),
+        decoder_depths=sizes("depths_d", _MOST_BLOCKS),
         decoder_heads=sizes("num_heads_d"),
-        window=p["window_size"],
-        mlp_ratio=float(p["mlp_ratio"]),
-        image_size=(p["img_size_h"], p["img_size_w"]),
+        window=_size(p, "window_size", _MOST_BLOCKS),
+        mlp_ratio=_ratio(p, "mlp_ratio"),
+        image_size=(_size(p, "img_size_h", 65536), _size(p, "img_size_w", 65536)),
     )
 
 
@@ -126,8 +148,13 @@ def codec_from_authors(config: AuthorsCodecConfig, tensors: Mapping[str, Tensor]
     Raises:
         ModelFormatError: tensors missing, unknown or misshapen.
     """
-    codec = make_codec(config)
-    names = names_of(config)
+    try:
+        with torch.device("meta"):  # nothing of its size is made before the tensors are known to fit
+            codec = make_codec(config)
+        names = names_of(config)
+    except (ValueError, TypeError, RuntimeError, ArithmeticError, IndexError) as problem:
+        where = str(path.with_name("config.yaml"))
+        raise ModelFormatError(complaint(where, "sizes of no network", problem, "the authors'")) from None
     own = {k: v for k, v in codec.state_dict().items() if k in names}
     shapes = {k: tuple(v.shape) for k, v in tensors.items() if isinstance(v, Tensor)}
     problems = [names[k] for k, v in own.items() if shapes.get(PREFIX + names[k]) != tuple(v.shape)]
@@ -141,9 +168,10 @@ def codec_from_authors(config: AuthorsCodecConfig, tensors: Mapping[str, Tensor]
         and not (is_swin and swin_yang2024.is_redundant(k.removeprefix(PREFIX)))
     ]
     if problems:
-        shown = ", ".join(problems[:5]) + (f" and {len(problems) - 5} more" if len(problems) > 5 else "")
+        some = ", ".join(problems[:5]) + (f" and {len(problems) - 5} more" if len(problems) > 5 else "")
         expected = f"the {len(own)} tensors of {PREFIX}*"
-        raise ModelFormatError(complaint(str(path), "tensors missing, unknown or misshapen", shown, expected))
+        raise ModelFormatError(complaint(str(path), "tensors missing, unknown or misshapen", some, expected))
+    codec = make_codec(config)
     state = codec.state_dict()  # keeps the position numbers that follow from the sizes
     codec.load_state_dict(state | {k: tensors[PREFIX + names[k]] for k in own})
     return codec.eval().requires_grad_(False)

@@ -1,6 +1,6 @@
 """Karhunen-Loeve transform of square colour blocks: the best linear block code for MSE.
 
-May import: torch, safetensors, channels.checks.
+May import: torch, safetensors, channels.checks, linksim.files.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from channels.checks import complaint
+from linksim.files import whole_file
 
 __all__ = ["BlockKlt", "fit_block_klt"]
 
@@ -65,7 +66,8 @@ class BlockKlt:
             "variance": self.variance.contiguous(),
             "total_variance": torch.tensor([self.total_variance]),
         }
-        save_file(tensors, str(path), metadata=metadata)
+        with whole_file(path) as partial:
+            save_file(tensors, str(partial), metadata=metadata)
 
     @classmethod
     def load(cls, path: Path) -> BlockKlt:

@@ -229,7 +229,7 @@ class DialCodec(nn.Module):
         """[B, C, h, w] all latent channels of images [B, 3, H, W], in the proportions of a rate; sent are the
         first ``config.rates[rate]``, after normalisation.
         """
-        snr_db = None if csit is None else self._told(csit.snr_db)
+        snr_db = None if csit is None else self.told(csit.snr_db)
         gain = self.encoder.log_gain[rate].exp()[:, None, None]
         return self.encoder(image, snr_db).float() * gain
 
@@ -247,20 +247,33 @@ class DialCodec(nn.Module):
         unsent = latent.new_zeros(
             latent.shape[0], self.config.latent_channels - layout.channels, *latent.shape[2:]
         )
-        snr_db = self._told(effective_snr_db(received.csi))
-        both = (torch.cat([part, unsent], dim=1) for part in (latent, reliability))
-        return ReceivedMap(*both, snr_db, self.rate_of(layout))
+        snr_db = self.told(effective_snr_db(received.csi))
+        latent, reliability = (torch.cat([part, unsent], dim=1) for part in (latent, reliability))
+        return ReceivedMap(latent, reliability, snr_db, self.rate_of(layout))
 
-    def picture(self, frame: ReceivedMap, realism: Tensor, seeds: Sequence[int]) -> Tensor:
+    def picture(
+        self, frame: ReceivedMap, realism: Tensor, seeds: Sequence[int], *, shared_noise: bool = False
+    ) -> Tensor:
         """Images [B, 3, H, W], not clipped.
 
         Args:
             frame: what arrived.
             realism: [B] in [0, 1].
             seeds: one per image, of the noise that textures are made of.
+            shared_noise: for trainings: drawn on the device from the first seed; faster on a GPU, and another
+                one in another batch.
         """
         rows, cols = frame.latent.shape[2:]
-        noise = [self._noise(seeds, (rows * s, cols * s), s).to(frame.latent) for s in _NOISE_SCALES]
+        sizes = [(rows * s, cols * s) for s in _NOISE_SCALES]
+        if shared_noise:
+            gen = torch.Generator(frame.latent.device).manual_seed(seeds[0])
+            empty = (frame.latent.new_empty(len(seeds), _NOISE_CHANNELS, *size) for size in sizes)
+            noise = [one.normal_(generator=gen) for one in empty]
+        else:
+            noise = [
+                self._noise(seeds, size, s).to(frame.latent)
+                for size, s in zip(sizes, _NOISE_SCALES, strict=True)
+            ]
         return self.decoder(frame, self._rate_value(frame.rate), realism, noise).float()
 
     @staticmethod
@@ -274,11 +287,12 @@ class DialCodec(nn.Module):
         """Images [B, 3, H, W] at realism 0, not clipped, from what the receiver has."""
         return self.at(0.0).decode(received, layout, csit, seeds)
 
-    def at(self, realism: float | Tensor) -> Dialled:
-        """The codec with its realism set: a number, or one per image [B]."""
-        return Dialled(self, realism)
+    def at(self, realism: float | Tensor, *, shared_noise: bool = False) -> Dialled:
+        """The codec with its realism set: a number, or one per image [B]; noise as in :meth:`picture`."""
+        return Dialled(self, realism, shared_noise)
 
-    def _told(self, snr_db: Tensor) -> Tensor:
+    def told(self, snr_db: Tensor) -> Tensor:
+        """What either end is told of an SNR [dB]: at most the highest of the training."""
         return snr_db if self.highest_snr_db is None else snr_db.clamp_max(self.highest_snr_db)
 
     # ------------------------------------------------------------------------------- starts
@@ -347,10 +361,12 @@ class Dialled:
     Args:
         codec: network.
         realism: 0 (fidelity) to 1 (realism), or one value per image [B].
+        shared_noise: see :meth:`DialCodec.picture`.
     """
 
     codec: DialCodec
     realism: float | Tensor
+    shared_noise: bool = False
 
     @property
     def block(self) -> int:
@@ -371,4 +387,5 @@ class Dialled:
         """Images [B, 3, H, W], not clipped."""
         frame = self.codec.received_map(received, layout)
         realism = torch.as_tensor(self.realism, dtype=torch.float32, device=frame.latent.device)
-        return self.codec.picture(frame, realism.expand(frame.latent.shape[0]), seeds)
+        realism = realism.expand(frame.latent.shape[0])
+        return self.codec.picture(frame, realism, seeds, shared_noise=self.shared_noise)

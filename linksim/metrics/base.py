@@ -1,39 +1,45 @@
-"""What a metric is. May import: torch, channels.{base, types}."""
+"""What a metric is. May import: torch, numpy, channels.{base, checks, types}, linksim.metrics.info."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from channels.base import ChannelOperator
+from channels.checks import complaint
 from channels.types import Draw, Received
+from linksim.metrics.info import MetricInfo
 
-__all__ = ["CountMetric", "ImageMetric", "LinkMetric", "MetricInfo", "MetricUnavailable"]
-
-
-@dataclass(frozen=True)
-class MetricInfo:
-    """Facts about a metric, recorded with every run.
-
-    Args:
-        name: column value in results.csv.
-        unit: "dB", "1", ...
-        higher_is_better: direction.
-        reference: paper, package and version, digest of weights.
-        min_side: smallest image side it is defined for [pixels].
-    """
-
-    name: str
-    unit: str
-    higher_is_better: bool
-    reference: str
-    min_side: int = 1
+__all__ = [
+    "CountMetric",
+    "ImageMetric",
+    "LinkMetric",
+    "MetricInfo",
+    "MetricUnavailable",
+    "SetMetric",
+    "check_pair",
+]
 
 
 class MetricUnavailable(RuntimeError):
     """A metric that cannot be computed here, with the reason and the cure."""
+
+
+def check_pair(name: str, x_hat: Tensor, x: Tensor, min_side: int) -> None:
+    """Refuse pictures that are not two batches [B, 3, H, W] of one size, or too small for a metric.
+
+    Raises:
+        ValueError: names the metric and what it expects.
+    """
+    if x_hat.shape != x.shape or x.dim() != 4 or x.shape[1] != 3:
+        got = f"{list(x_hat.shape)} and {list(x.shape)}"
+        raise ValueError(complaint(name, "wrong shape", got, "two batches [B, 3, H, W] of one size"))
+    if min(x.shape[2:]) < min_side:
+        got = f"{x.shape[2]} x {x.shape[3]} pixels"
+        raise ValueError(complaint(name, "image too small", got, f"sides of at least {min_side}"))
 
 
 class ImageMetric(Protocol):
@@ -46,6 +52,24 @@ class ImageMetric(Protocol):
 
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """[B] float64 of images [B, 3, H, W] in [0, 1], both already rounded to 8 bits."""
+        ...
+
+
+class SetMetric(Protocol):
+    """Quality of a set of pictures: features of each, and a distance between two collections of features,
+    ``linksim.metrics.set_distances.DISTANCES[info.distance]``.
+
+    Features are a function of the picture alone, so that they can be kept, found again and compared in any
+    order, and so that metrics with the same ``info.features`` share them.
+    """
+
+    @property
+    def info(self) -> MetricInfo:
+        """Facts; ``features`` and ``distance`` are not empty."""
+        ...
+
+    def features(self, image: Tensor) -> NDArray[np.float16]:
+        """[n, d] of a picture [3, H, W] uint8."""
         ...
 
 

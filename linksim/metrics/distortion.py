@@ -10,24 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from channels.checks import complaint
 from channels.units import linear_to_db
-from linksim.metrics.base import MetricInfo
+from linksim.metrics.base import MetricInfo, check_pair
 
 __all__ = ["MsSsim", "Psnr", "Ssim", "ms_ssim", "psnr", "ssim"]
 
 _WINDOW, _SIGMA = 11, 1.5
 _K1, _K2 = 0.01, 0.03
+_TINY = 1e-12  # below it the slope of a fractional power is no use to a training
 _MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-
-
-def _check_pair(name: str, x_hat: Tensor, x: Tensor, min_side: int) -> None:
-    if x_hat.shape != x.shape or x.dim() != 4 or x.shape[1] != 3:
-        got = f"{list(x_hat.shape)} and {list(x.shape)}"
-        raise ValueError(complaint(name, "wrong shape", got, "two batches [B, 3, H, W] of one size"))
-    if min(x.shape[2:]) < min_side:
-        got = f"{x.shape[2]} x {x.shape[3]} pixels"
-        raise ValueError(complaint(name, "image too small", got, f"sides of at least {min_side}"))
 
 
 def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -39,7 +30,7 @@ def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
     Returns:
         [B] float64; inf for identical images.
     """
-    _check_pair("psnr", x_hat, x, 1)
+    check_pair("psnr", x_hat, x, 1)
     mse = (x_hat.double() - x.double()).square().mean((1, 2, 3))
     return -linear_to_db(mse)
 
@@ -79,37 +70,49 @@ def ssim(x_hat: Tensor, x: Tensor) -> Tensor:
 
     Source: Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004.
     """
-    _check_pair("ssim", x_hat, x, _WINDOW)
+    check_pair("ssim", x_hat, x, _WINDOW)
     return _ssim_maps(x_hat.double(), x.double())[0].mean((1, 2, 3))
 
 
 def ms_ssim(x_hat: Tensor, x: Tensor) -> Tensor:
     """Multi-scale structural similarity over five scales, mean over colour channels.
 
+    An odd side is halved as in the usual implementations (pytorch-msssim 1.0.0): with a row of zeros around,
+    so that it is rounded up. Negative terms count as 0.
+
     Args:
         x_hat, x: [B, 3, H, W] in [0, 1], sides of at least 161 (the window must fit at 1/16 size).
 
     Returns:
-        [B], dtype of the input promoted to at least float32.
+        [B], dtype of the input promoted to at least float32, in which it is computed.
 
     Source: Wang, Simoncelli, Bovik, "Multi-Scale Structural Similarity for Image Quality Assessment", 2003.
     """
-    _check_pair("ms_ssim", x_hat, x, MsSsim.info.min_side)
-    result = torch.ones(x.shape[0], x.shape[1], dtype=x.dtype, device=x.device)
+    check_pair("ms_ssim", x_hat, x, MsSsim.info.min_side)
+    dtype = torch.promote_types(torch.promote_types(x_hat.dtype, x.dtype), torch.float32)
+    x_hat, x = x_hat.to(dtype), x.to(dtype)
+    result = torch.ones(x.shape[0], x.shape[1], dtype=dtype, device=x.device)
     for scale, weight in enumerate(_MS_WEIGHTS):
         if scale:
-            x_hat, x = F.avg_pool2d(x_hat, 2), F.avg_pool2d(x, 2)
+            x_hat, x = _halved(x_hat), _halved(x)
         full, contrast = _ssim_maps(x_hat, x)
-        term = full if scale == len(_MS_WEIGHTS) - 1 else contrast
-        result = result * term.mean((2, 3)).clamp_min(1e-8) ** weight
+        term = (full if scale == len(_MS_WEIGHTS) - 1 else contrast).mean((2, 3))
+        result = result * torch.where(term > 0, term.clamp_min(_TINY) ** weight, 0.0)
     return result.mean(1)
+
+
+def _halved(x: Tensor) -> Tensor:
+    """Means of 2 x 2 pixels; odd sides with zeros around, which count."""
+    return F.avg_pool2d(x, 2, padding=(x.shape[2] % 2, x.shape[3] % 2))
 
 
 @dataclass(frozen=True)
 class Psnr:
     """:func:`psnr` as a metric; identical images count as 100 dB, so that means stay finite."""
 
-    info = MetricInfo("psnr", "dB", True, "10 log10(255^2 / MSE) over RGB, per image, at most 100 dB")
+    info = MetricInfo(
+        "psnr", "dB", True, "10 log10(255^2 / MSE) over RGB, per image, at most 100 dB", label="PSNR"
+    )
 
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
         return psnr(x_hat, x).clamp_max(100.0)
@@ -119,7 +122,9 @@ class Psnr:
 class Ssim:
     """:func:`ssim` as a metric."""
 
-    info = MetricInfo("ssim", "1", True, "Wang et al. 2004, RGB, Gaussian window", _WINDOW)
+    info = MetricInfo(
+        "ssim", "1", True, "Wang et al. 2004, RGB, Gaussian window", _WINDOW, "SSIM", ("ssim", "ms_ssim")
+    )
 
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
         return ssim(x_hat, x)
@@ -129,7 +134,9 @@ class Ssim:
 class MsSsim:
     """:func:`ms_ssim` as a metric, in double precision."""
 
-    info = MetricInfo("ms_ssim", "1", True, "Wang et al. 2003, RGB, five scales", 16 * (_WINDOW - 1) + 1)
+    info = MetricInfo(
+        "ms_ssim", "1", True, "Wang et al. 2003, RGB, five scales", 16 * (_WINDOW - 1) + 1, "MS-SSIM"
+    )
 
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
         return ms_ssim(x_hat.double(), x.double())

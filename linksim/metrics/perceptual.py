@@ -1,6 +1,6 @@
 """LPIPS of the ``lpips`` package, with weights found, fetched or plainly reported missing.
 
-May import: torch, torchvision, lpips, linksim.metrics.base, linksim.zoo.
+May import: torch, torchvision, lpips, channels.checks, linksim.metrics.base, linksim.zoo.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from channels.checks import complaint
 from linksim.metrics.base import MetricInfo, MetricUnavailable
 from linksim.zoo import BACKBONES, BackboneFile, WeightsUnavailable, find_backbone
 
 if TYPE_CHECKING:
     import lpips
 
-__all__ = ["Lpips", "LpipsNet", "load_lpips"]
+__all__ = ["LPIPS_MIN_SIDE", "Lpips", "LpipsNet", "load_lpips"]
 
 LpipsNet = Literal["alex", "vgg", "squeeze"]
-_MIN_SIDE = {"alex": 64, "vgg": 32, "squeeze": 32}
+LPIPS_MIN_SIDE = {"alex": 64, "vgg": 32, "squeeze": 32}
 
 
 def _features(file: Path) -> dict[str, Tensor]:
@@ -34,8 +35,14 @@ def _features(file: Path) -> dict[str, Tensor]:
         raise MetricUnavailable(
             f"LPIPS weights {file}: cannot be read ({problem}). Replace the file."
         ) from None
-    tensors = {k.removeprefix("features."): v for k, v in state.items() if not k.startswith("classifier.")}
-    return dict(tensors)
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        got, expected = type(state).__name__, "the tensors of a torchvision model by name"
+        raise MetricUnavailable(
+            complaint(f"LPIPS weights {file}", "hold no model", got, expected, "Replace the file.")
+        )
+    return {
+        str(k).removeprefix("features."): v for k, v in state.items() if not str(k).startswith("classifier.")
+    }
 
 
 def _fill(trunk: nn.Module, features: dict[str, Tensor], file: Path) -> None:
@@ -44,6 +51,12 @@ def _fill(trunk: nn.Module, features: dict[str, Tensor], file: Path) -> None:
     if set(own) - set(features):
         missing = sorted(set(own) - set(features))[:3]
         raise MetricUnavailable(f"LPIPS weights {file}: lacks {', '.join(missing)}. Replace the file.")
+    shapes = {name: value.shape for name, value in trunk.state_dict().items()}
+    wrong = [short for short, name in own.items() if features[short].shape != shapes[name]]
+    if wrong:
+        raise MetricUnavailable(
+            f"LPIPS weights {file}: misshapen {', '.join(sorted(wrong)[:3])}. Replace the file."
+        )
     trunk.load_state_dict({name: features[short] for short, name in own.items()})
 
 
@@ -83,7 +96,7 @@ class Lpips:
         model, found = load_lpips(net)
         self._model = model.to(device)
         reference = f"lpips 0.1 heads, {BACKBONES[net].name} features, weights {found.digest}"
-        self.info = MetricInfo(f"lpips_{net}", "1", False, reference, _MIN_SIDE[net])
+        self.info = MetricInfo(f"lpips_{net}", "1", False, reference, LPIPS_MIN_SIDE[net], f"LPIPS ({net})")
 
     @torch.no_grad()
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:

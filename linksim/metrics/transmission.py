@@ -26,7 +26,7 @@ class Papr:
     its antennas; without a waveform that of the symbols.
     """
 
-    info = MetricInfo("papr_db", "dB", False, "peak over mean power of the samples of an image")
+    info = MetricInfo("papr_db", "dB", False, "peak over mean power of the samples of an image", label="PAPR")
 
     def __call__(self, symbols: Tensor, received: Received, channel: ChannelOperator, draw: Draw) -> Tensor:
         """[B] float64 of sent symbols [B, n]."""
@@ -42,7 +42,9 @@ class Evm:
     alone: measure at a high SNR.
     """
 
-    info = MetricInfo("evm", "%", False, "error over received power of the data symbols of an image")
+    info = MetricInfo(
+        "evm", "%", False, "error over received power of the data symbols of an image", label="EVM"
+    )
 
     def __call__(self, symbols: Tensor, received: Received, channel: ChannelOperator, draw: Draw) -> Tensor:
         """[B] float64 of sent symbols [B, n] and what was received."""
@@ -58,7 +60,10 @@ class ReceivedSnr:
     draws differ by path loss, this is each one's own.
     """
 
-    info = MetricInfo("received_snr_db", "dB", True, "mean of gamma over the data symbols of an image")
+    info = MetricInfo(
+        *("received_snr_db", "dB", True, "mean of gamma over the data symbols of an image"),
+        label="SNR at the receiver",
+    )
 
     def __call__(self, symbols: Tensor, received: Received, channel: ChannelOperator, draw: Draw) -> Tensor:
         """[B] float64."""

@@ -16,7 +16,7 @@ from channels.types import Csi, Csit, Received
 
 __all__ = ["Bound", "CsitKind", "Frame", "Info", "Reconstruction", "RetransmittingScheme", "Scheme", "State"]
 
-CsitKind = Literal["none", "average_snr", "perfect"]
+CsitKind = Literal["none", "average_snr", "instantaneous_snr", "perfect"]
 Info = dict[str, float | int | str]
 State = Literal["ok", "source_unfit", "crc_failed", "parse_failed", "outage"]
 
@@ -102,7 +102,8 @@ class Scheme(Protocol):
     def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
         """Frame of ``budget`` symbols for images [B, 3, H, W] in [0, 1].
 
-        ``csit`` is None, the average SNR, or average SNR and gain, as the scenario says.
+        ``csit`` is None, an SNR (the average over draws, or that of this frame), or average SNR and gain, as
+        the scenario says.
         """
         ...
 

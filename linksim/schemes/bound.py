@@ -101,7 +101,8 @@ class SourceBound:
         self._rate = rate or BoundRate()
 
     def check(self, height: int, width: int, budget: int) -> None:
-        """Defined for every size."""
+        """Raise ValueError for a picture too large for the codec."""
+        self._search.check(height, width)
 
     def reach(
         self, image: Tensor, budget: int, snr_db: Tensor, csi: Csi, seeds: Sequence[int]

@@ -18,7 +18,8 @@ from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction, all_ok
 
 __all__ = ["IMAGE_SIZE_BITS", "AnalogCodec", "JsccScheme"]
 
-# An analog receiver must be told the image size (two numbers of 16 bits); a BPG stream carries its own.
+# No receiver knows the size of a picture: an analog one is told two numbers of 16 bits, a digital payload
+# carries it.
 IMAGE_SIZE_BITS = 32
 
 

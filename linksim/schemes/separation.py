@@ -76,8 +76,8 @@ class DigitalLayout:
 
     Args:
         block: transport block (channel uses and MCS).
-        height, width: canvas on which a failed picture is shown grey, and the only size a stream may have.
-            The stream itself carries its size.
+        height, width: canvas on which a failed picture is shown grey, for those who compare. It tells a
+            receiver nothing: the payload says the size, and is shown only if that is the one of the canvas.
     """
 
     block: TransportBlock
@@ -95,7 +95,8 @@ class SeparationScheme:
     Args:
         name: label.
         search: source codec with its quality search.
-        mcs: fixed, or adaptive to the average SNR that the transmitter is told.
+        mcs: fixed, or adaptive to the SNR that the transmitter is told.
+        csit: which SNR that is, the average over draws or that of the frame; of adaptive MCS.
         harq: retransmissions.
         decoder: LDPC decoder, see :meth:`linksim.digital.transport.TransportBlock.decode`.
         iterations: of the decoder.
@@ -108,13 +109,14 @@ class SeparationScheme:
         search: QualitySearch,
         mcs: Mcs | AdaptiveMcs,
         *,
+        csit: CsitKind = "average_snr",
         harq: Harq | None = None,
         decoder: LdpcDecoder = "auto",
         iterations: int = DEFAULT_ITERATIONS,
         device: torch.device | str = "cpu",
     ) -> None:
         self.name = name
-        self.csit: CsitKind = "average_snr" if isinstance(mcs, AdaptiveMcs) else "none"
+        self.csit: CsitKind = csit if isinstance(mcs, AdaptiveMcs) else "none"
         self._search = search
         self._mcs = mcs
         self._rvs = (harq or Harq()).rvs
@@ -128,7 +130,8 @@ class SeparationScheme:
         )
 
     def check(self, height: int, width: int, budget: int) -> None:
-        """Raise ValueError for a budget below the smallest transport block."""
+        """Raise ValueError for a picture too large for the codec, or a budget below the smallest block."""
+        self._search.check(height, width)
         if budget < MIN_USES:
             cure = "Use larger images or a larger bandwidth.data_ratio."
             raise ValueError(complaint("channel uses", "too few", budget, f"at least {MIN_USES}", cure))
@@ -153,14 +156,41 @@ class SeparationScheme:
             raise ValueError(
                 complaint(f"{self.name}: snr_db", "differs within the batch", sorted(values), expected)
             )
+        return self._adapted(values.pop(), budget, num_pixels)
+
+    def _adapted(self, snr_db: float, budget: int, num_pixels: int) -> Mcs:
+        """What link adaptation chooses at an SNR that it is told [dB]."""
+        assert isinstance(self._mcs, AdaptiveMcs)
 
         def bits_per_pixel(mcs: Mcs) -> float:
-            size = transport_block_size(budget, mcs.bits_per_symbol, mcs.rate)
-            return 8 * stream_budget(size // 8) / num_pixels
+            return 8 * _stream_room(budget, mcs) / num_pixels
 
         return self._mcs.choose(
-            values.pop(), budget, bits_per_pixel, lambda mcs: self._refusal(budget, mcs) is None
+            snr_db, budget, bits_per_pixel, lambda mcs: self._refusal(budget, mcs) is None
         )
+
+    # ------------------------------------------------------------------------- what can fit, ever
+
+    def told_apart(self, told_db: Sequence[float]) -> list[float | None]:
+        """Of the SNRs that a transmitter is told [dB], those at which its payload may be another one; None:
+        it is the same, or the largest that it may have, at all.
+        """
+        adapts = isinstance(self._mcs, AdaptiveMcs) and self.csit == "average_snr"
+        return list(dict.fromkeys(told_db)) if adapts else [None]
+
+    def room(self, budget: int, num_pixels: int, snr_db: float | None) -> int:
+        """Bytes for the stream of a picture, at an SNR that the transmitter is told [dB]; None: at most."""
+        if isinstance(self._mcs, Mcs):
+            return _stream_room(budget, self._mcs)
+        if snr_db is None:
+            return max(_stream_room(budget, mcs) for mcs in self._mcs.candidates)
+        return _stream_room(budget, self._adapted(snr_db, budget, num_pixels))
+
+    def smallest_stream(self, image: Tensor) -> int:
+        """Bytes of the smallest stream of an image [3, H, W] uint8."""
+        return self._search.smallest(*pixels(image.float() / 255))
+
+    # ----------------------------------------------------------------------------------- the frame
 
     def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
         """See :class:`linksim.schemes.base.Scheme`."""
@@ -223,6 +253,11 @@ class SeparationScheme:
             return "ok", self._search.decode(stream, (layout.height, layout.width))
         except CodecError:
             return "parse_failed", None
+
+
+def _stream_room(budget: int, mcs: Mcs) -> int:
+    """Bytes that an MCS leaves for a stream in ``budget`` uses."""
+    return stream_budget(transport_block_size(budget, mcs.bits_per_symbol, mcs.rate) // 8)
 
 
 def _mcs_facts(mcs: Mcs, block: TransportBlock) -> Info:

@@ -20,6 +20,7 @@ from linksim.specs.fields import (
     Positive,
     PositiveInt,
     Real,
+    SnrDb,
     Spacing,
     Spec,
     Speed,
@@ -41,6 +42,9 @@ __all__ = [
     "RayleighSpec",
     "RicianSpec",
     "SingleCarrierBase",
+    "ToldEndSpec",
+    "ToldSpec",
+    "ToldTransmitterSpec",
     "TransmissionSpec",
     "channel_name",
 ]
@@ -49,15 +53,44 @@ __all__ = [
 _USUAL_PILOTS, _REPORT_BITS, _SYMBOL_RATE_HZ = (2, 11), 4, 1e6
 
 
+class ToldEndSpec(Spec):
+    """What one end is told of the SNR: the truth, or a fixed value; an offset; an error."""
+
+    fixed_db: SnrDb | None = Field(None, description="told whatever the SNR is")
+    offset_db: GainDb = Field(0.0, description="told is so much more")
+    error_db: Annotated[Real, Field(ge=0, le=20)] = Field(
+        0.0, description="standard deviation of an error, Gaussian in dB, a new one for every frame"
+    )
+
+
+_TRUTH = ToldEndSpec().model_dump()
+
+
+class ToldTransmitterSpec(ToldEndSpec):
+    """What the transmitter is told of the SNR, where a scheme asks for it (csit)."""
+
+    delay_slots: Annotated[Int, Field(ge=0, le=100)] = Field(
+        0, description="age of the report that csit: instantaneous_snr is told [slots]; of ofdm"
+    )
+
+
+class ToldSpec(Spec):
+    """What the ends are told of the SNR, where that is not the truth; the same for every scheme."""
+
+    transmitter: ToldTransmitterSpec = ToldTransmitterSpec()
+    receiver: ToldEndSpec = ToldEndSpec()
+
+
 class ChannelBase(Spec):
-    """What all channels have in common: a kind and a label."""
+    """What all channels have in common: a kind, a label, and what its ends are told of the SNR."""
 
     kind: str
     name: Name | None = Field(None, description="label in results; needed to tell channels of one kind apart")
+    told: ToldSpec = Field(ToldSpec(), description="what the ends are told of the SNR")
 
     def without_effect(self) -> dict[str, tuple[Any, Any]]:
         """Fields that change nothing in this channel, by path: value and default."""
-        return {}
+        return {"told.transmitter.delay_slots": (self.told.transmitter.delay_slots, 0)}  # no slots here
 
     @property
     def moves(self) -> bool:
@@ -73,7 +106,10 @@ class SingleCarrierBase(ChannelBase):
 
     def without_effect(self) -> dict[str, tuple[Any, Any]]:
         """The rate, without impairments that refer to it."""
-        return {} if self.impairments else {"symbol_rate_hz": (self.symbol_rate_hz, _SYMBOL_RATE_HZ)}
+        found = super().without_effect()
+        return (
+            found if self.impairments else found | {"symbol_rate_hz": (self.symbol_rate_hz, _SYMBOL_RATE_HZ)}
+        )
 
 
 class AwgnSpec(SingleCarrierBase):
@@ -221,6 +257,15 @@ class LinkBudgetSpec(Spec):
     )
 
 
+def _transmit_antennas(model: ModelSpec) -> int | None:
+    """How many a model has; None of a recording, whose file says it."""
+    if isinstance(model, TdlSpec):
+        return model.tx_antennas
+    if isinstance(model, RayTracedSpec):
+        return model.tx_array.num_antennas
+    return None if isinstance(model, RecordedSpec) else model.transmitter.num_antennas
+
+
 class OfdmSpec(ChannelBase):
     """OFDM over a channel model; slots of one image follow each other in time."""
 
@@ -240,16 +285,21 @@ class OfdmSpec(ChannelBase):
     link_budget: LinkBudgetSpec | None = Field(
         None, description="transmit power and noise figure, instead of sweep.snr_db"
     )
-    told_snr: Literal["ensemble", "frame"] | None = Field(
-        None,
-        description="average SNR that a transmitter is told: over all draws, or of this frame; none: frame "
-        "where draws differ by path loss",
-    )
     waveform: Literal["frequency", "time"] = Field(
         "frequency",
         description="time: sample by sample, so that a short prefix and timing errors make interference",
     )
     impairments: tuple[ImpairmentSpec, ...] = Field((), description="of transmitter and receiver, in order")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_schemes(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("told_snr") is not None:
+            cure = (
+                "Every scheme says by its csit what it is told: average_snr, or instantaneous_snr of a frame."
+            )
+            raise ValueError(f"told_snr: got {data['told_snr']}, expected nothing. {cure}")
+        return {k: v for k, v in data.items() if k != "told_snr"} if isinstance(data, dict) else data
 
     @model_validator(mode="after")
     def _grid(self) -> OfdmSpec:
@@ -305,25 +355,46 @@ class OfdmSpec(ChannelBase):
 
     def without_effect(self) -> dict[str, tuple[Any, Any]]:
         """What other estimators, transmissions, antennas or models would use."""
-        csi, precoding, model = self.csi, self.transmission.precoding, self.model
+        model = self.model
+        found: dict[str, tuple[Any, Any]] = super().without_effect() if self._is_still else {}
+        found |= self._idle_csi() | self._idle_transmission()
+        if isinstance(model, TdlSpec):
+            for end in ("rx", "tx"):
+                if getattr(model, f"{end}_antennas") == 1:
+                    found[f"model.{end}_correlation"] = getattr(model, f"{end}_correlation"), 0.0
+        if isinstance(model, RecordedSpec) and self.csi.assumed is None:
+            found["carrier_hz"] = self.carrier_hz, self.carrier_hz  # says what the recording is of
+        return found
+
+    @property
+    def _is_still(self) -> bool:
+        return getattr(self.model, "speed_mps", None) == 0
+
+    def _idle_csi(self) -> dict[str, tuple[Any, Any]]:
+        csi = self.csi
         found: dict[str, tuple[Any, Any]] = {}
         if csi.kind != "ls":
             found["csi.interpolation"] = csi.interpolation, "linear"
         if csi.kind == "perfect" and csi.noise == "known":
             found["csi.assumed"] = csi.assumed, None
-        if self.transmission.kind != "svd":
-            found["transmission.precoding"] = precoding, PrecodingSpec()
-        else:
-            if precoding.csit == "perfect":
-                found["transmission.precoding.bits"] = precoding.bits, _REPORT_BITS
-            if getattr(model, "speed_mps", None) == 0:
-                found["transmission.precoding.delay_slots"] = precoding.delay_slots, 0
-        if isinstance(model, TdlSpec):
-            for end in ("rx", "tx"):
-                if getattr(model, f"{end}_antennas") == 1:
-                    found[f"model.{end}_correlation"] = getattr(model, f"{end}_correlation"), 0.0
-        if isinstance(model, RecordedSpec) and csi.assumed is None:
-            found["carrier_hz"] = self.carrier_hz, self.carrier_hz  # says what the recording is of
+            found["csi.boost_db"] = csi.boost_db, None
+        if csi.noise == "estimated":  # such a receiver is not told, it measures
+            for field, truth in _TRUTH.items():
+                found[f"told.receiver.{field}"] = getattr(self.told.receiver, field), truth
+        return found
+
+    def _idle_transmission(self) -> dict[str, tuple[Any, Any]]:
+        sent = self.transmission
+        found: dict[str, tuple[Any, Any]] = {}
+        one_stream = sent.kind == "multiplexing" or (sent.kind == "svd" and sent.streams == 1)
+        if one_stream and _transmit_antennas(self.model) == 1:
+            found["transmission.kind"] = sent.kind, "single"
+        if sent.kind != "svd":
+            return found | {"transmission.precoding": (sent.precoding, PrecodingSpec())}
+        if sent.precoding.csit == "perfect":
+            found["transmission.precoding.bits"] = sent.precoding.bits, _REPORT_BITS
+        if self._is_still:
+            found["transmission.precoding.delay_slots"] = sent.precoding.delay_slots, 0
         return found
 
     @property
@@ -339,10 +410,8 @@ class OfdmSpec(ChannelBase):
         return isinstance(self.model, CellSpec)
 
     @property
-    def tells_frame_snr(self) -> bool:
-        """Whether a transmitter that knows the average SNR is told that of every frame."""
-        if self.told_snr is not None:
-            return self.told_snr == "frame"
+    def has_path_loss(self) -> bool:
+        """Whether draws differ by path loss, so that their average SNR says little of any of them."""
         if isinstance(self.model, CellSpec):
             return self.model.path_loss
         return self.link_budget is not None and not isinstance(self.model, TdlSpec | CdlSpec)

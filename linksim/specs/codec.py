@@ -6,27 +6,36 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from linksim.specs.fields import Bool, Int, NaturalInt, Positive, PositiveInt, Spec
+from linksim.specs.fields import Bool, Int, Real, Spec
 
 __all__ = [
     "CnnYang2024Spec",
     "CodecSpec",
     "DialCodecSpec",
+    "LatentDenoiserSpec",
     "LeanCodecSpec",
+    "NetworkSpec",
     "SwinYang2024Spec",
 ]
+
+
+# Far beyond any network that was trained; a header of a checkpoint cannot ask for hours of work.
+Width = Annotated[Int, Field(ge=1, le=4096)]
+Blocks = Annotated[Int, Field(ge=0, le=64)]
+Side = Annotated[Int, Field(ge=1, le=65536)]
+Latent = Annotated[Int, Field(ge=2, le=4096, multiple_of=2)]
 
 
 class LeanCodecSpec(Spec):
     """The lean network (linksim.jscc.lean)."""
 
     kind: Literal["lean"]
-    latent_channels: Annotated[Int, Field(ge=2, multiple_of=2)] = 16
-    width_8: PositiveInt = 128
-    width_16: PositiveInt = 256
-    encoder_blocks: tuple[NaturalInt, NaturalInt] = (1, 3)
-    decoder_blocks: tuple[NaturalInt, NaturalInt] = (2, 5)
-    embedding: PositiveInt = 64
+    latent_channels: Latent = 16
+    width_8: Width = 128
+    width_16: Width = 256
+    encoder_blocks: tuple[Blocks, Blocks] = (1, 3)
+    decoder_blocks: tuple[Blocks, Blocks] = (2, 5)
+    embedding: Width = 64
     klt_start: Bool = Field(True, description="start the linear path from the block KLT of the training set")
 
 
@@ -34,15 +43,15 @@ class DialCodecSpec(Spec):
     """The network with dials for rate, SNR and realism (linksim.jscc.dial)."""
 
     kind: Literal["dial"]
-    rates: Annotated[tuple[Annotated[Int, Field(ge=2, multiple_of=2)], ...], Field(min_length=1)] = Field(
+    rates: Annotated[tuple[Latent, ...], Field(min_length=1, max_length=64)] = Field(
         (4, 8, 16, 32, 64), description="latent channels that may be sent; CBR = channels / 1536"
     )
-    width_4: PositiveInt = 64
-    width_8: PositiveInt = 128
-    width_16: PositiveInt = 256
-    encoder_blocks: tuple[NaturalInt, NaturalInt] = (1, 4)
-    decoder_blocks: tuple[NaturalInt, NaturalInt, NaturalInt] = (2, 3, 7)
-    embedding: PositiveInt = 64
+    width_4: Width = 64
+    width_8: Width = 128
+    width_16: Width = 256
+    encoder_blocks: tuple[Blocks, Blocks] = (1, 4)
+    decoder_blocks: tuple[Blocks, Blocks, Blocks] = (2, 3, 7)
+    embedding: Width = 64
     klt_start: Bool = Field(True, description="start the linear path from the block KLT of the training set")
 
     @field_validator("rates")
@@ -58,20 +67,33 @@ class DialCodecSpec(Spec):
         return self.rates[-1]
 
 
+class LatentDenoiserSpec(Spec):
+    """The denoiser of the latents of a dial codec (linksim.jscc.latent_denoiser)."""
+
+    kind: Literal["latent_denoiser"]
+    rates: Annotated[tuple[Latent, ...], Field(min_length=1, max_length=64)] = Field(
+        (4, 8, 16, 32, 64), description="of the codec"
+    )
+    width: Width = 256
+    blocks: Blocks = 8
+    embedding: Width = 64
+
+
 class CnnYang2024Spec(Spec):
     """The CNN of DiffJSCC (linksim.jscc.cnn_yang2024)."""
 
     kind: Literal["cnn_yang2024"]
-    latent_channels: Annotated[Int, Field(ge=2, multiple_of=2)] = 16
-    width: PositiveInt = 64
-    max_width: PositiveInt = 512
-    max_decoder_width: PositiveInt = 512
-    blocks: NaturalInt = 2
-    decoder_blocks: NaturalInt = 2
+    latent_channels: Latent = 16
+    width: Width = 64
+    max_width: Width = 512
+    max_decoder_width: Width = 512
+    blocks: Blocks = 2
+    decoder_blocks: Blocks = 2
     csi: Literal["snr", "snr_h"] = "snr"
 
 
-Stages = tuple[PositiveInt, ...]
+Stages = Annotated[tuple[Width, ...], Field(max_length=8)]
+Depths = Annotated[tuple[Annotated[Int, Field(ge=1, le=64)], ...], Field(max_length=8)]
 
 
 class SwinYang2024Spec(Spec):
@@ -80,16 +102,16 @@ class SwinYang2024Spec(Spec):
     """
 
     kind: Literal["swin_yang2024"]
-    latent_channels: Annotated[Int, Field(ge=2, multiple_of=2)] = 16
+    latent_channels: Latent = 16
     widths: Annotated[Stages, Field(min_length=1)] = (128, 192, 256, 320)
-    depths: Stages = (2, 2, 2, 2)
+    depths: Depths = (2, 2, 2, 2)
     heads: Stages = (4, 6, 8, 10)
     decoder_widths: Stages = ()
-    decoder_depths: Stages = ()
+    decoder_depths: Depths = ()
     decoder_heads: Stages = ()
-    window: Annotated[Int, Field(ge=2, multiple_of=2)] = 8
-    mlp_ratio: Positive = 4.0
-    image_size: tuple[PositiveInt, PositiveInt] = (256, 256)
+    window: Annotated[Int, Field(ge=2, le=64, multiple_of=2)] = 8
+    mlp_ratio: Annotated[Real, Field(gt=0, le=64)] = 4.0
+    image_size: tuple[Side, Side] = (256, 256)
 
     @model_validator(mode="after")
     def _stages_agree(self) -> SwinYang2024Spec:
@@ -108,4 +130,8 @@ class SwinYang2024Spec(Spec):
 
 CodecSpec = Annotated[
     LeanCodecSpec | DialCodecSpec | CnnYang2024Spec | SwinYang2024Spec, Field(discriminator="kind")
+]
+NetworkSpec = Annotated[
+    LeanCodecSpec | DialCodecSpec | LatentDenoiserSpec | CnnYang2024Spec | SwinYang2024Spec,
+    Field(discriminator="kind"),
 ]

@@ -12,6 +12,7 @@ from linksim.specs.fields import (
     Bool,
     DelaySpread,
     Int,
+    PathName,
     Positive,
     PositiveInt,
     Real,
@@ -71,6 +72,11 @@ class AntennaPanelSpec(Spec):
     polarization: Literal["single", "dual"] = Field("single", description="dual: two antennas per element")
     pattern: Literal["omni", "38.901"] = "omni"
 
+    @property
+    def num_antennas(self) -> int:
+        """Of the whole panel."""
+        return self.rows * self.columns * (2 if self.polarization == "dual" else 1)
+
 
 class CdlSpec(Spec):
     """Clustered delay line of 3GPP TR 38.901 sec. 7.7.1: paths with directions between two panels."""
@@ -102,7 +108,7 @@ class RecordedSpec(Spec):
     """Impulse responses from a file, .npz or HDF5, in the layout of docs/recorded-channels.md."""
 
     kind: Literal["recorded"]
-    path: Text = Field(description="a file, or the name of one that comes with linksim: street-canyon")
+    path: PathName = Field(description="a file, or the name of one that comes with linksim: street-canyon")
     normalize: Literal["ensemble", "each"] = Field(
         "ensemble", description="unit mean power over all snapshots, or of every snapshot"
     )
@@ -128,6 +134,11 @@ class ArraySpec(Spec):
     spacing_wavelengths: Positive = 0.5
     azimuth_deg: Annotated[Real, Field(ge=-360, le=360)] = 0.0
     downtilt_deg: Annotated[Real, Field(ge=-90, le=90)] = 0.0
+
+    @property
+    def num_antennas(self) -> int:
+        """Of the whole array."""
+        return self.rows * self.columns * (2 if self.polarization in ("VH", "cross") else 1)
 
 
 class RouteSpec(Spec):

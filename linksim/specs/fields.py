@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -15,9 +16,12 @@ from pydantic import (
     Field,
     PlainSerializer,
     Strict,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
 )
 
 __all__ = [
+    "RANGE_PATTERN",
     "SNR_DB_RANGE",
     "Bool",
     "Carrier",
@@ -27,6 +31,8 @@ __all__ = [
     "Int",
     "Name",
     "NaturalInt",
+    "PathName",
+    "PathText",
     "Positive",
     "PositiveInt",
     "Ratio",
@@ -38,6 +44,8 @@ __all__ = [
     "Spec",
     "Speed",
     "Text",
+    "expanded_range",
+    "kept_folder",
     "quantity",
 ]
 
@@ -91,7 +99,77 @@ Share = Annotated[Real, Field(ge=0, le=1)]
 PositiveInt = Annotated[Int, Field(ge=1)]
 NaturalInt = Annotated[Int, Field(ge=0)]
 Text = Annotated[str, Strict()]
+
+
+class PathText(str):
+    """A path as a scenario file says it, and the folder of that file: relative paths begin there.
+
+    Args:
+        text: as written; equality, hash and JSON are those of this text.
+        folder: of the file; None of the command line and of Python.
+    """
+
+    folder: Path | None
+
+    def __new__(cls, text: str, folder: Path | None = None) -> PathText:
+        made = super().__new__(cls, text)
+        made.folder = folder
+        return made
+
+
+def _path(value: Any, check: ValidatorFunctionWrapHandler) -> PathText:
+    """A text that can be a path, with the folder that it came with."""
+    text = check(value)
+    if not text.strip():
+        raise ValueError(f"got {text!r}, expected the path or the name of something.")
+    if not text.isprintable():
+        raise ValueError(f"got {text[:80]!r}, expected a path without control characters.")
+    if text.startswith("~"):
+        try:
+            Path(text).expanduser()
+        except RuntimeError:
+            got = text.partition("/")[0]
+            raise ValueError(
+                f"got {got!r}, expected ~ or ~user with a home folder on this machine."
+            ) from None
+    return value if isinstance(value, PathText) else PathText(text)
+
+
+def kept_folder(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Validate a text, and keep what it knows of its folder."""
+    text = check(value)
+    return value if isinstance(value, PathText) else text
+
+
+PathName = Annotated[str, Strict(), WrapValidator(_path)]
 Name = Annotated[str, Strict(), Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+-]*$", max_length=60)]
+
+
+_PLAIN = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+RANGE_PATTERN = rf"^\s*{_PLAIN}\s*:\s*{_PLAIN}\s*:\s*{_PLAIN}\s*$"
+_MOST_VALUES = 1000
+
+
+def expanded_range(value: object) -> object:
+    """The values of a range ``from:step:to``, the last included where a step meets it; others as they are.
+
+    Raises:
+        ValueError: a step of 0 or away from the end, or more than 1000 values.
+
+    Example:
+        >>> expanded_range("-5:2.5:5"), expanded_range([1, 2])
+        ([-5.0, -2.5, 0.0, 2.5, 5.0], [1, 2])
+    """
+    if not isinstance(value, str) or not re.fullmatch(RANGE_PATTERN, value):
+        return value
+    start, step, end = (Fraction(part.strip()) for part in value.split(":"))
+    count = (end - start) / step if step else Fraction(-1)
+    if not 0 <= count < _MOST_VALUES:
+        cure = "Write from:step:to, such as -5:2:15."
+        raise ValueError(f"got {value[:80]!r}, expected 1 to {_MOST_VALUES} values. {cure}")
+    values = [start + i * step for i in range(int(count) + 1)]
+    whole = all(v.denominator == 1 for v in (start, step)) and not re.search("[.eE]", value)
+    return [int(v) if whole else float(v) for v in values]
 
 
 def _fraction(value: object) -> Fraction:
@@ -104,14 +182,19 @@ def _fraction(value: object) -> Fraction:
             return Fraction(top, bottom)
     if isinstance(value, int) and not isinstance(value, bool):
         return Fraction(value)
+    near = Fraction(value).limit_denominator(10_000) if isinstance(value, float) and 0 < value <= 2 else None
+    if near and abs(1 / near - round(1 / near)) < 0.1:  # people round 1/12 to 0.083
+        near = Fraction(1, round(1 / near))
+    cure = f" Did you mean {near}?" if near else ""
     raise ValueError(
-        f"got {value!r}, expected an exact fraction such as 1/48 (complex data uses over 3·H·W)."
+        f"got {value!r}, expected an exact fraction such as 1/48 (complex data uses over 3·H·W).{cure}"
     )
 
 
 def _ratio_in_range(value: Fraction) -> Fraction:
     if not 0 < value <= 2:
-        raise ValueError(f"got {value}, expected 0 < ratio <= 2 (complex data uses over 3·H·W).")
+        cure = f" Did you mean 1/{value}?" if value > 2 and value.denominator == 1 else ""
+        raise ValueError(f"got {value}, expected 0 < ratio <= 2 (complex data uses over 3·H·W).{cure}")
     return value
 
 
@@ -122,4 +205,4 @@ Ratio = Annotated[
     PlainSerializer(lambda v: f"{v.numerator}/{v.denominator}", return_type=str),
 ]
 
-CsitName = Literal["none", "average_snr", "perfect"]
+CsitName = Literal["none", "average_snr", "instantaneous_snr", "perfect"]

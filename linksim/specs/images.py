@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, Strict
 
-from linksim.specs.fields import PositiveInt, Ratio, Spec
+from linksim.specs.fields import PathName, PositiveInt, Ratio, Spec
 
 __all__ = [
     "BandwidthSpec",
@@ -16,6 +16,9 @@ __all__ = [
     "SkimageImagesSpec",
     "TarImagesSpec",
 ]
+
+
+_CONVERT = "none: 8-bit RGB only; rgb: also grey, palette, CMYK, alpha (dropped) and 16 bits (rounded to 8)"
 
 
 def _crop(value: object) -> object:
@@ -32,23 +35,21 @@ class ImagesBase(Spec):
 
 
 class FolderImagesSpec(ImagesBase):
-    """All pictures of a folder, sorted by name."""
+    """All pictures of a folder and its sub-folders, sorted by path."""
 
     kind: Literal["folder"]
-    path: Annotated[str, Strict()]
+    path: PathName
     limit: PositiveInt | None = Field(None, description="use the first so many pictures only")
-    convert: Literal["none", "rgb"] = Field(
-        "none", description="rgb: also take grey, palette and alpha pictures"
-    )
+    convert: Literal["none", "rgb"] = Field("none", description=_CONVERT)
 
 
 class TarImagesSpec(ImagesBase):
     """All pictures in tar files, sorted by file and name."""
 
     kind: Literal["tar"]
-    paths: Annotated[tuple[Annotated[str, Strict()], ...], Field(min_length=1)]
+    paths: Annotated[tuple[PathName, ...], Field(min_length=1)]
     limit: PositiveInt | None = None
-    convert: Literal["none", "rgb"] = "none"
+    convert: Literal["none", "rgb"] = Field("none", description=_CONVERT)
 
 
 class SkimageImagesSpec(ImagesBase):

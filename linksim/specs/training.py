@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, Strict, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from linksim.specs.channel import ChannelSpec, OfdmSpec
-from linksim.specs.codec import CodecSpec, DialCodecSpec
+from linksim.specs.channel import ChannelSpec, OfdmSpec, ToldSpec
+from linksim.specs.codec import CodecSpec, DialCodecSpec, LatentDenoiserSpec
 from linksim.specs.fields import (
     Bool,
     CsitName,
     Int,
     Name,
     NaturalInt,
+    PathName,
     Positive,
     PositiveInt,
     Real,
@@ -28,6 +29,8 @@ __all__ = [
     "ControlStartSpec",
     "ControlTrainScenario",
     "ControlTrainSpec",
+    "DenoiserTrainScenario",
+    "DenoiserTrainSpec",
     "LossSpec",
     "OptimizerSpec",
     "PhaseSpec",
@@ -48,6 +51,9 @@ class TrainChannelSpec(Spec):
     @field_validator("channel")
     @classmethod
     def _no_budget(cls, channel: Any) -> Any:
+        if channel.told != ToldSpec():
+            cure = "train.told_snr_error_db is for trainings."
+            raise ValueError(f"told: has no effect in a training, got some, expected none. {cure}")
         if isinstance(channel, OfdmSpec) and channel.link_budget is not None:
             cure = "train.snr_db gives the SNR."
             raise ValueError(f"link_budget: got one in a training, expected none. {cure}")
@@ -94,11 +100,12 @@ class LossSpec(Spec):
     @property
     def measures(self) -> list[str]:
         """Names of what a network sees of quality measures through this loss, for ``trained_on``."""
+        lpips, lite0 = (name in self.wasserstein_features for name in ("lpips", "lite0"))
         seen = {
             "psnr": self.mse + self.log_mse,
             "ms_ssim": self.ms_ssim,
-            f"lpips_{self.lpips_net}": self.lpips + self.wasserstein,
-            "efficientnet_lite0": self.projected_gan,
+            f"lpips_{self.lpips_net}": self.lpips + (lpips and self.wasserstein),
+            "efficientnet_lite0": self.projected_gan + (lite0 and self.wasserstein),
         }
         return [name for name, weight in seen.items() if weight]
 
@@ -166,7 +173,7 @@ class TrainSpec(Spec):
     """How a codec is trained."""
 
     codec: CodecSpec
-    initial: Annotated[str, Strict()] | None = Field(None, description="checkpoint to start from")
+    initial: PathName | None = Field(None, description="checkpoint to start from")
     channels: Annotated[tuple[TrainChannelSpec, ...], Field(min_length=1)]
     snr_db: SnrRangeSpec
     csit: CsitName = "average_snr"
@@ -198,6 +205,7 @@ class TrainSpec(Spec):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "float32", description="auto: bfloat16 where it is the faster one"
     )
+    compile: Bool = Field(False, description="torch.compile both networks: minutes of start, faster steps")
     validation_images: NaturalInt = Field(32, description="pictures held out of the training")
     validation_batch: PositiveInt = Field(8, description="pictures per call of the validation")
     validation_snr_db: tuple[SnrDb, ...] = (1.0, 10.0)
@@ -228,10 +236,17 @@ class TrainSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _gain_for_those_who_use_it(self) -> TrainSpec:
+        if self.csit == "perfect" and getattr(self.codec, "csi", "snr") != "snr_h":
+            got = f"got perfect for a codec {self.codec.kind} that makes nothing of the gain"
+            raise ValueError(f"csit: {got}, expected none, average_snr or instantaneous_snr.")
+        return self
+
+    @model_validator(mode="after")
     def _phases_alone(self) -> TrainSpec:
-        plain = {"loss", "optimizer", "batch_size", "crop", "ema_decay"} & self.model_fields_set
-        if self.phases and plain:
-            raise ValueError(f"{min(plain)}: got one beside phases, expected it within each phase.")
+        for name in ("loss", "optimizer", "batch_size", "crop", "ema_decay") if self.phases else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}: got one beside phases, expected it within each phase.")
         names = [phase.name for phase in self.phases]
         if len(set(names)) != len(names):
             raise ValueError(f"phases: got the names {names}, expected different ones.")
@@ -245,13 +260,13 @@ class TrainSpec(Spec):
 
     @model_validator(mode="after")
     def _dials(self) -> TrainSpec:
-        dial = isinstance(self.codec, DialCodecSpec)
-        if self.rate_weights and not dial:
+        dial = self.codec if isinstance(self.codec, DialCodecSpec) else None
+        if self.rate_weights and dial is None:
             raise ValueError(f"rate_weights: got some for a codec {self.codec.kind}, expected none.")
-        if self.rate_weights and dial and len(self.rate_weights) != len(self.codec.rates):
-            got, expected = len(self.rate_weights), len(self.codec.rates)
+        if self.rate_weights and dial is not None and len(self.rate_weights) != len(dial.rates):
+            got, expected = len(self.rate_weights), len(dial.rates)
             raise ValueError(f"rate_weights: got {got} numbers, expected {expected}, as codec.rates.")
-        if not dial and any(phase.loss.patch_gan or phase.frozen != "none" for phase in self.plan):
+        if dial is None and any(phase.loss.patch_gan or phase.frozen != "none" for phase in self.plan):
             raise ValueError(f"phases: patch_gan and frozen fit codec dial only, got {self.codec.kind}.")
         return self
 
@@ -264,14 +279,14 @@ class TrainSpec(Spec):
 class ControlStartSpec(Spec):
     """Start of the training of a control module: a DiffJSCC model, or Stable Diffusion and a codec."""
 
-    model: Annotated[str, Strict()] | None = Field(
+    model: PathName | None = Field(
         None, description="DiffJSCC folder or owner/name: its control module is trained further"
     )
-    stable_diffusion: Annotated[str, Strict()] | None = Field(
+    stable_diffusion: PathName | None = Field(
         None,
         description="folder or owner/name of Stable Diffusion 2.x: a new control module, a copy of its UNet",
     )
-    codec: Annotated[str, Strict()] | None = Field(
+    codec: PathName | None = Field(
         None, description="JSCC checkpoint, with stable_diffusion (or in the place of the model's own)"
     )
     gamma_map: Bool = Field(
@@ -311,9 +326,7 @@ class ControlTrainSpec(Spec):
     validation_snr_db: tuple[SnrDb, ...] = (1.0, 10.0)
     validation_every_steps: PositiveInt = 500
     sample_steps: PositiveInt = Field(10, description="of the sample grids in the TensorBoard log")
-    caption: Annotated[str, Strict()] = Field(
-        "none", description="of the initial reconstruction, as in scheme diffjscc"
-    )
+    caption: PathName = Field("none", description="of the initial reconstruction, as in scheme diffjscc")
     checkpoint_every_s: Seconds = 300.0
 
     @model_validator(mode="before")
@@ -339,6 +352,75 @@ class ControlTrainScenario(Spec):
     seed: NaturalInt = 0
     images: ImagesSpec
     train_control: ControlTrainSpec
+    block: ClassVar[str] = "train_control"
+
+    @property
+    def recipe(self) -> ControlTrainSpec:
+        """The block that says how."""
+        return self.train_control
+
+
+class DenoiserTrainSpec(Spec):
+    """How the denoiser of a dial codec's latents is trained; the codec is frozen."""
+
+    codec: PathName = Field(description="checkpoint of the dial codec")
+    network: LatentDenoiserSpec = LatentDenoiserSpec(kind="latent_denoiser")
+    initial: PathName | None = Field(None, description="checkpoint to start from")
+    channels: Annotated[tuple[TrainChannelSpec, ...], Field(min_length=1)]
+    snr_db: SnrRangeSpec
+    csit: Literal["none", "average_snr"] = "average_snr"
+    csit_dropout: Share = 0.0
+    rate_weights: tuple[Positive, ...] = Field((), description="how often each rate is sent")
+    independent_share: Share = Field(
+        0.2, description="share of the pictures whose values have levels drawn without any order"
+    )
+    optimizer: OptimizerSpec = OptimizerSpec(kind="muon", learning_rate=1e-3, clip_norm=1.0)
+    crop: Annotated[Int, Field(ge=32, multiple_of=16)] = 256
+    scale_low: Annotated[Real, Field(gt=0, le=1)] = 1.0
+    batch_size: PositiveInt = 32
+    groups: PositiveInt = 1
+    steps: PositiveInt | None = None
+    time_budget_s: Seconds | None = None
+    ema_decay: Annotated[Real, Field(ge=0, lt=1)] = 0.999
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    validation_images: NaturalInt = 16
+    validation_batch: PositiveInt = 8
+    validation_snr_db: tuple[SnrDb, ...] = (1.0, 10.0)
+    validation_every_steps: PositiveInt = 500
+    checkpoint_every_s: Seconds = 120.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_channel(cls, data: Any) -> Any:
+        return _channel_as_mixture(data)
+
+    @model_validator(mode="after")
+    def _end(self) -> DenoiserTrainSpec:
+        if self.steps is None and self.time_budget_s is None:
+            raise ValueError("got neither steps nor time_budget_s, expected one or both.")
+        if self.batch_size % self.groups:
+            raise ValueError(f"groups: got {self.groups}, expected a divisor of {self.batch_size}.")
+        if self.rate_weights and len(self.rate_weights) != len(self.network.rates):
+            got, expected = len(self.rate_weights), len(self.network.rates)
+            raise ValueError(f"rate_weights: got {got} numbers, expected {expected}, as network.rates.")
+        return self
+
+
+class DenoiserTrainScenario(Spec):
+    """A training of a latent denoiser: pictures and a codec in, a checkpoint out."""
+
+    schema_version: Literal[1] = 1
+    name: Name
+    question: str = ""
+    seed: NaturalInt = 0
+    images: ImagesSpec
+    train_denoiser: DenoiserTrainSpec
+    block: ClassVar[str] = "train_denoiser"
+
+    @property
+    def recipe(self) -> DenoiserTrainSpec:
+        """The block that says how."""
+        return self.train_denoiser
 
 
 class TrainScenario(Spec):
@@ -350,3 +432,9 @@ class TrainScenario(Spec):
     seed: NaturalInt = 0
     images: ImagesSpec
     train: TrainSpec
+    block: ClassVar[str] = "train"
+
+    @property
+    def recipe(self) -> TrainSpec:
+        """The block that says how."""
+        return self.train

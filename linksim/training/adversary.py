@@ -43,7 +43,7 @@ class Adversary:
             projected = ProjectedCritic(lite.widths[1:])
         self.critics = Critics(patch, projected)
         for module in self.critics.modules():
-            module.to(device=device, memory_format=torch.channels_last)
+            module.to(device).to(memory_format=torch.channels_last)
         self.parameters = [p for module in self.critics.modules() for p in module.parameters()]
         self.optimizer = AdamW(self.parameters, lr=phase.critic_rate, betas=(0.5, 0.9), weight_decay=0.0)
 
@@ -84,16 +84,18 @@ class Adversary:
         with autocast:
             if self.critics.patch is not None:
                 both = self.critics.patch(torch.cat([x, x_hat]), torch.cat([condition, condition]))
-                total = total + hinge(*both.chunk(2), realism)
+                real, fake = both.chunk(2)
+                total = total + hinge(real, fake, realism)
             if self.critics.projected is not None:
                 assert self.lite is not None
                 with torch.no_grad():
                     seen = self.lite(torch.cat([x, x_hat]))
-                total = total + hinge(*self.critics.projected(seen[1:]).chunk(2), realism)
+                real, fake = self.critics.projected(seen[1:]).chunk(2)
+                total = total + hinge(real, fake, realism)
         for group in self.optimizer.param_groups:
             group["lr"] = self.phase.critic_rate * rate
         self.optimizer.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         self.optimizer.step()
         return float(total.detach())
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,20 +19,20 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
 
 from channels.checks import complaint
 from channels.seeding import item_seed
+from linksim import zoo
 from linksim.build import build_codec, build_images, load_codec
 from linksim.build_channel import training_channels
-from linksim.checkpoints import CheckpointError, save_checkpoint
+from linksim.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
 from linksim.images import ImageError
 from linksim.jscc.block_klt import fit_block_klt
 from linksim.jscc.dial import DialCodec
 from linksim.jscc.lean import LeanCodec
 from linksim.metrics.distortion import MsSsim, psnr
 from linksim.precision import resolve_precision
-from linksim.scenario import OptimizerSpec, PhaseSpec, TrainScenario
+from linksim.scenario import PhaseSpec, TrainScenario
 from linksim.scenario_io import ScenarioError, scenario_hash
 from linksim.training.adversary import Adversary
 from linksim.training.folder import (
@@ -46,8 +45,9 @@ from linksim.training.folder import (
     write_state,
 )
 from linksim.training.link import Group, LinkModule, condition_channels
+from linksim.training.loop import Report, Validation, prepare_machine, run_loop
 from linksim.training.losses import Losses, PictureGradient
-from linksim.training.muon import Muon, split_parameters
+from linksim.training.muon import make_optimizers
 from linksim.training.phases import Position, position, rate_factor
 from linksim.training.photographs import Photographs
 
@@ -58,7 +58,6 @@ MODEL_FILE = "model.safetensors"
 _RATE = "train.optimizer.learning_rate"
 _CLIPPED = (-0.05, 1.05)  # what a critic is shown of a reconstruction
 _SAMPLES = 4  # held-out pictures in the TensorBoard log
-_CLOSING = 1.5  # time kept for the last validation and the files, in units of the first validation
 
 
 @dataclass(frozen=True)
@@ -87,17 +86,6 @@ class _ValidationPoint:
     realism: float
 
 
-def _optimizers(spec: OptimizerSpec, module: nn.Module) -> list[Optimizer]:
-    if spec.kind == "adamw":
-        trained = [p for p in module.parameters() if p.requires_grad]
-        return [AdamW(trained, lr=spec.learning_rate, weight_decay=spec.weight_decay, betas=(0.9, 0.98))]
-    hidden, rest = split_parameters(module)
-    return [
-        Muon(hidden, lr=spec.learning_rate, weight_decay=spec.weight_decay),
-        AdamW(rest, lr=min(spec.learning_rate, 5e-4), weight_decay=0.0, betas=(0.9, 0.98)),
-    ]
-
-
 class Trainer:
     """State and loop of one training; see :func:`train`."""
 
@@ -118,6 +106,9 @@ class Trainer:
         codec = self._start()
         self.module = LinkModule(codec).to(self.device).to(memory_format=torch.channels_last)
         self.codec = codec
+        if self.spec.compile:
+            for end in ("encoder", "decoder"):
+                codec.get_submodule(end).compile()
         self.link = self.accelerator.prepare(self.module)
         self.channels = training_channels(
             self.spec.channels,
@@ -127,11 +118,16 @@ class Trainer:
         weights = np.array([c.weight for c in self.spec.channels])
         self.channel_shares = weights / weights.sum()
         self.step, self.seconds, self.closing_s, self.clean = 0, 0.0, 0.0, True
+        self.validation_limit: int | None = None
         self._enter(0)
 
     def _start(self) -> nn.Module:
+        self.inherited: list[str] = []
         if self.spec.initial is not None and not (self.out / STATE_FILE).is_file():
             codec: Any = load_codec(self.spec.initial)
+            path = zoo.codec_path(self.spec.initial)
+            if path.is_file():  # a folder of the authors does not say what it was trained on
+                self.inherited = list(read_checkpoint(path).trained_on or ())
             if self.spec.codec.kind == "dial" and isinstance(codec, LeanCodec):
                 grown: Any = build_codec(self.spec.codec)
                 grown.start_from_klt(self._klt())
@@ -168,9 +164,10 @@ class Trainer:
         frozen = self.phase.frozen == "encoder"
         encoder: Any = self.codec.get_submodule("encoder") if frozen else None
         self.codec.requires_grad_(True)
+        self.codec.zero_grad(set_to_none=True)  # of what is frozen now
         if encoder is not None:
             encoder.requires_grad_(False)
-        self.optimizers = _optimizers(self.phase.optimizer, self.codec)
+        self.optimizers = make_optimizers(self.phase.optimizer, self.codec)
         self.base_rates = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
         self.ema = {k: v.detach().clone() for k, v in self.codec.state_dict().items()}
         self.losses = Losses(self.phase.loss, self.device)
@@ -186,6 +183,17 @@ class Trainer:
         self.codec.load_state_dict(self.ema)
         self._enter(self.phase_index + 1)
 
+    def whereabouts(self) -> str:
+        """Step and phase, for a line of progress."""
+        whole = "" if self.spec.steps is None else f" of {self.spec.steps}"
+        phase = f" ({self.phase.name})" if len(self.spec.plan) > 1 else ""
+        return f"step {self.step}{whole}{phase}"
+
+    @property
+    def time_budget_s(self) -> float | None:
+        """See :class:`linksim.training.loop.Trainable`."""
+        return self.spec.time_budget_s
+
     def progress(self) -> float:
         """Share of the training that is done, by steps or by time, whichever is further."""
         share = 0.0 if self.spec.steps is None else self.step / self.spec.steps
@@ -200,7 +208,8 @@ class Trainer:
         """What the groups of a batch go through."""
         spec, size = self.spec, self.phase.batch_size // self.spec.groups
         dial = isinstance(self.codec, DialCodec)
-        weights = np.array(spec.rate_weights or [1.0] * (len(self.codec.config.rates) if dial else 1))
+        rates = len(self.codec.config.rates) if isinstance(self.codec, DialCodec) else 1
+        weights = np.array(spec.rate_weights or [1.0] * rates)
         groups = []
         for _ in range(spec.groups):
             snr_db = torch.from_numpy(rng.uniform(spec.snr_db.low, spec.snr_db.high, size)).float()
@@ -319,15 +328,15 @@ class Trainer:
         ]
 
     @torch.no_grad()
-    def validate(self, writer: Any = None) -> dict[str, dict[str, float]]:
+    def validate(self, writer: Any = None) -> Validation:
         """Means of PSNR [dB] and LPIPS (where the losses have it) of the averaged weights on the held-out
         pictures, on the first channel, by point; with sample pictures into a TensorBoard log.
         """
         live = {k: v.clone() for k, v in self.codec.state_dict().items()}
         self.codec.load_state_dict(self.ema)
-        self.codec.eval()
-        result: dict[str, dict[str, float]] = {}
-        batches = self.photographs.validation_batches(self.spec.validation_batch)
+        self.module.eval()
+        result: Validation = {}
+        batches = self.photographs.validation_batches(self.spec.validation_batch, self.validation_limit)
         for point in self._points():
             values: dict[str, list[Tensor]] = {"psnr_db": [], "lpips": []}
             for i, image in enumerate(batches):
@@ -346,7 +355,7 @@ class Trainer:
                 name: round(float(torch.cat(v).mean()), 4) for name, v in values.items() if v
             }
         self.codec.load_state_dict(live)
-        self.codec.train()
+        self.module.train()
         return result
 
     def _validation_group(self, point: _ValidationPoint, batch: int, size: int) -> Group:
@@ -368,6 +377,7 @@ class Trainer:
             "model": self.codec.state_dict(),
             "ema": self.ema,
             "optimizers": [o.state_dict() for o in self.optimizers],
+            "inherited": self.inherited,
             "ratios": dict(self.gradient.ratios),
             "adversary": self.adversary.state() if self.adversary is not None else {},
         }
@@ -388,6 +398,7 @@ class Trainer:
             self.ema = state["ema"]
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
+            self.inherited = list(state["inherited"])
             self.gradient.ratios = dict(state["ratios"])
             if self.adversary is not None:
                 self.adversary.load(state["adversary"])
@@ -397,7 +408,7 @@ class Trainer:
             raise broken_state(self.out, problem) from None
         log.info("resumed at step %d after %.0f s", self.step, self.seconds)
 
-    def save_model(self, validation: dict[str, dict[str, float]], path: Path) -> Path:
+    def save_model(self, validation: Validation, path: Path) -> Path:
         """Write the averaged weights as a checkpoint."""
         recipe: dict[str, object] = {
             "scenario": self.scenario.model_dump(mode="json"),
@@ -406,7 +417,9 @@ class Trainer:
             "seconds": round(self.seconds),
             "training_pictures": len(self.photographs.training),
             "validation_psnr_db": {label: found["psnr_db"] for label, found in validation.items()},
-            "trained_on": sorted({name for p in self.spec.plan for name in p.loss.measures}),
+            "trained_on": sorted(
+                {name for p in self.spec.plan for name in p.loss.measures} | {*self.inherited}
+            ),
             "torch": torch.__version__,
         }
         save_checkpoint(path, self.spec.codec, self.ema, recipe, torch.float32)
@@ -448,7 +461,7 @@ def train(
     scenario: TrainScenario,
     out: Path,
     device: torch.device,
-    report: Callable[[str], None] = lambda line: None,
+    report: Report = lambda line: None,
 ) -> TrainSummary:
     """Train a codec, or go on with a training in the same folder.
 
@@ -461,82 +474,23 @@ def train(
     Raises:
         ScenarioError, ImageError, CheckpointError: recipe, pictures or state that cannot be used.
     """
-    from torch.utils.tensorboard import SummaryWriter
-
     started = time.monotonic()
     prepare_folder(scenario, out)
     if not (out / STATE_FILE).is_file():
         check_recipe(scenario)
-    torch.set_flush_denormal(True)  # Muon's Gram matrices are full of denormals: 3.3 times slower on a CPU
+    prepare_machine()
     trainer = Trainer(scenario, out, device)
     trainer.load_state()
     write_header(scenario, out)  # the first moment at which the folder is known to belong to a good recipe
-    writer = SummaryWriter(str(out / "tensorboard"), purge_step=trainer.step)
-    before, saved = trainer.seconds, time.monotonic()
-
-    def tick() -> None:
-        trainer.seconds = before + time.monotonic() - started
-
-    if scenario.train.time_budget_s is not None:
-        begun = time.monotonic()
-        first = trainer.validate()
-        trainer.closing_s = _CLOSING * (time.monotonic() - begun)
-        report(_shown(trainer, first, []))
-    recent: list[dict[str, float]] = []
-    tick()
-    try:
-        while trainer.progress() < 1:
-            recent.append(trainer.train_step())
-            tick()
-            for name, value in recent[-1].items():
-                writer.add_scalar(f"train/{name}", value, trainer.step)
-            if trainer.step % scenario.train.validation_every_steps == 0:
-                _report_validation(trainer, writer, recent, report)
-            if time.monotonic() - saved > scenario.train.checkpoint_every_s:
-                trainer.save_state()
-                saved = time.monotonic()
-    except KeyboardInterrupt:
-        if trainer.clean:
-            trainer.save_state()
-        raise
-    validation = trainer.validate(writer)
-    tick()
-    trainer.save_state()
+    validation = run_loop(
+        trainer,
+        out,
+        report,
+        started=started,
+        held_out=len(trainer.photographs.validation),
+        validation_every_steps=scenario.train.validation_every_steps,
+        checkpoint_every_s=scenario.train.checkpoint_every_s,
+    )
     path = trainer.save_model(validation, out / MODEL_FILE)
-    writer.close()
     summary = {label: found["psnr_db"] for label, found in validation.items()}
     return TrainSummary(path, trainer.step, trainer.seconds, summary)
-
-
-def _report_validation(
-    trainer: Trainer, writer: Any, recent: list[dict[str, float]], report: Callable[[str], None]
-) -> None:
-    validation = trainer.validate(writer)
-    for label, found in validation.items():
-        for name, value in found.items():
-            writer.add_scalar(f"held out {name}/{label}", value, trainer.step)
-    report(_shown(trainer, validation, recent))
-    recent.clear()
-
-
-def _shown(trainer: Trainer, validation: dict[str, dict[str, float]], recent: list[dict[str, float]]) -> str:
-    """A line of progress."""
-    spec = trainer.spec
-    left = trainer.seconds / max(trainer.progress(), 1e-9) - trainer.seconds
-    snr = {p.label for p in trainer._points()}
-    measured = ", ".join(
-        f"{found['psnr_db']:.2f} dB"
-        + (f" / LPIPS {found['lpips']:.3f}" if "lpips" in found else "")
-        + f" at {label}"
-        + ("" if "dB" in label else " dB")
-        for label, found in validation.items()
-        if label in snr
-    )
-    names = sorted({name for one in recent for name in one})
-    means = ", ".join(f"{n} {np.mean([one[n] for one in recent if n in one]):.4g}" for n in names)
-    whole = "" if spec.steps is None else f" of {spec.steps}"
-    phase = f" ({trainer.phase.name})" if len(spec.plan) > 1 else ""
-    return (
-        f"step {trainer.step}{whole}{phase}, {means}; PSNR {measured}; "
-        f"{trainer.seconds / 60:.1f} min done, about {left / 60:.0f} min left"
-    )

@@ -27,12 +27,13 @@ from torch import Tensor, nn
 from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import derived_seed, item_seed, real_normal
-from linksim.build import build_captioner, build_images, load_codec, load_diffjscc
+from linksim.build import build_captioner, build_images, load_codec, load_diffjscc, uses_gain
 from linksim.build_channel import training_channels
 from linksim.convert import save_codec
 from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
 from linksim.diffusion.start import STABLE_DIFFUSION_FILES, from_stable_diffusion
+from linksim.files import whole_folder
 from linksim.jscc.csi_embedding import CsiKind, csi_vector, gamma_map
 from linksim.link import run_link
 from linksim.scenario import ControlTrainScenario, ControlTrainSpec
@@ -150,6 +151,9 @@ class ControlTrainer:
         )
         torch.manual_seed(item_seed(scenario.seed, "weights", 0, "train") % 2**31)
         self.codec, self.model = _start(self.spec)
+        if self.spec.csit == "perfect" and not uses_gain(self.codec):
+            what, expected = "has no effect: the codec makes nothing of the gain", "average_snr or none"
+            raise ScenarioError(complaint("train_control.csit", what, "perfect", expected))
         if isinstance(self.codec, nn.Module):
             self.codec.to(self.device)
         captioner = build_captioner(self.spec.caption, self.device, _DTYPES[self.spec.precision])
@@ -380,8 +384,9 @@ class ControlTrainer:
         if self.accelerator.is_main_process:
             live = {k: v.clone() for k, v in self.control.state_dict().items()}
             self.control.load_state_dict(self.ema)
-            self.model.save(folder)
-            save_codec(self.codec, folder, {"scenario": self.scenario.name, "steps": self.step})
+            with whole_folder(folder) as partial:
+                self.model.save(partial)
+                save_codec(self.codec, partial, {"scenario": self.scenario.name, "steps": self.step})
             self.control.load_state_dict(live)
         return folder
 

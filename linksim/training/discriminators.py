@@ -49,6 +49,20 @@ class PatchCritic(nn.Module):
         return self.out(x)
 
 
+class _Head(nn.Module):
+    """Three convolutions on one feature map."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.first = spectral_norm(nn.Conv2d(channels, width, 1))
+        self.second = spectral_norm(nn.Conv2d(width, width, 3, padding=1))
+        self.last = spectral_norm(nn.Conv2d(width, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.leaky_relu(self.second(F.leaky_relu(self.first(x), _SLOPE)), _SLOPE)
+        return self.last(x)
+
+
 class ProjectedCritic(nn.Module):
     """Heads on the frozen features of a classifier, at every scale.
 
@@ -60,23 +74,11 @@ class ProjectedCritic(nn.Module):
 
     def __init__(self, widths: Sequence[int], width: int = 96) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(
-            nn.ModuleList(
-                [
-                    spectral_norm(nn.Conv2d(w, width, 1)),
-                    spectral_norm(nn.Conv2d(width, width, 3, padding=1)),
-                    spectral_norm(nn.Conv2d(width, 1, 1)),
-                ]
-            )
-            for w in widths
-        )
+        self.heads = nn.ModuleList(_Head(w, width) for w in widths)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """[B, scales] of feature maps [B, c, h, w]."""
-        found = []
-        for x, (first, second, last) in zip(features, self.heads, strict=True):
-            x = F.leaky_relu(second(F.leaky_relu(first(x), _SLOPE)), _SLOPE)
-            found.append(last(x).float().mean((1, 2, 3)))
+        found = [head(x).float().mean((1, 2, 3)) for x, head in zip(features, self.heads, strict=True)]
         return torch.stack(found, dim=1)
 
 

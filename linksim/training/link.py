@@ -1,25 +1,24 @@
 """The link of a training step: a batch in groups, each over a channel, at a rate and with told CSI of its
 own.
 
-May import: torch, channels.{base, types, units}, linksim.{link, jscc.dial, schemes.jscc}.
+May import: torch, channels.{base, types}, linksim.{link, jscc.dial, schemes.jscc}.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from channels.base import ChannelOperator
-from channels.types import Csi, Csit, Received
-from channels.units import db_to_linear
+from channels.types import Received
 from linksim.jscc.dial import DialCodec
-from linksim.link import run_link
-from linksim.schemes.base import CsitKind, Frame, Reconstruction
-from linksim.schemes.jscc import JsccLayout, JsccScheme
+from linksim.link import Told, ToldEnd, run_link
+from linksim.schemes.base import CsitKind
+from linksim.schemes.jscc import JsccScheme
 
 __all__ = ["Group", "LinkModule", "condition_channels"]
 
@@ -50,29 +49,6 @@ class Group:
         return len(self.seeds)
 
 
-class _Misinformed:
-    """A scheme whose two ends are told a wrong SNR."""
-
-    def __init__(self, scheme: JsccScheme, error_db: Tensor) -> None:
-        self._scheme, self._error_db = scheme, error_db
-        self.name, self.csit = scheme.name, scheme.csit
-
-    def check(self, height: int, width: int, budget: int) -> None:
-        self._scheme.check(height, width, budget)
-
-    def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
-        told = None
-        if csit is not None:
-            told = replace(csit, snr_db=csit.snr_db + self._error_db[0].to(csit.snr_db))
-        return self._scheme.transmit(image, budget, told)
-
-    def receive(self, received: Received, layout: JsccLayout, seeds: Sequence[int]) -> Reconstruction:
-        csi = received.csi
-        factor = db_to_linear(-self._error_db[1].to(csi.no))[:, None]
-        told = Received(received.y, Csi(csi.h, csi.no * factor, csi.err_var), received.uses)
-        return self._scheme.receive(told, layout, seeds)
-
-
 class LinkModule(nn.Module):
     """run_link over the groups of a batch as one module, so that data parallelism and mixed precision wrap
     both ends together.
@@ -91,8 +67,9 @@ class LinkModule(nn.Module):
             part = image[begin : begin + len(group)]
             begin += len(group)
             codec, budget = self._for(group, part)
-            scheme = _Misinformed(JsccScheme("training", codec, group.csit), group.told_error_db)
-            out = run_link(scheme, group.channel, part, group.snr_db, group.seeds, budget)
+            scheme = JsccScheme("training", codec, group.csit)
+            told = Told(*(ToldEnd(offset_db=error_db) for error_db in group.told_error_db))
+            out = run_link(scheme, group.channel, part, group.snr_db, group.seeds, budget, told)
             shown.append(out.reconstruction.image)
             assert out.transmitted is not None
             seen.append(self._condition(out.transmitted.received, part, budget))
@@ -101,14 +78,16 @@ class LinkModule(nn.Module):
     def _for(self, group: Group, image: Tensor) -> tuple[Any, int]:
         height, width = image.shape[2:]
         if isinstance(self.codec, DialCodec):
-            return self.codec.at(group.realism), self.codec.num_symbols_at(group.rate, height, width)
+            return self.codec.at(group.realism, shared_noise=self.training), self.codec.num_symbols_at(
+                group.rate, height, width
+            )
         return self.codec, self.codec.num_symbols(height, width)
 
     @torch.no_grad()
     def _condition(self, received: Received, image: Tensor, budget: int) -> Tensor:
         if not isinstance(self.codec, DialCodec):
             return image.new_zeros(len(image), 0, 1, 1)
-        layout = self.codec.layout(*image.shape[2:], budget)
+        layout = self.codec.layout(image.shape[2], image.shape[3], budget)
         frame = self.codec.received_map(received, layout)
         return torch.cat([frame.latent, frame.reliability], dim=1)
 

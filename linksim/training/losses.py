@@ -98,9 +98,11 @@ class Losses:
         self.spec = spec
         needs_lpips = spec.lpips or (spec.wasserstein and "lpips" in spec.wasserstein_features)
         needs_lite = spec.projected_gan or (spec.wasserstein and "lite0" in spec.wasserstein_features)
-        place = {"device": device, "memory_format": torch.channels_last}
-        self.lpips = LpipsFeatures(spec.lpips_net).to(**place) if needs_lpips else None
-        self.lite = Lite0Features().to(**place) if needs_lite else None
+        self.lpips = LpipsFeatures(spec.lpips_net).to(device) if needs_lpips else None
+        self.lite = Lite0Features().to(device) if needs_lite else None
+        for network in (self.lpips, self.lite):
+            if network is not None:
+                network.to(memory_format=torch.channels_last)
 
     def distortion(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """[B] weighted sum of MSE, ln(MSE) and 1 - MS-SSIM."""

@@ -1,4 +1,6 @@
-"""Muon: momentum whose matrix steps are made orthogonal. May import: torch."""
+"""Muon: momentum whose matrix steps are made orthogonal. May import: torch,
+linksim.scenario.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,11 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
 
-__all__ = ["Muon", "orthogonalise"]
+from linksim.scenario import OptimizerSpec
+
+__all__ = ["Muon", "make_optimizers", "orthogonalise"]
 
 
 def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
@@ -86,3 +90,15 @@ def split_parameters(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
         is_hidden = param.ndim == 4 and "linear" not in name.split(".")
         (hidden if is_hidden else rest).append(param)
     return hidden, rest
+
+
+def make_optimizers(spec: OptimizerSpec, module: nn.Module) -> list[Optimizer]:
+    """Optimisers of what is trained of a network."""
+    if spec.kind == "adamw":
+        trained = [p for p in module.parameters() if p.requires_grad]
+        return [AdamW(trained, lr=spec.learning_rate, weight_decay=spec.weight_decay, betas=(0.9, 0.98))]
+    hidden, rest = split_parameters(module)
+    return [
+        Muon(hidden, lr=spec.learning_rate, weight_decay=spec.weight_decay),
+        AdamW(rest, lr=min(spec.learning_rate, 5e-4), weight_decay=0.0, betas=(0.9, 0.98)),
+    ]

@@ -90,10 +90,10 @@ class Photographs:
         shrunk = F.interpolate(crop[None], size, mode="bicubic", antialias=True, align_corners=False)
         return shrunk[0].clamp(0, 1)
 
-    def validation_batches(self, size: int) -> list[Tensor]:
-        """Centre crops of the held-out pictures, [<= size, 3, crop, crop] float each."""
+    def validation_batches(self, size: int, limit: int | None = None) -> list[Tensor]:
+        """Centre crops of the held-out pictures [<= size, 3, crop, crop] float each; the first ``limit``."""
         crops = []
-        for picture in self.validation:
+        for picture in self.validation[:limit]:
             top, left = ((side - self.crop) // 2 for side in picture.shape[1:])
             crops.append(picture[:, top : top + self.crop, left : left + self.crop])
         return [torch.stack(crops[i : i + size]).float() / 255 for i in range(0, len(crops), size)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -476,3 +478,84 @@ def moving_single() -> Recording:
     return Recording(
         gains=recording.gains[:, :1, :1], delays_s=recording.delays_s, doppler_hz=recording.doppler_hz
     )
+
+
+# ----------------------------------------------------------------------------------------- hostile and foreign files
+
+
+def _zip(path: Path, arrays: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in arrays.items():
+            archive.writestr(f"{name}.npy", data)
+    return path
+
+
+def _npy(header: str, data: bytes = b"") -> bytes:
+    head = header.encode()
+    head += b" " * (-(len(head) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + data
+
+
+def test_headers_that_announce_terabytes_are_refused_at_once(tmp_path):
+    header = "{'descr': '<c16', 'fortran_order': False, 'shape': (%s,), }"
+    for shape, message in (
+        ("5000000000000", "gains: too large, got 80000000000000 bytes"),
+        ("7", "gains: damaged"),
+    ):
+        path = _zip(tmp_path / "a.npz", {"gains": _npy(header % shape, b"\0" * 32)})
+        with pytest.raises(RecordingError, match=message):
+            load_recorded(path)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("gains", (10**6, 5 * 10**6), "c16", chunks=(1000, 1000))
+    with pytest.raises(RecordingError, match="gains: too large, got 80000000000000 bytes"):
+        load_recorded(tmp_path / "a.h5")
+
+
+def test_a_zip_that_unpacks_to_gigabytes_is_refused_by_its_header(tmp_path):
+    header = "{'descr': '<c16', 'fortran_order': False, 'shape': (100000000,), }"
+    path = _zip(tmp_path / "a.npz", {"gains": _npy(header, b"\0" * (1 << 24))})
+    assert path.stat().st_size < 1 << 17
+    with pytest.raises(RecordingError, match="too large"):
+        load_recorded(path)
+
+
+@pytest.mark.parametrize(
+    "header", ["{", "[]", "{'descr': 'O', 'fortran_order': False, 'shape': (1,), }", "(" * 5000]
+)
+def test_broken_and_pickled_headers(header, tmp_path):
+    with pytest.raises(RecordingError, match=r"gains: (broken header|array of Python objects)"):
+        load_recorded(_zip(tmp_path / "a.npz", {"gains": _npy(header, b"\0" * 8)}))
+
+
+def test_data_of_other_files_are_not_read(tmp_path):
+    (tmp_path / "secret").write_bytes(b"\0" * 64)
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["gains"] = np.ones((2, 2), complex)
+    with h5py.File(tmp_path / "link.h5", "w") as file:
+        file["gains"] = h5py.ExternalLink("other.h5", "/gains")
+    with h5py.File(tmp_path / "raw.h5", "w") as file:
+        file.create_dataset("gains", (2, 2), "c16", external=[(str(tmp_path / "secret"), 0, 64)])
+    for name in ("link.h5", "raw.h5"):
+        with pytest.raises(RecordingError, match="gains: elsewhere, got a link to other data"):
+            load_recorded(tmp_path / name)
+
+
+def test_recordings_of_matlab(tmp_path):
+    """Version 7.3: complex numbers as pairs, axes the other way round, row vectors, texts as numbers."""
+    rng = np.random.default_rng(3)
+    gains = rng.standard_normal((5, 2, 1, 3)) + 1j * rng.standard_normal((5, 2, 1, 3))
+    pairs = np.zeros(gains.T.shape, [("real", "<f8"), ("imag", "<f8")])
+    pairs["real"], pairs["imag"] = gains.T.real, gains.T.imag
+    with h5py.File(tmp_path / "a.mat", "w", userblock_size=512) as file:
+        for name, value, kind in (
+            ("gains", pairs, "double"),
+            ("delays_s", np.array([[0.0], [1e-7], [3e-7]]), "double"),  # [1, 3] in MATLAB
+            ("carrier_hz", np.array([[3.5e9]]), "double"),
+            ("description", np.array([[ord(c)] for c in "lab"], np.uint16), "char"),
+        ):
+            file[name] = value
+            file[name].attrs["MATLAB_class"] = np.bytes_(kind)
+    recording = load_recorded(tmp_path / "a.mat")
+    np.testing.assert_array_equal(recording.gains, gains)
+    np.testing.assert_array_equal(recording.delays_s, np.broadcast_to([0, 1e-7, 3e-7], (5, 3)))
+    assert (recording.carrier_hz, recording.description) == (3.5e9, "lab")

@@ -243,3 +243,16 @@ def check_uses(operator: ChannelOperator, symbols_per_use: int = 1) -> None:
         assert uses.total == uses.data + uses.pilot + uses.guard
     x = symbols(1, N, operator.cdtype)
     assert operator(x, snrs(1, operator), SEEDS[:1]).uses == operator.uses(N)
+
+
+def check_told_noise(operator: ChannelOperator) -> None:
+    """A receiver that is told a SNR 6 dB too high takes its symbols for better than they are; what arrives is the
+    same. One that measures its noise is not told."""
+    x, snr_db = symbols(2, N, operator.cdtype), torch.full((2,), 5.0, dtype=operator.dtype)
+    draw = operator.draw(N, SEEDS[:2])
+    right, wrong = (operator(x, snr_db, SEEDS[:2], draw, told) for told in (None, snr_db + 6.0))
+    moved = 10 * torch.log10(wrong.csi.gamma.mean(1) / right.csi.gamma.mean(1))
+    if getattr(getattr(operator, "inner", operator), "noise", "known") == "estimated":
+        assert torch.equal(wrong.csi.gamma, right.csi.gamma)
+    else:
+        assert bool(((moved > 0.2) & (moved < 12.0)).all()), moved

@@ -264,7 +264,7 @@ OPERATORS: dict[str, Case] = {
         mean_draws=200,
     ),
     "ofdm-tdlc-gain-control-ls": Case(
-        _ofdm("C", csi="ls", gain_control=True, told_snr="frame"), estimated=True, known_noise=False
+        _ofdm("C", csi="ls", gain_control=True, report_delay_slots=2), estimated=True, known_noise=False
     ),
     "ofdm-tdlc-gain-control-noise-estimated": Case(
         _ofdm("C", csi="lmmse", noise="estimated", gain_control=True), estimated=True, known_noise=False

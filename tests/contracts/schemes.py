@@ -15,11 +15,15 @@ from linksim.digital.source_codec import make_source_codec
 from linksim.digital.stream_cache import StreamCache
 from linksim.jscc.block_klt import BlockKlt
 from linksim.jscc.cnn_yang2024 import CnnYang2024, CnnYang2024Config
+from linksim.jscc.dial import DialCodec, DialConfig
+from linksim.jscc.latent_denoiser import LatentDenoiser, LatentDenoiserConfig
 from linksim.jscc.lean import LeanCodec, LeanConfig
 from linksim.jscc.linear_analog import LinearAnalogCodec
 from linksim.jscc.swin_yang2024 import SwinYang2024, SwinYang2024Config
 from linksim.schemes.base import Scheme
 from linksim.schemes.jscc import JsccScheme
+from linksim.schemes.latent_diffusion import LatentDiffusionOptions, LatentDiffusionScheme
+from linksim.schemes.repetition import RepeatingCodec
 from linksim.schemes.separation import SeparationScheme
 from linksim.schemes.uncoded import UncodedScheme
 
@@ -47,6 +51,34 @@ def _lean() -> Scheme:
     return JsccScheme("lean", codec.eval().requires_grad_(False))
 
 
+def _dial_codec() -> DialCodec:
+    torch.manual_seed(4)
+    sizes = {
+        "width_4": 8,
+        "width_8": 8,
+        "width_16": 16,
+        "encoder_blocks": (1, 1),
+        "decoder_blocks": (1, 1, 1),
+    }
+    codec = DialCodec(DialConfig(rates=(64, 128), **sizes))
+    codec.start_from_klt(BlockKlt.load(zoo.asset("block-klt-16.safetensors")))
+    return codec.eval().requires_grad_(False)
+
+
+def _dial(realism: float) -> Scheme:
+    codec = _dial_codec()
+    for layer in codec.decoder.noise:
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    return JsccScheme(f"dial-{realism:g}", codec.at(realism))
+
+
+def _latent_diffusion() -> Scheme:
+    codec = _dial_codec()
+    denoiser = LatentDenoiser(LatentDenoiserConfig(rates=(64, 128), width=16, blocks=1))
+    options = LatentDiffusionOptions(steps=2, eta=0.5)
+    return LatentDiffusionScheme("latent", codec, denoiser.eval().requires_grad_(False), options)
+
+
 def _cnn(csi: str) -> Scheme:
     torch.manual_seed(2)
     config = CnnYang2024Config(latent_channels=128, width=4, max_width=16, max_decoder_width=16, csi=csi)
@@ -67,22 +99,34 @@ def _linear(scale: str) -> Scheme:
     return JsccScheme(f"linear-{scale}", codec)
 
 
-def _separation(codec: str, mcs: int, decoder: str = "auto") -> Scheme:
-    search = QualitySearch(make_source_codec(codec, "420"), NoCache())
+def _repeated() -> Scheme:
+    """Of a transform with a quarter of the coefficients, so that its symbols are sent three times."""
+    whole = BlockKlt.load(zoo.asset("block-klt-16.safetensors"))
+    klt = BlockKlt(whole.mean, whole.basis[:32], whole.variance[:32], whole.total_variance)
+    return JsccScheme("linear-repeated", RepeatingCodec(LinearAnalogCodec(klt)))
+
+
+def _separation(codec: str, mcs: int, decoder: str = "auto", resolutions: tuple[int, ...] = (1,)) -> Scheme:
+    search = QualitySearch(make_source_codec(codec, "420"), NoCache(), resolutions)
     return SeparationScheme(f"{codec}-mcs{mcs}", search, MCS_TABLE_1[mcs], decoder=decoder)
 
 
 ANALOG: dict[str, Callable[[], Scheme]] = {
     "lean": _lean,
+    "dial-0": lambda: _dial(0.0),
+    "dial-1": lambda: _dial(1.0),
+    "latent-diffusion": _latent_diffusion,
     "cnn-snr": lambda: _cnn("snr"),
     "cnn-snr_h": lambda: _cnn("snr_h"),
     "swin": _swin,
     "linear-sent": lambda: _linear("sent"),
     "linear-blind": lambda: _linear("blind"),
+    "linear-repeated": _repeated,
 }
 DIGITAL: dict[str, Callable[[], Scheme]] = {
     "bpg-qpsk": lambda: _separation("bpg", 5),
     "bpg-64qam": lambda: _separation("bpg", 20),
+    "bpg-reduced": lambda: _separation("bpg", 5, resolutions=(4,)),
     "bpg-sionna-decoder": lambda: _separation("bpg", 12, "sionna"),
     "jpeg-16qam": lambda: _separation("jpeg", 14),
     "webp-16qam": lambda: _separation("webp", 14),

@@ -91,6 +91,11 @@ def test_estimated_csi_never_peeks_at_the_true_gain(case: Case):
 
 
 @pytest.mark.parametrize("case", CASES)
+def test_receivers_count_the_noise_that_they_are_told(case: Case):
+    checks.check_told_noise(case.make("single"))
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_uses_add_up(case: Case):
     checks.check_uses(case.make("single"), case.symbols_per_use)
 

@@ -20,6 +20,7 @@ from linksim.link import run_link
 from linksim.metrics.distortion import psnr
 from linksim.schemes.base import Frame, Reconstruction
 from linksim.schemes.bound import SourceBound
+from linksim.schemes.jscc import IMAGE_SIZE_BITS
 from tests.contracts.schemes import ANALOG, BUDGET, DIGITAL, SCHEMES, SIDE, NoCache, receive_elsewhere
 
 SEEDS = [5, 6, 7]
@@ -112,6 +113,27 @@ def test_layout_holds_nothing_of_picture_or_channel(name, pictures):
             layouts.append(SCHEMES[name]().transmit(image, BUDGET, csit).layout)
     assert pickle.dumps(layouts[0]) == pickle.dumps(layouts[1])
     assert not any(t.is_complex() or t.numel() > 3 for t in _tensors(layouts[0]))
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_size_of_the_picture_is_told_and_paid_for(name, pictures):
+    """The rule for all: a receiver is not given the size of the picture. Either it is charged for 32 bits of side
+    information, or a frame that decodes is shown in the size that its payload says, and in no other, whatever
+    canvas the receiver is handed."""
+    scheme = SCHEMES[name]()
+    snr_db, h = torch.full((3,), 40.0), torch.ones(3, BUDGET, dtype=torch.complex64)
+    with torch.no_grad():
+        frame = scheme.transmit(pictures, BUDGET, Csit(snr_db, h))
+        if frame.side_info_bits:
+            assert frame.side_info_bits == IMAGE_SIZE_BITS
+            return
+        received = AwgnChannel()(frame.symbols, snr_db, SEEDS)
+        assert set(scheme.receive(received, frame.layout, SEEDS).states) <= {"ok", "source_unfit"}
+        for canvas in ((SIDE - 1, SIDE), (SIDE, 2 * SIDE), (SIDE // 2, SIDE // 2), (255, 253)):
+            layout = dataclasses.replace(frame.layout, height=canvas[0], width=canvas[1])
+            shown = scheme.receive(received, layout, SEEDS)
+            assert set(shown.states) <= {"parse_failed", "source_unfit"}
+            assert bool((shown.image == 128 / 255).all())
 
 
 def test_receiver_gets_other_seeds_than_the_channel(pictures):

@@ -141,7 +141,12 @@ def test_empty_image_folder(tmp_path, capsys):
     folder = _folder(tmp_path)
     (folder / "notes.txt").write_text("no picture")
     simulate(
-        capsys, tmp_path, with_folder(folder), "images.path: no picture in the folder", str(folder), "*.png"
+        capsys,
+        tmp_path,
+        with_folder(folder),
+        "images.path: no picture in the folder",
+        str(folder),
+        "notes.txt",
     )
 
 
@@ -167,7 +172,9 @@ def test_truncated_png(tmp_path, capsys):
     )
 
 
-@pytest.mark.parametrize(("mode", "shown"), [("L", "mode L"), ("RGBA", "mode RGBA"), ("I;16", "mode I;16")])
+@pytest.mark.parametrize(
+    ("mode", "shown"), [("L", "8-bit grey"), ("RGBA", "RGB with alpha"), ("I;16", "16-bit grey")]
+)
 def test_wrong_pixel_format(mode, shown, tmp_path, capsys):
     folder = _folder(tmp_path)
     Image.new(mode, (64, 64)).save(folder / "a.png")

@@ -32,7 +32,7 @@ def test_reference_file_decodes_to_exactly_the_reference_pixels(entry):
 
 
 @pytest.mark.parametrize("size", [(145, 131), (33, 47), (128, 192), (9, 21)])
-@pytest.mark.parametrize("chroma", ["420", "444"])
+@pytest.mark.parametrize("chroma", ["420", "422", "444"])
 @pytest.mark.parametrize("qp", [20, 37, 51])
 def test_our_file_decodes_to_the_pixels_of_the_raw_hevc_stream(qp, chroma, size):
     """The container and its rebuilt parameter sets change nothing: same planes as libx265's own stream."""

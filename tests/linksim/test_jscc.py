@@ -14,6 +14,7 @@ from channels.flat_fading import FlatFadingChannel
 from channels.types import ChannelUses, Csi, Csit, Received
 from linksim import zoo
 from linksim.build import load_codec
+from linksim.cli import main
 from linksim.images import SkimageImages
 from linksim.jscc.authors import load_authors_checkpoint
 from linksim.jscc.block_klt import BlockKlt, fit_block_klt
@@ -24,6 +25,8 @@ from linksim.link import run_link
 from linksim.metrics.distortion import psnr
 from linksim.pickle_reader import ModelFormatError
 from linksim.schemes.jscc import JsccScheme
+from linksim.schemes.repetition import RepeatingCodec
+from tests.linksim.tiny import TINY, write
 
 REFERENCE = Path(__file__).parent.parent / "data" / "diffjscc_tiny"
 
@@ -258,6 +261,39 @@ def test_sent_scale_survives_noise_and_blind_scale_is_close(photographs):
 
 
 # ------------------------------------------------------------------------------------- lean network
+
+
+@pytest.mark.parametrize(
+    "channel", [AwgnChannel(), FlatFadingChannel(coherence_symbols=64)], ids=["awgn", "fading"]
+)
+def test_linear_code_fills_any_bandwidth_with_copies(channel, photographs):
+    """CBR 1/6 is beyond the 64 pairs of coefficients: two copies of 1/12. Over AWGN they are worth exactly twice the
+    SNR (0.1 dB for noise of its own); over fading more, because they meet other fades."""
+    codec = LinearAnalogCodec(BlockKlt.load(zoo.asset("block-klt-16.safetensors")))
+    image = photographs[:, :, :128, :128]
+    budget = 128 * 128 // 2
+    with pytest.raises(ValueError, match="out of range"):
+        codec.layout(128, 128, budget)
+    assert RepeatingCodec(codec).layout(128, 128, budget // 4) == codec.layout(128, 128, budget // 4)
+    values = []
+    for kind, n, snr_db in ((RepeatingCodec(codec), budget, 5.0), (codec, budget // 2, 5.0 + 3.0103)):
+        scheme = JsccScheme("linear", kind)
+        scheme.check(128, 128, n)
+        shown = [
+            run_link(scheme, channel, image, torch.full((2,), snr_db), [9 * t, 9 * t + 4], n)
+            for t in range(4)
+        ]
+        values.append(sum(float(psnr(out.reconstruction.image, image).mean()) for out in shown) / 4)
+    if isinstance(channel, AwgnChannel):
+        assert values[0] == pytest.approx(values[1], abs=0.1)
+    else:
+        assert values[0] > values[1] + 0.5
+
+
+def test_linear_code_takes_no_run_down_on_small_pictures(tmp_path):
+    """32 x 32 pixels at CBR 1/6: 512 uses for a code that fills 352."""
+    text = TINY.replace("crop: 64", "crop: 32").replace("1/12", "1/6").replace("trials: 2", "trials: 1")
+    assert main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "run"), "--no-report"]) == 0
 
 
 def test_bundled_network_beats_the_linear_code_it_started_from(photographs):

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from linksim.cli import main
-from linksim.figures import curves, envelope, load_rows, plot_metric, step_names
+from linksim.figures import curves, envelope, load_rows, metric_info, plot_metric, step_names
 from linksim.ledger import CATEGORIES, ledger, spent
+from linksim.metrics.info import MetricInfo
 from linksim.results import ResultStore, side_info_uses
 from tests.linksim.tiny import write
 
@@ -112,9 +113,9 @@ def test_staircase_and_its_envelope(store):
     lines = [c for c in curves(load_rows(store), "psnr", "snr_db", steps=steps) if c.is_step]
     assert {c.scheme for c in lines} == set(steps)
     own = [c for c in lines if c.channel == "awgn"]
-    best = envelope(own, lower_is_better=False)
+    best = envelope(own, MetricInfo("psnr", "dB", True, ""))
     np.testing.assert_allclose(best.mean, np.max([c.mean for c in own], axis=0))
-    worst = envelope(own, lower_is_better=True)
+    worst = envelope(own, MetricInfo("lpips", "1", False, ""))
     np.testing.assert_allclose(worst.mean, np.min([c.mean for c in own], axis=0))
     assert "chosen on these results" in best.label
 
@@ -129,13 +130,13 @@ def test_envelopes_of_two_runs_or_bandwidths_stay_apart(store, tmp_path):
     assert out.read_text().count("envelope of 3 fixed MCS") == 4
     rows = load_rows(store)
     swept = [replace(r, point=(("bandwidth.data_ratio", v),)) for v in ("1/48", "1/12") for r in rows]
-    figure = plot_metric(swept, "psnr", steps=step_names(store.header()))
+    figure = plot_metric(swept, metric_info([store.header()], "psnr"), steps=step_names(store.header()))
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert len([label for label in labels if "envelope" in label]) == 2
     names = step_names(store.header())
     both = [replace(r, scheme=f"{run} {r.scheme}") for run in ("one", "two") for r in rows]
     groups = {f"{run} {name}": run for run in ("one", "two") for name in names}
-    axes = plot_metric(both, "psnr", steps=groups).axes[0]
+    axes = plot_metric(both, metric_info([store.header()], "psnr"), steps=groups).axes[0]
     envelopes = [line for line in axes.get_lines() if "envelope" in str(line.get_label())]
     looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in envelopes}
     assert len(envelopes) == len(looks) == 2, "told apart"

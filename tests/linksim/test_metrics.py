@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+import pytorch_msssim
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
@@ -60,6 +61,35 @@ def test_ms_ssim_equals_torchmetrics(pair):
         )
         ours = ms_ssim(a[None].double(), b[None].double())
         torch.testing.assert_close(ours, expected.double()[None], rtol=5e-3, atol=0)
+
+
+@pytest.mark.parametrize(
+    "size", [(161, 161), (161, 176), (162, 175), (163, 191), (175, 256), (177, 200), (255, 257), (240, 319)]
+)
+def test_ms_ssim_agrees_with_pytorch_msssim_at_every_size(size, pair):
+    x_hat, x = (image[:, :, : size[0], : size[1]].double() for image in pair)
+    expected = pytorch_msssim.ms_ssim(x_hat, x, data_range=1.0, size_average=False)
+    torch.testing.assert_close(ms_ssim(x_hat, x), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(MsSsim()(x_hat, x), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_ms_ssim_is_computed_in_at_least_single_precision(dtype, pair):
+    """Black and white beside each other keep their values in every format: the result must be the same."""
+    x_hat, x = ((image[:, :, :, :256] > 0.5).to(dtype) for image in pair)
+    expected = pytorch_msssim.ms_ssim(x_hat.double(), x.double(), data_range=1.0, size_average=False)
+    found = ms_ssim(x_hat, x)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5)
+
+
+def test_ms_ssim_of_a_negative_is_zero_and_has_a_gradient(pair):
+    x = pair[1][:, :, :200, :200]
+    expected = pytorch_msssim.ms_ssim(1 - x, x, data_range=1.0, size_average=False)
+    torch.testing.assert_close(ms_ssim(1 - x, x), expected, rtol=0, atol=1e-5)
+    leaf = (1 - x).requires_grad_()
+    ms_ssim(leaf, x).sum().backward()
+    assert bool(torch.isfinite(leaf.grad).all())
 
 
 def test_metrics_are_per_image_and_differentiable(pair):

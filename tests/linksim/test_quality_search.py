@@ -12,13 +12,21 @@ import sys
 import numpy as np
 import pytest
 
+from linksim import zoo
+from linksim.build import make_search
+from linksim.build_channel import load_calibration
+from linksim.cli import main
 from linksim.digital.heic import HeicCodec
 from linksim.digital.hevc import CodecError
+from linksim.digital.link_adaptation import QualityCurve
 from linksim.digital.pillow_codec import PillowCodec
 from linksim.digital.quality_search import QualitySearch, Wish, _best_neighbour
 from linksim.digital.source_codec import CODEC_NAMES, make_source_codec
 from linksim.digital.stream_cache import StreamCache
 from linksim.images import SkimageImages, image_digest
+from linksim.metrics.selection import Selection
+from linksim.scenario import SourceSpec
+from tests.linksim.tiny import TINY, write
 
 NAMES = ("astronaut", "coffee", "chelsea", "rocket")
 
@@ -211,6 +219,71 @@ def test_twenty_thousand_damaged_streams_decode_or_raise_codec_error(codec, seed
     assert failed > 50
 
 
+@pytest.mark.parametrize("chroma", ["420", "444"])
+@pytest.mark.parametrize("size", [(8, 8), (64, 64), (256, 320)])
+def test_jpeg_codes_noise_at_the_highest_quality(size, chroma):
+    """Pillow's own buffer holds two bytes per pixel: noise needs more."""
+    rgb = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    codec = make_source_codec("jpeg", chroma)
+    stream = codec.encode(rgb, 100)
+    assert codec.decode(stream, size).shape == rgb.shape
+    assert len(stream) > 1.2 * rgb.shape[0] * rgb.shape[1]
+
+
+@pytest.mark.parametrize(("codec", "side"), [("jpeg", 65501), ("webp", 16384), ("avif", 32769)])
+def test_sides_beyond_a_codec_are_refused_before_anything_is_coded(codec, side, tmp_path):
+    with pytest.raises(
+        ValueError, match=f"image: too large for {codec}-420, got 32 x {side} pixels, expected sides"
+    ):
+        search(tmp_path, codec, (1,)).check(32, side)
+    if codec != "avif":  # which codes it, and does not decode it
+        with pytest.raises(CodecError, match=f"{codec}: no stream of {side} x 32"):
+            make_source_codec(codec).encode(np.zeros((32, side, 3), np.uint8), 50)
+    search(tmp_path, codec, (1, 2, 4)).check(32, side)  # at half size it can be coded
+
+
+def test_sizes_that_a_codec_cannot_take_are_passed_over(tmp_path):
+    rgb = np.zeros((32, 16384, 3), np.uint8)
+    fit = search(tmp_path, "webp", (1, 2, 4)).best(rgb, "wide", 20_000)
+    assert fit is not None
+    assert fit.resolution == 2
+
+
+class Failing:
+    """A codec with qualities that it cannot code."""
+
+    name, version, qualities = "failing", "1", tuple(range(20))
+
+    def __init__(self, broken: set[int]) -> None:
+        self.broken = broken
+
+    def refusal(self, size):
+        return ""
+
+    def encode(self, rgb, quality):
+        if quality in self.broken:
+            raise CodecError(f"no stream at {quality}")
+        return bytes(1000 - 10 * quality)
+
+    def decode(self, data, expected):
+        return np.zeros((*expected, 3), np.uint8)
+
+
+def test_a_quality_that_cannot_be_coded_is_left_out_and_said(tmp_path, caplog):
+    rgb = np.zeros((4, 4, 3), np.uint8)
+    best = QualitySearch(Failing({0, 1, 2, 3}), StreamCache(tmp_path)).best(rgb, "a", 2000)
+    assert best is not None
+    assert best.quality == 4
+    assert "quality 3 is left out: no stream at 3" in caplog.text
+
+
+def test_a_codec_that_codes_nothing_is_an_error_not_a_picture_that_does_not_fit(tmp_path):
+    with pytest.raises(CodecError, match="no stream at 19"):
+        QualitySearch(Failing(set(range(20))), StreamCache(tmp_path)).best(
+            np.zeros((4, 4, 3), np.uint8), "b", 2000
+        )
+
+
 @pytest.mark.parametrize("codec", AVAILABLE)
 def test_codec_is_a_value_and_says_what_it_is(codec):
     chroma = "444" if codec == "jpeg2000" else "420"
@@ -252,3 +325,70 @@ def test_codec_that_is_not_there_is_one_message(monkeypatch):
         make_source_codec("bpg_external")
     with pytest.raises(ValueError, match="one of 'bpg'"):
         make_source_codec("gif")
+
+
+# --------------------------------------------------------------------------------- by which measure
+
+
+def test_choice_is_by_the_measure_that_is_named(tmp_path):
+    """Four pictures of 192 x 192 within three budgets: none is worse in MS-SSIM when chosen by it, none in PSNR when
+    chosen by that, some differ; the same by two processes; and the two remember their choices apart."""
+    by_error = search(tmp_path)
+    by_shape = search(tmp_path, measure=Selection("ms_ssim"))
+    assert (by_error.name, by_shape.name) == ("bpg-420-1/2/4", "bpg-420-1/2/4-ms_ssim")
+    asked, differ = wishes(250, 500, 1000, side=192), 0
+    found = by_error.best_of(asked), by_shape.best_of(asked)
+    for wish, one, other in zip(asked, *found, strict=True):
+        if one is None:
+            assert other is None
+            continue
+        shown = [by_error.decode(fit.stream, (192, 192)) for fit in (one, other)]
+        for name, better, worse in (("psnr", 0, 1), ("ms_ssim", 1, 0)):
+            measure = Selection(name)
+            assert measure(shown[better], wish.rgb) >= measure(shown[worse], wish.rgb)
+        differ += one.resolution != other.resolution
+    assert differ >= 1
+    again = search(tmp_path / "other", workers=2, measure=Selection("ms_ssim"))
+    assert again.best_of(asked) == found[1]
+    assert search(tmp_path).best_of(asked) == found[0]
+
+
+def test_adaptive_mcs_goes_by_the_measure():
+    """Of a measure that falls, the lower mean is the better one."""
+    rates, values = (0.01, 0.1, 1.0), (0.6, 0.4, 0.1)
+    curve = QualityCurve(
+        codec="c", images="i", measure="lpips_squeeze", higher_is_better=False,
+        bits_per_pixel=rates, values=values, failure=0.9,
+    )  # fmt: skip
+    assert curve.value(0.001) == 0.9
+    assert curve.expected(1.0, 0.0) > curve.expected(0.1, 0.0)
+    assert curve.expected(0.1, 0.0) > curve.expected(1.0, 0.5), "half of the frames lost"
+    old = {"codec": "c", "images": "i", "bits_per_pixel": rates, "psnr_db": values, "failure_psnr_db": 0.9}
+    assert QualityCurve(**old).measure == "psnr"
+
+
+def test_shipped_quality_curves_are_of_what_schemes_select_by():
+    table = load_calibration(zoo.asset("mcs-calibration.json"))
+    by_codec = {curve.codec: curve for curve in table.quality}
+    for name, better in (("psnr", True), ("ms_ssim", True), ("lpips_squeeze", False)):
+        source = SourceSpec(select=name)
+        curve = by_codec[make_search(source).name]
+        assert (curve.measure, curve.higher_is_better) == (name, better)
+        order = 1 if better else -1
+        assert np.all(np.diff(np.array(curve.values) * order) >= -1e-3)
+
+
+def test_select_is_refused_where_it_cannot_be_had(tmp_path, capsys, monkeypatch, no_network):
+    """Pictures too small for the metric; weights that are not there: one message, and nothing is written."""
+    monkeypatch.setenv("LINKSIM_WEIGHTS", str(tmp_path))
+    text = TINY.replace("mcs: 6", "mcs: 6, source: {codec: bpg, select: SELECT}")
+    for select, expect in (
+        ("ms_ssim", "image astronaut: too small for a metric, got 64, expected sides of at least 161 for ms_ssim"),
+        ("lpips_squeeze", "schemes.bpg.source.select: lpips_squeeze: weights not found"),
+        ("lpips_blue", "schemes.1 (bpg).source.select: unknown choice"),
+    ):  # fmt: skip
+        file = write(tmp_path, text.replace("SELECT", select))
+        assert main(["simulate", file, "--out", str(tmp_path / "run")]) == 2
+        message = capsys.readouterr().err
+        assert expect in message
+        assert not (tmp_path / "run").exists()

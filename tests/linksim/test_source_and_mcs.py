@@ -28,6 +28,7 @@ from linksim.digital.link_adaptation import (
 from linksim.digital.mcs import ALL_MCS, MCS_TABLE_1, MCS_TABLES, in_table
 from linksim.digital.pillow_codec import PillowCodec
 from linksim.digital.qam import Qam
+from linksim.digital.qam_rate import rate_and_dispersion
 from linksim.digital.quality_search import QualitySearch
 from linksim.digital.source_codec import make_source_codec
 from linksim.digital.stream_cache import StreamCache
@@ -104,6 +105,32 @@ def test_reduced_size_shows_more_where_little_fits(picture, tmp_path):
         full.decode(free.best(rgb, digest, 150).stream, rgb.shape[:2])
 
 
+@pytest.mark.parametrize("codec", ["bpg", "jpeg"])
+def test_size_of_a_picture_is_in_its_stream(codec, tmp_path):
+    """90 x 127 pixels in full, half and quarter size: the stream is of this size and of no other, such as 91 x 128 or
+    89 x 126, which have the same half or quarter, or twice the size; that costs one byte. With full size only the
+    codec's own header says it."""
+    rgb = np.ascontiguousarray(
+        SkimageImages(["chelsea"])["chelsea"].permute(1, 2, 0).numpy()[50:140, 100:227]
+    )
+    others = [(91, 128), (90, 128), (89, 126), (92, 127), (45, 64), (180, 254), (127, 90)]
+    for resolutions in ((1,), (2,), (4,), (1, 2, 4)):
+        search = QualitySearch(make_source_codec(codec, "420"), StreamCache(tmp_path), resolutions)
+        for budget in (700, 1500):
+            fit = search.best(rgb, "size", budget)
+            if fit is None:
+                continue
+            assert len(fit.stream) <= budget
+            assert search.decode(fit.stream, (90, 127)).shape == (90, 127, 3)
+            for other in others:
+                with pytest.raises(CodecError):
+                    search.decode(fit.stream, other)
+    plain = QualitySearch(make_source_codec(codec, "420"), StreamCache(tmp_path), (1,))
+    choice = QualitySearch(make_source_codec(codec, "420"), StreamCache(tmp_path), (1, 2, 4))
+    best = plain.best(rgb, "size", 20_000), choice.best(rgb, "size", 20_001)
+    assert best[1].stream[1:] == best[0].stream
+
+
 def test_nothing_fits_an_impossible_budget(picture, tmp_path):
     search = QualitySearch(make_source_codec("bpg", "420"), StreamCache(tmp_path))
     assert search.best(*picture, 20) is None
@@ -165,7 +192,7 @@ def test_impossible_length_is_a_codec_error():
 
 
 def test_bler_is_interpolated_between_points_and_certain_below():
-    curve = McsCurve.counted(MCS_TABLE_1[3], (0.0, 1.0, 2.0), (100, 50, 0), (100, 100, 100))
+    curve = McsCurve.counted(MCS_TABLE_1[3], (0.0, 1.0, 2.0), (100, 50, 0), 100)
     assert curve.bler(-5) == 1
     assert curve.bler(1.0) == pytest.approx(0.5, abs=0.01)
     assert curve.bler(0.5) > curve.bler(1.0) > curve.bler(1.5) > curve.bler(2.0)
@@ -186,7 +213,7 @@ def table(tmp_path_factory) -> Calibration:
 def test_measured_thresholds_rise_with_the_mcs_and_lie_above_capacity(table):
     midpoints = []
     for curve in table.channels[0].curves:
-        share = np.array(curve.errors) / np.array(curve.blocks)
+        share = np.array(curve.errors) / curve.num_blocks
         assert np.all(np.diff(share) <= 0), "block error rate must fall with the SNR"
         midpoint = float(np.interp(0.5, share[::-1], curve.snr_db[::-1]))
         capacity_db = 10 * np.log10(2**curve.scheme.efficiency - 1)
@@ -197,7 +224,7 @@ def test_measured_thresholds_rise_with_the_mcs_and_lie_above_capacity(table):
 
 def test_choice_follows_the_snr_and_is_robust_at_the_threshold(table):
     channel, quality = table.channels[0], table.quality[0]
-    assert quality.psnr_db == tuple(sorted(quality.psnr_db))
+    assert quality.values == tuple(sorted(quality.values))
     adaptive = AdaptiveMcs((channel,), quality)
     chosen = [adaptive.choose(float(s), 600, lambda m: 0.3 * m.efficiency).index for s in range(-6, 20)]
     assert chosen == sorted(chosen)
@@ -227,7 +254,7 @@ def test_a_length_that_was_not_measured_gets_the_worst_around_it():
 
     def length(num_uses: int, threshold: float) -> ChannelCalibration:
         snr_db = (threshold - 0.25, threshold, threshold + 0.25)
-        curve = McsCurve.counted(mcs, snr_db, (200, 0, 0), (200,) * 3)
+        curve = McsCurve.counted(mcs, snr_db, (200, 0, 0), 200)
         return ChannelCalibration(
             channel={"kind": "awgn"}, num_uses=num_uses, seed=1, command="", decoder="", curves=(curve,)
         )
@@ -239,14 +266,15 @@ def test_a_length_that_was_not_measured_gets_the_worst_around_it():
     assert adaptive.block_error_rates(3.5, 2000)[mcs] < 0.01
     assert adaptive.block_error_rates(2.5, 1_000_000)[mcs] > 0.99, "the longest, not the worst of all"
     loss = brentq(lambda loss: adaptive.block_error_rates(2.0 + loss, 250)[mcs] - 0.5, -1, 3)
-    efficiency, error = mcs.efficiency, norm.isf(0.1)
+    error = norm.isf(0.1)
 
     def bits(snr_db: float, n: int) -> float:
-        gamma = 10 ** (snr_db / 10)
-        spread = error * np.sqrt(n * (1 - (1 + gamma) ** -2)) / np.log(2)
-        return n * np.log2(1 + gamma) - spread + 0.5 * np.log2(n)
+        rate, dispersion = rate_and_dispersion(snr_db, 2)
+        return n * rate - error * np.sqrt(n * dispersion) + 0.5 * np.log2(n)
 
-    needed = [brentq(lambda s, n=n: bits(s, n) - efficiency * n, -20, 20) for n in (250, 1000)]
+    sent = {n: TransportBlock(n, 2, mcs.rate) for n in (250, 1000)}
+    assert {n: b.size + 16 for n, b in sent.items()} == {250: 200, 1000: 752}, "0.400 against 0.376"
+    needed = [brentq(lambda s, n=n: bits(s, n) - sent[n].size - 16, -20, 20) for n in sent]
     assert loss + 0.125 == pytest.approx(needed[0] - needed[1], abs=0.01)  # the curve crosses 1/2 at 1.875 dB
     assert needed[0] - needed[1] > 0.25
 
@@ -273,8 +301,8 @@ def test_table_round_trip_merge_and_unknown_channel(table, tmp_path):
 def test_frames_that_decode_at_an_snr_decode_above_it():
     """Fade and noise of a frame are the same at every SNR; 48 frames of 600 uses, every 0.5 dB."""
     frames = _Frames(FlatFadingChannel(coherence_symbols=100), 600, 48, 3)
-    block, qam = TransportBlock(600, 2, MCS_TABLE_1[4].rate), Qam(2)
-    good = np.stack([frames.succeed(block, qam, np.full(48, s)) for s in np.arange(-4.0, 12.0, 0.5)])
+    sent = frames.sent(TransportBlock(600, 2, MCS_TABLE_1[4].rate), Qam(2))
+    good = np.stack([sent.succeed(np.full(48, s)) for s in np.arange(-4.0, 12.0, 0.5)])
     rises = np.diff(good.astype(int), axis=0)
     assert (rises > 0).sum() > 30
     assert (rises < 0).sum() <= 2, "only where a decoder happens to converge"
@@ -285,7 +313,7 @@ def test_thresholds_are_those_of_the_snr_that_the_transmitter_is_told(antennas):
     """Flat fading, the same over the whole frame: told the SNR of the frame, one stream is AWGN. 24 frames decode
     within 1 dB of each other, those told the average do not. Two streams still differ by their antennas."""
     spreads = {}
-    for told in ("frame", "ensemble"):
+    for told in ("instantaneous_snr", "average_snr"):
         model = TdlModel(
             "A",
             delay_spread_s=0.0,
@@ -297,17 +325,16 @@ def test_thresholds_are_those_of_the_snr_that_the_transmitter_is_told(antennas):
         channel = OfdmChannel(
             model,
             csi="perfect",
-            told_snr=told,
             transmission=Transmission(kind),
             pilots=Pilots((2, 11), antennas),
         )
-        curve = measure_channel(channel, {}, 600, num_frames=24, table=[MCS_TABLE_1[6]]).curves[0]
+        curve = measure_channel(channel, {}, 600, num_frames=24, csit=told, table=[MCS_TABLE_1[6]]).curves[0]
         some = [s for s, errors in zip(curve.snr_db, curve.errors, strict=True) if 0 < errors < 24]
         spreads[told] = max(some) - min(some) if some else 0.0
     if antennas == 1:
-        assert spreads["frame"] <= 1.0
-        assert spreads["ensemble"] > 10.0
-    assert spreads["frame"] < spreads["ensemble"]
+        assert spreads["instantaneous_snr"] <= 1.0
+        assert spreads["average_snr"] > 10.0
+    assert spreads["instantaneous_snr"] < spreads["average_snr"]
 
 
 def test_thresholds_do_not_depend_on_the_mcs_before():
@@ -322,10 +349,19 @@ def test_thresholds_do_not_depend_on_the_mcs_before():
 
 
 def test_search_of_thresholds_finds_them_from_any_guess():
-    grid, true = np.arange(20.0), np.array([0, 3, 7, 19, 20])
-    for guess in (0, 5, 19, 25):
-        found = _thresholds(lambda snr: grid.searchsorted(snr) >= true, np.full(5, guess), grid)
+    grid, true = np.arange(60.0), np.array([0, 3, 7, 59, 60])
+    tried = []
+
+    def succeed(snr):
+        tried.append(int(np.isfinite(snr).sum()))
+        return grid.searchsorted(snr) >= true
+
+    for guess in (0, 5, 19, 59, 75):
+        found = _thresholds(succeed, np.full(5, guess), grid)
         assert found.tolist() == true.tolist()
+    tried.clear()
+    assert _thresholds(succeed, true, grid).tolist() == true.tolist()
+    assert sum(tried) <= 5 + 4, "a right guess is checked at itself and below, and nowhere else"
 
 
 def test_tables_are_those_of_sionna():

@@ -164,6 +164,8 @@ TDL = "model: {kind: tdl, profile: A, delay_spread_s: 0.0}"
         (f"{GRID}, {TDL}, link_budget: {{transmit_power_dbm: 20, path_loss_db: 90}}",
          "train.channel.link_budget: got one in a training, expected none"),
         ("kind: awgn, symbol_rate_hz: 2.0e+6", "channels.awgn.symbol_rate_hz: has no effect"),
+        ("kind: awgn, told: {receiver: {offset_db: 1.0}}", "train.channel.told: has no effect in a training"),
+        ("kind: awgn}\n  csit: perfect #", "train.csit: got perfect for a codec lean"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["check", "train"])

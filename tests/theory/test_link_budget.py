@@ -63,21 +63,19 @@ def test_drops_lose_the_path_loss_of_the_table():
     np.testing.assert_allclose(10 * np.log10(plain / power), loss_db, rtol=0, atol=1e-3)
 
 
-def test_told_snr_is_that_of_the_frame():
+def test_instantaneous_snr_is_that_of_the_frame():
     """Mean power of the gains over frame and antennas, exactly; over 400 draws it averages to ``snr_db``, 5
-    sigma; told of the ensemble it is ``snr_db``."""
+    sigma."""
     model = TdlModel("A", delay_spread_s=30e-9, carrier_hz=CARRIER_HZ, num_rx_antennas=2)
-    told = OfdmChannel(model, num_subcarriers=16, told_snr="frame", csi="perfect")
+    told = OfdmChannel(model, num_subcarriers=16, csi="perfect")
     draw = told.draw(100, range(400))
     snr_db = torch.full((400,), 7.0)
-    heard = told.average_snr_db(draw, snr_db)
+    heard = told.instantaneous_snr_db(draw, snr_db)
     power = draw.h.abs().square().flatten(1).mean(1)
     torch.testing.assert_close(heard, snr_db + 10 * torch.log10(power), rtol=0, atol=1e-4)
     linear = 10 ** (heard.double() / 10) / 10**0.7
     assert abs(float(linear.mean()) - 1) < 5 * float(linear.std()) / 20 < 0.25
     assert float(heard.std()) > 1.0
-    plain = OfdmChannel(model, num_subcarriers=16, csi="perfect")
-    assert torch.equal(plain.average_snr_db(draw, snr_db), snr_db)
 
 
 def test_mean_power_of_drops_is_that_of_all_of_them():

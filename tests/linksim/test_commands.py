@@ -1,0 +1,191 @@
+"""What commands say: hints that fit, estimates that hold, one line when a disk is full."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+
+import jsonschema
+import pytest
+
+from linksim.cli import main
+from linksim.results import ResultStore
+from linksim.scenario_io import json_schema, load_any, scenario_hash
+from linksim.time_left import TimeLeft
+from tests.linksim.tiny import write
+
+TEXT = """
+name: commands
+images: {kind: skimage, names: [coffee], crop: 64}
+bandwidth: {data_ratio: 1/12}
+channel: {kind: awgn}
+sweep: {snr_db: [2, 4]}
+schemes: [{kind: uncoded, name: qpsk, bits_per_symbol: 2}]
+metrics: [psnr]
+"""
+
+
+# ----------------------------------------------------------------------------------------------- hints
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["simulate", "x", "--limit", "0"], "got '0', expected a whole number of at least 1. See"),
+        (["plot", "runs/a"], "is required. Add --metric psnr, or another metric of results.csv. See"),
+        (["simulat", "x"], "Did you mean simulate?"),
+        (["list", "chanels"], "Did you mean channels?"),
+        (["simulate", "x", "--worker2", "3"], "Did you mean --workers?"),
+        (["simulate"], "the following arguments are required: scenario. See"),
+        (["convert", "diffjsc", "a", "b"], "Did you mean diffjscc?"),
+    ],
+)
+def test_hints_of_the_command_line_fit(arguments, hint, capsys):
+    assert main(arguments) == 2
+    message = capsys.readouterr().err
+    assert hint in message
+    assert message.count("Did you mean") == hint.count("Did you mean")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expect"),
+    [
+        ("channel: {kind: awgn}", "channel: awgn", "channel: not a block, got 'awgn', expected a block of keys and values. Write {kind: awgn}."),
+        ("1/12", "96", "data_ratio: got 96, expected 0 < ratio <= 2 (complex data uses over 3·H·W). Did you mean 1/96?"),
+        ("1/12", "0.0833", "Did you mean 1/12?"),
+        ("[2, 4]", "0..20", "not a list, got '0..20', expected a list. Write [0, 20], or 0:2:20 for steps of 2."),
+        ("[2, 4]", "5:0:9", "sweep.snr_db: got '5:0:9', expected 1 to 1000 values. Write from:step:to"),
+        ("[2, 4]", "0:1e-9:9", "expected 1 to 1000 values"),
+        ("metrics: [psnr]", "statistics: {confidence: 95}", "confidence: got 95, expected 0.5 < value < 1. Did you mean 0.95"),
+        (TEXT, "", "got an empty file, expected a mapping of keys to values"),
+        (TEXT, "# nothing\n", "got an empty file"),
+    ],
+)  # fmt: skip
+def test_hints_of_scenarios_fit(old, new, expect, tmp_path, capsys):
+    assert main(["check", write(tmp_path, TEXT.replace(old, new))]) == 2
+    assert expect in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("-5:2:15", [-5, -3, -1, 1, 3, 5, 7, 9, 11, 13, 15]),
+        ("0:.1:.3", [0, 0.1, 0.2, 0.3]),
+        ("3:-1.5:0", [3, 1.5, 0]),
+        ("7:1:7", [7]),
+    ],
+)
+def test_ranges_are_the_values_they_stand_for(text, values, tmp_path):
+    ranged = load_any(write(tmp_path, TEXT.replace("[2, 4]", text)))
+    listed = load_any(write(tmp_path, TEXT.replace("[2, 4]", str(values))))
+    assert ranged == listed
+    assert scenario_hash(ranged) == scenario_hash(listed)
+    ofdm = "{kind: ofdm, model: {kind: tdl, profile: A, delay_spread_s: 1e-7}}"
+    swept = TEXT.replace("{kind: awgn}", ofdm).replace("[2, 4]", "[9], channel.model.speed_mps: 0:5:10")
+    assert list(load_any(write(tmp_path, swept)).sweep.fields.values()) == [(0, 5, 10)]
+
+
+def test_ranges_fit_the_schema():
+    validator = jsonschema.Draft202012Validator(json_schema())
+    text = {"name": "a", "bandwidth": {"data_ratio": "1/12"}, "channel": {"kind": "awgn"}}
+    text |= {
+        "images": {"kind": "skimage"},
+        "schemes": [{"kind": "uncoded", "name": "q", "bits_per_symbol": 2}],
+    }
+    assert validator.is_valid({**text, "sweep": {"snr_db": "0:2:20", "schemes.q.bits_per_symbol": "2:2:8"}})
+    assert not validator.is_valid({**text, "sweep": {"snr_db": "0..20"}})
+
+
+def test_an_override_of_the_snrs_narrows_the_panel(tmp_path):
+    path = write(tmp_path, TEXT + "panel: {snr_db: [2]}\n")
+    assert load_any(path, [("sweep.snr_db", [5])]).panel.snr_db is None
+    assert load_any(path, [("sweep.snr_db", "0:2:6")]).panel.snr_db == (2,)
+    assert load_any(path).panel.snr_db == (2,)
+
+
+# ------------------------------------------------------------------------------------------- time left
+
+
+def test_time_left_knows_schemes_apart():
+    left = TimeLeft({"fast": 100, "slow": 100})
+    left.spent("fast", 10, 5.0)  # loads
+    assert str(left.estimate()) == "more than 45 s left (1 scheme not begun)"
+    left.spent("fast", 10, 1.0)
+    assert left.estimate().seconds == pytest.approx(8)
+    left.spent("fast", 80, 8.0)
+    left.spent("slow", 10, 40.0)
+    left.spent("slow", 10, 10.0)
+    assert str(left.estimate()) == "about 80 s left"
+    left.spent("slow", 80, 80.0)
+    assert left.estimate().seconds == 0
+
+
+def test_nothing_is_said_of_the_time_before_it_is_known(tmp_path, capsys):
+    assert main(["simulate", write(tmp_path, TEXT), "--out", str(tmp_path / "run"), "--no-report"]) == 0
+    first = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("0 of 2 units"))
+    assert "left" not in first
+
+
+# --------------------------------------------------------------------------------------------- full disk
+
+
+@pytest.fixture
+def disk():
+    """Limits the size of files that this process writes, as a full disk does, until the test is over."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(size: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+
+    yield limit
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [1000, 9000, 40_000])
+def test_a_full_disk_is_one_line_and_nothing_is_lost(size, tmp_path, capsys, disk):
+    """Of the header, in the middle of the records, of a figure."""
+    text = TEXT.replace("[2, 4]", "[2, 4], trials: 20")
+    arguments = ["simulate", write(tmp_path, text), "--out", str(tmp_path / "run")]
+    disk(size)
+    assert main(arguments) == 1
+    disk(resource.RLIM_INFINITY)
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if "cannot be written" in line]
+    assert len(lines) == 1
+    assert "got File too large, expected room on the disk. Make room. The same command goes on" in lines[0]
+    assert str(tmp_path / "run") in lines[0]
+    assert "Traceback" not in captured.err
+    assert list((tmp_path / "run").rglob("*.partial")) == []
+    assert main(arguments) == 0
+    records = [r.key for r in ResultStore(tmp_path / "run").records()]
+    assert len(records) == len(set(records)) == 40
+
+
+def test_torn_lines_of_a_full_disk_are_dropped(tmp_path, disk):
+    store = ResultStore(tmp_path / "run")
+    assert main(["simulate", write(tmp_path, TEXT), "--out", str(store.folder), "--no-report"]) == 0
+    whole = store.records_path.read_bytes()
+    record = next(iter(store.records()))
+    store.open(json.loads(store.header_path.read_text()))
+    disk(len(whole) + 10)
+    with pytest.raises(OSError, match=r"File too large: .*records\.jsonl"):
+        store.append([record])
+    disk(resource.RLIM_INFINITY)
+    store.close()
+    assert store.records_path.read_bytes().startswith(whole)
+    assert len(list(store.records())) == 2
+
+
+def test_the_same_run_twice_is_one_curve(tmp_path, capsys):
+    assert (
+        main(["simulate", write(tmp_path, TEXT), "--out", str(tmp_path / "a" / "same"), "--no-report"]) == 0
+    )
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    one, two = str(tmp_path / "a" / "same"), str(tmp_path / "b" / "same")
+    for runs, names in (([one, two], ("a/same qpsk", "b/same qpsk")), ([one, one], ("qpsk",))):
+        assert main(["plot", *runs, "--metric", "psnr", "--out", str(tmp_path / "f.svg")]) == 0
+        drawn = (tmp_path / "f.svg").read_text(encoding="utf-8")
+        assert all(name in drawn for name in names)
+        assert ("a/same" in drawn) == (len(names) == 2)
+    capsys.readouterr()

