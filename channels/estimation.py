@@ -142,9 +142,7 @@ class _Response:
         """Moments [..., T, F_used] for noise variances [...] and gains of mean power ``scale``."""
         noise = no.double()[..., None, None] * self.noise_share
         own, cross, power = scale * self.own, scale * self.cross, scale * self.power
-        missed = (own * power - abs_squared(cross)).clamp_min(
-            0.0
-        )  # rounding aside; no cancellation with noise
+        missed = (own * power - abs_squared(cross)).clamp_min(0.0)  # apart from noise: nothing cancels
         fixed = (value.expand(noise.shape) for value in (self.echo, self.turning))
         return Moments(
             cross.expand(noise.shape), power + noise, (missed + own * noise) / (power + noise), *fixed
@@ -174,8 +172,7 @@ class LsEstimator:
 
     h_p = y_p·p* / |p|², interpolated with the weights w of Sionna's interpolator, which are read out of it
     once by feeding it unit impulses: every element is a combination of at most four pilots, so a slot costs
-    four gathers, and no result depends on how many slots are estimated together. Where streams share their
-    pilots by a code, h_p is the mean over the two elements of the code, and an element has up to eight.
+    four gathers, and no result depends on how many slots are estimated together.
 
     Args:
         grid: Sionna resource grid with pilots, one stream.
@@ -201,7 +198,7 @@ class LsEstimator:
         pattern = grid.pilot_pattern
         interpolate = kind(pattern, **arguments) if interpolation == "linear" else kind(pattern)
         self._pilots = pilots
-        self._index, self._weight = self._spread(*self._read_weights(interpolate))
+        self._index, self._weight = self._read_weights(interpolate)
         used = torch.as_tensor(grid.effective_subcarrier_ind, device=device).long()
         self._responses = [self._response(each, used) for each in statistics]
 
@@ -212,7 +209,7 @@ class LsEstimator:
         cross, power = self._second_moments(known.time, known.frequency)
         turning = torch.zeros_like(share)
         if known.turn is not None:
-            kept, of = self._second_moments(known.turn, torch.ones_like(known.frequency), alone=True)
+            kept, of = self._second_moments(known.turn, torch.ones_like(known.frequency))
             turning = (known.turn.diagonal().real[:, None] - abs_squared(kept) / of).clamp_min(0.0)
         echo = self._weight.double().square().sum(0)
         return _Response(own, cross, power, share, echo, turning)
@@ -242,35 +239,18 @@ class LsEstimator:
         assert torch.allclose(weight.sum(0), total), "an interpolator of more than four pilots"
         return index, weight
 
-    def _spread(self, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Half the weight of every pilot to its neighbour under the code, if there is one."""
-        pilots = self._pilots
-        if not len(pilots.codes):
-            return index, weight
-        symbol, place = pilots.symbol.contiguous(), torch.arange(len(pilots.values), device=index.device)
-        odd = (place - torch.searchsorted(symbol, symbol)) % 2 == 1
-        last = torch.cat([symbol[1:] != symbol[:-1], odd.new_ones(1)])
-        partner = torch.where(odd | last, place - 1, place + 1)
-        return torch.cat([index, partner[index]]), torch.cat([weight, weight]) / 2
-
-    def _second_moments(
-        self, time: Tensor, frequency: Tensor, *, alone: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """E[hĥ*] and what the channel adds to E|ĥ|², [T, F_used], of a gain with separable covariance;
-        ``alone``: without streams on the same pilots.
-        """
+    def _second_moments(self, time: Tensor, frequency: Tensor) -> tuple[Tensor, Tensor]:
+        """E[hĥ*] and what the channel adds to E|ĥ|², [T, F_used], of a gain with separable covariance."""
         symbol, carrier = self._pilots.symbol[self._index], self._pilots.used_subcarrier[self._index]
         t, f = torch.arange(len(time))[:, None], torch.arange(len(frequency))[None, :]
         weight = self._weight.to(frequency.real.dtype)
         cross = torch.zeros(weight.shape[1:], dtype=frequency.dtype, device=weight.device)
         power = torch.zeros_like(weight[0])
-        codes = self._pilots.codes[:0] if alone else self._pilots.codes
         for i, w in enumerate(weight):
             cross = cross + w * time[t, symbol[i]] * frequency[f, carrier[i]]
             for j, v in enumerate(weight):
                 both = time[symbol[i], symbol[j]] * frequency[carrier[i], carrier[j]]
-                streams = 1 + (codes[:, self._index[i]] * codes[:, self._index[j]].conj()).sum(0)
-                power = power + w * v * (both * streams).real
+                power = power + w * v * both.real
         return cross, power
 
     def __call__(self, y: Tensor) -> Tensor:
@@ -296,7 +276,7 @@ class LmmseEstimator:
     variance takes the errors of the first step at different pilot symbols for independent, which at rest they
     are not. The filters depend on the noise variance alone, so they are made once per image, in double
     precision, and serve all its slots; Sionna's block makes them for every slot, at two hundred times the
-    cost. Streams on the same pilots are a known part of what is received there.
+    cost.
 
     Args:
         grid: Sionna resource grid whose pilot symbols carry the same subcarriers with pilots of equal power.
@@ -322,8 +302,6 @@ class LmmseEstimator:
                 checks.complaint("LmmseEstimator: pilots", "not supported", "another pattern", expected)
             )
         self._carriers, self._pilots = rows[0], pilots
-        codes = pilots.codes[:, : len(rows[0])].to(torch.complex128)
-        self._shared = codes.T @ codes.conj()
         self._kept: OrderedDict[tuple[int, float], tuple[Tensor, Tensor, _Response]] = OrderedDict()
 
     def __call__(self, y: Tensor, no: Tensor, kind: int = 0) -> tuple[Tensor, _Response]:
@@ -353,8 +331,7 @@ class LmmseEstimator:
             return self._kept[key]
         known = self._statistics[kind]
         error_in = (no.double() / self._pilots.power[0]).expand(1, len(self._carriers))
-        others = self._shared * known.frequency[self._carriers][:, self._carriers]
-        frequency = _Filter(known.frequency, self._carriers, error_in, others)
+        frequency = _Filter(known.frequency, self._carriers, error_in)
         gain, error = frequency.scaled_gain[0], frequency.scaled_error[0]
         spread = error[:, None].expand(len(known.frequency), len(self._symbols))
         over_time = _Filter(known.time, self._symbols, spread).gain
@@ -373,7 +350,7 @@ class LmmseEstimator:
         own = known.time.diagonal().real[:, None] * known.frequency.diagonal().real
         cross = (a.conj() * at_carriers).sum(-1) * (b.conj() * at_symbols).sum(-1).T
         between = at_carriers[self._carriers]
-        power = _form(a, between * (1 + self._shared)) * _form(b, at_symbols[self._symbols]).T
+        power = _form(a, between) * _form(b, at_symbols[self._symbols]).T
         energy = a.abs().square().sum(-1) * b.abs().square().sum(-1).T
         echo = energy / abs_squared(a.sum(-1) * b.sum(-1).T).clamp_min(_TINY)
         turning = torch.zeros_like(own)
@@ -393,15 +370,12 @@ class _Filter:
     """One-dimensional LMMSE filters of N problems that share a covariance [M, M] and pilot positions [P].
 
     ``gain`` [N, M, P] and ``error`` [N, M] of the estimate from observations with error variances [N, P]; the
-    scaled ones are for a further filtering step, which expects var(h_hat) = var(h) + error. ``others`` [P, P]
-    is the covariance of what else is observed.
+    scaled ones are for a further filtering step, which expects var(h_hat) = var(h) + error.
     """
 
-    def __init__(
-        self, covariance: Tensor, positions: Tensor, error_in: Tensor, others: Tensor | None = None
-    ) -> None:
+    def __init__(self, covariance: Tensor, positions: Tensor, error_in: Tensor) -> None:
         at_pilots = covariance[positions]  # [P, M]
-        observed = at_pilots[:, positions] if others is None else at_pilots[:, positions] + others
+        observed = at_pilots[:, positions]
         loaded = observed + torch.diag_embed(error_in.to(covariance.dtype))
         size, eps = len(positions), torch.finfo(error_in.dtype).eps
         level = loaded.diagonal(dim1=-2, dim2=-1).abs().mean(-1)[:, None, None]

@@ -147,9 +147,8 @@ class OfdmReceiver:
 
     def _pilots(self, stream: int) -> PilotElements:
         grid = self._grid
-        others = torch.cat([grid.known[:stream], grid.known[stream + 1 :]])
         precision: Precision = "single" if grid.known.dtype == torch.complex64 else "double"
-        return PilotElements(grid.streams[stream], others, precision=precision, device=grid.data.device)
+        return PilotElements(grid.streams[stream], precision=precision, device=grid.data.device)
 
     def _statistics(self, covariance: Covariance) -> Statistics:
         grid = self._grid

@@ -27,16 +27,13 @@ class PilotElements:
     """Where the pilots of a stream are, and what they are.
 
     Args:
-        grid: Sionna resource grid with the pilots of one stream.
-        others: [K, T, F] complex, pilots of other streams, 0 elsewhere: those that share elements with the
-            stream do so by a code (the ports of a CDM group of TS 38.211 sec. 6.4.1.1).
+        grid: Sionna resource grid with the pilots of one stream, which no other stream has anything on.
         precision, device: as the operator's.
     """
 
     def __init__(
         self,
         grid: ResourceGrid,
-        others: Tensor | None = None,
         *,
         precision: Precision = "single",
         device: torch.device | str = "cpu",
@@ -49,15 +46,6 @@ class PilotElements:
         at = pattern.mask[0, 0].bool().nonzero().to(device)
         self.symbol, self.used_subcarrier = at[:, 0], at[:, 1]
         self.subcarrier = used[at[:, 1]]
-        self.codes = self._codes(others)
-
-    def _codes(self, others: Tensor | None) -> Tensor:
-        """Values of the streams on the same elements over one's own, [K', pilots] complex."""
-        if others is None:
-            return self.values.new_zeros(0, len(self.values))
-        here = others.to(self.values)[:, self.symbol, self.subcarrier]
-        ratio = multiply_conj(here, self.values.expand(here.shape)) / self.power
-        return ratio[ratio.abs().amax(1) > 0]
 
     @property
     def is_rectangular(self) -> bool:
@@ -75,8 +63,6 @@ class NoiseEstimator:
 
     e = (h_k - 2 h_(k+1) + h_(k+2)) / √6 of neighbouring pilots has the variance no/|p|² where the gain is
     smooth. What a channel with the assumed covariance adds, (6 r(0) - 8 Re r(1) + 2 Re r(2))/6, is taken off.
-    Where two streams share their pilots by a code of two elements, every second pilot is taken: there the
-    code is the same, and their sum is as smooth.
 
     Interference and distortion are measured with the noise. One number per image, over all pilots of all
     slots, antennas and streams; its relative standard deviation is about sqrt(2.5 / number of pilots).
@@ -96,28 +82,26 @@ class NoiseEstimator:
         self._streams = []
         for pilots in streams:
             symbol, carrier = pilots.symbol, pilots.subcarrier
-            shared = len(pilots.codes)
-            step = 2 if shared else 1
-            gap = carrier[step:] - carrier[:-step]
-            alike = (symbol[2 * step :] == symbol[: -2 * step]) & (gap[step:] == gap[:-step])
+            gap = carrier.diff()
+            alike = (symbol[2:] == symbol[:-2]) & (gap[1:] == gap[:-1])
             first = alike.nonzero().flatten()
             if len(first) == 0:
                 got = f"{len(symbol)} pilots of a stream"
                 expected = "three or more at equal distances in an OFDM symbol"
                 raise ValueError(checks.complaint("csi.noise: pilots", "too few", got, expected))
-            a, b, c = (carrier[first + i * step].cpu() for i in range(3))
-            r = (1 + shared) * frequency_covariance.cpu()
+            a, b, c = (carrier[first + i].cpu() for i in range(3))
+            r = frequency_covariance.cpu()
             of_channel = (r[a, a] * 6 - 4 * (r[a, b] + r[b, c]) + 2 * r[a, c]).real / 6
             power = float(pilots.power[0])
-            self._streams.append((pilots, first, step, power, float(of_channel.mean()) * power))
+            self._streams.append((pilots, first, power, float(of_channel.mean()) * power))
 
     def __call__(self, y: Tensor) -> Tensor:
         """Noise variance [B] float, linear, of received grids [B, R, S, T, F] complex."""
         batch = y.shape[0]
         found = []
-        for pilots, first, step, power, of_channel in self._streams:
+        for pilots, first, power, of_channel in self._streams:
             h = pilots.least_squares(y.flatten(0, 2)).unflatten(0, (batch, -1))
-            second = h[..., first] - 2 * h[..., first + step] + h[..., first + 2 * step]
+            second = h[..., first] - 2 * h[..., first + 1] + h[..., first + 2]
             energy = abs_squared(second).flatten(1).mean(1) * (power / 6)
             found.append(torch.maximum(energy - of_channel, _LEAST_SHARE * energy))
         return torch.stack(found).mean(0)
@@ -142,7 +126,7 @@ class PilotPower:
         found = []
         for pilots in self._streams:
             h = pilots.least_squares(y.flatten(0, 2)).unflatten(0, (y.shape[0], -1))
-            energy = abs_squared(h).flatten(1).mean(1) / (1 + len(pilots.codes))
-            left = energy - no * (1 / pilots.power).mean() / (1 + len(pilots.codes))
+            energy = abs_squared(h).flatten(1).mean(1)
+            left = energy - no * (1 / pilots.power).mean()
             found.append(torch.maximum(left, _LEAST_SHARE * energy))
         return torch.stack(found).mean(0) / self._nominal
