@@ -247,7 +247,8 @@ def check_uses(operator: ChannelOperator, symbols_per_use: int = 1) -> None:
 
 def check_told_noise(operator: ChannelOperator) -> None:
     """A receiver that is told a SNR 6 dB too high takes its symbols for better than they are; what arrives is the
-    same. One that measures its noise is not told."""
+    same: by up to 18 dB in gamma, where the fade is below the noise and the 6 dB count in the noise and, squared, in
+    what an estimate says of the gain. One that measures its noise is not told."""
     x, snr_db = symbols(2, N, operator.cdtype), torch.full((2,), 5.0, dtype=operator.dtype)
     draw = operator.draw(N, SEEDS[:2])
     right, wrong = (operator(x, snr_db, SEEDS[:2], draw, told) for told in (None, snr_db + 6.0))
@@ -255,4 +256,4 @@ def check_told_noise(operator: ChannelOperator) -> None:
     if getattr(getattr(operator, "inner", operator), "noise", "known") == "estimated":
         assert torch.equal(wrong.csi.gamma, right.csi.gamma)
     else:
-        assert bool(((moved > 0.2) & (moved < 12.0)).all()), moved
+        assert bool(((moved > 0.2) & (moved < 18.0)).all()), moved
