@@ -108,7 +108,7 @@ def _cell() -> CellModel:
     )
 
 
-@pytest.mark.parametrize("transmission", ["multiplexing", "alamouti"])
+@pytest.mark.parametrize("transmission", ["multiplexing", pytest.param("alamouti", marks=pytest.mark.slow)])
 def test_cells_are_told_right_on_average_over_drops(transmission):
     """Two antennas at both ends, LS, 200 drops: statistics are means over drops, of which some have a line of sight
     that all of it comes from: within .85 to 1.15."""
@@ -177,7 +177,7 @@ FAMILIES: dict[str, Callable[[], ChannelOperator]] = {
         _tdl(rx=2, tx=2), csi="perfect", transmission=Transmission("multiplexing"), pilots=Pilots(comb=2)
     ),
     "tdl-svd-perfect": _grid(_tdl(rx=2, tx=4), csi="perfect", transmission=Transmission("svd", 1, Precoding(subband=1))),
-    "time-tdl-ls": _grid(_tdl(speed=100.0), TimeDomainOfdmChannel, csi="ls"),
+    "time-tdl-ls": _grid(_tdl(speed=30.0), TimeDomainOfdmChannel, csi="ls"),
     "cdl-perfect": _grid(
         lambda: CdlModel("D", delay_spread_s=100e-9, carrier_hz=3.5e9, speed_mps=10.0, receiver=Panel(columns=4)),
         csi="perfect",
@@ -220,7 +220,18 @@ def exceeding(
     return sent, home, above
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+_LONG = (
+    "tdl-perfect",
+    "tdl-lmmse-mixer",
+    "tdl-1x4-ls",
+    "tdl-2x2-perfect",
+    "tdl-svd-perfect",
+)  # half a minute each
+
+
+@pytest.mark.parametrize(
+    "family", [pytest.param(f, marks=pytest.mark.slow) if f in _LONG else f for f in FAMILIES]
+)
 def test_nothing_decodes_above_its_bound(family):
     """2,000 frames of 768 uses over imperfect radios, from QPSK at 30/1024 to 256QAM at 948/1024, near what they carry:
     hundreds decode, none whose bound is below its payload (codes of this length need .15 bit per use more than

@@ -359,7 +359,8 @@ def test_transmit_power_gives_the_snr(tmp_path):
         float(row["snr_db"]): float(row["mean"]) for row in rows if row["metric"] == "received_snr_db"
     }
     low, high = sorted(received)
-    assert 5 < received[high] - received[low] < 12  # the error of the estimate falls with the power, too
+    # 10 dB less noise, and at most as much again by what the pilots say of the gain
+    assert 10 < received[high] - received[low] < 20
 
 
 def test_table_of_a_cell_is_that_of_the_snr_which_a_scheme_is_told():
