@@ -33,7 +33,6 @@ from channels.grid import Pilots, dmrs_symbols
 from channels.ofdm import OfdmChannel, OfdmDraw
 from channels.ofdm_receiver import OfdmCsi
 from channels.seeding import item_seed
-from channels.types import Csi, Received
 from linksim.digital.qam import Qam
 from linksim.digital.transport import TransportBlock
 from linksim.schemes.separation import Harq
@@ -57,7 +56,7 @@ PILOT_RUNS = 50
 HALF_STEP_DB = 0.5
 RESAMPLES = 2000
 
-Estimator = Literal["perfect", "ls", "ls-scaled", "lmmse", "lmmse-robust"]
+Estimator = Literal["perfect", "ls", "lmmse", "lmmse-robust"]
 Noise = Literal["known", "estimated"]
 # What "lmmse-robust" is designed for, whatever the channel: it is told neither profile nor speed.
 ROBUST = ExponentialCovariance(
@@ -99,9 +98,9 @@ class SpacedSlots:
 
     def __init__(self, model: TdlModel, gap: int, num_ofdm_symbols: int = 14) -> None:
         self._model, self._gap, self._length = model, gap, num_ofdm_symbols
-        self.num_rx_antennas, self.num_tx_antennas = model.num_rx_antennas, model.num_tx_antennas
-        self.delays_s, self.mean_powers = model.delays_s, model.mean_powers
-        self.frequency_covariance, self.time_covariance = model.frequency_covariance, model.time_covariance
+
+    def __getattr__(self, name: str) -> object:  # statistics are those of the process
+        return getattr(self._model, name)
 
     def __call__(
         self, batch_size: int, num_time_steps: int, sampling_frequency: float
@@ -120,8 +119,8 @@ class Link:
 
     Args:
         case: what is sent over what.
-        estimator: of the gains; "perfect" knows them, "ls-scaled" takes LS estimates times 1/(1 + err_var),
-            which is E[h | h_hat], "lmmse-robust" is designed for one delay spread and one speed.
+        estimator: of the gains; "perfect" knows them, "lmmse-robust" is designed for one delay spread and one
+            speed.
         noise: whether the receiver knows the noise variance or estimates it in every slot.
         gap: slots from one transmission of the process to the next.
     """
@@ -135,7 +134,7 @@ class Link:
             speed_mps=case.doppler_hz / CARRIER_HZ * SPEED_OF_LIGHT,
             num_rx_antennas=case.antennas,
         )
-        csi: dict[Estimator, OfdmCsi] = {"perfect": "perfect", "ls": "ls", "ls-scaled": "ls"}
+        csi: dict[Estimator, OfdmCsi] = {"perfect": "perfect", "ls": "ls"}
         self.channel = OfdmChannel(
             SpacedSlots(model, gap),
             num_subcarriers=NUM_SUBCARRIERS,
@@ -149,7 +148,6 @@ class Link:
         self.block = TransportBlock(DATA_USES, case.bits_per_symbol, case.rate_1024 / 1024)
         self._qam = Qam(case.bits_per_symbol)
         self._one_filter = noise == "known"
-        self._scaled = estimator == "ls-scaled"
         self.wrong = 0
 
     def delivered(self, first_run: int, num_runs: int, snrs_db: Sequence[float]) -> NDArray[np.bool_]:
@@ -201,8 +199,6 @@ class Link:
             x, h, noise = x.view(1, -1), h.transpose(0, 1), noise.transpose(0, 1)
         part = replace(draw, h=h, noise=noise, num_symbols=x.shape[1])
         received = self.channel(x, torch.full((len(x),), snr_db), seeds[: len(x)], part)
-        if self._scaled:
-            received = _posterior(received)
         return self._qam.demodulate(*equalize(received, "zf")).reshape(bits.shape)
 
     def _decode(
@@ -217,13 +213,6 @@ class Link:
             self.wrong += int((result.ok & ~right).sum())
             ok[rows] = result.ok & right
         return ok
-
-
-def _posterior(received: Received) -> Received:
-    """Mean and variance of gains of unit mean power, given LS estimates h + e."""
-    csi = received.csi
-    share = 1 / (1 + csi.err_var)
-    return replace(received, csi=Csi(csi.h * share, csi.no, csi.err_var * share))
 
 
 def interval(delivered: NDArray[np.bool_]) -> tuple[float, float]:

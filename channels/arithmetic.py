@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["abs_squared", "multiply", "multiply_conj", "scale"]
+__all__ = ["abs_squared", "mean_square", "multiply", "multiply_conj", "scale"]
 
 
 def abs_squared(a: Tensor) -> Tensor:
@@ -23,6 +23,22 @@ def abs_squared(a: Tensor) -> Tensor:
         tensor([25.])
     """
     return a.real.square() + a.imag.square()
+
+
+def mean_square(a: Tensor) -> Tensor:
+    """Mean |a|² over the last dimension, summed in pairs: the order is the same whatever the batch.
+
+    Example:
+        >>> mean_square(torch.tensor([[3 - 4j, 1j, 0j]]))
+        tensor([8.6667])
+    """
+    values = abs_squared(a)
+    count = values.shape[-1]
+    while values.shape[-1] > 1:
+        half = (values.shape[-1] + 1) // 2
+        second = torch.nn.functional.pad(values[..., half:], (0, 2 * half - values.shape[-1]))
+        values = values[..., :half] + second
+    return values[..., 0] / count
 
 
 def multiply(a: Tensor, b: Tensor) -> Tensor:

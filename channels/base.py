@@ -1,6 +1,6 @@
 """ChannelOperator: the one door between symbols and what a receiver gets.
 
-May import: torch, channels.{types, arithmetic, units, checks}.
+May import: torch, channels.{types, arithmetic, units, checks, seeding}.
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ from typing import Any, ClassVar, Literal, final
 import torch
 from torch import Tensor
 
-from channels import checks, units
+from channels import checks, seeding, units
 from channels.arithmetic import abs_squared
-from channels.types import ChannelUses, Draw, Received
+from channels.types import ChannelUses, Csi, Draw, Received
 
-__all__ = ["ChannelOperator", "Precision"]
+__all__ = ["ChannelOperator", "Precision", "later_seeds"]
 
 Precision = Literal["single", "double"]
 _LEAST_POWER = 1e-20  # a blocked place counts as one 200 dB below the ensemble
+
+
+def later_seeds(seeds: Sequence[int], attempt: int) -> list[int]:
+    """Seeds of what is new in transmission ``attempt`` (from 2 on) of the images ``seeds``."""
+    return [seeding.derived_seed(seed, f"transmission {attempt}") for seed in seeds]
 
 
 class ChannelOperator(ABC):
@@ -63,6 +68,20 @@ class ChannelOperator(ABC):
     @abstractmethod
     def draw(self, num_symbols: int, seeds: Sequence[int]) -> Draw:
         """All randomness of one call (fades and unit-variance noise), one seed per image, no gradient."""
+
+    def draw_again(self, num_symbols: int, seeds: Sequence[int], attempt: int, gap_s: float) -> Draw:
+        """The draw of a retransmission of the images that :meth:`draw` drew with the same seeds.
+
+        What the image's place decides stays as it is, fading processes go on in time, noise is new. An
+        operator whose fades have no time between them (block fading) draws new ones: this is the default.
+
+        Args:
+            num_symbols: of every transmission.
+            seeds: those of the first transmission.
+            attempt: which transmission, from 2 on.
+            gap_s: from the end of one transmission to the begin of the next [s].
+        """
+        return self.draw(num_symbols, later_seeds(seeds, attempt))
 
     @abstractmethod
     def propagate(self, x: Tensor, draw: Draw, no: Tensor) -> Tensor:
@@ -125,12 +144,14 @@ class ChannelOperator(ABC):
         """
         return no
 
-    @property
-    def sent_distortion(self) -> float:
-        """Mean power that the transmitter's hardware adds to symbols of unit power, uncorrelated with them.
-        It takes the way of the symbol: at the receiver it is |h|² of that.
+    def limits(self, draw: Draw, no: Tensor) -> Csi:
+        """What bounds count with: true gains, and all that no receiver of scalar channels can help.
+
+        Args:
+            draw: from :meth:`draw`.
+            no: [B, 1] float, noise variance per complex use.
         """
-        return 0.0
+        return Csi(self.gain(draw, no), self.noise_variance(no, draw), torch.zeros_like(no))
 
     @final
     def __call__(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from channels import checks, sionna_seeding
+from channels.arithmetic import abs_squared
 from channels.base import Precision
 
 from sionna.phy import SPEED_OF_LIGHT
@@ -27,13 +28,13 @@ __all__ = [
     "exponential_correlation",
     "frequency_covariance",
     "frequency_response",
-    "interference_power",
     "jakes_covariance",
 ]
 
 TdlProfile = Literal["A", "B", "C", "D", "E", "A10", "A30", "B100", "C60", "C300"]
 _SCALED = ("A", "B", "C", "D", "E")
 _SINUSOIDS = 20  # of a tap
+_CHUNK, _LEAST = 4096, 1e-30
 _LOS_SHIFT = 0.7  # of the line of sight, over the maximum Doppler shift (TR 38.901, sec. 7.7.2)
 
 
@@ -67,6 +68,29 @@ class DelayModel(Covariance, Protocol):
         ...
 
     @property
+    def own_profiles(self) -> bool:
+        """Whether draws have delays and mean powers of their own, so that statistics of one are not those of
+        all.
+        """
+        ...
+
+    def spatial_covariance(self) -> Tensor:
+        """E[h h^H] over all pairs of antennas, [R·A, R·A] complex128, pair r·A + a from transmit antenna a to
+        receive antenna r; its mean diagonal is 1.
+        """
+        ...
+
+    def seen_through(self, beam: Tensor, mode: Tensor | None) -> Covariance:
+        """Statistics of the gain u^H H v* of a receive beam u and a mode v of the transmit antennas, divided
+        by its mean power: a beam that looks past the line of sight sees other delays and Doppler shifts.
+
+        Args:
+            beam: [R] complex128.
+            mode: [A] complex128; None: averaged over the transmit antennas.
+        """
+        ...
+
+    @property
     def delays_s(self) -> Tensor:
         """Path delays [paths] in seconds."""
         ...
@@ -77,10 +101,13 @@ class DelayModel(Covariance, Protocol):
         ...
 
     def __call__(
-        self, batch_size: int, num_time_steps: int, sampling_frequency: float
+        self, batch_size: int, num_time_steps: int, sampling_frequency: float, start_s: float = 0.0
     ) -> tuple[Tensor, Tensor]:
         """Path gains [batch, 1, rx antennas, 1, tx antennas, paths, time] complex and delays [batch, 1, 1,
         paths] in seconds.
+
+        Times are start_s + n / sampling_frequency: with the same randomness, another start looks at the same
+        process later.
         """
         ...
 
@@ -89,10 +116,14 @@ def frequency_covariance(
     delays_s: Tensor, mean_powers: Tensor, num_subcarriers: int, subcarrier_spacing_hz: float
 ) -> Tensor:
     """E[h h^H] over subcarriers [F, F] complex128 of independent paths with these delays [s] and powers."""
-    steps = torch.arange(num_subcarriers, dtype=torch.float64)
-    phase = -2 * math.pi * subcarrier_spacing_hz * steps[:, None] * delays_s.double()
-    response = torch.polar(torch.ones_like(phase), phase)
-    return (response * mean_powers.double()) @ response.mH
+    row = torch.zeros(num_subcarriers, dtype=torch.complex128)
+    steps = -2 * math.pi * subcarrier_spacing_hz * torch.arange(num_subcarriers, dtype=torch.float64)
+    for delays, powers in zip(
+        delays_s.double().split(_CHUNK), mean_powers.double().split(_CHUNK), strict=True
+    ):
+        row += _phasor(steps[:, None] * delays) @ powers.to(torch.complex128)
+    lag = torch.arange(num_subcarriers)[:, None] - torch.arange(num_subcarriers)
+    return torch.where(lag >= 0, row[lag.abs()], row[lag.abs()].conj())
 
 
 def exponential_correlation(num_antennas: int, coefficient: float) -> Tensor:
@@ -222,10 +253,11 @@ class TdlModel:
         self.num_rx_antennas = num_rx_antennas
         self.num_tx_antennas = num_tx_antennas
         self.precision: Precision = precision
-        self._roots = (
-            _root(exponential_correlation(num_rx_antennas, rx_correlation)),
-            _root(exponential_correlation(num_tx_antennas, tx_correlation)),
+        self._correlations = (
+            exponential_correlation(num_rx_antennas, rx_correlation),
+            exponential_correlation(num_tx_antennas, tx_correlation),
         )
+        self._roots = tuple(_root(correlation) for correlation in self._correlations)
         self._tdl = TDL(
             model=profile,
             **({} if delay_spread_s is None else {"delay_spread": delay_spread_s}),
@@ -234,6 +266,32 @@ class TdlModel:
             precision=precision,
             device="cpu",
         )
+
+    own_profiles = False
+
+    def spatial_covariance(self) -> Tensor:
+        """See :class:`DelayModel`; all antennas see the line of sight alike."""
+        line = float(self._tdl.mean_power_los) if self._tdl.los else 0.0
+        return ((1 - line) * torch.kron(*self._correlations) + line).to(torch.complex128)
+
+    def seen_through(self, beam: Tensor, mode: Tensor | None) -> Covariance:
+        """See :class:`DelayModel`."""
+        rx, tx = (correlation.to(torch.complex128) for correlation in self._correlations)
+        diffuse, straight = float((beam.conj() @ rx @ beam).real), float(abs_squared(beam.sum()))
+        if mode is not None:
+            diffuse *= float((mode.conj() @ tx @ mode).real)
+            straight *= float(abs_squared(mode.sum()))
+        line = float(self._tdl.mean_power_los) if self._tdl.los else 0.0
+        total = (1 - line) * diffuse + line * straight
+        return _TdlView(self, line * straight / max(total, _LEAST))
+
+    @property
+    def diffuse_powers(self) -> Tensor:
+        """Mean power of each path without the line of sight [paths] float64, sum 1."""
+        powers = self.mean_powers.double().clone()
+        if self._tdl.los:
+            powers[0] = self._tdl.mean_power_los / self._tdl.k_factor
+        return powers / powers.sum()
 
     @property
     def delays_s(self) -> Tensor:
@@ -246,34 +304,40 @@ class TdlModel:
         return self._tdl.mean_powers
 
     def __call__(
-        self, batch_size: int, num_time_steps: int, sampling_frequency: float
+        self, batch_size: int, num_time_steps: int, sampling_frequency: float, start_s: float = 0.0
     ) -> tuple[Tensor, Tensor]:
         """See :class:`DelayModel`."""
         steps = num_time_steps if self.speed_mps > 0 else 1  # at rest all are the same
+        start = start_s * sampling_frequency
         doppler = 2 * math.pi * self.speed_mps / SPEED_OF_LIGHT * self.carrier_hz / sampling_frequency
         single = self.precision == "single"
         dtype, cdtype = (torch.float32, torch.complex64) if single else (torch.float64, torch.complex128)
         sionna_seeding.sionna_uniform((batch_size,), dtype)  # the speed of Sionna's, which is fixed here
-        gains = self._diffuse(batch_size, steps, doppler, dtype)
+        gains = self._diffuse(batch_size, steps, start, doppler, dtype)
         for root, pattern in zip(self._roots, ("xr,brtps->bxtps", "xt,brtps->brxps"), strict=True):
             if root is not None:
                 gains = torch.einsum(pattern, root, gains)
         if self._tdl.los:
             uniform = sionna_seeding.sionna_uniform((batch_size, 1, 1, 1), dtype).double()
             phase = 2 * math.pi * uniform - math.pi
-            turn = doppler * _LOS_SHIFT * torch.arange(steps, dtype=torch.float64)
+            turn = doppler * _LOS_SHIFT * (start + torch.arange(steps, dtype=torch.float64))
             gains[:, :, :, 0] += math.sqrt(self._tdl.mean_power_los) * _phasor(turn + phase)
         gains = gains[:, None, :, None].to(cdtype)
         delays = self.delays_s.expand(batch_size, 1, 1, -1)
         return gains.expand(*gains.shape[:-1], num_time_steps), delays
 
-    def _diffuse(self, batch_size: int, steps: int, doppler: float, dtype: torch.dtype) -> Tensor:
+    def _diffuse(
+        self, batch_size: int, steps: int, start: float, doppler: float, dtype: torch.dtype
+    ) -> Tensor:
         """Rayleigh fading taps [batch, rx, tx, paths, time] complex128, independent over antennas.
 
         A sinusoid turns by the same angle in every step, so at step Kj + k it is e^{jφ + jKjω}·e^{jkω}: two
         short tables and one matrix product instead of a phasor per step.
 
         Args:
+            batch_size: of independent processes.
+            steps: of each.
+            start: of the first one, in steps.
             doppler: maximum Doppler shift, radians per step.
             dtype: of the random numbers.
         """
@@ -291,7 +355,8 @@ class TdlModel:
         length = math.isqrt(steps - 1) + 1
         fine = _phasor(omega[..., None] * torch.arange(length, dtype=torch.float64))
         coarse = _phasor(omega[..., None] * torch.arange(0, steps, length, dtype=torch.float64))
-        rows = (coarse[:, None, None] * _phasor(phase.double())[..., None]).transpose(-1, -2)
+        first = _phasor(phase.double() + (omega * start)[:, None, None])
+        rows = (coarse[:, None, None] * first[..., None]).transpose(-1, -2)
         gains = (rows @ fine[:, None, None]).flatten(-2)[..., :steps]
         return gains * (powers / _SINUSOIDS).sqrt()[:, None]
 
@@ -313,26 +378,23 @@ class TdlModel:
         )
 
 
-def interference_power(model: DelayModel, symbol_s: float, prefix_s: float) -> float:
-    """Mean power that a unit-power OFDM signal spills onto other resource elements.
+class _TdlView:
+    """A tapped delay line where the line of sight has another share of the power."""
 
-    Doppler: 1 - E|mean gain over the symbol|², for a Jakes spectrum about (2π f_d T)²/24. Paths that come
-    later than the prefix by a share δ of the symbol: 1 - (1 - δ)² of their power.
+    def __init__(self, model: TdlModel, line_share: float) -> None:
+        self._model, self._line = model, line_share
 
-    Args:
-        model: delay model.
-        symbol_s: OFDM symbol without prefix [s].
-        prefix_s: cyclic prefix [s].
+    def frequency_covariance(self, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
+        powers = (1 - self._line) * self._model.diffuse_powers
+        powers[0] += self._line
+        return frequency_covariance(self._model.delays_s, powers, num_subcarriers, subcarrier_spacing_hz)
 
-    Source: Li & Cimini, "Bounds on the Interchannel Interference of OFDM in Time-Varying Impairments", IEEE
-        Trans. Commun. 49 (2001); Speth et al., "Optimum Receiver Design for Wireless Broad-Band Systems Using
-        OFDM, Part I", IEEE Trans. Commun. 47 (1999).
-    """
-    samples = 64
-    doppler = 1 - float(model.time_covariance(samples, symbol_s / samples).real.mean())
-    late = ((model.delays_s.double() - prefix_s) / symbol_s).clamp(0, 1)
-    spilled = float((model.mean_powers.double() * (1 - (1 - late).square())).sum())
-    return max(doppler, 0.0) + spilled
+    def time_covariance(self, num_symbols: int, symbol_s: float) -> Tensor:
+        model = self._model
+        doppler_hz = model.speed_mps / SPEED_OF_LIGHT * model.carrier_hz
+        at = 2 * math.pi * _LOS_SHIFT * doppler_hz * symbol_s * torch.arange(num_symbols, dtype=torch.float64)
+        line = _phasor(at[:, None] - at)
+        return self._line * line + (1 - self._line) * jakes_covariance(num_symbols, symbol_s, doppler_hz)
 
 
 def frequency_response(delays_s: Tensor, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:

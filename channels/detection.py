@@ -18,27 +18,34 @@ __all__ = ["combine", "detect"]
 _TINY = 1e-12  # a dead element: |h|² below this
 
 
-def combine(y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Maximum-ratio combining of R antennas, scaled so that the noise keeps its variance.
+def combine(y: Tensor, h: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Maximum-ratio combining of R antennas or beams, scaled to their mean noise variance.
 
-    y_c = h^H y / ‖h‖ = ‖h‖ x + w',  w' ~ CN(0, no).
+    With noise of variance v_r, independent from antenna to antenna, the weights h_r*/v_r reach the SNR
+    g = Σ|h_r|²/v_r. The result is y_c = sqrt(v̄ g) x + w', w' ~ CN(0, v̄), v̄ the mean of the v_r; with equal
+    ones y_c = h^H y/‖h‖ and the gain is ‖h‖.
 
     Args:
         y: [R, ...] complex, received.
         h: [R, ...] complex, gain as known to the receiver.
+        noise: float, broadcasts to [R, ...]: v, noise variance with the error variance of the gains.
 
     Returns:
         y_c: [...] complex.
-        norm: [...] float, ‖h‖.
+        gain: [...] float, sqrt(v̄ g).
 
-    Source: Tse & Viswanath, "Fundamentals of Wireless Communication", 2005, sec. 3.3.1.
+    Source: Tse & Viswanath, "Fundamentals of Wireless Communication", 2005, sec. 3.3.1; unequal noise:
+        Brennan, "Linear Diversity Combining Techniques", Proc. IRE 47 (1959).
     """
-    power = abs_squared(h).sum(0)
-    norm = power.clamp_min(_TINY).sqrt()
-    matched = multiply_conj(y[0], h[0])
+    noise = noise.expand(h.shape)
+    mean = noise.mean(0)
+    weight = mean / noise
+    power = (abs_squared(h) * weight).sum(0)
+    gain = power.clamp_min(_TINY).sqrt()
+    matched = scale(multiply_conj(y[0], h[0]), weight[0])
     for antenna in range(1, len(y)):
-        matched = matched + multiply_conj(y[antenna], h[antenna])
-    return scale(matched, 1 / norm), norm
+        matched = matched + scale(multiply_conj(y[antenna], h[antenna]), weight[antenna])
+    return scale(matched, 1 / gain), gain
 
 
 def detect(y: Tensor, h: Tensor, no: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,20 +1,37 @@
-"""Channel estimation on a resource grid: least squares and LMMSE as Sionna does them, each with the variance
-of its error.
+r"""Channel estimation on a resource grid: least squares and LMMSE as Sionna does them, and what an estimate
+says of the gain.
 
-May import: torch, sionna, channels.{base, checks, sionna_seeding, arithmetic}.
+An estimator makes ĥ = Σ_p a_p ĥ_p of the least-squares gains ĥ_p = h_p + e_p at the pilots. What a receiver
+may conclude of the gain h of an element is not ĥ but its mean given ĥ. With zero mean and the second moments
+that the statistics of the channel and the noise give (linear estimators of Gaussian gains; otherwise the best
+linear conclusion),
+
+    E[h|ĥ] = c ĥ,  c = E[hĥ*] / E|ĥ|²,    Var[h|ĥ] = E|h|² - |E[hĥ*]|² / E|ĥ|²,
+
+and the error h - cĥ is uncorrelated with ĥ. That makes y = cĥ·x + w' with a noise w' of variance
+no + Var[h|ĥ] that does not depend on the weights of a combiner, and |cĥ|² / (no + Var) an SINR. With ĥ itself
+in place of E[h|ĥ] neither holds: the error of a least-squares estimate is part of it. At -5 dB, pilots at the
+power of data, ĥ has three times the power of the gain.
+
+Receivers work in the beams of their antennas (:mod:`channels.ofdm_receiver`), each with a mean power λ of its
+own, which scales E|h|², E[hĥ*] and what the channel adds to E|ĥ|².
+
+May import: torch, sionna, channels.{base, checks, sionna_seeding, arithmetic, pilot_measurements}.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from channels import checks, sionna_seeding
-from channels.arithmetic import abs_squared, multiply_conj
-from channels.base import Precision
+from channels.arithmetic import abs_squared, multiply
+from channels.pilot_measurements import PilotElements
 
 from sionna.phy.ofdm import (
     LinearInterpolator,
@@ -22,11 +39,132 @@ from sionna.phy.ofdm import (
     ResourceGrid,
 )
 
-__all__ = ["Interpolation", "LmmseEstimator", "LsEstimator", "NoiseEstimator", "PilotPower"]
+__all__ = ["GainEstimator", "Interpolation", "LmmseEstimator", "LsEstimator", "Moments", "Statistics"]
 
 Interpolation = Literal["linear", "nearest"]
 _IMPULSES = 64
-_LEAST_SHARE = 0.05  # of the measured energy that is noise, where the channel should have made all of it
+_KEPT_FILTERS = 64
+_TINY = 1e-30
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Second moments that an estimator counts with, of a gain of unit mean power.
+
+    Args:
+        time: [T, T] complex, E[h h^H] over the OFDM symbols of a slot.
+        frequency: [F, F] complex, over all subcarriers.
+        turn: [T, T] complex, the part of ``time`` that turns all antennas and subcarriers alike (offsets and
+            phase noise of oscillators); None: nothing does.
+    """
+
+    time: Tensor
+    frequency: Tensor
+    turn: Tensor | None = None
+
+    def on(self, device: torch.device, used: Tensor) -> Statistics:
+        """In double precision on a device, of the subcarriers ``used``."""
+        time, frequency = (value.to(device, torch.complex128) for value in (self.time, self.frequency))
+        turn = None if self.turn is None else self.turn.to(device, torch.complex128)
+        return Statistics(time, frequency[used][:, used], turn)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Second moments of gains h and their estimates ĥ, [..., T, F_used] each, double precision.
+
+    Args:
+        cross: E[hĥ*], complex.
+        power: E|ĥ|², float.
+        error: Var[h|ĥ], float, not below 0.
+        echo: variance of ĥ over its power when every pilot is off by a relative error of variance 1, at all
+            antennas alike (what the transmitter's distortion makes).
+        turning: variance of h over its power that ĥ misses because all antennas turn alike meanwhile; part of
+            ``error``.
+    """
+
+    cross: Tensor
+    power: Tensor
+    error: Tensor
+    echo: Tensor
+    turning: Tensor
+
+    @property
+    def _fields(self) -> tuple[Tensor, ...]:
+        return self.cross, self.power, self.error, self.echo, self.turning
+
+    def select(self, used: Tensor) -> Moments:
+        """Those of the elements ``used`` of the flattened slot, [..., D]."""
+        return Moments(*(value.flatten(-2)[..., used] for value in self._fields))
+
+    def of_antenna(self, index: int) -> Moments:
+        """Of one antenna: [B, S, D] of [B, S, N, D]."""
+        return Moments(*(value[:, :, index] for value in self._fields))
+
+    @staticmethod
+    def stack(each: Sequence[Moments], dim: int = 2) -> Moments:
+        """Those of several antennas, or images with ``dim`` 0."""
+        fields = zip(*(moments._fields for moments in each), strict=True)
+        return Moments(*(torch.stack(values, dim) for values in fields))
+
+    @staticmethod
+    def mean(each: Sequence[Moments]) -> Moments:
+        """Average of several."""
+        fields = zip(*(moments._fields for moments in each), strict=True)
+        return Moments(*(torch.stack(values).mean(0) for values in fields))
+
+    def posterior(self, h_hat: Tensor) -> tuple[Tensor, Tensor]:
+        """E[h|ĥ] in the shape of ``h_hat`` and Var[h|ĥ] in that of the moments."""
+        share = (self.cross / self.power).to(h_hat.dtype)
+        return multiply(h_hat, share.expand(h_hat.shape)), self.error.to(h_hat.real.dtype)
+
+
+@dataclass(frozen=True)
+class _Response:
+    """What the weights of an estimator make of a gain of unit mean power, [T, F_used] each.
+
+    Args:
+        own: E|h|².
+        cross: E[hĥ*].
+        power: E|ĥ|² without noise.
+        noise_share: variance of ĥ by noise of unit variance at every element.
+        echo, turning: see :class:`Moments`.
+    """
+
+    own: Tensor
+    cross: Tensor
+    power: Tensor
+    noise_share: Tensor
+    echo: Tensor
+    turning: Tensor
+
+    def moments(self, no: Tensor, scale: float) -> Moments:
+        """Moments [..., T, F_used] for noise variances [...] and gains of mean power ``scale``."""
+        noise = no.double()[..., None, None] * self.noise_share
+        own, cross, power = scale * self.own, scale * self.cross, scale * self.power
+        missed = (own * power - abs_squared(cross)).clamp_min(0.0)  # apart from noise: nothing cancels
+        fixed = (value.expand(noise.shape) for value in (self.echo, self.turning))
+        return Moments(
+            cross.expand(noise.shape), power + noise, (missed + own * noise) / (power + noise), *fixed
+        )
+
+
+class GainEstimator(Protocol):
+    """What a receiver needs of an estimator of the gains of one stream."""
+
+    def estimate(self, y: Tensor, no: Tensor, scale: float, kind: int) -> tuple[Tensor, Moments]:
+        """Estimate the gains of antennas with the same statistics.
+
+        Args:
+            y: [B, S, N, T, F] complex, received grids of N antennas or beams.
+            no: [B, N] float, noise variances.
+            scale: E|h|² of the gain.
+            kind: which of the statistics that the estimator was made with.
+
+        Returns:
+            ĥ [B, S, N, T, F_used] complex, and its moments [B, 1, N, T, F_used].
+        """
+        ...
 
 
 class LsEstimator:
@@ -36,16 +174,11 @@ class LsEstimator:
     once by feeding it unit impulses: every element is a combination of at most four pilots, so a slot costs
     four gathers, and no result depends on how many slots are estimated together.
 
-    The error variance is that of the estimate, not the one that Sionna reports (noise variances combined
-    with w): the noise of the pilots, no·Σ w²/|p|², and what interpolation misses of a channel with these
-    covariances, E|h - Σ w h_p|². At 30 m/s the latter is most of it.
-
     Args:
         grid: Sionna resource grid with pilots, one stream.
-        time_covariance: [T, T] complex, E[h h^H] over the OFDM symbols of a slot.
-        frequency_covariance: [F, F] complex, over all subcarriers.
+        statistics: of the gain, of every kind of antenna or beam.
         interpolation: "linear" (over frequency, then time) or "nearest".
-        precision, device: as the operator's.
+        pilots: of this stream.
 
     Source: Sionna 2.2, ``LSChannelEstimator`` with ``LinearInterpolator`` or ``NearestNeighborInterpolator``.
     """
@@ -53,25 +186,33 @@ class LsEstimator:
     def __init__(
         self,
         grid: ResourceGrid,
-        time_covariance: Tensor,
-        frequency_covariance: Tensor,
+        statistics: Sequence[Statistics],
+        pilots: PilotElements,
         interpolation: Interpolation = "linear",
-        *,
-        precision: Precision = "single",
-        device: torch.device | str = "cpu",
     ) -> None:
         checks.check_choice("LsEstimator: interpolation", interpolation, ("linear", "nearest"))
         kind = {"linear": LinearInterpolator, "nearest": NearestNeighborInterpolator}[interpolation]
-        arguments = {"precision": precision, "device": sionna_seeding.sionna_device(torch.device(device))}
+        device = pilots.values.device
+        precision = "single" if pilots.values.dtype == torch.complex64 else "double"
+        arguments = {"precision": precision, "device": sionna_seeding.sionna_device(device)}
         pattern = grid.pilot_pattern
         interpolate = kind(pattern, **arguments) if interpolation == "linear" else kind(pattern)
-        self._pilots = _Pilots(grid, precision, device)
+        self._pilots = pilots
         self._index, self._weight = self._read_weights(interpolate)
-        power = self._pilots.power[self._index]
-        self._noise_share = (self._weight.square() / power).sum(0)  # [T, F_used]
         used = torch.as_tensor(grid.effective_subcarrier_ind, device=device).long()
-        frequency = frequency_covariance.to(device)[used][:, used]
-        self._missed = self._interpolation_error(time_covariance.to(device), frequency)
+        self._responses = [self._response(each, used) for each in statistics]
+
+    def _response(self, statistics: Statistics, used: Tensor) -> _Response:
+        known = statistics.on(used.device, used)
+        share = (self._weight.double().square() / self._pilots.power[self._index]).sum(0)
+        own = (known.time.diagonal()[:, None] * known.frequency.diagonal()[None, :]).real
+        cross, power = self._second_moments(known.time, known.frequency)
+        turning = torch.zeros_like(share)
+        if known.turn is not None:
+            kept, of = self._second_moments(known.turn, torch.ones_like(known.frequency))
+            turning = (known.turn.diagonal().real[:, None] - abs_squared(kept) / of).clamp_min(0.0)
+        echo = self._weight.double().square().sum(0)
+        return _Response(own, cross, power, share, echo, turning)
 
     def _read_weights(self, interpolate: object) -> tuple[Tensor, Tensor]:
         """For every element of the slot [T, F_used] the pilots that it is made of, and their weights,
@@ -98,36 +239,32 @@ class LsEstimator:
         assert torch.allclose(weight.sum(0), total), "an interpolator of more than four pilots"
         return index, weight
 
-    def _interpolation_error(self, time: Tensor, frequency: Tensor) -> Tensor:
-        """E|h - Σ w h_p|² [T, F_used] of a channel with separable covariance."""
+    def _second_moments(self, time: Tensor, frequency: Tensor) -> tuple[Tensor, Tensor]:
+        """E[hĥ*] and what the channel adds to E|ĥ|², [T, F_used], of a gain with separable covariance."""
         symbol, carrier = self._pilots.symbol[self._index], self._pilots.used_subcarrier[self._index]
         t, f = torch.arange(len(time))[:, None], torch.arange(len(frequency))[None, :]
         weight = self._weight.to(frequency.real.dtype)
-        error = (time.diagonal()[:, None] * frequency.diagonal()[None, :]).real
+        cross = torch.zeros(weight.shape[1:], dtype=frequency.dtype, device=weight.device)
+        power = torch.zeros_like(weight[0])
         for i, w in enumerate(weight):
-            cross = time[t, symbol[i]] * frequency[f, carrier[i]]
-            error = error - 2 * w * cross.real
+            cross = cross + w * time[t, symbol[i]] * frequency[f, carrier[i]]
             for j, v in enumerate(weight):
                 both = time[symbol[i], symbol[j]] * frequency[carrier[i], carrier[j]]
-                error = error + w * v * both.real
-        return error.clamp_min(0.0).to(self._weight.dtype)
+                power = power + w * v * both.real
+        return cross, power
 
-    def __call__(self, y: Tensor, no: Tensor) -> tuple[Tensor, Tensor]:
-        """Estimate.
-
-        Args:
-            y: [slots, T, F] complex, received grid.
-            no: [slots] float, noise variance.
-
-        Returns:
-            h_hat: [slots, T, F_used] complex.
-            err_var: [slots, T, F_used] float.
-        """
+    def __call__(self, y: Tensor) -> Tensor:
+        """ĥ [slots, T, F_used] of grids [slots, T, F]."""
         at_pilots = self._pilots.least_squares(y)
         h_hat = self._weight[0] * at_pilots[:, self._index[0]]
         for weight, index in zip(self._weight[1:], self._index[1:], strict=True):
             h_hat = h_hat + weight * at_pilots[:, index]
-        return h_hat, no[:, None, None] * self._noise_share + self._missed
+        return h_hat
+
+    def estimate(self, y: Tensor, no: Tensor, scale: float, kind: int = 0) -> tuple[Tensor, Moments]:
+        """See :class:`GainEstimator`."""
+        moments = self._responses[kind].moments(no[:, None], scale)
+        return self(y.flatten(0, 2)).unflatten(0, y.shape[:3]), moments
 
 
 class LmmseEstimator:
@@ -135,17 +272,16 @@ class LmmseEstimator:
 
     Frequency: h1 = A h_ls with A = R_f[:, P] (R_f[P, P] + no/|p|² I)^-1 in every pilot symbol. The result is
     scaled to the variance that the next step expects (Sionna's rule), then filtered over time per subcarrier
-    with the error variance left by the first step. The error variance returned is that of this estimate,
-    E|h - h_hat|²; Sionna's takes the errors of the first step at different pilot symbols for independent,
-    which at rest they are not. The filters depend on the noise variance alone, so they are made once per
-    image, in double precision, and serve all its slots; Sionna's block makes them for every slot, at two
-    hundred times the cost.
+    with the error variance left by the first step. The moments are those of this estimate; Sionna's error
+    variance takes the errors of the first step at different pilot symbols for independent, which at rest they
+    are not. The filters depend on the noise variance alone, so they are made once per image, in double
+    precision, and serve all its slots; Sionna's block makes them for every slot, at two hundred times the
+    cost.
 
     Args:
         grid: Sionna resource grid whose pilot symbols carry the same subcarriers with pilots of equal power.
-        time_covariance: [T, T] complex, E[h h^H] over the OFDM symbols of a slot.
-        frequency_covariance: [F, F] complex, over all subcarriers.
-        precision, device: as the operator's.
+        statistics: of the gain, of every kind of antenna or beam.
+        pilots: of this stream.
 
     Raises:
         ValueError: pilot symbols with different subcarriers or powers.
@@ -153,19 +289,10 @@ class LmmseEstimator:
     Source: Sionna 2.2, ``LMMSEChannelEstimator`` with order "f-t" (the same estimate, see the tests).
     """
 
-    def __init__(
-        self,
-        grid: ResourceGrid,
-        time_covariance: Tensor,
-        frequency_covariance: Tensor,
-        *,
-        precision: Precision = "single",
-        device: torch.device | str = "cpu",
-    ) -> None:
-        pilots = _Pilots(grid, precision, device)
+    def __init__(self, grid: ResourceGrid, statistics: Sequence[Statistics], pilots: PilotElements) -> None:
+        device = pilots.values.device
         used = torch.as_tensor(grid.effective_subcarrier_ind, device=device).long()
-        self._frequency = frequency_covariance.to(device)[used][:, used].to(torch.complex128)
-        self._time = time_covariance.to(device=device, dtype=torch.complex128)
+        self._statistics = [each.on(device, used) for each in statistics]
         self._symbols = torch.unique(pilots.symbol)
         rows = pilots.used_subcarrier.view(len(self._symbols), -1) if pilots.is_rectangular else None
         equal_power = bool(((pilots.power - pilots.power[0]).abs() < 1e-5 * pilots.power[0]).all())
@@ -175,163 +302,68 @@ class LmmseEstimator:
                 checks.complaint("LmmseEstimator: pilots", "not supported", "another pattern", expected)
             )
         self._carriers, self._pilots = rows[0], pilots
-        self._kept: tuple[float, tuple[Tensor, Tensor, Tensor]] | None = None
+        self._kept: OrderedDict[tuple[int, float], tuple[Tensor, Tensor, _Response]] = OrderedDict()
 
-    def __call__(self, y: Tensor, no: Tensor) -> tuple[Tensor, Tensor]:
-        """Estimate; shapes as :meth:`LsEstimator.__call__`. All slots of one call have the noise of the
-        first.
-        """
+    def __call__(self, y: Tensor, no: Tensor, kind: int = 0) -> tuple[Tensor, _Response]:
+        """ĥ [slots, T, F_used] of grids [slots, T, F] with one noise variance, of gains of unit power."""
         slots, count = y.shape[0], len(self._symbols)
         at_pilots = self._pilots.least_squares(y).view(slots, count, -1)
-        over_frequency, over_time, error = self._filters(no[0])
+        over_frequency, over_time, response = self._filters(no, kind)
         smoothed = at_pilots @ over_frequency.T.to(y.dtype)  # [slots, count, F_used]
-        h_hat = torch.einsum("ftk,skf->stf", over_time.to(y.dtype), smoothed)
-        return h_hat, error.to(no.dtype).expand(slots, -1, -1)
+        return torch.einsum("ftk,skf->stf", over_time.to(y.dtype), smoothed), response
 
-    def _filters(self, no: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gains over frequency [F_used, P] and over time [F_used, T, pilot symbols], and the variance of the
-        error [T, F_used], for a noise variance. Those of a noise that nothing is differentiated by are kept
-        for the next image, which mostly has the same.
+    def estimate(self, y: Tensor, no: Tensor, scale: float, kind: int = 0) -> tuple[Tensor, Moments]:
+        """See :class:`GainEstimator`; one filter for all antennas, designed for their mean noise."""
+        estimates, moments = [], []
+        for image, variances in zip(y, no, strict=True):
+            h_hat, response = self(image.flatten(0, 1), variances.mean() / scale, kind)
+            estimates.append(h_hat.unflatten(0, y.shape[1:3]))
+            moments.append(response.moments(variances[None], scale))
+        return torch.stack(estimates), Moments.stack(moments, 0)
+
+    def _filters(self, no: Tensor, kind: int) -> tuple[Tensor, Tensor, _Response]:
+        """Gains over frequency [F_used, P] and over time [F_used, T, pilot symbols], and what they do. Those
+        of a noise that nothing is differentiated by are kept for the next image, which mostly has the same.
         """
-        key = None if no.requires_grad else float(no)
-        if key is not None and self._kept is not None and self._kept[0] == key:
-            return self._kept[1]
-        error = (no.double() / self._pilots.power[0]).expand(len(self._carriers))
-        frequency = _Filter(self._frequency, self._carriers, error[None])
+        key = None if no.requires_grad else (kind, float(no))
+        if key is not None and key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        known = self._statistics[kind]
+        error_in = (no.double() / self._pilots.power[0]).expand(1, len(self._carriers))
+        frequency = _Filter(known.frequency, self._carriers, error_in)
         gain, error = frequency.scaled_gain[0], frequency.scaled_error[0]
-        spread = error[:, None].expand(len(self._frequency), len(self._symbols))
-        over_time = _Filter(self._time, self._symbols, spread).gain
-        filters = gain, over_time, self._error(gain, over_time, no.double() / self._pilots.power[0])
+        spread = error[:, None].expand(len(known.frequency), len(self._symbols))
+        over_time = _Filter(known.time, self._symbols, spread).gain
+        filters = gain, over_time, self._response(gain, over_time, known)
         if key is not None:
-            self._kept = key, filters
+            self._kept[key] = filters
+            if len(self._kept) > _KEPT_FILTERS:
+                self._kept.popitem(last=False)
         return filters
 
-    def _error(self, a: Tensor, b: Tensor, no: Tensor) -> Tensor:
-        """E|h - Σ a b h_ls|² [T, F_used] of a channel with separable covariance, for gains ``a`` [F_used, P]
-        over frequency, ``b`` [F_used, T, pilot symbols] over time, and noise ``no`` of a pilot's gain.
+    def _response(self, a: Tensor, b: Tensor, known: Statistics) -> _Response:
+        """Of the estimate Σ a b h_ls of a channel with separable covariance, for gains ``a`` [F_used, P] over
+        frequency and ``b`` [F_used, T, pilot symbols] over time.
         """
-        at_carriers, at_symbols = self._frequency[:, self._carriers], self._time[:, self._symbols]
-        cross_f = (a.conj() * at_carriers).sum(-1)  # [F_used]
-        cross_t = (b.conj() * at_symbols).sum(-1).T  # [T, F_used]
-        power_f = ((a @ at_carriers[self._carriers]) * a.conj()).sum(-1).real
-        power_t = ((b @ at_symbols[self._symbols]) * b.conj()).sum(-1).real.T
-        noise = no * a.abs().square().sum(-1) * b.abs().square().sum(-1).T
-        own = self._time.diagonal().real[:, None] * self._frequency.diagonal().real
-        return (own - 2 * (cross_f * cross_t).real + power_f * power_t + noise).clamp_min(0.0)
+        at_carriers, at_symbols = known.frequency[:, self._carriers], known.time[:, self._symbols]
+        own = known.time.diagonal().real[:, None] * known.frequency.diagonal().real
+        cross = (a.conj() * at_carriers).sum(-1) * (b.conj() * at_symbols).sum(-1).T
+        between = at_carriers[self._carriers]
+        power = _form(a, between) * _form(b, at_symbols[self._symbols]).T
+        energy = a.abs().square().sum(-1) * b.abs().square().sum(-1).T
+        echo = energy / abs_squared(a.sum(-1) * b.sum(-1).T).clamp_min(_TINY)
+        turning = torch.zeros_like(own)
+        if known.turn is not None:
+            turned = known.turn[:, self._symbols]
+            kept = abs_squared((b.conj() * turned).sum(-1)) / _form(b, turned[self._symbols]).clamp_min(_TINY)
+            turning = (known.turn.diagonal().real[:, None] - kept.T).clamp_min(0.0)
+        return _Response(own, cross, power, energy / self._pilots.power[0], echo, turning)
 
 
-class NoiseEstimator:
-    r"""Noise variance from second differences of least-squares gains along the subcarriers of a pilot symbol.
-
-    e = (h_k - 2 h_(k+1) + h_(k+2)) / √6 of neighbouring pilots has the variance no/|p|² where the gain is
-    smooth. What a channel with the assumed covariance adds, (6 r(0) - 8 Re r(1) + 2 Re r(2))/6, is taken off.
-    Interference and distortion are measured with the noise. One number per image, over all pilots of all
-    slots, antennas and streams; its relative standard deviation is about sqrt(2.5 / number of pilots).
-
-    Args:
-        grids: of every stream, with its pilots.
-        frequency_covariance: [F, F] complex of the gain of a stream.
-        precision, device: as the operator's.
-
-    Raises:
-        ValueError: fewer than three pilots beside each other.
-
-    Source: differences as in Boumard, "Novel Noise Variance and SNR Estimation Algorithm for Wireless MIMO
-        OFDM Systems", IEEE GLOBECOM 2003.
-    """
-
-    def __init__(
-        self,
-        grids: Sequence[ResourceGrid],
-        frequency_covariance: Tensor,
-        *,
-        precision: Precision = "single",
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self._streams = []
-        for grid in grids:
-            pilots = _Pilots(grid, precision, device)
-            symbol, carrier = pilots.symbol, pilots.subcarrier
-            step = carrier[1:] - carrier[:-1]
-            alike = (symbol[2:] == symbol[:-2]) & (step[1:] == step[:-1])
-            first = alike.nonzero().flatten()
-            if len(first) == 0:
-                got = f"{len(symbol)} pilots of a stream"
-                expected = "three or more at equal distances in an OFDM symbol"
-                raise ValueError(checks.complaint("csi.noise: pilots", "too few", got, expected))
-            a, b, c = (carrier[first + i].cpu() for i in range(3))
-            r = frequency_covariance.cpu()
-            of_channel = (r[a, a] * 6 - 4 * (r[a, b] + r[b, c]) + 2 * r[a, c]).real / 6
-            power = float(pilots.power[0])
-            self._streams.append((pilots, first, power, float(of_channel.mean()) * power))
-
-    def __call__(self, y: Tensor) -> Tensor:
-        """Noise variance [B] float, linear, of received grids [B, R, S, T, F] complex."""
-        batch = y.shape[0]
-        found = []
-        for pilots, first, power, of_channel in self._streams:
-            h = pilots.least_squares(y.flatten(0, 2)).unflatten(0, (batch, -1))
-            second = h[..., first] - 2 * h[..., first + 1] + h[..., first + 2]
-            energy = abs_squared(second).flatten(1).mean(1) * (power / 6)
-            found.append(torch.maximum(energy - of_channel, _LEAST_SHARE * energy))
-        return torch.stack(found).mean(0)
-
-
-class PilotPower:
-    """Power of an image over that of the ensemble, from the energy of its pilots: what gain control sees.
-
-    (mean |h_ls|² - mean no/|p|²) / E|h|² over all pilots of all slots, antennas and streams.
-
-    Args:
-        grids: of every stream, with its pilots.
-        nominal: E|h|² of the gain of a stream.
-        precision, device: as the operator's.
-    """
-
-    def __init__(
-        self,
-        grids: Sequence[ResourceGrid],
-        nominal: float,
-        *,
-        precision: Precision = "single",
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self._streams = [_Pilots(grid, precision, device) for grid in grids]
-        self._nominal = nominal
-
-    def __call__(self, y: Tensor, no: Tensor) -> Tensor:
-        """[B] float, linear, of received grids [B, R, S, T, F] complex and noise variances [B]."""
-        found = []
-        for pilots in self._streams:
-            h = pilots.least_squares(y.flatten(0, 2)).unflatten(0, (y.shape[0], -1))
-            energy = abs_squared(h).flatten(1).mean(1)
-            left = energy - no * (1 / pilots.power).mean()
-            found.append(torch.maximum(left, _LEAST_SHARE * energy))
-        return torch.stack(found).mean(0) / self._nominal
-
-
-class _Pilots:
-    """Where the pilots of a grid are, and what they are."""
-
-    def __init__(self, grid: ResourceGrid, precision: Precision, device: torch.device | str) -> None:
-        pattern = grid.pilot_pattern
-        dtype = torch.complex64 if precision == "single" else torch.complex128
-        self.values = pattern.pilots.flatten().to(device=device, dtype=dtype)
-        self.power = abs_squared(self.values)
-        used = torch.as_tensor(grid.effective_subcarrier_ind, device=device).long()
-        at = pattern.mask[0, 0].bool().nonzero().to(device)
-        self.symbol, self.used_subcarrier = at[:, 0], at[:, 1]
-        self.subcarrier = used[at[:, 1]]
-
-    @property
-    def is_rectangular(self) -> bool:
-        """Every pilot symbol has as many pilots."""
-        counts = torch.bincount(self.symbol)
-        return bool((counts[counts > 0] == counts.max()).all())
-
-    def least_squares(self, y: Tensor) -> Tensor:
-        """y·p* / |p|² at the pilots, [slots, pilots] complex, of grids [slots, T, F]."""
-        return multiply_conj(y[:, self.symbol, self.subcarrier], self.values) / self.power
+def _form(a: Tensor, covariance: Tensor) -> Tensor:
+    """A C a^H of every row [..., P], real."""
+    return ((a @ covariance) * a.conj()).sum(-1).real
 
 
 class _Filter:
@@ -343,7 +375,8 @@ class _Filter:
 
     def __init__(self, covariance: Tensor, positions: Tensor, error_in: Tensor) -> None:
         at_pilots = covariance[positions]  # [P, M]
-        loaded = at_pilots[:, positions] + torch.diag_embed(error_in.to(covariance.dtype))
+        observed = at_pilots[:, positions]
+        loaded = observed + torch.diag_embed(error_in.to(covariance.dtype))
         size, eps = len(positions), torch.finfo(error_in.dtype).eps
         level = loaded.diagonal(dim1=-2, dim2=-1).abs().mean(-1)[:, None, None]
         loaded = loaded + eps * size * level * torch.eye(size, dtype=loaded.dtype, device=loaded.device)
@@ -352,7 +385,7 @@ class _Filter:
         self._variance = covariance.diagonal().real
         taken = (self.gain * at_pilots.T).sum(-1).real
         self.error = (self._variance - taken).clamp_min(0.0)
-        of_signal = (self.gain * (at_pilots[:, positions] @ self.gain.mH).transpose(-1, -2)).sum(-1).real
+        of_signal = (self.gain * (observed @ self.gain.mH).transpose(-1, -2)).sum(-1).real
         of_noise = (self.gain.abs().square() * error_in[:, None]).sum(-1)
         self._power = of_signal + of_noise
 

@@ -39,8 +39,10 @@ class FlatFadingChannel(ChannelOperator):
     Estimated CSI: ``pilots_per_block`` unit symbols are sent at the start of every block and counted as
     pilot uses. With their mean p̄ = h + e, e ~ CN(0, no/P):
 
-    * LS: h_hat = p̄, err_var = no/P;
-    * LMMSE: h_hat = p̄/(1 + no/P), err_var = (no/P)/(1 + no/P) (zero-mean prior, exact for Rayleigh).
+    the receiver is told what that says of h, a gain of zero mean and unit power (see
+    :mod:`channels.estimation`; exact for Rayleigh, the best linear conclusion for Rice):
+    E[h|p̄] = p̄/(1 + no/P), and the variance (no/P)/(1 + no/P). There is nothing to smooth or to interpolate in
+    one gain per block, so "ls" and "lmmse" are one and the same here.
 
     Args:
         coherence_symbols: data symbols that share one gain; None = one gain per image.
@@ -139,8 +141,6 @@ class FlatFadingChannel(ChannelOperator):
     def _estimate(self, pilots: Tensor, no: Tensor) -> tuple[Tensor, Tensor]:
         mean = pilots.unflatten(1, (-1, self.pilots_per_block)).mean(-1)
         err_var = no / self.pilots_per_block
-        if self.csi == "ls":
-            return mean, err_var
         return mean / (1 + err_var), err_var / (1 + err_var)
 
     def gain(self, draw: Draw, no: Tensor) -> Tensor:

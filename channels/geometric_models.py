@@ -6,6 +6,8 @@ May import: torch, scipy, sionna, channels.{checks, sionna_seeding, units, base,
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from channels import checks, sionna_seeding, units
 from channels.base import Precision
-from channels.delay_models import frequency_covariance
+from channels.delay_models import Covariance, frequency_covariance
 
 from sionna.phy import SPEED_OF_LIGHT
 from sionna.phy.channel import gen_single_sector_topology
@@ -30,6 +32,7 @@ _CPU = torch.device("cpu")
 # Draws behind the mean power, delay profile and covariances of a model.
 _CDL_DRAWS, _CELL_DRAWS = 1000, 500
 _CHUNK = 50
+_MOST_GAINS, _LEAST = 20_000_000, 1e-30
 # Path loss and shadowing have heavy tails: most of the mean power comes from a few close drops. Their mean is
 # over many more drops, of which only the large scale is drawn; it is known to 1 to 4%, and what antennas add
 # to it, from drops that are drawn near more often than far, to 5 or, with shadowing, 10%.
@@ -91,6 +94,8 @@ class _Statistics:
     mean_power: float  # of the raw gains, over antenna pairs
     lag_s: float
     correlation: Tensor  # [lags] complex128, at multiples of lag_s
+    paths: Tensor  # [some draws, pairs of antennas, paths] complex64, gains at one time
+    at_s: Tensor  # [some draws, paths], their delays
 
 
 class _Sampled:
@@ -104,6 +109,24 @@ class _Sampled:
     num_tx_antennas: int
     _statistics: _Statistics
     _speed_mps: float
+
+    own_profiles = False
+
+    def spatial_covariance(self) -> Tensor:
+        """See :class:`channels.delay_models.DelayModel`."""
+        paths = self._statistics.paths.to(torch.complex128).movedim(1, 0).flatten(1)
+        total = paths @ paths.mH
+        return total / total.diagonal().real.mean()
+
+    def seen_through(self, beam: Tensor, mode: Tensor | None) -> Covariance:
+        """See :class:`channels.delay_models.DelayModel`; Doppler shifts are those of all beams."""
+        known = self._statistics
+        pairs = known.paths.unflatten(1, (self.num_rx_antennas, self.num_tx_antennas))
+        seen = torch.einsum("r,drap->dap", beam.conj().to(pairs), pairs)
+        if mode is not None:
+            seen = torch.einsum("a,dap->dp", mode.conj().to(seen), seen)[:, None]
+        powers = seen.abs().square().sum(1).double()
+        return _View(self, known.at_s.flatten(), (powers / powers.sum().clamp_min(_LEAST)).flatten())
 
     @property
     def delays_s(self) -> Tensor:
@@ -120,17 +143,19 @@ class _Sampled:
         """Mean power of the raw gains over draws and antenna pairs, linear."""
         return self._statistics.mean_power
 
-    def _draw(self, batch_size: int, num_time_steps: int, rate_hz: float) -> tuple[Tensor, Tensor]:
+    def _draw(
+        self, batch_size: int, num_time_steps: int, rate_hz: float, start_s: float
+    ) -> tuple[Tensor, Tensor]:
         """Raw gains and delays."""
         raise NotImplementedError
 
     def __call__(
-        self, batch_size: int, num_time_steps: int, sampling_frequency: float
+        self, batch_size: int, num_time_steps: int, sampling_frequency: float, start_s: float = 0.0
     ) -> tuple[Tensor, Tensor]:
         """See :class:`channels.delay_models.DelayModel`."""
         steps = num_time_steps if self._speed_mps > 0 else 1  # at rest all are the same
         with torch.inference_mode():  # hundreds of small operations, a fifth of whose time is bookkeeping
-            gains, delays = self._draw(batch_size, steps, sampling_frequency)
+            gains, delays = self._draw(batch_size, steps, sampling_frequency, start_s)
         gains = gains / math.sqrt(self.mean_power)
         return gains.expand(*gains.shape[:-1], num_time_steps), delays.clone()
 
@@ -152,6 +177,28 @@ class _Sampled:
         return (value + value.mH) / 2
 
 
+@contextmanager
+def _seen_from(coefficients: Any, start_s: float) -> Iterator[None]:
+    """Let the time of a coefficient generator of Sionna begin later than 0 [s]: paths and their phases stay
+    what they are, their Doppler shifts have gone on. Its calls take times from 0 only.
+    """
+    if start_s == 0:
+        yield
+        return
+    turn = coefficients._step_11_doppler_matrix
+
+    def later(*arguments: Any) -> Tensor:
+        *rays, times = arguments
+        shifts: Tensor = turn(*rays, times + start_s)
+        return shifts
+
+    coefficients._step_11_doppler_matrix = later
+    try:
+        yield
+    finally:
+        del coefficients._step_11_doppler_matrix
+
+
 def _measure(
     model: Any, draws: int, chunk: int, speed_mps: float, carrier_hz: float, *, each: bool = False
 ) -> _Statistics:
@@ -162,6 +209,7 @@ def _measure(
     lag_s = 1 / (16 * doppler_hz) if doppler_hz > 0 else 1.0
     steps = 33 if doppler_hz > 0 else 2  # two periods of the fastest Doppler shift
     delays, powers, raw, correlation = [], [], [], torch.zeros(steps, dtype=torch.complex128)
+    paths: list[Tensor] = []
     with sionna_seeding.sionna_rng(_STATISTICS_SEED, _CPU), torch.no_grad():
         for _ in range(draws // chunk):
             gains, delay = model(chunk, steps, 1 / lag_s)
@@ -174,10 +222,28 @@ def _measure(
             powers.append(profile.flatten())
             delays.append(delay[:, 0, 0].double().flatten())
             correlation += (first * first[..., :1].conj()).sum((0, 2)).mean(0)
+            paths.append(first[..., 0].to(torch.complex64))
     correlation = correlation / correlation[0].real
     all_powers = torch.cat(powers)
     mean_power = float(torch.cat(raw).mean())
-    return _Statistics(torch.cat(delays), all_powers / all_powers.sum(), mean_power, lag_s, correlation)
+    some = max(1, _MOST_GAINS // paths[0].numel())  # panels of many antennas: of fewer draws
+    together = torch.cat(paths[:some]), torch.cat([d.view(chunk, -1) for d in delays[:some]])
+    return _Statistics(
+        torch.cat(delays), all_powers / all_powers.sum(), mean_power, lag_s, correlation, *together
+    )
+
+
+class _View:
+    """What of a model is seen through a beam and a mode."""
+
+    def __init__(self, model: _Sampled, delays_s: Tensor, powers: Tensor) -> None:
+        self._model, self._delays_s, self._powers = model, delays_s, powers
+
+    def frequency_covariance(self, num_subcarriers: int, subcarrier_spacing_hz: float) -> Tensor:
+        return frequency_covariance(self._delays_s, self._powers, num_subcarriers, subcarrier_spacing_hz)
+
+    def time_covariance(self, num_symbols: int, symbol_s: float) -> Tensor:
+        return self._model.time_covariance(num_symbols, symbol_s)
 
 
 class CdlModel(_Sampled):
@@ -225,8 +291,11 @@ class CdlModel(_Sampled):
         self._cdl = _cdl(*arguments, precision)
         self._statistics = _cdl_statistics(*arguments)
 
-    def _draw(self, batch_size: int, num_time_steps: int, rate_hz: float) -> tuple[Tensor, Tensor]:
-        gains, delays = self._cdl(batch_size, num_time_steps, rate_hz)
+    def _draw(
+        self, batch_size: int, num_time_steps: int, rate_hz: float, start_s: float
+    ) -> tuple[Tensor, Tensor]:
+        with _seen_from(self._cdl._cir_gen, start_s):
+            gains, delays = self._cdl(batch_size, num_time_steps, rate_hz)
         return gains, delays
 
 
@@ -295,6 +364,8 @@ class CellModel(_Sampled):
         torch.Size([1, 1, 1, 1, 1])
     """
 
+    own_profiles = True
+
     def __init__(
         self,
         cell: Cell,
@@ -337,14 +408,17 @@ class CellModel(_Sampled):
         self._speed_mps = speed_mps
         self._statistics = _cell_statistics(self._drop)
 
-    def _draw(self, batch_size: int, num_time_steps: int, rate_hz: float) -> tuple[Tensor, Tensor]:
+    def _draw(
+        self, batch_size: int, num_time_steps: int, rate_hz: float, start_s: float
+    ) -> tuple[Tensor, Tensor]:
         if batch_size not in self._models:
             self._models[batch_size] = model = self._drop.model(self.precision)
             # the first drop of a model draws more numbers
             with sionna_seeding.sionna_rng(_STATISTICS_SEED, _CPU):
                 self._drop.draw(model, batch_size, 1, 1.0, self.precision)
         model = self._models[batch_size]
-        return self._drop.draw(model, batch_size, num_time_steps, rate_hz, self.precision)
+        with _seen_from(model._cir_sampler, start_s):
+            return self._drop.draw(model, batch_size, num_time_steps, rate_hz, self.precision)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from scipy.signal import lfilter
 from torch import Tensor
 
 from channels import checks, units
-from channels.arithmetic import abs_squared, multiply, scale
+from channels.arithmetic import abs_squared, mean_square, multiply, scale
 
 __all__ = [
     "CarrierFrequencyOffset",
@@ -49,6 +49,7 @@ class Impairment(ABC):
 
     side: Side
     linear: ClassVar[bool]  # complex-linear in the samples, given the state
+    lasting: ClassVar[bool] = False  # the state is one of the device, the same in a later transmission
 
     def state_size(self, num_antennas: int, num_samples: int) -> int:
         """K: how many random numbers one image needs."""
@@ -70,6 +71,10 @@ class Impairment(ABC):
     def phase_correlation(self, lag_s: Tensor) -> Tensor:
         """E[exp(j(φ(t + lag) - φ(t)))] of the phase φ that turns all samples alike, complex128; lags in s."""
         return torch.ones_like(lag_s, dtype=torch.complex128)
+
+    def mean_phasor(self, time_s: Tensor) -> Tensor:
+        """E[exp(jφ(t))] of that phase, complex128; without a loop it begins at φ(0) = 0."""
+        return self.phase_correlation(time_s)
 
     @abstractmethod
     def apply(self, samples: Tensor, state: Tensor, sample_rate_hz: float, power: float) -> Tensor:
@@ -125,6 +130,29 @@ class FrontEnd:
         """All randomness of one image, [K] float64, as of :meth:`Impairment.draw`."""
         states = [i.draw(num_antennas, num_samples, sample_rate_hz, gen) for i in self.impairments]
         return torch.cat([torch.empty(0, dtype=torch.float64), *states])
+
+    def turned(
+        self,
+        samples: Tensor,
+        state: Tensor,
+        num_antennas: int,
+        sample_rate_hz: float,
+        kinds: tuple[type[Impairment], ...],
+    ) -> Tensor:
+        """Samples [B, 1, N] after the impairments of some kinds alone, whose state does not depend on the
+        antenna, given the state [B, K] of all.
+        """
+        parts = state.split(self._sizes(num_antennas, samples.shape[-1]), dim=1)
+        for impairment, part in zip(self.impairments, parts, strict=True):
+            if isinstance(impairment, kinds):
+                samples = impairment.apply(samples, part, sample_rate_hz, 1.0)
+        return samples
+
+    def later(self, state: Tensor, new: Tensor, num_antennas: int, num_samples: int) -> Tensor:
+        """State [K] of a later transmission: what lasts of ``state``, the rest of ``new``."""
+        sizes = self._sizes(num_antennas, num_samples)
+        pairs = zip(self.impairments, state.split(sizes), new.split(sizes), strict=True)
+        return torch.cat([new[:0], *(old if i.lasting else fresh for i, old, fresh in pairs)])
 
     def apply(self, samples: Tensor, state: Tensor, sample_rate_hz: float, power: float) -> Tensor:
         """The samples after all impairments, as of :meth:`Impairment.apply`."""
@@ -213,6 +241,7 @@ class CarrierFrequencyOffset(Impairment):
     uniform: bool = False
     side: Side = field(default="receiver", init=False)
     linear: ClassVar[bool] = True
+    lasting: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         checks.check_range("CarrierFrequencyOffset: offset_hz", self.offset_hz, -_MOST_HZ, _MOST_HZ, "Hz")
@@ -334,6 +363,12 @@ class PhaseNoise(Impairment):
             exponent = -variance * torch.expm1(-2 * math.pi * self.loop_bandwidth_hz * lag_s.abs())
         return torch.exp(-exponent).to(torch.complex128)
 
+    def mean_phasor(self, time_s: Tensor) -> Tensor:
+        if self.loop_bandwidth_hz is None:
+            return self.phase_correlation(time_s)
+        half = self.linewidth_hz / (4 * self.loop_bandwidth_hz)  # of its variance
+        return torch.full_like(time_s, math.exp(-half)).to(torch.complex128)
+
     def apply(self, samples: Tensor, state: Tensor, sample_rate_hz: float, power: float) -> Tensor:
         return multiply(samples, _phasor(state[:, None] / (2 * math.pi), samples.dtype))
 
@@ -401,7 +436,7 @@ class Quantization(Impairment):
         checks.check_range("Quantization: clip_db", self.clip_db, -20, 60, "dB")
 
     def apply(self, samples: Tensor, state: Tensor, sample_rate_hz: float, power: float) -> Tensor:
-        full = math.sqrt(units.db_to_linear(self.clip_db) / 2) * _mean_square(samples.detach()).sqrt()
+        full = math.sqrt(units.db_to_linear(self.clip_db) / 2) * mean_square(samples.detach()).sqrt()
         full = full.clamp_min(_TINY)[:, :, None, None]
         parts, levels = torch.view_as_real(samples), 1 << (self.bits - 1)
         within = parts.clamp(-full, full)
@@ -447,17 +482,6 @@ class NarrowbandInterferer(Impairment):
 
 def _check_side(owner: str, side: Side) -> None:
     checks.check_choice(f"{owner}: side", side, ("transmitter", "receiver"))
-
-
-def _mean_square(samples: Tensor) -> Tensor:
-    """Mean |s|² of every antenna, [B, A], summed in pairs: the order is the same whatever the batch."""
-    values = abs_squared(samples)
-    count = values.shape[-1]
-    while values.shape[-1] > 1:
-        half = (values.shape[-1] + 1) // 2
-        second = torch.nn.functional.pad(values[..., half:], (0, 2 * half - values.shape[-1]))
-        values = values[..., :half] + second
-    return values[..., 0] / count
 
 
 def _time(samples: Tensor, sample_rate_hz: float) -> Tensor:

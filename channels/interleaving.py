@@ -13,7 +13,7 @@ from torch import Tensor
 
 from channels import seeding
 from channels.base import ChannelOperator
-from channels.types import ChannelUses, Draw, Received
+from channels.types import ChannelUses, Csi, Draw, Received
 
 __all__ = ["InterleavedChannel", "permutation"]
 
@@ -68,10 +68,12 @@ class InterleavedChannel(ChannelOperator):
         """As the inner operator's."""
         return self.inner.noise_variance(no, draw)
 
-    @property
-    def sent_distortion(self) -> float:
+    def limits(self, draw: Draw, no: Tensor) -> Csi:
         """As the inner operator's."""
-        return self.inner.sent_distortion
+        csi = self.inner.limits(draw, no)
+        order = permutation(csi.h.shape[1])[1].to(csi.h.device)
+        err_var = csi.err_var[:, order] if csi.err_var.shape[1] > 1 else csi.err_var
+        return Csi(csi.h[:, order], csi.no, err_var)
 
     def instantaneous_snr_db(self, draw: Draw, snr_db: Tensor) -> Tensor:
         """As the inner operator's."""
@@ -80,6 +82,10 @@ class InterleavedChannel(ChannelOperator):
     def draw(self, num_symbols: int, seeds: Sequence[int]) -> Draw:
         """The inner operator's draw; the order of the symbols is no part of it."""
         return self.inner.draw(num_symbols, seeds)
+
+    def draw_again(self, num_symbols: int, seeds: Sequence[int], attempt: int, gap_s: float) -> Draw:
+        """As the inner operator's."""
+        return self.inner.draw_again(num_symbols, seeds, attempt, gap_s)
 
     def propagate(self, x: Tensor, draw: Draw, no: Tensor) -> Tensor:
         """The inner operator's output for the interleaved symbols."""

@@ -1,7 +1,7 @@
 """OFDM over any delay model: resource grid, antennas, fading, hardware, as n parallel scalar channels.
 
 May import: torch, channels.{types, checks, seeding, sionna_seeding, base, arithmetic, grid, transmission,
-estimation (types), front_end, impairments, ofdm_receiver, delay_models}.
+estimation (types), front_end, hardware_effect, impairments, interference, ofdm_receiver, delay_models}.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from torch import Tensor
 
 from channels import checks, seeding, sionna_seeding, units
 from channels.arithmetic import abs_squared, multiply, scale
-from channels.base import ChannelOperator, Precision
-from channels.delay_models import Covariance, DelayModel, frequency_response, interference_power
+from channels.base import ChannelOperator, Precision, later_seeds
+from channels.delay_models import Covariance, DelayModel, frequency_response
 from channels.estimation import Interpolation
 from channels.front_end import OfdmFrontEnd
 from channels.grid import Pilots, SlotGrid
+from channels.hardware_effect import HardwareEffect
 from channels.impairments import Impairment
-from channels.ofdm_receiver import NoiseKnowledge, OfdmCsi, OfdmReceiver
+from channels.interference import drawn_interference_power, interference_power
+from channels.ofdm_receiver import LinkStatistics, NoiseKnowledge, OfdmCsi, OfdmReceiver
 from channels.transmission import Transmission, apply_precoder, precoders
-from channels.types import ChannelUses, Draw, Received
+from channels.types import ChannelUses, Csi, Draw, Received
 
 __all__ = ["OfdmChannel", "OfdmDraw"]
 
@@ -32,7 +34,8 @@ _MUCH_INTERFERENCE = 0.1
 _TWO_SYMBOLS, _ONE_STREAM = Pilots(), Transmission()
 _CPU = torch.device("cpu")
 _POWER_DRAWS, _POWER_SEED = 64, 38214
-_LEAST_POWER = 1e-20
+_LEAST_POWER, _LEAST_BEAM = 1e-20, 1e-6
+_ALIKE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class OfdmDraw(Draw):
     receiver: Tensor | None = None  # [B, K'] float, of the receiver's
     air: Tensor | None = None  # [B, ...] complex, what the waveform meets beside h
     reported: Tensor | None = None  # [B, 1] float, mean power that an old report of the frame is of
+    spilled: Tensor | None = None  # [B, 1] float, interference of places with delays of their own
 
 
 class OfdmChannel(ChannelOperator):
@@ -63,11 +67,11 @@ class OfdmChannel(ChannelOperator):
     and what precoding gains comes on top.
 
     What Doppler within an OFDM symbol and paths behind the cyclic prefix spill onto other elements is counted
-    as noise: ``interference`` is its mean power (:func:`channels.delay_models.interference_power`), added to
-    the noise that is drawn and to the noise variance that the receiver is given. So is, to the latter, the
-    mean distortion of the receiver's hardware, which is not drawn but happens; that of the transmitter's
-    takes the way of the symbol, so that no combining helps against it, and is counted in err_var
-    (``sent_distortion``·|h|²). ``distortion`` is the sum of both.
+    as noise: ``interference`` is its mean power (:func:`channels.interference.interference_power`), added to
+    the noise that is drawn and to the noise variance that the receiver is given; places with delays of their
+    own (cells, snapshots) have an interference of their own. Hardware distorts instead of being drawn: see
+    :class:`channels.hardware_effect.HardwareEffect` for what the receiver is told. With perfect CSI it knows
+    the gain that the hardware leaves, its mean phase of every OFDM symbol included.
 
     With ``gain_control`` all this, and the statistics of the estimators, refer to the power of the frame and
     not to that of the ensemble: for models whose draws differ by path loss. A receiver with estimated CSI
@@ -97,7 +101,8 @@ class OfdmChannel(ChannelOperator):
             antennas that do not fit the transmission.
 
     Source: 3GPP TS 38.211 sec. 4 and 5.3.1 (numerology); Sionna 2.2 ``GenerateOFDMChannel``,
-        ``ResourceGrid``.
+        ``ResourceGrid``; Weichselberger et al., "A Stochastic MIMO Channel Model with Joint Correlation of
+        Both Link Ends", IEEE Trans. Wireless Commun. 5 (2006) (beams and modes of the estimators).
 
     Example:
         >>> from channels.delay_models import TdlModel
@@ -162,32 +167,34 @@ class OfdmChannel(ChannelOperator):
             got, expected = f"{len(self._grid.data)} data elements per slot", "two for Alamouti's code"
             raise ValueError(checks.complaint("OfdmChannel: resource grid", "too small", got, expected))
         self._last_response: tuple[Tensor, Tensor] | None = None
+        self._beam_gain = 1.0  # what precoding gains, which is not known yet
         self._front_end = OfdmFrontEnd(impairments, self._grid, self._num_tx) if impairments else None
-        precoded = transmission.kind == "svd"
-        heard, self._sent_distortion = (
-            self._front_end.distortions(precoded=precoded) if self._front_end else (0.0, 0.0)
+        precoded = self._num_streams if transmission.kind == "svd" else None
+        self.hardware = self._front_end.effect(precoded) if self._front_end else HardwareEffect()
+        spilled = interference_power(model, 1 / subcarrier_spacing_hz, self._latest_s)
+        self.interference = spilled
+        beams, modes = None, None
+        if assumed is None and csi != "perfect":
+            beams, modes = self._directions()
+        powers = self._stream_powers(beams, modes)
+        self._beam_gain = float(powers.sum(0).mean())
+        self.interference = spilled * self._beam_gain
+        statistics = LinkStatistics(
+            self._turned(assumed or model),
+            self._seen(beams, modes),
+            powers * abs(self.hardware.gain) ** 2,
+            beams,
+            modes,
+            self.hardware,
         )
-        self._stream_power = self._mean_stream_power()
-        arriving = (
-            self._stream_power * self._num_streams
-        )  # power at a receive antenna, with what precoding gains
-        spilled = interference_power(model, 1 / subcarrier_spacing_hz, self._grid.prefix_s)
-        self.interference, self._heard_distortion = spilled * arriving, heard * arriving
-        self.distortion = self._heard_distortion + self._sent_distortion
         self._receiver = OfdmReceiver(
             self._grid,
             transmission,
-            self._front_end.covariance(assumed or model) if self._front_end else assumed or model,
-            num_rx=self._num_rx,
-            stream_power=self._stream_power,
+            statistics,
             csi=csi,
             interpolation=interpolation,
             noise=noise,
             gain_control=gain_control,
-            added_noise=self.interference + self._heard_distortion,
-            sent_distortion=self._sent_distortion,
-            device=self.device,
-            precision=precision,
         )
         if spilled > _MUCH_INTERFERENCE:
             warnings.warn(
@@ -195,6 +202,11 @@ class OfdmChannel(ChannelOperator):
                 f"other elements. Counting that as Gaussian noise is rough; use another subcarrier spacing.",
                 stacklevel=2,
             )
+
+    @property
+    def _latest_s(self) -> float:
+        """Delay of the latest path that disturbs nothing [s]."""
+        return self._grid.prefix_s
 
     @property
     def model(self) -> DelayModel:
@@ -216,28 +228,86 @@ class OfdmChannel(ChannelOperator):
 
     @property
     def gain_depends_on_noise(self) -> bool:
-        """Several streams are detected together: their scalar gains depend on the noise."""
-        return self._num_streams > 1
+        """Several streams are detected together, and antennas with unequal noise are combined: the scalar
+        gains depend on the noise.
+        """
+        return self._num_streams > 1 or (self._num_rx > 1 and self.hardware.at_antenna > 0)
 
-    def _mean_stream_power(self) -> float:
-        """Mean power of the gain of a stream: 1/L, and what precoding gains, over some draws of its own."""
+    def _pairs(self) -> Tensor:
+        """Spatial covariance of the model, [R, A, R, A] complex128."""
+        shape = (self._num_rx, self._num_tx) * 2
+        return self._model.spatial_covariance().to(torch.complex128).reshape(shape)
+
+    def _directions(self) -> tuple[Tensor | None, Tensor | None]:
+        """Beams of the receive antennas [R, R] and modes of the streams [L, L] in which gains are
+        uncorrelated, one per column; None: those of the antennas or streams, which are so already. Precoding
+        knows no modes.
+        """
+        pairs = self._pairs()
+        beams = _eigenvectors(torch.einsum("raqa->rq", pairs) / self._num_tx)
+        if self._transmission.kind == "svd" or self._num_streams == 1:
+            return beams, None
+        return beams, _eigenvectors(torch.einsum("rarc->ac", pairs) / self._num_rx)
+
+    def _turned(self, covariance: Covariance) -> Covariance:
+        """A covariance with what oscillators make of it."""
+        return self._front_end.covariance(covariance) if self._front_end else covariance
+
+    def _seen(self, beams: Tensor | None, modes: Tensor | None) -> tuple[tuple[Covariance, ...], ...] | None:
+        """Statistics of every stream or mode in every beam; None: all alike."""
+        if beams is None and modes is None:
+            return None
+        u = torch.eye(self._num_rx, dtype=torch.complex128) if beams is None else beams
+        columns = [None] * self._num_streams if modes is None else list(modes.T)
+        return tuple(
+            tuple(self._turned(self._model.seen_through(beam, mode)) for beam in u.T) for mode in columns
+        )
+
+    def _stream_powers(self, beams: Tensor | None, modes: Tensor | None) -> Tensor:
+        """E|h|² of the gain of every stream or mode in every beam, [L, R] float64 (with both, the coupling
+        matrix of Weichselberger et al.); with precoding the mean over some draws of its own.
+        """
+        shape = self._num_streams, self._num_rx
         if self._transmission.kind != "svd":
-            return 1 / self._num_streams
+            u = torch.eye(shape[1], dtype=torch.complex128) if beams is None else beams
+            v = torch.eye(self._num_tx, dtype=torch.complex128) if modes is None else modes
+            powers = torch.einsum("rb,raqc,qb,am,cm->mb", u.conj(), self._pairs(), u, v.conj(), v).real
+            if beams is None and modes is None:
+                powers = torch.ones(shape, dtype=torch.float64)  # whatever rounding says
+            return powers.clamp_min(_LEAST_BEAM) / self._num_streams
         draw = self.draw(1, range(_POWER_SEED, _POWER_SEED + _POWER_DRAWS))
-        power = abs_squared(self._stream_gains(draw)).flatten(1).mean(1, keepdim=True)
-        return float((power / _power(draw) if self.gain_control else power).mean())
+        h = self._stream_gains(draw).to(torch.complex128)
+        if self.gain_control:
+            h = h / _power(draw).sqrt()[:, :, None, None, None, None]
+        if beams is not None:
+            h = torch.einsum("qr,bsqltf->bsrltf", beams.conj(), h)
+        powers = h.abs().square().mean((0, 1, 4, 5)).T
+        return (
+            powers.clamp_min(_LEAST_BEAM) if beams is not None else powers.mean(1, keepdim=True).expand(shape)
+        )
 
     def noise_variance(self, no: Tensor, draw: Draw | None = None) -> Tensor:
-        """Thermal noise, interference of the waveform and mean distortion of the receiver's hardware."""
-        added = self.interference + self._heard_distortion
-        if draw is not None and self.gain_control:
-            return no + added * _power(draw)
-        return no + added
+        """Thermal noise, interference of the waveform and distortion that arises at the receive antennas, on
+        average over these.
+        """
+        h = None if draw is None else self._data_gains(draw)
+        spilled = self.interference if draw is None else self._spilled(draw)
+        return self._receiver.antenna_noise(no + spilled, None, h).mean(1, keepdim=True)
 
-    @property
-    def sent_distortion(self) -> float:
-        """See :class:`channels.base.ChannelOperator`."""
-        return self._sent_distortion
+    def _spilled(self, draw: Draw) -> Tensor:
+        """Interference of the waveform of every image [B, 1]."""
+        assert isinstance(draw, OfdmDraw)
+        if draw.spilled is not None:
+            return draw.spilled * self._beam_gain
+        power = _power(draw)
+        return self.interference * (power if self.gain_control else torch.ones_like(power))
+
+    def limits(self, draw: Draw, no: Tensor) -> Csi:
+        """See :class:`channels.base.ChannelOperator`; distortion of the hardware counts, which the samples of
+        many subcarriers make like noise, whatever the symbols are.
+        """
+        h = self.gain(draw, no)
+        return Csi(h, self.noise_variance(no, draw), self.hardware.with_symbol * abs_squared(h))
 
     # ------------------------------------------------------------------------------------- counting
 
@@ -268,6 +338,21 @@ class OfdmChannel(ChannelOperator):
 
     def draw(self, num_symbols: int, seeds: Sequence[int]) -> OfdmDraw:
         """Fades of whole slots and noise; impulse responses are drawn on the CPU."""
+        return self._draw(num_symbols, seeds, seeds, 0.0)
+
+    def draw_again(self, num_symbols: int, seeds: Sequence[int], attempt: int, gap_s: float) -> OfdmDraw:
+        """The same fading process later: see :meth:`channels.base.ChannelOperator.draw_again`. Offsets of
+        oscillators stay too.
+        """
+        grid = self._grid
+        frame_s = self._num_slots(num_symbols) * grid.num_ofdm_symbols * grid.symbol_s
+        own = later_seeds(seeds, attempt)
+        return self._draw(num_symbols, seeds, own, (attempt - 1) * (frame_s + gap_s))
+
+    def _draw(
+        self, num_symbols: int, places: Sequence[int], seeds: Sequence[int], start_s: float
+    ) -> OfdmDraw:
+        """Fading processes of the seeds ``places`` from a time [s] on, everything else of ``seeds``."""
         grid, slots = self._grid, self._num_slots(num_symbols)
         size = (grid.num_ofdm_symbols, grid.num_subcarriers)
         noise = torch.empty(len(seeds), slots, self._num_rx, *size, dtype=self.cdtype)
@@ -279,12 +364,15 @@ class OfdmChannel(ChannelOperator):
         gains: list[Tensor] = []
         known: list[Tensor] = []
         air: list[Tensor] = []
+        disturbed: list[float] = []
         with torch.no_grad():
-            for seed in seeds:
-                with sionna_seeding.sionna_rng(seeding.derived_seed(seed, "fading"), _CPU):
-                    h, moving = self._air(slots + lead)
+            for place in places:
+                with sionna_seeding.sionna_rng(seeding.derived_seed(place, "fading"), _CPU):
+                    h, moving, spilled = self._air(slots + lead, start_s)
                 gains.append(h[lead:])
                 reports.append(_mean_power(h[None, begin : begin + slots]))
+                if spilled is not None:
+                    disturbed.append(spilled)
                 if moving is not None:
                     steps = (len(moving) - 1) // (slots + lead)
                     air.append(moving[lead * steps :])
@@ -293,22 +381,36 @@ class OfdmChannel(ChannelOperator):
                     known.append(precoders(middle, self._num_streams, self._transmission.precoding))
         precoder = torch.stack(known).to(self.device) if known else None
         sender, receiver = (
-            self._front_end.draw(slots, self._num_rx, seeds) if self._front_end else (None, None)
+            self._front_end.draw(slots, self._num_rx, places, seeds) if self._front_end else (None, None)
         )
         h = torch.stack(gains).to(self.device)
         moving = _stacked(air).to(self.device) if air else None
         reported = torch.cat(reports).to(self.device) if self.report_delay_slots else None
-        return OfdmDraw(h, noise.to(self.device), num_symbols, precoder, sender, receiver, moving, reported)
+        own = torch.tensor(disturbed, dtype=self.dtype, device=self.device)[:, None] if disturbed else None
+        return OfdmDraw(
+            h, noise.to(self.device), num_symbols, precoder, sender, receiver, moving, reported, own
+        )
 
-    def _air(self, slots: int) -> tuple[Tensor, Tensor | None]:
-        """Gains of one image [S, R, A, T, F] at the start of every OFDM symbol, and what else the waveform
-        needs of it, [steps + 1, ...] over all slots.
+    def _paths(self, steps: int, rate_hz: float, start_s: float) -> tuple[Tensor, Tensor, float | None]:
+        """Gains and delays of the model from a time [s] on, and the interference of a place of its own."""
+        later = {"start_s": start_s} if start_s else {}  # a model that is only sent over once needs no start
+        gains, delays = self._model(1, steps, rate_hz, **later)
+        if not self._model.own_profiles:
+            return gains, delays, None
+        grid, pairs = self._grid, gains[0, 0, :, 0].flatten(0, 1)
+        symbol_s = 1 / grid.subcarrier_spacing_hz
+        spilled = drawn_interference_power(pairs, delays.flatten(), 1 / rate_hz, symbol_s, self._latest_s)
+        return gains, delays, spilled
+
+    def _air(self, slots: int, start_s: float) -> tuple[Tensor, Tensor | None, float | None]:
+        """Gains of one image [S, R, A, T, F] at the start of every OFDM symbol, what else the waveform needs
+        of it, [steps + 1, ...] over all slots, and the interference of a place of its own.
         """
         grid = self._grid
-        gains, delays = self._model(1, slots * grid.num_ofdm_symbols, 1 / grid.symbol_s)
+        gains, delays, spilled = self._paths(slots * grid.num_ofdm_symbols, 1 / grid.symbol_s, start_s)
         paths = gains[0, 0, :, 0].to(self.cdtype).transpose(-1, -2)  # [R, A, S·T, paths]
         h = paths @ self._response(delays.flatten())
-        return h.unflatten(2, (slots, grid.num_ofdm_symbols)).movedim(2, 0), None
+        return h.unflatten(2, (slots, grid.num_ofdm_symbols)).movedim(2, 0), None, spilled
 
     def _response(self, delays: Tensor) -> Tensor:
         """:meth:`_new_response`; the last one is kept, as many models have the same delays in every draw."""
@@ -363,8 +465,7 @@ class OfdmChannel(ChannelOperator):
 
     def _over_the_air(self, sent: Tensor, draw: OfdmDraw, no: Tensor) -> Tensor:
         """Received grids [B, S, R, T, F] of sent ones [B, S, A, T, F], noise included."""
-        interference = self.interference * _power(draw) if self.gain_control else self.interference
-        received = scale(draw.noise, (no + interference).sqrt()[:, :, None, None, None])
+        received = scale(draw.noise, (no + self._spilled(draw)).sqrt()[:, :, None, None, None])
         for antenna in range(self._num_tx):
             received = received + multiply(draw.h[:, :, :, antenna], sent[:, :, None, antenna])
         return received
@@ -373,14 +474,27 @@ class OfdmChannel(ChannelOperator):
 
     def observe(self, y_raw: Tensor, draw: Draw, no: Tensor) -> Received:
         assert isinstance(draw, OfdmDraw)
-        known = self._data_gains(draw) if self.csi == "perfect" else None
-        n = draw.num_symbols
-        y, csi = self._receiver(y_raw, no, n, known, _power(draw))
+        n, known, following = draw.num_symbols, None, 0.0
+        if self.csi == "perfect":
+            known = self._data_gains(draw)
+        elif self.gain_control and draw.spilled is None:
+            following = self.interference
+        if following == 0:
+            no = no + self._spilled(draw)
+        y, csi = self._receiver(y_raw, no, n, known, _power(draw), following)
         return Received(y, csi, self.uses(n))
 
-    def _data_gains(self, draw: OfdmDraw) -> Tensor:
-        """True gains of the streams at the data elements, [B, S, R, L, D]."""
-        return self._stream_gains(draw).flatten(4)[..., self._grid.data]
+    def _data_gains(self, draw: Draw) -> Tensor:
+        """True gains of the streams at the data elements, hardware included, [B, S, R, L, D]."""
+        assert isinstance(draw, OfdmDraw)
+        h = self._stream_gains(draw)
+        if self._front_end is not None:
+            assert draw.sender is not None
+            assert draw.receiver is not None
+            turn = self._front_end.gain(draw.sender, draw.receiver, h.shape[1], self._num_rx)
+            turn = multiply(turn, turn.new_tensor(self.hardware.gain))
+            h = multiply(h, turn[:, :, None, None])
+        return h.flatten(4)[..., self._grid.data]
 
     def _stream_gains(self, draw: OfdmDraw) -> Tensor:
         """True gains of the streams [B, S, R, L, T, F]."""
@@ -399,9 +513,8 @@ class OfdmChannel(ChannelOperator):
 
     def gain(self, draw: Draw, no: Tensor) -> Tensor:
         assert isinstance(draw, OfdmDraw)
-        return self._receiver.gain(self._data_gains(draw), self.noise_variance(no, draw))[
-            :, : draw.num_symbols
-        ]
+        gain = self._receiver.gain(self._data_gains(draw), no + self._spilled(draw))
+        return gain[:, : draw.num_symbols]
 
 
 def _power(draw: Draw) -> Tensor:
@@ -421,3 +534,10 @@ def _stacked(rows: Sequence[Tensor]) -> Tensor:
     """Stack, with zeros behind the last dimension of the shorter ones."""
     longest = max(row.shape[-1] for row in rows)
     return torch.stack([torch.nn.functional.pad(row, (0, longest - row.shape[-1])) for row in rows])
+
+
+def _eigenvectors(covariance: Tensor) -> Tensor | None:
+    """Of a covariance [N, N], one per column; None for that of uncorrelated gains of equal power."""
+    if float((covariance - torch.eye(len(covariance))).abs().max()) < _ALIKE:
+        return None
+    return torch.linalg.eigh(covariance).eigenvectors

@@ -5,6 +5,7 @@ May import: torch, channels.{checks, sionna_seeding, base, recording}.
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from dataclasses import replace
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from channels import checks, sionna_seeding
 from channels.base import Precision
+from channels.delay_models import Covariance
 from channels.recording import Recording, load_recorded
 
 __all__ = ["Normalize", "Phases", "RecordedModel", "Timing"]
@@ -28,6 +30,7 @@ Timing = Literal["first_path", "recorded"]
 # Power that linear interpolation may lose between snapshots before the recording counts as too coarse.
 _LOST_POWER = 0.05
 _CHUNK = 64  # snapshots at a time
+_LEAST = 1e-30
 
 
 class RecordedModel:
@@ -37,7 +40,8 @@ class RecordedModel:
 
     * rotate by e^{j2π f_p t} when the recording has a Doppler shift per path;
     * go on from snapshot to snapshot, linearly interpolated in time, when the recording has a snapshot
-      interval (the draw starts at a snapshot from which the frame fits; ends weigh a little less);
+      interval (the draw starts at a snapshot from which the frame fits; ends weigh a little less; what is
+      seen later than the recording lasts goes back through it);
     * stay as they are otherwise.
 
     Phases: the phase common to a recorded response is that of two free-running oscillators, and a receiver
@@ -173,6 +177,26 @@ class RecordedModel:
         return self.recording.carrier_hz
 
     @property
+    def own_profiles(self) -> bool:
+        """Snapshots that do not follow each other are places of their own."""
+        return self.num_snapshots > 1 and self.recording.snapshot_interval_s is None
+
+    def spatial_covariance(self) -> Tensor:
+        """See :class:`channels.delay_models.DelayModel`: of every path, summed over paths and snapshots."""
+        pairs = self._gains.flatten(1, 2).movedim(1, 0).flatten(1)
+        total = pairs @ pairs.mH
+        return total / total.diagonal().real.mean()
+
+    def seen_through(self, beam: Tensor, mode: Tensor | None) -> Covariance:
+        """See :class:`channels.delay_models.DelayModel`."""
+        gains = torch.einsum("r,srap->sap", beam.conj().to(self._gains), self._gains)
+        if mode is not None:
+            gains = torch.einsum("a,sap->sp", mode.conj().to(gains), gains)[:, None]
+        view = copy.copy(self)
+        view._gains = gains[:, None] / gains.abs().square().sum(-1).mean().sqrt().clamp_min(_LEAST)
+        return view
+
+    @property
     def delays_s(self) -> Tensor:
         """Delays of the paths of all snapshots together [paths] in seconds, float64."""
         return self._delays[self._path_powers > 0]
@@ -227,7 +251,7 @@ class RecordedModel:
     # ------------------------------------------------------------------------------------- draws
 
     def __call__(
-        self, batch_size: int, num_time_steps: int, sampling_frequency: float
+        self, batch_size: int, num_time_steps: int, sampling_frequency: float, start_s: float = 0.0
     ) -> tuple[Tensor, Tensor]:
         """See :class:`channels.delay_models.DelayModel`.
 
@@ -240,7 +264,7 @@ class RecordedModel:
         num_phases = self._gains.shape[-1] if self.phases == "paths" else 1
         phase = torch.empty(batch_size, num_phases, dtype=torch.float64)
         phase.uniform_(0, 2 * math.pi, generator=random)
-        times = torch.arange(num_time_steps, dtype=torch.float64) / sampling_frequency
+        times = start_s + torch.arange(num_time_steps, dtype=torch.float64) / sampling_frequency
         gains = (
             self._evolve(chosen, times) * torch.polar(torch.ones_like(phase), phase)[:, None, None, :, None]
         )
@@ -278,6 +302,8 @@ class RecordedModel:
     def _interpolated(self, chosen: Tensor, times: Tensor) -> Tensor:
         assert self.recording.snapshot_interval_s is not None
         at = chosen[:, None] + times / self.recording.snapshot_interval_s
+        last = self.num_snapshots - 1
+        at = last - (at.remainder(2 * last) - last).abs()  # there and back
         before = at.floor().long().clamp(max=self.num_snapshots - 2)
         share = (at - before)[:, :, None, None, None]
         gains = (1 - share) * self._gains[before] + share * self._gains[before + 1]

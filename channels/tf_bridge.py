@@ -114,8 +114,9 @@ class TensorFlowChannel(ChannelOperator):
 
     * "perfect": the gains that ``gain`` computes from the state;
     * "ls": known QPSK symbols go through f ahead of every block of ``coherence_symbols``, and are counted as
-      pilot uses. h_hat is the mean of y·p* over the P pilots of a block, err_var = (no + distortion)/P. f may
-      be anything whose gain is about constant over a block.
+      pilot uses. The mean m of y·p* over the P pilots of a block has an error of e = (no + distortion)/P;
+      told is what that says of a gain of unit power, E[h|m] = m/(1 + e), and the variance e/(1 + e). f may be
+      anything whose gain is about constant over a block.
 
     What f does beyond a gain (echoes, saturation) is noise to a receiver of scalar channels. ``distortion``
     is its mean power, which the receiver is told on top of ``no``; :meth:`measure_distortion` measures it.
@@ -299,7 +300,9 @@ class TensorFlowChannel(ChannelOperator):
             return Received(y, Csi(draw.h, no, torch.zeros_like(no)), uses)
         pilots = self._places(num_symbols)[1]
         h_block = multiply_conj(y_raw[:, pilots], self._pilots(len(pilots))).mean(-1)
-        return Received(y, Csi(self._spread(h_block, num_symbols), no, no / self.pilots_per_block), uses)
+        error = no / self.pilots_per_block
+        h = self._spread(h_block / (1 + error), num_symbols)
+        return Received(y, Csi(h, no, error / (1 + error)), uses)
 
     def _spread(self, per_block: Tensor, num_symbols: int) -> Tensor:
         length = self.coherence_symbols or num_symbols

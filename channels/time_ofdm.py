@@ -45,6 +45,13 @@ class TimeDomainOfdmChannel(OfdmChannel):
         Laakso et al., "Splitting the Unit Delay", IEEE Signal Process. Mag. 13 (1996).
     """
 
+    @property
+    def _latest_s(self) -> float:
+        """The window opens early by half the interpolation filter."""
+        grid = self._grid
+        early_s = _HALF_LENGTH / (OVERSAMPLING * grid.num_subcarriers * grid.subcarrier_spacing_hz)
+        return max(grid.prefix_s - early_s, 0.0)
+
     @cached_property
     def _waveform(self) -> OfdmWaveform:
         return OfdmWaveform(self._grid.num_subcarriers, self._grid.prefix_length, OVERSAMPLING)
@@ -57,11 +64,11 @@ class TimeDomainOfdmChannel(OfdmChannel):
         turn = 2 * math.pi * carrier * _HALF_LENGTH / (OVERSAMPLING * count)
         return torch.polar(torch.ones_like(turn), turn).to(self.device, self.cdtype)
 
-    def _air(self, slots: int) -> tuple[Tensor, Tensor]:
-        """Gains [S, R, A, T, F] and taps [S·T·8 + 1, R, A, taps] of one image."""
+    def _air(self, slots: int, start_s: float) -> tuple[Tensor, Tensor, float | None]:
+        """Gains [S, R, A, T, F], taps [S·T·8 + 1, R, A, taps] and interference of one image."""
         grid = self._grid
         steps = slots * grid.num_ofdm_symbols * _STEPS_PER_SYMBOL + 1
-        gains, delays = self._model(1, steps, _STEPS_PER_SYMBOL / grid.symbol_s)
+        gains, delays, spilled = self._paths(steps, _STEPS_PER_SYMBOL / grid.symbol_s, start_s)
         here = gains.abs().sum((0, 1, 2, 3, 4, 6)) > 0  # cells pad with paths of no power and any delay
         if not here.any():  # a blocked place: one path of no power
             here[0] = True
@@ -69,7 +76,7 @@ class TimeDomainOfdmChannel(OfdmChannel):
         gains, delays = gains[..., here, :], delays[..., here]
         filters = self._response(delays.flatten())
         taps = (gains[0, 0, :, 0].to(self.cdtype).transpose(-1, -2) @ filters).movedim(2, 0)
-        return self._gains(taps, slots), taps
+        return self._gains(taps, slots), taps, spilled
 
     def _new_response(self, delays: Tensor) -> Tensor:
         """What paths with these delays [paths] make at the taps, [paths, taps]."""

@@ -90,6 +90,7 @@ __all__ = [
 ]
 
 log = logging.getLogger("linksim.build")
+_NO_POWER = 1e-30
 # Frames, and evenly spaced uses of each, from which "outage" and "ergodic" limits know the fading.
 _BOUND_FRAMES, _BOUND_USES, _BOUND_CHUNK = 2000, 512, 20
 _BLOCK_KLT, _CALIBRATION = "block-klt-16.safetensors", "mcs-calibration.json"
@@ -351,7 +352,7 @@ def build_scheme(
             make_search(scheme.source, workers),
             _mcs(scheme, channel),
             csit=scheme.csit,
-            harq=Harq(harq.max_transmissions, harq.combining) if harq else None,
+            harq=Harq(**harq.model_dump()) if harq else None,
             decoder=scheme.decoder,
             iterations=scheme.decoder_iterations,
             device=device,
@@ -566,23 +567,27 @@ def _sinrs(
         return build_channel(channel, torch.device("cpu"))
 
     @lru_cache(maxsize=4)
-    def sample(num_uses: int, no: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """|h|² [frames, uses] and what is added to the noise [frames, 1]."""
+    def sample(num_uses: int, no: float) -> tuple[torch.Tensor, ...]:
+        """|h|² and err_var over it [frames, uses], noise variance [frames, 1] at ``no`` and at twice that."""
         operator = built()
         noise = torch.full((_BOUND_CHUNK, 1), no, dtype=operator.dtype)
-        powers, added = [], []
+        rows = []
         step = -(-num_uses // _BOUND_USES)
         for begin in range(0, _BOUND_FRAMES, _BOUND_CHUNK):
             seeds = [item_seed(0, f"frame {begin + i}", 0, "bound") for i in range(_BOUND_CHUNK)]
             draw = operator.draw(num_uses, seeds)
-            powers.append(abs_squared(operator.gain(draw, noise)[:, ::step]))
-            added.append(operator.noise_variance(torch.zeros_like(noise), draw))
-        return torch.cat(powers), torch.cat(added)
+            csi = operator.limits(draw, noise)
+            power = abs_squared(csi.h[:, ::step])
+            along = csi.err_var.expand(csi.h.shape)[:, ::step] / power.clamp_min(_NO_POWER)
+            rows.append((power, along, csi.no, operator.noise_variance(2 * noise, draw)))
+        return tuple(torch.cat(column) for column in zip(*rows, strict=True))
 
     def sinr(num_uses: int, snr_db: float) -> torch.Tensor:
         no = snr_db_to_no(snr_db)
-        power, added = sample(num_uses, no if built().gain_depends_on_noise else 1.0)
-        return power / (no + added + built().sent_distortion * power)
+        at = no if built().gain_depends_on_noise else 1.0
+        power, along, once, twice = sample(num_uses, at)
+        noise = once + (twice - once) * (no / at - 1)  # all that adds to it does so linearly
+        return power / (noise + along * power)
 
     return sinr
 

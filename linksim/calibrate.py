@@ -59,6 +59,7 @@ BITS_PER_PIXEL = (
 _CHUNK = 16
 _SAVED_TOGETHER = 15  # MCS, which an interrupted calibration does not measure again
 _STREAM_POINTS = 23  # SNRs of a capacity curve that is interpolated
+_NO_POWER = 1e-30
 _CAPACITY_USES, _GAP = 256, 5  # a code of this length is a decibel or so from capacity
 DECODER = f"layered, {DEFAULT_ITERATIONS} iterations"
 Report = Callable[[str], None]
@@ -105,13 +106,21 @@ class _Frames:
             if self.channel.gain_depends_on_noise:
                 rows.append(self._capacity_of_streams(draw, grid, step))
                 continue
-            h = self.channel.gain(draw, torch.ones(1, 1, dtype=self.channel.dtype))[:, ::step]
-            power = abs_squared(h).double()[:, None]
-            added = self.channel.noise_variance(torch.zeros(1, 1, dtype=self.channel.dtype), draw)
-            no = snr_db_to_no(snr - self._above(draw)[:, None, None]) + added[:, None]
-            no = no + self.channel.sent_distortion * power
-            rows.append(torch.log2(1 + power / no).mean(-1).numpy())
+            one = torch.ones(1, 1, dtype=self.channel.dtype)
+            power, along, noise = self._limits(draw, one, step)
+            slope = self.channel.noise_variance(2 * one, draw).double()[:, None] - noise
+            no = noise + slope * (snr_db_to_no(snr - self._above(draw)[:, None, None]) - 1)
+            rows.append(torch.log2(1 + power / (no + along * power)).mean(-1).numpy())
         return np.concatenate(rows)
+
+    def _limits(self, draw: Draw, no: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """|h|² of some uses, the variance of errors along the gain over it, and that of the noise, [B, 1, m]
+        in double precision.
+        """
+        csi = self.channel.limits(draw, no)
+        power = abs_squared(csi.h[:, ::step]).double()
+        along = csi.err_var.expand(csi.h.shape)[:, ::step].double() / power.clamp_min(_NO_POWER)
+        return power[:, None], along[:, None], csi.no.double()[:, None]
 
     def _capacity_of_streams(self, draw: Draw, grid: NDArray[np.float64], step: int) -> NDArray[np.float64]:
         """The same where every SNR has gains of its own; interpolated between some of them."""
@@ -119,10 +128,8 @@ class _Frames:
         columns = []
         for snr_db in coarse.tolist():
             no = snr_db_to_no(snr_db - self._above(draw)).to(self.channel.dtype)[:, None]
-            h = self.channel.gain(draw, no)[:, ::step]
-            power = abs_squared(h).double()
-            no = self.channel.noise_variance(no, draw) + self.channel.sent_distortion * power
-            columns.append(torch.log2(1 + power / no).mean(-1).numpy())
+            power, along, noise = self._limits(draw, no, step)
+            columns.append(torch.log2(1 + power / (noise + along * power)).mean((1, 2)).numpy())
         return np.stack([np.interp(grid, coarse, row) for row in np.stack(columns, 1)])
 
     def sent(self, block: TransportBlock, qam: Qam) -> _Sent:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from channels.arithmetic import abs_squared
 from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import derived_seed, real_normal
-from channels.types import ChannelUses, Csi, Csit, Draw, Received
+from channels.types import ChannelUses, Csit, Draw, Received
 from channels.units import snr_db_to_no
 from linksim.schemes.base import Bound, Frame, Info, Reconstruction, RetransmittingScheme, Scheme
 
@@ -197,17 +196,20 @@ def _retransmit(
     seeds: Sequence[int],
     transmissions: list[int],
 ) -> Reconstruction:
-    """Send again what failed, over fresh fades and noise, until it is decoded or nothing is left to send."""
+    """Send again what failed, over the same channel later (see ``ChannelOperator.draw_again``), until it is
+    decoded or nothing is left to send.
+    """
     assert reconstruction.block_ok is not None
     pending = [i for i, ok in enumerate(reconstruction.block_ok.tolist()) if not ok]
     history = [first.select(pending)]
     for attempt, symbols in enumerate(frame.retransmissions, start=2):
         if not pending:
             break
-        channel_seeds = [derived_seed(seeds[i], f"transmission {attempt}") for i in pending]
+        own = [seeds[i] for i in pending]
+        draw = channel.draw_again(symbols.shape[1], own, attempt, scheme.round_trip_s)
         heard = None if heard_db is None else heard_db[pending]
-        history.append(channel(symbols[pending], snr_db[pending], channel_seeds, told_db=heard))
-        own_seeds = [derived_seed(seeds[i], "receiver") for i in pending]
+        history.append(channel(symbols[pending], snr_db[pending], own, draw, heard))
+        own_seeds = [derived_seed(seed, "receiver") for seed in own]
         again = scheme.combine(history, frame.layout, own_seeds)
         reconstruction = reconstruction.replaced(pending, again)
         assert again.block_ok is not None
@@ -224,8 +226,7 @@ def _reach(
 ) -> LinkOutput:
     no = snr_db_to_no(snr_db.to(channel.device, channel.dtype))[:, None]
     draw = channel.draw(budget, seeds)
-    h = channel.gain(draw, no)
-    csi = Csi(h, channel.noise_variance(no, draw), channel.sent_distortion * abs_squared(h))
+    csi = channel.limits(draw, no)
     own_seeds = [derived_seed(seed, "receiver") for seed in seeds]
     reconstruction = bound.reach(image, budget, snr_db, csi, own_seeds)
     ones = (1,) * len(seeds)

@@ -122,7 +122,9 @@ def outage_bits(
     """Information that n uses carry if the transmitter knows nothing of the fade and may fail sometimes.
 
     The largest rate R with P(C_h < R) <= ``probability`` over fades h (the outage capacity), or, with finite
-    blocklength, with E_h[ε(R, h)] <= ``probability``, ε by the normal approximation of each fade.
+    blocklength, with E_h[ε(R, h)] <= ``probability``, ε by the normal approximation of each fade. That is an
+    approximation: its term log2(n)/2 lifts short codes over slow fading above the outage capacity, the limit
+    of long ones. The smaller of both is returned.
 
     Args:
         power: [D, m] |h|² of m uses of each of D frames.
@@ -137,9 +139,10 @@ def outage_bits(
     check_range("outage_probability", probability, 1e-6, 1.0)
     gamma = power.double() / no
     capacity = num_uses * torch.log2(1 + gamma).mean(1)
+    allowed = math.floor(probability * len(capacity))  # frames that may fail
+    limit = float(capacity.sort().values[min(allowed, len(capacity) - 1)])
     if not finite_blocklength:
-        allowed = math.floor(probability * len(capacity))  # frames that may fail
-        return float(capacity.sort().values[min(allowed, len(capacity) - 1)])
+        return limit
     spread = (num_uses * _dispersion(gamma).mean(1)).sqrt().clamp_min(1e-12)
     bonus = 0.5 * math.log2(num_uses)
     low, high = 0.0, float(capacity.max()) + bonus
@@ -147,4 +150,4 @@ def outage_bits(
         rate = (low + high) / 2
         error = float((0.5 * torch.erfc((capacity + bonus - rate) / spread / math.sqrt(2))).mean())
         low, high = (rate, high) if error <= probability else (low, rate)
-    return low
+    return min(low, limit)

@@ -118,6 +118,8 @@ class RetransmittingScheme(Scheme, Protocol):
     its ``block_ok``, which is not counted as a use of this link.
     """
 
+    round_trip_s: float  # from the end of a transmission to the begin of the next one
+
     def combine(self, received: Sequence[Received], layout: Any, seeds: Sequence[int]) -> Reconstruction:
         """Images from all transmissions so far, first to last."""
         ...

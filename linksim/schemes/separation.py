@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from channels.checks import check_at_least, check_choice, complaint
+from channels.checks import check_at_least, check_choice, check_range, complaint
 from channels.equalization import equalize
 from channels.types import Csit, Received
 from linksim.digital.hevc import CodecError
@@ -46,15 +46,20 @@ class Harq:
         max_transmissions: first one included.
         combining: "ir", other code bits every time (redundancy versions 0, 2, 3, 1), or "chase", the same
             again.
+        round_trip_s: from the end of a transmission to the begin of the next one [s]; fading goes on
+            meanwhile. 7 ms are those of LTE FDD (8 ms from begin to begin of transmissions of 1 ms).
 
-    Source: 3GPP TS 38.212 V18, sec. 5.4.2.1; TS 38.214 V18, sec. 5.1.2.1.
+    Source: 3GPP TS 38.212 V18, sec. 5.4.2.1; TS 38.214 V18, sec. 5.1.2.1; TS 36.213 V18, sec. 7 and 8 (timing
+        of LTE).
     """
 
     max_transmissions: int = 1
     combining: Literal["ir", "chase"] = "ir"
+    round_trip_s: float = 7e-3
 
     def __post_init__(self) -> None:
         check_at_least("harq.max_transmissions", self.max_transmissions, 1)
+        check_range("harq.round_trip_s", self.round_trip_s, 0.0, 10.0, "s")
         check_choice("harq.combining", self.combining, ("ir", "chase"))
 
     @property
@@ -115,6 +120,7 @@ class SeparationScheme:
         self._search = search
         self._mcs = mcs
         self._rvs = (harq or Harq()).rvs
+        self.round_trip_s = (harq or Harq()).round_trip_s
         self._decoder: LdpcDecoder = decoder
         self._iterations = iterations
         self._device = torch.device(device)

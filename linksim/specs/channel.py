@@ -92,6 +92,11 @@ class ChannelBase(Spec):
         """Fields that change nothing in this channel, by path: value and default."""
         return {"told.transmitter.delay_slots": (self.told.transmitter.delay_slots, 0)}  # no slots here
 
+    @property
+    def moves(self) -> bool:
+        """Whether a later transmission meets the fades of an earlier one, gone on in time."""
+        return False
+
 
 class SingleCarrierBase(ChannelBase):
     """What channels without a resource grid have in common: imperfect radios at symbol rate."""
@@ -391,6 +396,11 @@ class OfdmSpec(ChannelBase):
         if self._is_still:
             found["transmission.precoding.delay_slots"] = sent.precoding.delay_slots, 0
         return found
+
+    @property
+    def moves(self) -> bool:
+        """See :class:`ChannelBase`; a recording may move by itself."""
+        return isinstance(self.model, RecordedSpec) or self.model.speed_mps > 0
 
     @property
     def has_unequal_draws(self) -> bool:

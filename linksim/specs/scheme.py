@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 
-_DESIGN_SNR_DB, _TARGET_BLER, _OUTAGE = 7.0, 0.1, 0.1
+_DESIGN_SNR_DB, _TARGET_BLER, _OUTAGE, _ROUND_TRIP_S = 7.0, 0.1, 0.1, 7e-3
 Idle = dict[str, tuple[Any, Any]]
 
 
@@ -229,6 +229,10 @@ class HarqSpec(Spec):
     combining: Literal["ir", "chase"] = Field(
         "ir", description="ir: other code bits every time; chase: the same again"
     )
+    round_trip_s: Annotated[Real, Field(ge=0, le=10)] = Field(
+        _ROUND_TRIP_S,
+        description="from the end of a transmission to the begin of the next [s]; fading goes on meanwhile",
+    )
 
 
 _MCS_ROW = {"type": "integer", "minimum": 0, "maximum": 28}
@@ -302,6 +306,8 @@ class SeparationSpec(SentSpec):
             found["target_bler"] = self.target_bler, _TARGET_BLER
         if self.harq is not None and self.harq.max_transmissions == 1:
             found["harq.combining"] = self.harq.combining, "ir"
+        if self.harq is not None and (self.harq.max_transmissions == 1 or not channel.moves):
+            found["harq.round_trip_s"] = self.harq.round_trip_s, _ROUND_TRIP_S  # nothing changes meanwhile
         return found
 
 

@@ -5,27 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from channels.awgn import AwgnChannel
 from channels.delay_models import ExponentialCovariance, TdlModel
 from channels.flat_fading import FlatFadingChannel
-from channels.front_end import SingleCarrierChannel
 from channels.grid import Pilots
 from channels.impairments import (
     CarrierFrequencyOffset,
-    Clipping,
-    Impairment,
-    IqImbalance,
     NarrowbandInterferer,
     PhaseNoise,
-    Quantization,
-    RappAmplifier,
     TimingOffset,
 )
 from channels.interleaving import InterleavedChannel, permutation
 from channels.ofdm import OfdmChannel
 from channels.time_ofdm import TimeDomainOfdmChannel
 from channels.transmission import Precoding, Transmission
-from linksim.jscc.layout import SymbolLayout
 
 SEEDS = [101 * i + 7 for i in range(40)]
 USES = 768  # a slot of the default grid
@@ -71,15 +63,15 @@ def test_measured_noise_holds_an_interferer_that_nobody_told_of():
     assert float(told.mean()) == pytest.approx(0.01, rel=0.1), "the receiver is told nothing"
 
 
-def _estimate_error(**arguments) -> float:
+def _estimate_error(snr_db: float = 0.0, **arguments) -> float:
     channel = _channel(**arguments)
     h = channel.gain(channel.draw(USES, SEEDS), torch.full((len(SEEDS), 1), 1.0, dtype=torch.float64))
-    return float((_send(channel, 0.0).csi.h - h).abs().square().mean())
+    return float((_send(channel, snr_db).csi.h - h).abs().square().mean())
 
 
 def test_a_boost_of_three_decibels_halves_the_error_of_least_squares():
-    """At 0 dB over a nearly flat channel the error is noise: 40 slots of 64 pilots, 4 sigma are 8%."""
-    flat = {"model": _model(10e-9, 0.0)}
+    """At 20 dB over a nearly flat channel the error is noise: 40 slots of 64 pilots, 4 sigma are 8%."""
+    flat = {"model": _model(10e-9, 0.0), "snr_db": 20.0}
     plain, boosted = (_estimate_error(pilots=Pilots((2, 11), 2, db), **flat) for db in (0.0, 3.0103))
     assert boosted / plain == pytest.approx(0.5, rel=0.08)
 
@@ -112,36 +104,9 @@ def test_precoded_gain_has_the_power_that_estimators_count_with():
         pilots=Pilots((2, 11)),
     )
     h = channel.gain(channel.draw(USES, SEEDS), torch.ones(len(SEEDS), 1, dtype=torch.float64))
-    assert 2.0 < channel._stream_power < 4.0
-    assert float(h.abs().square().mean()) == pytest.approx(channel._stream_power, rel=0.2)
-
-
-HARDWARE: list[Impairment] = [
-    Clipping(3.0), RappAmplifier(3.0), IqImbalance(1.0, 5.0), Quantization(4),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("fault", HARDWARE, ids=lambda f: type(f).__name__)
-def test_receiver_over_ofdm_is_told_the_distortion_that_happens(fault):
-    """Flat channel, LS, 60 dB: what is left of y - h_hat·x is distortion, at pilots (in the estimate) and at
-    data; the receiver counts the one in err_var, the other in no. Within a factor of 1.6 over 40 slots."""
-    channel = _channel(_model(0.0, 0.0), impairments=(fault,))
-    received = _send(channel, 60.0)
-    counted = (received.csi.no + received.csi.err_var).mean()
-    happens = (received.y - received.csi.h * _symbols()).abs().square().mean()
-    assert channel.distortion > 1e-4
-    assert 1 / 1.6 < float(happens / counted) < 1.6
-
-
-@pytest.mark.parametrize("fault", HARDWARE, ids=lambda f: type(f).__name__)
-def test_receiver_without_a_grid_is_told_the_distortion_that_happens(fault):
-    """The same over AWGN at 60 dB for Gaussian symbols, 40 x 768. No pilot passes the hardware, so its gain
-    is unknown, and what the gain misses of 1 is told as well."""
-    channel = SingleCarrierChannel(AwgnChannel(precision="double"), (fault,), symbol_rate_hz=1e6)
-    gen = torch.Generator().manual_seed(3)
-    x = SymbolLayout.normalize(torch.randn(len(SEEDS), USES, generator=gen, dtype=torch.complex128))
-    y = channel(x, torch.full((len(SEEDS),), 60.0, dtype=torch.float64), SEEDS).y
-    assert float((y - x).abs().square().mean()) == pytest.approx(channel.distortion, rel=0.25)
+    (counted,) = channel._receiver._known.powers[0].tolist()
+    assert 2.0 < counted < 4.0
+    assert float(h.abs().square().mean()) == pytest.approx(counted, rel=0.2)
 
 
 def test_interleaving_spreads_a_fade_over_the_whole_frame():
@@ -202,11 +167,3 @@ def test_precoding_gains_interference_too(kind):
     beam = Transmission("svd", 1, Precoding())
     ratio = told_over_actual(kind(model, csi="perfect", transmission=beam))
     assert 0.85 < ratio < 1.15
-
-
-@pytest.mark.parametrize("antennas", [1, 4])
-def test_converters_of_several_antennas_are_told_within_a_factor_of_two(antennas):
-    """One gain control for all antennas would clip the strongest: a twelfth of the error told with four."""
-    model = TdlModel("A", delay_spread_s=30e-9, carrier_hz=3.5e9, num_rx_antennas=antennas)
-    ratio = told_over_actual(OfdmChannel(model, csi="ls", impairments=[Quantization(6)]), 50.0)
-    assert 0.5 < ratio < 2.0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from channels.delay_models import TdlModel, interference_power
-from channels.estimation import LmmseEstimator, LsEstimator
+from channels.delay_models import TdlModel
+from channels.estimation import LmmseEstimator, LsEstimator, Moments, Statistics
+from channels.interference import interference_power
 from channels.ofdm import OfdmChannel
+from channels.pilot_measurements import PilotElements
 from channels.sionna_seeding import sionna_rng
 
 from sionna.phy.channel import GenerateOFDMChannel
@@ -47,9 +49,25 @@ def model() -> TdlModel:
     return TdlModel("C", delay_spread_s=300e-9, carrier_hz=3.5e9, speed_mps=20.0, precision="double")
 
 
-def ls_estimator(grid: ResourceGrid, model: TdlModel, interpolation: str = "linear") -> LsEstimator:
+def statistics(grid: ResourceGrid, model: TdlModel) -> list[Statistics]:
     time = model.time_covariance(14, grid.ofdm_symbol_duration)
-    return LsEstimator(grid, time, model.frequency_covariance(24, 15e3), interpolation, precision="double")
+    return [Statistics(time, model.frequency_covariance(24, 15e3))]
+
+
+def ls_estimator(grid: ResourceGrid, model: TdlModel, interpolation: str = "linear") -> LsEstimator:
+    return LsEstimator(grid, statistics(grid, model), PilotElements(grid, precision="double"), interpolation)
+
+
+def lmmse_estimator(grid: ResourceGrid, model: TdlModel) -> LmmseEstimator:
+    return LmmseEstimator(grid, statistics(grid, model), PilotElements(grid, precision="double"))
+
+
+def estimated(
+    estimator: LsEstimator | LmmseEstimator, y: torch.Tensor, no: float
+) -> tuple[torch.Tensor, Moments]:
+    """Of slots [slots, T, F] as images: estimates [slots, T, F_used], and their moments [T, F_used]."""
+    h_hat, moments = estimator.estimate(y[:, None, None], torch.full((len(y), 1), no).double(), 1.0)
+    return h_hat[:, 0, 0], Moments(*(value[0, 0, 0] for value in moments._fields))
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "nearest"])
@@ -60,14 +78,14 @@ def test_ls_equals_sionna(name, interpolation, model):
     kind = {"linear": "lin", "nearest": "nn"}[interpolation]
     reference = LSChannelEstimator(grid, interpolation_type=kind, precision="double", device="cpu")
     h, _ = reference(y[:, None, None], no)
-    ours, _ = ls_estimator(grid, model, interpolation)(y, no)
+    ours = ls_estimator(grid, model, interpolation)(y)
     torch.testing.assert_close(ours, h[:, 0, 0, 0, 0], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("speed", [0.0, 30.0, 140.0])
 @pytest.mark.parametrize("interpolation", ["linear", "nearest"])
 @pytest.mark.parametrize("name", GRIDS)
-def test_ls_error_is_what_it_reports(name, interpolation, speed):
+def test_what_ls_says_of_the_gain_is_off_by_what_it_reports(name, interpolation, speed):
     """800 slots per OFDM symbol and 24 subcarriers of them; slots are independent, and |error|² of a sum of
     Gaussians has its mean as standard deviation: 5 / sqrt(800) relative at the very worst, elements of a
     symbol being fully dependent. What Sionna reports instead is far too small at 140 m/s.
@@ -75,14 +93,34 @@ def test_ls_error_is_what_it_reports(name, interpolation, speed):
     model = TdlModel("C", delay_spread_s=300e-9, carrier_hz=3.5e9, speed_mps=speed, precision="double")
     grid, no = make_grid(name), 0.01
     y, h = received(grid, model, 800, no)
-    estimate, reported = ls_estimator(grid, model, interpolation)(y, torch.full((800,), no).double())
+    h_hat, moments = estimated(ls_estimator(grid, model, interpolation), y, no)
+    estimate, reported = moments.posterior(h_hat)
     error = (estimate - h).abs().square().mean((0, 2))
-    torch.testing.assert_close(error, reported.mean((0, 2)), rtol=5 / 800**0.5, atol=0.0)
+    torch.testing.assert_close(error, reported.mean(1), rtol=5 / 800**0.5, atol=0.0)
     if speed == 140.0:
         kind = {"linear": "lin", "nearest": "nn"}[interpolation]
         sionna = LSChannelEstimator(grid, interpolation_type=kind, precision="double", device="cpu")
         _, flat = sionna(y[:, None, None], torch.full((800,), no).double())
         assert float(error.max()) > 2 * float(flat.max())
+
+
+@pytest.mark.parametrize("kind", [ls_estimator, lmmse_estimator])
+@pytest.mark.parametrize("no", [3.0, 0.3])
+def test_the_mean_of_the_gain_given_its_estimate_is_orthogonal_to_the_error(kind, no, model):
+    """E[(h - cĥ)ĥ*] = 0 over 1200 slots: products of Gaussians of variances V and Q deviate by sqrt(VQ/N). Of the
+    plain least-squares estimate the product is E|e|² off, more than thirty times that."""
+    grid = make_grid("plain")
+    y, h = received(grid, model, 1200, no)
+    h_hat, moments = estimated(kind(grid, model), y, no)
+    estimate, variance = moments.posterior(h_hat)
+    limit = 5 * (variance * moments.power / 1200).sqrt()
+    assert bool((((h - estimate) * h_hat.conj()).mean(0).abs() < limit).all())
+    assert float((estimate - h).abs().square().mean() / variance.mean()) == pytest.approx(
+        1, rel=5 / 1200**0.5
+    )
+    if kind is ls_estimator and no == 3.0:
+        off = ((h - h_hat) * h_hat.conj()).mean(0).abs()
+        assert float((off / (limit / 5)).min()) > 10
 
 
 @pytest.mark.parametrize("no", [0.5, 0.05, 1e-3])
@@ -98,7 +136,7 @@ def test_lmmse_equals_sionna(name, no, model):
     )
     variance = torch.full((2,), no, dtype=torch.float64)
     h, _ = reference(y[:, None, None], variance)
-    ours, _ = LmmseEstimator(grid, time, frequency, precision="double")(y, variance)
+    ours, _ = lmmse_estimator(grid, model)(y, variance[0])
     torch.testing.assert_close(ours, h[:, 0, 0, 0, 0], rtol=1e-6, atol=1e-8)
 
 
@@ -113,7 +151,8 @@ def test_lmmse_error_is_what_it_reports_where_sionnas_is_not(speed, no):
     time = model.time_covariance(14, grid.ofdm_symbol_duration)
     frequency = model.frequency_covariance(24, 15e3)
     variance = torch.full((1200,), no, dtype=torch.float64)
-    estimate, reported = LmmseEstimator(grid, time, frequency, precision="double")(y, variance)
+    h_hat, moments = estimated(lmmse_estimator(grid, model), y, no)
+    estimate, reported = moments.posterior(h_hat)
     error = (estimate - h).abs().square().mean((1, 2))
     tolerance = 5 * float(error.std()) / 1200**0.5
     assert abs(float(error.mean() - reported.mean())) < tolerance < 0.15 * float(error.mean())
@@ -130,15 +169,12 @@ def test_lmmse_error_is_what_it_reports_and_below_ls(model):
     """400 slots of 308 elements; slots are independent, elements are not: 4 / sqrt(400) relative."""
     grid, no = make_grid("plain"), 0.2
     y, h = received(grid, model, 400, no)
-    variance = torch.full((400,), no, dtype=torch.float64)
-    time = model.time_covariance(14, grid.ofdm_symbol_duration)
-    lmmse, reported = LmmseEstimator(grid, time, model.frequency_covariance(24, 15e3), precision="double")(
-        y, variance
-    )
-    ls, _ = ls_estimator(grid, model)(y, variance)
+    h_hat, moments = estimated(lmmse_estimator(grid, model), y, no)
+    lmmse, reported = moments.posterior(h_hat)
     error = float((lmmse - h).abs().square().mean())
     assert error == pytest.approx(float(reported.mean()), rel=4 / 400**0.5)
-    assert error < 0.5 * float((ls - h).abs().square().mean())
+    h_hat, moments = estimated(ls_estimator(grid, model), y, no)
+    assert error < 0.6 * float((moments.posterior(h_hat)[0] - h).abs().square().mean())
 
 
 def test_lmmse_of_a_flat_channel_on_many_subcarriers():

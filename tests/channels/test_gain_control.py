@@ -52,9 +52,21 @@ def test_receiver_of_a_weak_frame_is_told_its_own_sinr(kind, csi):
     assert float(off_db.sort().values[-2]) < 5.0
 
 
-def test_without_gain_control_weak_frames_are_told_the_interference_of_strong_ones():
-    off_db = _too_optimistic_db(TimeDomainOfdmChannel, csi="perfect")
-    assert float(off_db.median()) < -8.0
+def test_interference_is_that_of_the_delays_of_the_drop():
+    """60 drops of an urban micro cell at 60 kHz, whose prefix many paths outlast, sample by sample at 80 dB (20 to 80
+    in the drops): told within 2.5 dB of what happens in three of four drops. With the mean over drops it is off by
+    5 dB and more in half of them."""
+    channel = TimeDomainOfdmChannel(_cell(), csi="perfect", gain_control=True, subcarrier_spacing_hz=60e3)
+    x, seeds = _symbols(60), range(60)
+    received = channel(x, torch.full((60,), 80.0), seeds)
+    error = (received.y - received.csi.h * x).abs().square().mean(1)
+    power = received.csi.h.abs().square().mean(1)
+
+    def off_db(told: torch.Tensor) -> torch.Tensor:
+        return (10 * torch.log10(told / error)).abs().sort().values
+
+    assert float(off_db(received.csi.no[:, 0])[45]) < 2.5
+    assert float(off_db(1e-8 + channel.interference * power)[30]) > 5.0
 
 
 def test_hardware_of_the_transmitter_disturbs_a_weak_frame_as_much_as_a_strong_one():
@@ -71,8 +83,8 @@ def test_hardware_of_the_transmitter_disturbs_a_weak_frame_as_much_as_a_strong_o
     ],
 )
 def test_no_combining_helps_against_the_distortion_of_the_transmitter(antennas, transmission):
-    """Clipping at 3 dB over TDL-A at 40 dB, LS, 12 slots: what happens is less than 3 times (5 dB) what is told.
-    Counted as independent noise at every antenna it would be 7 and 13 times.
+    """Clipping at 3 dB over TDL-A at 40 dB, LS, 12 slots: what happens is what is told, within 1 dB. Counted as
+    independent noise at every antenna it would be 7 and 13 times.
     """
     model = TdlModel("A", delay_spread_s=30e-9, carrier_hz=3.5e9, **antennas)
     channel = OfdmChannel(model, transmission=transmission, impairments=(Clipping(3.0),))
@@ -80,16 +92,17 @@ def test_no_combining_helps_against_the_distortion_of_the_transmitter(antennas, 
     received = channel(x, torch.full((len(SEEDS),), 40.0), SEEDS)
     counted = received.csi.no + received.csi.err_var
     ratio = float(((received.y - received.csi.h * x).abs().square() / counted).mean())
-    assert 0.5 < ratio < 3.0
-    assert channel.sent_distortion > 0.9 * channel.distortion
-    assert float((1 / received.csi.gamma).median()) > 0.9 * channel.sent_distortion
+    assert 0.8 < ratio < 1.26
+    assert channel.hardware.with_symbol > 0.01
+    assert channel.hardware.at_antenna == 0
+    assert float((1 / received.csi.gamma).median()) > 0.9 * channel.hardware.with_symbol
 
 
 def test_an_early_window_within_the_prefix_is_no_distortion():
     model = TdlModel("A", delay_spread_s=30e-9, carrier_hz=3.5e9)
 
     def distortion(offset_s: float) -> float:
-        return OfdmChannel(model, impairments=(TimingOffset(offset_s),)).distortion
+        return OfdmChannel(model, impairments=(TimingOffset(offset_s),)).hardware.with_symbol
 
     assert distortion(-1 / 960e3) < 1e-5  # a sample of the prefix
     assert distortion(-0.5e-6) < 1e-4

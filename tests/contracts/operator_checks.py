@@ -117,21 +117,23 @@ def check_noise_variance(operator: ChannelOperator, *, told: bool = True) -> Non
     """|y - h x|² / no over N = 8 x 300 independent samples; |w|² has standard deviation no, so 5 /
     sqrt(N)."""
     x, snr_db = symbols(8, N, operator.cdtype), snrs(8, operator)
-    h = true_gain(operator, operator.draw(N, SEEDS), snr_db)
+    draw = operator.draw(N, SEEDS)
+    h = true_gain(operator, draw, snr_db)
     received = operator(x, snr_db, SEEDS)
-    no = operator.noise_variance(10 ** (-snr_db / 10))
+    no = operator.noise_variance(10 ** (-snr_db / 10)[:, None], draw)
     if told:
-        assert torch.allclose(received.csi.no, no[:, None])
-    ratio = float(((received.y - h * x).abs().square() / no[:, None]).mean())
+        assert torch.allclose(received.csi.no, no)
+    ratio = float(((received.y - h * x).abs().square() / no).mean())
     assert abs(ratio - 1) < 5 / (8 * N) ** 0.5, ratio
 
 
 def check_noise_is_circular(operator: ChannelOperator) -> None:
     """E[w²] = 0: |mean w²/no| < 4 sigma with sigma = sqrt(2/N), N = 8 x 300."""
     x, snr_db = symbols(8, N, operator.cdtype), snrs(8, operator)
-    h = true_gain(operator, operator.draw(N, SEEDS), snr_db)
-    no = operator.noise_variance(10 ** (-snr_db / 10))
-    w = (operator(x, snr_db, SEEDS).y - h * x) / no.sqrt()[:, None]
+    draw = operator.draw(N, SEEDS)
+    h = true_gain(operator, draw, snr_db)
+    no = operator.noise_variance(10 ** (-snr_db / 10)[:, None], draw)
+    w = (operator(x, snr_db, SEEDS).y - h * x) / no.sqrt()
     assert float(w.square().mean().abs()) < 4 * (2 / (8 * N)) ** 0.5
 
 
@@ -195,7 +197,7 @@ def check_gradient(operator: ChannelOperator) -> None:
     assert torch.autograd.gradcheck(received, (x,))
 
 
-def check_csi(operator: ChannelOperator, *, estimated: bool) -> None:
+def check_csi(operator: ChannelOperator, *, estimated: bool, distorted: bool = False) -> None:
     x, snr_db = symbols(4, N, operator.cdtype), snrs(4, operator)
     draw = operator.draw(N, SEEDS[:4])
     csi = operator(x, snr_db, SEEDS[:4]).csi
@@ -205,7 +207,7 @@ def check_csi(operator: ChannelOperator, *, estimated: bool) -> None:
         assert float((csi.h - h).abs().square().mean()) > 1e-6
     else:
         assert torch.equal(csi.h, h)
-        assert bool((csi.err_var == 0).all())
+        assert bool((csi.err_var > 0).all() if distorted else (csi.err_var == 0).all())
 
 
 def _blinded(draw):
@@ -245,7 +247,8 @@ def check_uses(operator: ChannelOperator, symbols_per_use: int = 1) -> None:
 
 def check_told_noise(operator: ChannelOperator) -> None:
     """A receiver that is told a SNR 6 dB too high takes its symbols for better than they are; what arrives is the
-    same. One that measures its noise is not told."""
+    same: by up to 18 dB in gamma, where the fade is below the noise and the 6 dB count in the noise and, squared, in
+    what an estimate says of the gain. One that measures its noise is not told."""
     x, snr_db = symbols(2, N, operator.cdtype), torch.full((2,), 5.0, dtype=operator.dtype)
     draw = operator.draw(N, SEEDS[:2])
     right, wrong = (operator(x, snr_db, SEEDS[:2], draw, told) for told in (None, snr_db + 6.0))
@@ -253,4 +256,4 @@ def check_told_noise(operator: ChannelOperator) -> None:
     if getattr(getattr(operator, "inner", operator), "noise", "known") == "estimated":
         assert torch.equal(wrong.csi.gamma, right.csi.gamma)
     else:
-        assert bool(((moved > 0.2) & (moved < 12.0)).all()), moved
+        assert bool(((moved > 0.2) & (moved < 18.0)).all()), moved

@@ -43,6 +43,7 @@ class Case:
             antennas are combined with estimated gains, streams are detected together, or the true gain is
             followed only on average (impairments, time domain).
         linear: complex-linear in the symbols.
+        distorted: hardware makes an error along the gain, that is told also with perfect CSI.
         smooth: differentiable everywhere (no converter).
         known_noise: the receiver is told the noise variance.
         symbols_per_use: streams of a resource element.
@@ -55,6 +56,7 @@ class Case:
     fades: bool = True
     scalar: bool = True
     linear: bool = True
+    distorted: bool = False
     smooth: bool = True
     known_noise: bool = True
     symbols_per_use: int = 1
@@ -297,16 +299,26 @@ OPERATORS: dict[str, Case] = {
     ),
     # imperfect radios
     "awgn-rapp": Case(
-        _hardware(RappAmplifier(3.0)), estimated=False, fades=False, scalar=False, linear=False
+        _hardware(RappAmplifier(3.0)),
+        estimated=False,
+        fades=False,
+        scalar=False,
+        linear=False,
+        distorted=True,
     ),
     "awgn-cfo-phase-noise": Case(
-        _hardware(CarrierFrequencyOffset(10.0), PhaseNoise(5.0)), estimated=False, fades=False, scalar=False
+        _hardware(CarrierFrequencyOffset(10.0), PhaseNoise(5.0, loop_bandwidth_hz=1e3)),
+        estimated=False,
+        fades=False,
+        scalar=False,
+        distorted=True,
     ),
     "rayleigh-clipping-adc": Case(
         _hardware(Clipping(5.0), Quantization(6), inner=FlatFadingChannel, coherence_symbols=20),
         estimated=False,
         scalar=False,
         linear=False,
+        distorted=True,
         smooth=False,
     ),
     "rayleigh-ls-iq": Case(
@@ -316,6 +328,22 @@ OPERATORS: dict[str, Case] = {
         estimated=True,
         scalar=False,
         linear=False,
+    ),
+    "ofdm-tdlc-1x2-perfect-radio": Case(
+        _over(
+            _tdl("C", rx=2),
+            csi="perfect",
+            impairments=(
+                Clipping(3.0),
+                PhaseNoise(20.0),
+                CarrierFrequencyOffset(100.0),
+                IqImbalance(0.5, 2.0),
+            ),
+        ),
+        estimated=False,
+        scalar=False,
+        linear=False,
+        distorted=True,
     ),
     "ofdm-tdlc-ls-cfo-phase-noise-timing": Case(
         _ofdm(

@@ -82,7 +82,7 @@ def test_gradcheck(case: Case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_csi_is_the_gain_or_an_estimate_of_it(case: Case):
-    checks.check_csi(case.make("double"), estimated=case.estimated)
+    checks.check_csi(case.make("double"), estimated=case.estimated, distorted=case.distorted)
 
 
 @pytest.mark.parametrize("case", ESTIMATED)

@@ -13,14 +13,12 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from channels.arithmetic import abs_squared
 from channels.equalization import equalize
 from channels.grid import dmrs_symbols
 from channels.interleaving import InterleavedChannel
 from channels.ofdm import OfdmChannel
 from channels.recording import Recording, save_recorded
 from channels.time_ofdm import TimeDomainOfdmChannel
-from channels.types import Csi
 from linksim import zoo
 from linksim.build import _sinrs
 from linksim.build_channel import build_channel, calibration_key, load_calibration, sent_over
@@ -361,7 +359,8 @@ def test_transmit_power_gives_the_snr(tmp_path):
         float(row["snr_db"]): float(row["mean"]) for row in rows if row["metric"] == "received_snr_db"
     }
     low, high = sorted(received)
-    assert 5 < received[high] - received[low] < 12  # the error of the estimate falls with the power, too
+    # 10 dB less noise, and at most as much again by what the pilots say of the gain
+    assert 10 < received[high] - received[low] < 20
 
 
 def test_table_of_a_cell_is_that_of_the_snr_which_a_scheme_is_told():
@@ -412,6 +411,19 @@ def test_a_field_without_effect_is_refused_where_it_is_swept(tmp_path, capsys):
     text = _scenario(_ofdm(grid="num_subcarriers: 32, csi: {kind: ls, interpolation: nearest}"))
     swept = text.replace("sweep: {", "sweep: {channel.csi.kind: [ls, lmmse], ")
     assert main(["check", write(tmp_path, swept)]) == 0
+
+
+def test_a_round_trip_time_is_refused_where_no_fade_moves(tmp_path, capsys):
+    """Block fading and receivers at rest meet every retransmission alike; a moving one does not."""
+    harq = "mcs: 6, harq: {max_transmissions: 2, round_trip_s: 2.0e-3}}"
+    for channel in ("{kind: rayleigh}", _ofdm()):
+        text = _scenario(channel).replace("mcs: 6}", harq)
+        message = _refused(capsys, "check", write(tmp_path, text))
+        assert "schemes.bpg.harq.round_trip_s: has no effect, got 0.002" in message
+    moving = MODEL.replace("}", ", speed_mps: 3}")
+    assert main(["check", write(tmp_path, _scenario(_ofdm(moving)).replace("mcs: 6}", harq))]) == 0
+    text = _scenario(_ofdm(moving)).replace("mcs: 6}", harq.replace("2.0e-3", "-1.0"))
+    assert "round_trip_s" in _refused(capsys, "check", write(tmp_path, text))
 
 
 @pytest.mark.parametrize(
@@ -583,8 +595,7 @@ def test_bounds_count_what_the_frames_of_a_run_count(channel, slack):
     operator = build_channel(spec, CPU)
     uses, snr_db = 768, torch.full((60,), 40.0)
     draw, no = operator.draw(uses, range(60)), torch.full((60, 1), 1e-4)
-    h = operator.gain(draw, no)
-    csi = Csi(h, operator.noise_variance(no, draw), operator.sent_distortion * abs_squared(h))
+    csi = operator.limits(draw, no)
     sinrs = _sinrs(spec)
     realised = np.array(BoundRate().bits(snr_db, csi))
     (ergodic,) = set(BoundRate("ergodic", sinrs=sinrs).bits(snr_db, csi))

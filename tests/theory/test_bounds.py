@@ -110,6 +110,25 @@ def test_finite_blocklength_outage_is_quasi_static_outage_and_awgn_in_the_limits
         assert finite == pytest.approx(capacity, rel=tolerance)
 
 
+@pytest.mark.parametrize("num_uses", [100, 200, 1000])
+@pytest.mark.parametrize("probability", [0.01, 0.1])
+@pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])
+def test_finite_blocklength_is_never_above_the_capacity_of_the_same_fades(num_uses, probability, snr_db):
+    """Slow Rayleigh fading, the same 2,000 fades in both, so without tolerance. At 10 dB, ε = .01 and n = 1000 the
+    normal approximation alone says 115 bits, the outage capacity 110."""
+    no, powers = 10 ** (-snr_db / 10), rayleigh_powers(2_000)
+    capacity = outage_bits(powers, no, num_uses, probability)
+    finite = outage_bits(powers, no, num_uses, probability, finite_blocklength=True)
+    assert 0 <= finite <= capacity
+    assert ergodic_bits(powers, no, num_uses, probability) <= ergodic_bits(powers, no, num_uses)
+    csi = Csi(
+        powers.sqrt().to(torch.complex64).expand(-1, num_uses)[:50],
+        torch.full((50, 1), no),
+        torch.zeros(50, 1),
+    )
+    assert bool((normal_approximation_bits(csi, probability) <= capacity_bits(csi)).all())
+
+
 def test_block_error_probability_inverts_the_normal_approximation():
     csi = awgn(7.0, 800)
     for epsilon in (1e-4, 1e-2, 0.3):

@@ -19,9 +19,10 @@ from scipy.special import j0
 from scipy.stats import chi2
 
 from channels import geometric_models
-from channels.delay_models import DelayModel, interference_power
+from channels.delay_models import DelayModel
 from channels.geometric_models import CdlModel, CellModel, Panel
 from channels.grid import Pilots
+from channels.interference import interference_power
 from channels.ofdm import OfdmChannel
 from channels.sionna_seeding import sionna_rng
 

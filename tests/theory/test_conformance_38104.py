@@ -56,26 +56,13 @@ def test_requirement_is_met_with_estimated_gains_and_noise(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [c for c in CASES if c.bits_per_symbol > 2], ids=named)
-def test_least_squares_meet_it_where_pilots_are_strong(case):
-    """Unfiltered LS estimates suffice from 6 dB on; N = 100 or 200 runs."""
+@pytest.mark.parametrize("case", CASES, ids=named)
+def test_least_squares_meet_it(case):
+    """What unfiltered LS estimates say of the gains suffices; N = 100 or 200 runs. The estimates themselves in place of
+    it missed QPSK at -5.6 dB and 1x4 by 0.1 dB."""
     runs = SLOW_FADING_RUNS if case.doppler_hz < 50 else RUNS
     low, _ = interval(Link(case, "ls").delivered(0, runs, [case.required_db])[0])
     assert low >= TARGET
-
-
-@pytest.mark.slow
-def test_scaled_least_squares_meet_it_where_plain_ones_do_not():
-    """QPSK at -5.6 dB and 1x4: an LS estimate times 1/(1 + err_var), the mean of the gain given it, is
-    better on the same fades: by 4 sigma of the differences of N = 100 runs.
-    """
-    case = case_of("TDLB100-400", 4)
-    plain, scaled = (
-        Link(case, kind).delivered(0, RUNS, [case.required_db])[0] for kind in ("ls", "ls-scaled")
-    )
-    assert interval(scaled)[0] >= TARGET > plain.mean()
-    gained = scaled.mean(1) - plain.mean(1)
-    assert gained.mean() > 4 * gained.std() / math.sqrt(RUNS)
 
 
 def test_throughput_at_the_requirement_and_below():

@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 
-from channels.delay_models import TdlModel, interference_power
+from channels.delay_models import TdlModel
 from channels.grid import Pilots
 from channels.impairments import TimingOffset
+from channels.interference import interference_power
 from channels.ofdm import OfdmChannel
 from channels.time_ofdm import TimeDomainOfdmChannel
 from channels.transmission import Transmission
