@@ -73,6 +73,7 @@ OPTIONS = (
         "--no-report",
         "--metric",
         "--ledger",
+        "--against",
         "--x",
         "--budget",
     ),
@@ -163,6 +164,11 @@ def _parser() -> _Parser:
     what.add_argument("--metric", help="column value of results.csv, e.g. psnr")
     what.add_argument(
         "--ledger", action="store_true", help="what the channel uses are spent on, as stacked bars"
+    )
+    plot.add_argument(
+        "--against",
+        metavar="NAME",
+        help="paired differences to a scheme, a channel, or PATH=VALUE swept",
     )
     plot.add_argument("--x", help="snr_db, cbr_data, cbr_total, or a swept field; default: what was swept")
     plot.add_argument(
@@ -444,38 +450,33 @@ def _print_cost(plan: Plan) -> None:
 
 def _plot(args: argparse.Namespace) -> int:
     from linksim import figures
-    from linksim.results import ResultStore
 
     if args.ledger:
         return _plot_ledger(args)
-    rows, bounds, trained = [], [], []
-    steps: dict[str, str] = {}
-    runs = figures.run_names(args.run)
-    headers = [ResultStore(folder).header() for folder in runs]
-    lpips = [name for header in headers for name in header["metrics"] if name.startswith("lpips")]
+    runs = figures.load_runs(args.run)
+    lpips = [name for run in runs for name in run.header["metrics"] if name.startswith("lpips")]
     metric = lpips[0] if args.metric == "lpips" and lpips else args.metric
-    info = figures.metric_info(headers, metric)
-    for folder, name in runs.items():
-        store = ResultStore(folder)
-        own = figures.load_rows(store)
-        own_trained = figures.trained_schemes(store.header(), info)
-        own_bounds, own_steps = figures.bound_names(store.header()), figures.step_names(store.header())
-        if len(runs) > 1:
-            own = figures.rename(own, name)
-            own_bounds, own_steps, own_trained = (
-                [f"{name} {scheme}" for scheme in names] for names in (own_bounds, own_steps, own_trained)
-            )
-        rows += own
-        bounds += own_bounds
-        trained += own_trained
-        steps |= dict.fromkeys(own_steps, name if len(runs) > 1 else "")
-    x = args.x or figures.default_x(headers[0])
-    title = ", ".join(dict.fromkeys(header["name"] for header in headers))
-    figure = figures.plot_metric(rows, info, x=x, bounds=bounds, steps=steps, trained=trained, title=title)
-    out = args.out or args.run[0] / "figures" / f"{metric}_vs_{x.split('.')[-1]}.png"
+    x = args.x or figures.default_x(runs[0].header)
+    title = ", ".join(dict.fromkeys(run.header["name"] for run in runs))
+    if args.against is None:
+        figure = figures.metric_figure(runs, metric, x=x, title=title)
+        kind = metric
+    else:
+        figure = figures.difference_figure(_only(runs), metric, against=args.against, x=x, title=title)
+        kind = f"{metric}_difference"
+    out = args.out or args.run[0] / "figures" / f"{kind}_vs_{x.split('.')[-1]}.png"
     figures.save_figure(figure, out)
     _say(out)
     return 0
+
+
+def _only(runs: Sequence[Any]) -> Any:
+    """The run of --against, which compares within one."""
+    from linksim.results import RunFolderError
+
+    if len(runs) > 1:
+        raise RunFolderError(f"--against: got {len(runs)} runs, expected one, to compare within it.")
+    return runs[0]
 
 
 def _plot_ledger(args: argparse.Namespace) -> int:
@@ -485,8 +486,10 @@ def _plot_ledger(args: argparse.Namespace) -> int:
     from linksim.ledger import ledger, plot_ledger, to_csv
     from linksim.results import ResultStore, RunFolderError
 
-    if args.x:
-        raise RunFolderError(f"--x {args.x}: got it with --ledger, expected it with --metric only.")
+    for option in ("x", "against"):
+        if getattr(args, option):
+            got = f"--{option} {getattr(args, option)}: got it with --ledger"
+            raise RunFolderError(f"{got}, expected it with --metric only.")
     entries, titles = [], []
     runs = figures.run_names(args.run)
     for folder, name in runs.items():

@@ -71,6 +71,7 @@ from linksim.scenario import (
     SchemeSpec,
     SeparationSpec,
     channel_name,
+    channel_names,
 )
 from linksim.scenario_io import ScenarioError, Variant, scenario_hash, variants
 from linksim.schemes.base import Bound, Scheme
@@ -161,8 +162,8 @@ class Plan:
         by_size: dict[tuple[int, ...], list[str]] = {}
         for name, image in self.images.items():
             by_size.setdefault(tuple(image.shape), []).append(name)
-        for unswept, spec in zip(self.scenario.channels, variant.scenario.channels, strict=True):
-            channel = channel_name(unswept)  # swept values have columns of their own
+        labels = channel_names(self.scenario)  # swept values have columns of their own
+        for channel, spec in zip(labels, variant.scenario.channels, strict=True):
             for scheme in variant.scenario.schemes:
                 size = 1 if _adapts_to_each_frame(scheme, spec) else variant.scenario.batch_size
                 for point_db in snr_db[channel]:
@@ -343,8 +344,7 @@ class _Machine:
         self.schemes: dict[tuple[str, str], Scheme | Bound] = {}
         self.snr_db: dict[str, tuple[float, ...]] = {}
         self.told: dict[str, Told] = {}
-        for unswept, spec in zip(plan.scenario.channels, scenario.channels, strict=True):
-            name = channel_name(unswept)  # swept values have columns of their own
+        for name, spec in zip(channel_names(plan.scenario), scenario.channels, strict=True):
             with refused_as_input(f"channels.{name}"):
                 chosen = untraced(spec) if check else spec
                 operator = self._operator(plan, chosen, device)

@@ -169,8 +169,15 @@ ALLOWED: dict[str, set[str]] = {
         "linksim", "linksim.digital.", "linksim.build", "linksim.build_channel", "linksim.images", "linksim.metrics.", "linksim.runner", "linksim.scenario",
         "linksim.schemes.base",
     },
+    "linksim.curves": {"linksim.metrics.info", "linksim.results", "linksim.statistics"},
+    "linksim.drawing": {"linksim.curves", "linksim.files", "linksim.results"},
+    "linksim.paired": {"channels.checks", "linksim.results", "linksim.specs.comparison", "linksim.statistics"},
+    "linksim.theory": {
+        "channels.units", "linksim.build_channel", "linksim.scenario", "linksim.scenario_io", "linksim.statistics",
+    },
     "linksim.figures": {
-        "linksim.files", "linksim.metrics.info", "linksim.results", "linksim.set_statistics", "linksim.statistics",
+        "linksim.curves", "linksim.drawing", "linksim.metrics.info", "linksim.paired", "linksim.results",
+        "linksim.set_statistics", "linksim.statistics", "linksim.theory",
     },
     "linksim.ledger": {"linksim.figures", "linksim.results"},
     "linksim.panels": {"linksim.figures", "linksim.metrics.info", "linksim.results"},
