@@ -62,9 +62,11 @@ def test_unknown_repository_has_an_unknown_size(tmp_path, capsys, no_network):
 
 
 def test_weights_of_metrics_are_named_with_what_is_at_hand(tmp_path, capsys, no_network, monkeypatch):
-    text = TEXT.replace("[psnr]", "[psnr, lpips_alex]").replace(
-        "{kind: diffjscc, name: DiffJSCC, checkpoint: MODEL}", "{kind: separation, name: s, mcs: 9}"
-    ).replace("1/384", "1/24")
+    text = (
+        TEXT.replace("[psnr]", "[psnr, lpips_alex]")
+        .replace("{kind: diffjscc, name: DiffJSCC, checkpoint: MODEL}", "{kind: separation, name: s, mcs: 9}")
+        .replace("1/384", "1/24")
+    )
     assert main(["check", write(tmp_path, text)]) == 0
     said = capsys.readouterr().err
     assert (
