@@ -525,9 +525,15 @@ def _list(args: argparse.Namespace) -> int:
                 name = path.relative_to(scenario_dir()).with_suffix("")
                 _say(f"{name!s:28} {load_any(str(path)).question}")
     elif args.what == "models":
-        for model, file in zoo.BUNDLED_CODECS.items():
-            state = "bundled" if zoo.asset(file).is_file() else "missing from this installation"
-            _say(f"{model:28} {state}")
+        for name, model in zoo.BUNDLED_MODELS.items():
+            file = zoo.asset(zoo.BUNDLED_CODECS[name])
+            state = (
+                f"{file.stat().st_size / 1e6:.0f} MB" if file.is_file() else "missing from this installation"
+            )
+            low, high = model.snr_db
+            _say(f"{name:16} kind: {model.kind:16} {state}, {model.what}")
+            _say(f"{'':16} data_ratio {', '.join(model.ratios)}; trained at {low:g} to {high:g} dB")
+            _say(f"{'':16} about {model.seconds:g} s for 768 x 512 pixels on two cores")
     elif args.what == "metrics":
         for metric in get_args(scenario.MetricName):
             _say(f"{metric:16} {_metric_state(metric)}".rstrip())
