@@ -1,7 +1,7 @@
-"""A contact sheet of a run: every picture and what each scheme made of it, cut out at 1:1.
+"""A contact sheet of runs: every picture and what each scheme made of it, cut out at 1:1.
 
     linksim simulate learned/kodak-rates --set images.path=KODAK        # panel.images: 24
-    python benchmarks/contact_sheet.py RUN --snr-db 1 --set bandwidth.data_ratio=1/96 --out sheet.jpg
+    python benchmarks/contact_sheet.py RUN [RUN...] --snr-db 1 --set bandwidth.data_ratio=1/96 --out sheet.jpg
 
 Cut is the same place of every picture, its middle, so that nothing is chosen by how it looks. Prints one
 JSON line.
@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from linksim.results import ResultStore, original_file, panel_file
+from linksim.results import Record, ResultStore, original_file, panel_file
 
 LINE, GAP = 18, 4
 
@@ -30,37 +31,39 @@ def cut(path: Path, side: int) -> Image.Image:
     return whole.crop((left, top, left + side, top + side))
 
 
-def sheet(
-    store: ResultStore, snr_db: float, point: dict[str, str], side: int, images: list[str]
-) -> Image.Image:
-    """Rows of pictures, columns of schemes, the original first."""
-    records = [
-        r
-        for r in store.records()
-        if r.key.snr_db == snr_db
-        and r.key.trial == 0
-        and {k: str(v) for k, v in r.key.point} == point
-        and panel_file(store, r.key).is_file()
-    ]
-    if not records:
-        raise SystemExit(
-            f"{store.folder}: got no pictures at {snr_db:g} dB and {point}, see panel of the scenario."
-        )
+def records(store: ResultStore, snr_db: float, point: dict[str, str]) -> Iterator[Record]:
+    """Records of the first trial at a point whose pictures were kept, scheme by scheme as in the scenario."""
     names = [s["name"] for s in store.header()["scenario"]["schemes"]]
-    schemes = [n for n in names if any(r.key.scheme == n for r in records)]
-    images = images or sorted({r.key.image for r in records})
+    for record in sorted(store.records(), key=lambda r: names.index(r.key.scheme)):
+        here = {k: str(v) for k, v in record.key.point} == point
+        if here and (record.key.snr_db, record.key.trial) == (snr_db, 0):
+            if panel_file(store, record.key).is_file():
+                yield record
+
+
+def sheet(
+    stores: list[ResultStore], snr_db: float, point: dict[str, str], side: int, images: list[str]
+) -> Image.Image:
+    """Rows of pictures, columns of schemes of all runs, the original first."""
+    files = {
+        (r.key.image, r.key.scheme): panel_file(store, r.key)
+        for store in stores
+        for r in records(store, snr_db, point)
+    }
+    if not files:
+        raise SystemExit(f"got no pictures at {snr_db:g} dB and {point}, see panel of the scenario.")
+    schemes = list(dict.fromkeys(scheme for _, scheme in files))
+    images = images or sorted({image for image, _ in files})
     width = (side + GAP) * (1 + len(schemes)) + GAP
     page = Image.new("RGB", (width, LINE + (side + GAP) * len(images) + GAP), "white")
     draw = ImageDraw.Draw(page)
     for column, title in enumerate(["original", *schemes]):
         draw.text((GAP + column * (side + GAP), 3), title, fill="black")
-    by_place = {(r.key.image, r.key.scheme): r for r in records}
     for row, image in enumerate(images):
         top = LINE + row * (side + GAP)
-        page.paste(cut(original_file(store, image), side), (GAP, top))
-        for column, scheme in enumerate(schemes, start=1):
-            shown = cut(panel_file(store, by_place[image, scheme].key), side)
-            page.paste(shown, (GAP + column * (side + GAP), top))
+        shown = [original_file(stores[0], image), *(files[image, scheme] for scheme in schemes)]
+        for column, path in enumerate(shown):
+            page.paste(cut(path, side), (GAP + column * (side + GAP), top))
     return page
 
 
@@ -69,7 +72,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--snr-db", type=float, required=True)
     parser.add_argument("--set", action="append", default=[], dest="point", metavar="FIELD=VALUE")
     parser.add_argument("--side", type=int, default=192, help="of the cut [pixels]")
@@ -78,7 +81,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     point = dict(pair.split("=", 1) for pair in args.point)
-    page = sheet(ResultStore(args.run), args.snr_db, point, args.side, args.images)
+    page = sheet([ResultStore(run) for run in args.runs], args.snr_db, point, args.side, args.images)
     page.save(args.out, quality=args.quality)
     print(
         json.dumps(

@@ -2,8 +2,8 @@
 
     python benchmarks/kodak_table.py --images KODAK [--out runs] [--set PATH=VALUE]...
 
-Runs (or resumes) the scenarios learned/kodak-rates, kodak-fading and kodak-told-snr, prints the tables as
-Markdown on stderr and one JSON line per value on stdout: ``kind`` (learned or separation), ``scheme``,
+Runs (or resumes) the scenarios learned/kodak-rates, -diffusion, -separation, -fading and -told-snr, prints
+the tables as Markdown on stderr and one JSON line per value on stdout: ``kind`` (learned or separation), ``scheme``,
 ``channel``, ``cbr``, ``snr_db``, ``metric``, ``mean``, ``ci_low``, ``ci_high`` (95%, clustered by picture),
 ``trained_on``; and at the end one line per goal: ``goal``, ``got``, ``wanted``, ``met``. ``--write`` puts
 the tables into docs/dials.md.
@@ -31,7 +31,8 @@ from linksim.metrics.info import MetricInfo
 from linksim.results import ResultStore
 from linksim.scenario import AwgnSpec, JsccSpec, LatentDiffusionSpec
 
-SCENARIOS = ("kodak-rates", "kodak-fading", "kodak-told-snr")
+RATES = ("kodak-rates", "kodak-diffusion", "kodak-separation")  # the same pictures and noise
+SCENARIOS = (*RATES, "kodak-fading", "kodak-told-snr")
 LEARNED = ("jscc", "latent_diffusion")
 SHOWN = ("psnr", "ms_ssim", "lpips_squeeze", "haarpsi", "swd", "niqe", "spectrum_db", "kid_lite2")
 UNSEEN = ("kid_lite2", "swd", "niqe", "haarpsi")  # no loss of the network
@@ -248,7 +249,8 @@ def main() -> int:
         infos = {**facts(store), **infos}
         for value in tables[name].values:
             print(json.dumps(vars(value)))
-    ordered = [tables[name] for name in SCENARIOS]
+    rates = Table([value for name in RATES for value in tables[name].values])
+    ordered = [rates, tables["kodak-fading"], tables["kodak-told-snr"]]
     text = document(*ordered, infos)
     print(text, file=sys.stderr)
     reached = goals(*ordered)

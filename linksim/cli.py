@@ -527,11 +527,9 @@ def _list(args: argparse.Namespace) -> int:
     elif args.what == "models":
         for name, model in zoo.BUNDLED_MODELS.items():
             file = zoo.asset(zoo.BUNDLED_CODECS[name])
-            state = (
-                f"{file.stat().st_size / 1e6:.0f} MB" if file.is_file() else "missing from this installation"
-            )
+            size = f"{file.stat().st_size / 1e6:.0f} MB" if file.is_file() else "missing here"
             low, high = model.snr_db
-            _say(f"{name:16} kind: {model.kind:16} {state}, {model.what}")
+            _say(f"{name:16} kind: {model.kind:16} {size}, {model.what}")
             _say(f"{'':16} data_ratio {', '.join(model.ratios)}; trained at {low:g} to {high:g} dB")
             _say(f"{'':16} about {model.seconds:g} s for 768 x 512 pixels on two cores")
     elif args.what == "metrics":

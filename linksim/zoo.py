@@ -106,23 +106,12 @@ class BundledModel:
     what: str
 
 
+_DIAL_RATIOS, _DIAL_DB = ("1/384", "1/192", "1/96", "1/48", "1/24"), (-2.0, 18.0)
 BUNDLED_MODELS = {
-    "lean-awgn-1-96": BundledModel(
-        "jscc", ("1/96",), (0.0, 14.0), 0.6, "mean squared error, AWGN and Rayleigh blocks"
-    ),
-    "dial": BundledModel(
-        "jscc",
-        ("1/384", "1/192", "1/96", "1/48", "1/24"),
-        (-2.0, 18.0),
-        1.0,
-        "fidelity to realism, AWGN and fading",
-    ),
+    "lean-awgn-1-96": BundledModel("jscc", ("1/96",), (0.0, 14.0), 0.6, "mean squared error"),
+    "dial": BundledModel("jscc", _DIAL_RATIOS, _DIAL_DB, 1.0, "from fidelity to realism"),
     "dial-denoiser": BundledModel(
-        "latent_diffusion",
-        ("1/384", "1/192", "1/96", "1/48", "1/24"),
-        (-2.0, 18.0),
-        2.0,
-        "diffusion on the latents of dial",
+        "latent_diffusion", _DIAL_RATIOS, _DIAL_DB, 2.0, "diffusion on the latents of dial"
     ),
 }
 BUNDLED_CODECS = {name: f"{name}.safetensors" for name in BUNDLED_MODELS}
