@@ -35,10 +35,9 @@ def records(store: ResultStore, snr_db: float, point: dict[str, str]) -> Iterato
     """Records of the first trial at a point whose pictures were kept, scheme by scheme as in the scenario."""
     names = [s["name"] for s in store.header()["scenario"]["schemes"]]
     for record in sorted(store.records(), key=lambda r: names.index(r.key.scheme)):
-        here = {k: str(v) for k, v in record.key.point} == point
-        if here and (record.key.snr_db, record.key.trial) == (snr_db, 0):
-            if panel_file(store, record.key).is_file():
-                yield record
+        place = (record.key.snr_db, record.key.trial, {k: str(v) for k, v in record.key.point})
+        if place == (snr_db, 0, point) and panel_file(store, record.key).is_file():
+            yield record
 
 
 def sheet(

@@ -3,7 +3,8 @@
     python benchmarks/kodak_table.py --images KODAK [--out runs] [--set PATH=VALUE]...
 
 Runs (or resumes) the scenarios learned/kodak-rates, -diffusion, -separation, -fading and -told-snr, prints
-the tables as Markdown on stderr and one JSON line per value on stdout: ``kind`` (learned or separation), ``scheme``,
+the tables as Markdown on stderr and one JSON line per value on stdout: ``kind`` (learned or separation),
+``scheme``,
 ``channel``, ``cbr``, ``snr_db``, ``metric``, ``mean``, ``ci_low``, ``ci_high`` (95%, clustered by picture),
 ``trained_on``; and at the end one line per goal: ``goal``, ``got``, ``wanted``, ``met``. ``--write`` puts
 the tables into docs/dials.md.
