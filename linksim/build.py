@@ -17,6 +17,7 @@ from torch import nn
 
 from channels.arithmetic import abs_squared
 from channels.base import ChannelOperator
+from channels.cache import cache_folder
 from channels.checks import complaint
 from channels.seeding import item_seed
 from channels.units import snr_db_to_no
@@ -36,6 +37,7 @@ from linksim.digital.link_adaptation import AdaptiveMcs, Calibration
 from linksim.digital.mcs import MCS_TABLES, Mcs
 from linksim.digital.quality_search import QualitySearch
 from linksim.digital.source_codec import make_source_codec
+from linksim.digital.stream_cache import StreamCache
 from linksim.images import Crop, FolderImages, ImageError, ImageSet, SkimageImages, TarImages
 from linksim.metrics.base import (
     CountMetric,
@@ -56,6 +58,7 @@ from linksim.metrics.spectrum import OCTAVES, SlicedWasserstein, SpectrumError
 from linksim.metrics.transmission import Evm, Papr, ReceivedSnr
 from linksim.pickle_reader import ModelFormatError
 from linksim.places import looked_at, place
+from linksim.precision import resolve_precision
 from linksim.schemes.base import Bound, Scheme
 from linksim.schemes.bound import BoundRate, SourceBound
 
@@ -205,18 +208,22 @@ def load_denoiser(checkpoint: str) -> LoadedDenoiser:
 # ---------------------------------------------------------------------------------------------- schemes
 
 
-@lru_cache(maxsize=8)
 def make_search(source: spec.SourceSpec, workers: int = 1) -> QualitySearch:
-    """A source codec with its quality search; one per process and codec, so that streams are shared.
+    """A source codec with its quality search; one per process, codec and cache, so that streams are shared.
 
     Args:
         source: specification.
         workers: processes that code pictures.
     """
+    return _search(source, workers, cache_folder("streams"))
+
+
+@lru_cache(maxsize=8)
+def _search(source: spec.SourceSpec, workers: int, folder: Path) -> QualitySearch:
     resolutions = {"full": (1,), "reduced": (1, 2, 4)}[source.resolutions]
     codec = make_source_codec(source.codec, source.chroma, source.effort)
     measure = None if source.select == "psnr" else Selection(source.select)
-    return QualitySearch(codec, resolutions=resolutions, workers=workers, measure=measure)
+    return QualitySearch(codec, StreamCache(folder), resolutions, workers=workers, measure=measure)
 
 
 @lru_cache(maxsize=4)
@@ -252,13 +259,16 @@ def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase) -> Mcs | Adapti
     )
 
 
-def scheme_tools(scheme: spec.SchemeBase) -> dict[str, str]:
+def scheme_tools(scheme: spec.SchemeBase, device: torch.device) -> dict[str, str]:
     """Version and effort of the source codec of a digital scheme, by the codec's name; and the metric that it
-    selects by, with the digest of its weights.
+    selects by, with the digest of its weights; the precision that a device gives a diffusion.
 
     Raises:
         MetricUnavailable: weights that cannot be had.
     """
+    if isinstance(scheme, spec.DiffJsccSpec):
+        precision = resolve_precision(scheme.precision, device)
+        return {f"precision of {scheme.name}": str(precision).removeprefix("torch.")}
     if not isinstance(scheme, spec.SeparationSpec | spec.BoundBase):
         return {}
     search = make_search(scheme.source)
@@ -309,7 +319,12 @@ def scheme_trained_on(scheme: spec.SchemeBase) -> dict[str, list[str] | None]:
 
 
 def build_scheme(
-    scheme: spec.SchemeSpec, channel: spec.ChannelBase, device: torch.device, workers: int = 1
+    scheme: spec.SchemeSpec,
+    channel: spec.ChannelBase,
+    device: torch.device,
+    workers: int = 1,
+    *,
+    weights: bool = True,
 ) -> Scheme | Bound:
     """The scheme of a specification.
 
@@ -318,9 +333,12 @@ def build_scheme(
         channel: channel that it will run on (link adaptation is per channel).
         device: where networks run.
         workers: processes that code pictures.
+        weights: False for a check: of a large diffusion behind a codec only the headers are read.
     """
     if isinstance(scheme, spec.JsccSpec | spec.LinearAnalogSpec):
         return _build_analog(scheme, channel, device)
+    if isinstance(scheme, spec.DiffJsccSpec) and not weights:
+        return _check_diffjscc(scheme, channel)
     if isinstance(scheme, spec.DiffJsccSpec):
         return _build_diffjscc(scheme, channel, device)
     if isinstance(scheme, spec.LatentDiffusionSpec):
@@ -490,7 +508,7 @@ def _build_diffjscc(scheme: spec.DiffJsccSpec, channel: spec.ChannelBase, device
     folder = zoo.find_folder(scheme.checkpoint)
     codec, model = _shared_diffjscc(folder, _state(folder), device, scheme.precision, scheme.compile)
     _check_csi(scheme, codec, channel)
-    dtype: torch.dtype = getattr(torch, scheme.precision)
+    dtype = resolve_precision(scheme.precision, device)
     captioner = build_captioner(scheme.caption, device, dtype)
     options = SamplerOptions(
         scheme.sampler,
@@ -508,6 +526,21 @@ def _build_diffjscc(scheme: spec.DiffJsccSpec, channel: spec.ChannelBase, device
         receiver.compile()
     jscc = JsccScheme(scheme.name, codec, scheme.csit)
     return DiffJsccScheme(jscc, receiver, scheme.control_snr_db)
+
+
+def _check_diffjscc(scheme: spec.DiffJsccSpec, channel: spec.ChannelBase) -> Scheme:
+    """The codec of a DiffJSCC model, behind which every tensor is known to be there and to fit."""
+    from linksim.diffusion.model import DiffusionModel
+    from linksim.schemes.jscc import JsccScheme
+
+    folder = zoo.find_folder(scheme.checkpoint)
+    if (folder / zoo.DIFFJSCC_INDEX).is_file():
+        codec = load_codec(str(folder))
+        DiffusionModel.check(folder)
+    else:
+        codec, _ = load_diffjscc(folder)  # memory-mapped
+    _check_csi(scheme, codec, channel)
+    return JsccScheme(scheme.name, codec, scheme.csit)
 
 
 def _bound_rate(scheme: spec.BoundBase, channel: spec.ChannelBase) -> BoundRate:

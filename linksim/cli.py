@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO, get_args
 if TYPE_CHECKING:
     import torch
 
+    from linksim.downloads import Download
     from linksim.runner import Plan
     from linksim.scenario import ControlTrainScenario, Scenario
     from linksim.scenario_io import Training
@@ -72,6 +73,7 @@ OPTIONS = (
         "--no-report",
         "--metric",
         "--ledger",
+        "--against",
         "--x",
         "--budget",
     ),
@@ -162,6 +164,11 @@ def _parser() -> _Parser:
     what.add_argument("--metric", help="column value of results.csv, e.g. psnr")
     what.add_argument(
         "--ledger", action="store_true", help="what the channel uses are spent on, as stacked bars"
+    )
+    plot.add_argument(
+        "--against",
+        metavar="NAME",
+        help="paired differences to a scheme, a channel, or PATH=VALUE swept",
     )
     plot.add_argument("--x", help="snr_db, cbr_data, cbr_total, or a swept field; default: what was swept")
     plot.add_argument(
@@ -306,6 +313,7 @@ def _load(args: argparse.Namespace) -> Scenario | Training:
 
 
 def _simulate(args: argparse.Namespace) -> int:
+    from linksim.downloads import missing_weights
     from linksim.results import ResultStore
     from linksim.runner import make_plan, run
     from linksim.scenario_io import load_scenario, parse_overrides
@@ -318,6 +326,8 @@ def _simulate(args: argparse.Namespace) -> int:
     workers = args.workers or cpu_count()
     plan = make_plan(scenario, limit=args.limit)
     _say(f"images: {len(plan.images)} from {plan.origin}", file=sys.stderr)
+    for download in missing_weights(scenario.metrics):
+        _say(_what_without(download), file=sys.stderr)
     summary = run(plan, folder, device, _Progress(), workers=workers)
     for reason in summary.unavailable.values():
         _say(f"not measured: {reason}", file=sys.stderr)
@@ -365,13 +375,26 @@ def _check(args: argparse.Namespace) -> int:
         _say(f"images: {len(images)} from {images.origin}")
         return 0
     plan = make_plan(scenario)
-    unfit = preflight(plan, torch.device("cpu"))
+    found = preflight(plan, torch.device("cpu"))
     _say(valid)
     _print_cost(plan)
-    for line in unfit:
+    for download in found.downloads:
+        _say(f"warning: {_what_without(download)}", file=sys.stderr)
+    for line in found.unfit:
         cure = "Such frames are source_unfit, which no block error rate counts: use a larger ratio or MCS."
         _say(f"warning: {line} {cure}", file=sys.stderr)
     return 0
+
+
+def _what_without(download: Download) -> str:
+    """What is not on this machine, and what that means for a run."""
+    from linksim.downloads import at_hand
+
+    if download.scheme:
+        return f"{download}; a run begins with it, and its sizes were not checked"
+    others = at_hand()
+    cure = f" {others} could be measured without." if others else ""
+    return f"{download}; a run leaves the metric out if that fails.{cure}"
 
 
 def _extent(recipe: Any) -> str:
@@ -427,38 +450,33 @@ def _print_cost(plan: Plan) -> None:
 
 def _plot(args: argparse.Namespace) -> int:
     from linksim import figures
-    from linksim.results import ResultStore
 
     if args.ledger:
         return _plot_ledger(args)
-    rows, bounds, trained = [], [], []
-    steps: dict[str, str] = {}
-    runs = figures.run_names(args.run)
-    headers = [ResultStore(folder).header() for folder in runs]
-    lpips = [name for header in headers for name in header["metrics"] if name.startswith("lpips")]
+    runs = figures.load_runs(args.run)
+    lpips = [name for run in runs for name in run.header["metrics"] if name.startswith("lpips")]
     metric = lpips[0] if args.metric == "lpips" and lpips else args.metric
-    info = figures.metric_info(headers, metric)
-    for folder, name in runs.items():
-        store = ResultStore(folder)
-        own = figures.load_rows(store)
-        own_trained = figures.trained_schemes(store.header(), info)
-        own_bounds, own_steps = figures.bound_names(store.header()), figures.step_names(store.header())
-        if len(runs) > 1:
-            own = figures.rename(own, name)
-            own_bounds, own_steps, own_trained = (
-                [f"{name} {scheme}" for scheme in names] for names in (own_bounds, own_steps, own_trained)
-            )
-        rows += own
-        bounds += own_bounds
-        trained += own_trained
-        steps |= dict.fromkeys(own_steps, name if len(runs) > 1 else "")
-    x = args.x or figures.default_x(headers[0])
-    title = ", ".join(dict.fromkeys(header["name"] for header in headers))
-    figure = figures.plot_metric(rows, info, x=x, bounds=bounds, steps=steps, trained=trained, title=title)
-    out = args.out or args.run[0] / "figures" / f"{metric}_vs_{x.split('.')[-1]}.png"
+    x = args.x or figures.default_x(runs[0].header)
+    title = ", ".join(dict.fromkeys(run.header["name"] for run in runs))
+    if args.against is None:
+        figure = figures.metric_figure(runs, metric, x=x, title=title)
+        kind = metric
+    else:
+        figure = figures.difference_figure(_only(runs), metric, against=args.against, x=x, title=title)
+        kind = f"{metric}_difference"
+    out = args.out or args.run[0] / "figures" / f"{kind}_vs_{x.split('.')[-1]}.png"
     figures.save_figure(figure, out)
     _say(out)
     return 0
+
+
+def _only(runs: Sequence[Any]) -> Any:
+    """The run of --against, which compares within one."""
+    from linksim.results import RunFolderError
+
+    if len(runs) > 1:
+        raise RunFolderError(f"--against: got {len(runs)} runs, expected one, to compare within it.")
+    return runs[0]
 
 
 def _plot_ledger(args: argparse.Namespace) -> int:
@@ -468,8 +486,10 @@ def _plot_ledger(args: argparse.Namespace) -> int:
     from linksim.ledger import ledger, plot_ledger, to_csv
     from linksim.results import ResultStore, RunFolderError
 
-    if args.x:
-        raise RunFolderError(f"--x {args.x}: got it with --ledger, expected it with --metric only.")
+    for option in ("x", "against"):
+        if getattr(args, option):
+            got = f"--{option} {getattr(args, option)}: got it with --ledger"
+            raise RunFolderError(f"{got}, expected it with --metric only.")
     entries, titles = [], []
     runs = figures.run_names(args.run)
     for folder, name in runs.items():
@@ -710,13 +730,13 @@ def _guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namesp
     except Exception as problem:
         if args.verbose:
             logging.getLogger("linksim").exception("failed")
-        if isinstance(problem, _user_errors()):
-            _say(problem, file=sys.stderr)
-            return 2
         full = _full_disk(problem)
         if full:
             _say(f"{full} The same command goes on from here.", file=sys.stderr)
             return 1
+        if isinstance(problem, _user_errors()):
+            _say(problem, file=sys.stderr)
+            return 2
         if isinstance(problem, OSError) and problem.strerror:
             where = f"{problem.filename or 'a file'}: cannot be read or written"
             _say(f"{where}, got {problem.strerror}, expected a file or folder that can be.", file=sys.stderr)
@@ -734,16 +754,19 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def _full_disk(problem: BaseException | None) -> str:
     """The message for a disk that is full, whatever library found it so; empty for other problems."""
+    chain = []
     while problem is not None:
-        said = str(problem)
-        if isinstance(problem, OSError) and problem.errno in _FULL:
-            where, got = problem.filename or "a file", problem.strerror
-            return f"{where}: cannot be written, got {got}, expected room on the disk. Make room."
-        if any(os.strerror(number) in said for number in _FULL):  # PyTorch and safetensors have their own
-            return (
-                f"a file cannot be written, got {said.splitlines()[0]}, expected room on the disk. Make room."
-            )
+        chain.append(problem)
         problem = problem.__cause__
+    for part in chain:
+        if isinstance(part, OSError) and part.errno in _FULL:
+            where, got = part.filename or "a file", part.strerror
+            return f"{where}: cannot be written, got {got}, expected room on the disk. Make room."
+    for part in chain:  # PyTorch and safetensors have exceptions of their own
+        said = str(part)
+        if any(os.strerror(number) in said for number in _FULL):
+            got = said.splitlines()[0]
+            return f"a file cannot be written, got {got}, expected room on the disk. Make room."
     return ""
 
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from linksim.figures import (
     TRAINED,
-    bound_names,
     default_x,
+    difference_figure,
     load_rows,
+    load_runs,
+    metric_figure,
     metric_info,
-    plot_metric,
     save_figure,
-    step_names,
     trained_schemes,
 )
 from linksim.files import write_whole
@@ -150,25 +150,21 @@ def _training_facts(header: dict[str, Any]) -> str:
 
 def plot_run(store: ResultStore) -> list[Path]:
     """All standard figures of a run, each as PNG and SVG, into its figures folder; returns the PNG files."""
-    header = store.header()
-    rows = load_rows(store)
+    [run] = load_runs([store.folder])
+    header = run.header
     x = default_x(header)
+    place = x.split(".")[-1]
     written = []
-    for metric in dict.fromkeys(r.metric for r in rows if not r.metric.startswith("outage_")):
-        info = metric_info([header], metric)
-        figure = plot_metric(
-            *(rows, info),
-            x=x,
-            bounds=bound_names(header),
-            steps=step_names(header),
-            trained=trained_schemes(header, info),
-            title=header["name"],
-        )
-        written.append(_save_both(figure, store.figures / f"{metric}_vs_{x.split('.')[-1]}"))
+    for metric in dict.fromkeys(r.metric for r in run.rows if not r.metric.startswith("outage_")):
+        figure = metric_figure([run], metric, x=x, title=header["name"])
+        written.append(_save_both(figure, store.figures / f"{metric}_vs_{place}"))
+        if header["scenario"]["statistics"].get("against") and metric_info([header], metric).scope == "image":
+            figure = difference_figure(run, metric, x=x, title=header["name"])
+            written.append(_save_both(figure, store.figures / f"{metric}_difference_vs_{place}"))
     figure = plot_ledger(ledger(store.records()), title=f"{header['name']}: channel uses")
     written.append(_save_both(figure, store.figures / "ledger"))
     for image in list(header["images"])[: header["scenario"]["panel"]["images"]]:
-        for channel in dict.fromkeys(r.channel for r in rows):
+        for channel in dict.fromkeys(r.channel for r in run.rows):
             try:
                 figure = plot_panel(store, image, channel)
             except RunFolderError as problem:

@@ -249,7 +249,7 @@ class ResultStore:
         for key, what in (
             ("files", "made with other weights, tables or recordings"),
             ("metrics", "made with other metrics"),
-            ("tools", "made with other codecs"),
+            ("tools", "made with other codecs or in another precision"),
         ):
             before, now = (_deciding(side[key]) for side in (old, new))
             changed = {k for k in {**before, **now} if before.get(k) != now.get(k)}

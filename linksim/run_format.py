@@ -79,6 +79,7 @@ class _MaybeNamed(_Block):
 class _Statistics(_Block):
     confidence: Annotated[float, Field(gt=0, lt=1)]
     resamples: Annotated[int, Field(ge=1, le=1_000_000)]
+    against: str | dict[str, str] | None = None
 
 
 class _Panel(_Block):

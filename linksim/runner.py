@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from linksim.build_channel import (
     try_channel,
     untraced,
 )
+from linksim.downloads import Download, missing_models, missing_weights
 from linksim.effects import check_effects
 from linksim.feature_files import FeatureFiles
 from linksim.files import whole_file, write_whole
@@ -70,6 +71,7 @@ from linksim.scenario import (
     SchemeSpec,
     SeparationSpec,
     channel_name,
+    channel_names,
 )
 from linksim.scenario_io import ScenarioError, Variant, scenario_hash, variants
 from linksim.schemes.base import Bound, Scheme
@@ -78,7 +80,7 @@ from linksim.set_statistics import run_rows
 from linksim.statistics import to_csv
 from linksim.time_left import Estimate, TimeLeft
 
-__all__ = ["Plan", "RunError", "RunSummary", "make_plan", "run", "write_csv"]
+__all__ = ["Plan", "Preflight", "RunError", "RunSummary", "make_plan", "run", "write_csv"]
 
 Progress = Callable[[int, int, Estimate], None]
 
@@ -130,6 +132,15 @@ class Plan:
     images: dict[str, Tensor]
     origin: str = ""
 
+    def on_this_machine(self) -> Plan:
+        """The part of the plan for which nothing has to be downloaded: without some schemes, or captions."""
+        kept = []
+        for variant in self.variants:
+            schemes = [_downloaded(scheme) for scheme in variant.scenario.schemes]
+            scenario = variant.scenario.model_copy(update={"schemes": tuple(s for s in schemes if s)})
+            kept.append(replace(variant, scenario=scenario))
+        return replace(self, variants=tuple(kept))
+
     def budget(self, variant: Variant, image: str) -> int:
         """Data uses of an image."""
         height, width = self.images[image].shape[1:]
@@ -151,8 +162,8 @@ class Plan:
         by_size: dict[tuple[int, ...], list[str]] = {}
         for name, image in self.images.items():
             by_size.setdefault(tuple(image.shape), []).append(name)
-        for unswept, spec in zip(self.scenario.channels, variant.scenario.channels, strict=True):
-            channel = channel_name(unswept)  # swept values have columns of their own
+        labels = channel_names(self.scenario)  # swept values have columns of their own
+        for channel, spec in zip(labels, variant.scenario.channels, strict=True):
             for scheme in variant.scenario.schemes:
                 size = 1 if _adapts_to_each_frame(scheme, spec) else variant.scenario.batch_size
                 for point_db in snr_db[channel]:
@@ -281,7 +292,7 @@ def _header(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, Any
     for variant in plan.variants:
         for scheme in variant.scenario.schemes:
             files |= scheme_files(scheme)
-            tools |= scheme_tools(scheme)
+            tools |= scheme_tools(scheme, device)
         for channel in variant.scenario.channels:
             files |= channel_files(channel)
     return {
@@ -323,8 +334,9 @@ class _Machine:
     """Built objects of one variant."""
 
     def __init__(
-        self, plan: Plan, variant: Variant, device: torch.device, workers: int, *, trace: bool = True
+        self, plan: Plan, variant: Variant, device: torch.device, workers: int, *, check: bool = False
     ) -> None:
+        """``check``: nothing runs; no rays are traced, and of large models only headers are read."""
         scenario = variant.scenario
         self.variant = variant
         self.workers = workers
@@ -332,16 +344,15 @@ class _Machine:
         self.schemes: dict[tuple[str, str], Scheme | Bound] = {}
         self.snr_db: dict[str, tuple[float, ...]] = {}
         self.told: dict[str, Told] = {}
-        for unswept, spec in zip(plan.scenario.channels, scenario.channels, strict=True):
-            name = channel_name(unswept)  # swept values have columns of their own
+        for name, spec in zip(channel_names(plan.scenario), scenario.channels, strict=True):
             with refused_as_input(f"channels.{name}"):
-                chosen = spec if trace else untraced(spec)
+                chosen = untraced(spec) if check else spec
                 operator = self._operator(plan, chosen, device)
                 self.snr_db[name] = self._snr_db(chosen, operator)
             self.told[name] = _told(spec)
             for scheme in scenario.schemes:
                 self.channels[name, scheme.name] = sent_over(scheme, spec, operator)
-                self.schemes[name, scheme.name] = self._build(plan, scheme, spec, device)
+                self.schemes[name, scheme.name] = self._build(plan, scheme, spec, device, check)
 
     def _snr_db(self, channel: ChannelBase, operator: ChannelOperator) -> tuple[float, ...]:
         """Swept SNRs, or the one of a link budget."""
@@ -359,9 +370,11 @@ class _Machine:
             try_channel(operator, budget)
         return operator
 
-    def _build(self, plan: Plan, scheme: Any, channel: ChannelBase, device: torch.device) -> Scheme | Bound:
+    def _build(
+        self, plan: Plan, scheme: Any, channel: ChannelBase, device: torch.device, check: bool
+    ) -> Scheme | Bound:
         try:
-            built = build_scheme(scheme, channel, device, workers=self.workers)
+            built = build_scheme(scheme, channel, device, workers=self.workers, weights=not check)
         except ValueError as problem:  # checkpoints and tables: the message starts with the field
             link = "." if str(problem)[:1].islower() else ": "  # a field of the scheme, or a file
             raise ScenarioError(f"schemes.{scheme.name}{link}{problem}") from None
@@ -417,25 +430,47 @@ class _Measure:
         return any(not FeatureFiles(store.features, name).path(digest).exists() for name in names)
 
 
-def preflight(plan: Plan, device: torch.device) -> list[str]:
-    """Build every scheme and channel and check it, and the metrics, against every image.
+def _downloaded(scheme: Any) -> Any:
+    """A scheme as far as it is on this machine; None where a model or the weights of a measure are not."""
+    fields = [found.field for found in missing_models(scheme)]
+    if fields and all(field.endswith(".caption") for field in fields):
+        return scheme.model_copy(update={"caption": "none"})
+    return None if fields else scheme
 
-    Returns:
-        What can never arrive, a line each.
+
+@dataclass(frozen=True)
+class Preflight:
+    """What a check found.
+
+    Args:
+        unfit: what can never arrive, a line each.
+        downloads: what a run downloads first; schemes that need it were not checked any further.
+    """
+
+    unfit: list[str]
+    downloads: list[Download]
+
+
+def preflight(plan: Plan, device: torch.device) -> Preflight:
+    """Build every scheme and channel that is on this machine and check it, and the metrics, against every
+    image. No network is touched, and of large models only headers are read.
 
     Raises:
         ScenarioError, CheckpointError, CalibrationError, ...: what would stop the run.
     """
     unfit: list[str] = []
+    downloads = [d for variant in plan.variants for s in variant.scenario.schemes for d in missing_models(s)]
+    downloads += missing_weights(plan.scenario.metrics)
+    plan = plan.on_this_machine()
     for variant in plan.variants:
-        machine = _Machine(plan, variant, device, workers=1, trace=False)
+        machine = _Machine(plan, variant, device, workers=1, check=True)
         unfit += machine.cannot_fit(plan)
     simple = tuple(name for name in plan.scenario.metrics if not name.startswith("lpips"))
     metrics = build_metrics(simple)
     _check_sizes(plan, metrics)
     if len(simple) == len(plan.scenario.metrics):
         _check_measures(plan, metrics)
-    return list(dict.fromkeys(unfit))
+    return Preflight(list(dict.fromkeys(unfit)), list(dict.fromkeys(downloads)))
 
 
 def run(

@@ -40,6 +40,7 @@ from linksim.specs.codec import (
     NetworkSpec,
     SwinYang2024Spec,
 )
+from linksim.specs.comparison import references
 from linksim.specs.delay_model import (
     MODEL_KINDS,
     AntennaPanelSpec,
@@ -62,6 +63,7 @@ from linksim.specs.fields import (
     Real,
     SnrDb,
     Spec,
+    Text,
     expanded_range,
     kept_folder,
 )
@@ -205,6 +207,7 @@ __all__ = [
     "TransmissionSpec",
     "UncodedSpec",
     "channel_name",
+    "channel_names",
 ]
 
 MetricName = Literal[
@@ -308,6 +311,11 @@ class StatisticsSpec(Spec):
 
     confidence: Annotated[Real, AfterValidator(_confidence), Field(gt=0.5, lt=1)] = 0.95
     resamples: Annotated[Int, Field(ge=100)] = 2000
+    against: Text | dict[Text, Text] | None = Field(
+        None,
+        description="draw paired differences to a scheme, a channel, or PATH=VALUE of a swept field; or to "
+        "the scheme that a block says for each of some schemes",
+    )
 
 
 class Scenario(Spec):
@@ -368,6 +376,21 @@ class Scenario(Spec):
         return self
 
     @model_validator(mode="after")
+    def _known_reference(self) -> Scenario:
+        against, schemes = self.statistics.against, [s.name for s in self.schemes]
+        if against is None:
+            return self
+        channels, fields = channel_names(self), self.sweep.fields
+        known = schemes if isinstance(against, dict) else list(references(schemes, channels, fields))
+        named = [against] if isinstance(against, str) else [*against, *against.values()]
+        for name in named:
+            if name not in known:
+                raise ValueError(
+                    f"statistics.against: got {name[:80]!r}, expected one of {', '.join(known)}."
+                )
+        return self
+
+    @model_validator(mode="after")
     def _unique_names(self) -> Scenario:
         for field, names in (
             ("schemes", [s.name for s in self.schemes]),
@@ -385,3 +408,13 @@ class Scenario(Spec):
         if len(set(self.metrics)) != len(self.metrics):
             raise ValueError(f"metrics: got {list(self.metrics)}, expected each once.")
         return self
+
+
+def channel_names(scenario: Scenario) -> list[str]:
+    """Labels of the channels in results: those of :func:`channel_name`, without what is swept."""
+    names = []
+    for index, channel in enumerate(scenario.channels):
+        heads = ("channel.", f"channels.{index}.", f"channels.{channel_name(channel)}.")
+        swept = {path.removeprefix(h) for path in scenario.sweep.fields for h in heads if path.startswith(h)}
+        names.append(channel_name(channel, swept))
+    return names if len(set(names)) == len(names) else [channel_name(c) for c in scenario.channels]

@@ -416,6 +416,7 @@ def variants(scenario: Scenario, where: str = "sweep") -> Iterator[Variant]:
     for combination in itertools.product(*fields.values()):
         data = _as_written(scenario.model_dump())
         data["sweep"]["fields"] = {}
+        data["statistics"]["against"] = None  # it may name what is swept
         values = tuple(zip(fields, combination, strict=True))
         for path, value in values:
             _set_path(data, paths[path], value)

@@ -22,8 +22,10 @@ from linksim.places import looked_at, place, variable_folder
 __all__ = [
     "BACKBONES",
     "BUNDLED_CODECS",
+    "CAPTIONER",
     "DIFFJSCC_CODEC",
     "DIFFJSCC_INDEX",
+    "DOWNLOAD_GB",
     "Backbone",
     "BackboneFile",
     "WeightsUnavailable",
@@ -33,6 +35,8 @@ __all__ = [
     "codec_path",
     "find_backbone",
     "find_folder",
+    "is_here",
+    "is_repository",
     "network_path",
 ]
 
@@ -54,10 +58,12 @@ class Backbone:
     Args:
         name: torchvision name.
         url: where torchvision's file is; its name ends in the first digits of its SHA-256.
+        size_gb: of the file [10^9 bytes].
     """
 
     name: str
     url: str
+    size_gb: float
 
     @property
     def file(self) -> str:
@@ -71,9 +77,11 @@ class Backbone:
 
 
 BACKBONES: dict[str, Backbone] = {
-    "alex": Backbone("alexnet", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"),
-    "vgg": Backbone("vgg16", "https://download.pytorch.org/models/vgg16-397923af.pth"),
-    "squeeze": Backbone("squeezenet1_1", "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"),
+    "alex": Backbone("alexnet", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", 0.245),
+    "vgg": Backbone("vgg16", "https://download.pytorch.org/models/vgg16-397923af.pth", 0.554),
+    "squeeze": Backbone(
+        "squeezenet1_1", "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", 0.005
+    ),
 }
 
 BUNDLED_CODECS = {name: f"{name}.safetensors" for name in ("lean-awgn-1-96", "lean-ofdm-tdlc-1-96")}
@@ -87,6 +95,19 @@ class BackboneFile:
     digest: str
 
 
+CAPTIONER = "Salesforce/blip2-opt-2.7b"
+DOWNLOAD_GB = {  # about what a run downloads of a repository
+    **{
+        f"Mingyuyang/DiffJSCC-{data}-CBR-{ratio}": 10.0
+        for data, ratio in (
+            *(("OpenImage", "1-384"), ("OpenImage", "1-96")),
+            *(("CelebA", "1-768"), ("CelebA", "1-192")),
+        )
+    },
+    CAPTIONER: 15.0,
+}
+
+
 def asset(name: str) -> Path:
     """A file that is bundled with the package."""
     return Path(__file__).parent / "assets" / name
@@ -95,6 +116,22 @@ def asset(name: str) -> Path:
 def asset_digest(name: str) -> str:
     """First 16 hex digits of the SHA-256 of a bundled file."""
     return _digest(asset(name))[:16]
+
+
+def is_repository(name: str) -> bool:
+    """Whether a name is that of a hub repository, and of no folder or file on this machine."""
+    return not place(name).exists() and _REPOSITORY.fullmatch(name) is not None
+
+
+def is_here(name: str) -> bool:
+    """Whether a snapshot of a repository is in the hub's cache; no network is touched."""
+    import huggingface_hub
+
+    try:
+        huggingface_hub.snapshot_download(name, local_files_only=True)
+    except (OSError, ValueError, RuntimeError):  # the hub's errors derive from these
+        return False
+    return True
 
 
 def find_folder(name: str, files: Sequence[str] | None = None) -> Path:

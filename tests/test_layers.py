@@ -115,7 +115,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "linksim.build": {
         "linksim.build_channel",
-        "channels.", "linksim", "linksim.pickle_reader", "linksim.places", "linksim.scenario", "linksim.zoo", "linksim.checkpoints", "linksim.images",
+        "channels.", "linksim", "linksim.pickle_reader", "linksim.places", "linksim.precision", "linksim.scenario", "linksim.zoo", "linksim.checkpoints", "linksim.images",
         "linksim.metrics.", "linksim.digital.", "linksim.diffusion.", "linksim.jscc.", "linksim.schemes.",
     },
     "linksim.convert": {
@@ -127,6 +127,7 @@ ALLOWED: dict[str, set[str]] = {
         "channels.checks", "linksim.files", "linksim.metrics.info", "linksim.run_format", "linksim.scenario_io",
     },
     "linksim.time_left": set(),
+    "linksim.downloads": {"channels.checks", "linksim", "linksim.scenario", "linksim.zoo"},
     "linksim.statistics": {"linksim.results"},
     "linksim.feature_files": {"channels.checks", "linksim.metrics.set_distances", "linksim.results"},
     "linksim.set_statistics": {
@@ -137,7 +138,7 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.runner": {
         "linksim.arrivals", "linksim.schemes.separation",
         "channels.base", "channels.checks", "channels.seeding", "linksim", "linksim.build", "linksim.build_channel",
-        "linksim.effects", "linksim.feature_files", "linksim.files", "linksim.images", "linksim.link",
+        "linksim.downloads", "linksim.effects", "linksim.feature_files", "linksim.files", "linksim.images", "linksim.link",
         "linksim.metrics.selection", "linksim.results", "linksim.run_format", "linksim.scenario", "linksim.scenario_io",
         "linksim.schemes.base", "linksim.set_statistics", "linksim.statistics", "linksim.time_left",
     },
@@ -168,8 +169,15 @@ ALLOWED: dict[str, set[str]] = {
         "linksim", "linksim.digital.", "linksim.build", "linksim.build_channel", "linksim.images", "linksim.metrics.", "linksim.runner", "linksim.scenario",
         "linksim.schemes.base",
     },
+    "linksim.curves": {"linksim.metrics.info", "linksim.results", "linksim.statistics"},
+    "linksim.drawing": {"linksim.curves", "linksim.files", "linksim.results"},
+    "linksim.paired": {"channels.checks", "linksim.results", "linksim.specs.comparison", "linksim.statistics"},
+    "linksim.theory": {
+        "channels.units", "linksim.build_channel", "linksim.scenario", "linksim.scenario_io", "linksim.statistics",
+    },
     "linksim.figures": {
-        "linksim.files", "linksim.metrics.info", "linksim.results", "linksim.set_statistics", "linksim.statistics",
+        "linksim.curves", "linksim.drawing", "linksim.metrics.info", "linksim.paired", "linksim.results",
+        "linksim.set_statistics", "linksim.statistics", "linksim.theory",
     },
     "linksim.ledger": {"linksim.figures", "linksim.results"},
     "linksim.panels": {"linksim.figures", "linksim.metrics.info", "linksim.results"},

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from channels.checks import complaint
 from linksim.pickle_reader import ModelFormatError
-from linksim.zoo import find_folder
+from linksim.zoo import CAPTIONER, find_folder
 
 __all__ = ["BLIP2", "HubCaptioner", "model_bytes"]
 
-BLIP2 = "Salesforce/blip2-opt-2.7b"
+BLIP2 = CAPTIONER
 _MAX_TOKENS = 40
 _KEPT = 4096  # captions, of the latest pictures
 

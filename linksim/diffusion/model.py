@@ -3,15 +3,16 @@
 A folder has one sub-folder per part, each of which loads with ``from_pretrained`` of its class, and
 ``diffjscc.json`` with what the parts do not say. It can be pushed to a hub as it is.
 
-May import: torch, diffusers, transformers, channels.checks, linksim.zoo, linksim.pickle_reader (its error),
-linksim.diffusion.{sampler, text, diffjscc_checkpoint}.
+May import: torch, diffusers, safetensors, transformers, channels.checks, linksim.zoo,
+linksim.pickle_reader (its error), linksim.diffusion.{sampler, text, diffjscc_checkpoint}.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
-from transformers import CLIPTextModel
+from safetensors import SafetensorError, safe_open
+from transformers import CLIPTextConfig, CLIPTextModel
 from transformers.utils import logging as hub_logging
 
 from channels.checks import complaint
@@ -41,6 +43,12 @@ _PARTS: dict[str, type[Any]] = {
     "text_encoder": CLIPTextModel,
 }
 _OPTIONAL = ("condition_vae",)
+_FAULTS = {
+    "missing_keys": "tensors missing",
+    "unexpected_keys": "unknown tensors",
+    "mismatched_keys": "tensors of another shape",
+    "error_msgs": "tensors that do not fit",
+}
 
 
 @dataclass
@@ -135,24 +143,35 @@ class DiffusionModel:
             ModelFormatError: no such model in the folder, or a part that is missing or broken.
         """
         index = _read_index(folder / DIFFJSCC_INDEX)
-        parts: dict[str, Any] = {}
-        for name, kind in _PARTS.items():
-            if name not in index["parts"] and name in _OPTIONAL:
-                continue
-            parts[name] = read_part(folder / name, kind, dtype)
+        parts = {n: read_part(folder / n, kind, dtype) for n, kind in _PARTS.items() if n in index["parts"]}
+        if parts["controlnet"].class_embedding is None:
+            where, expected = folder / "controlnet" / "config.json", "an embedding of the SNR"
+            raise ModelFormatError(complaint(str(where), "no class embedding", "class_embed_type", expected))
         return cls(
             unet=parts["unet"],
             control=parts["controlnet"],
             vae=parts["vae"],
             condition_vae=parts.get("condition_vae", parts["vae"]),
             text_encoder=parts["text_encoder"],
-            schedule=Schedule(**index["schedule"]),
-            snr_scale=float(index["snr_scale"]),
-            min_snr=float(index["min_snr"]),
-            snr_db=(float(index["snr_db"][0]), float(index["snr_db"][1])),
+            schedule=index["schedule"],
+            snr_scale=index["snr_scale"],
+            min_snr=index["min_snr"],
+            snr_db=index["snr_db"],
             folder=folder,
-            gamma_map=bool(index.get("gamma_map", False)),
+            gamma_map=index["gamma_map"],
         )
+
+    @staticmethod
+    def check(folder: Path) -> None:
+        """Compare the headers of all parts with what their configurations ask for; no weights are read.
+
+        Raises:
+            ModelFormatError: as :meth:`load`.
+        """
+        index = _read_index(folder / DIFFJSCC_INDEX)
+        for name, kind in _PARTS.items():
+            if name in index["parts"]:
+                _check_part(folder / name, kind)
 
     @property
     def image_multiple(self) -> int:
@@ -173,19 +192,75 @@ class DiffusionModel:
 
 
 def read_part(folder: Path, kind: type[Any], dtype: torch.dtype = torch.float32) -> Any:
-    """A frozen network of a class of diffusers or transformers from its folder.
+    """A frozen network of a class of diffusers or transformers from its folder, every tensor of it.
 
     Raises:
-        ModelFormatError: missing or broken.
+        ModelFormatError: missing or broken, tensors missing, unknown or misshapen.
     """
+    if not (folder / "config.json").is_file():
+        raise ModelFormatError(complaint(str(folder), "no such part", "no config.json", f"a {kind.__name__}"))
     try:
         keyword = {"dtype" if kind is CLIPTextModel else "torch_dtype": dtype}
         with quiet():
-            part = kind.from_pretrained(folder, local_files_only=True, **keyword)
-    except (OSError, ValueError, RuntimeError) as problem:
+            part, info = kind.from_pretrained(
+                folder,
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # named below
+                variant=_variant(folder),
+                **keyword,
+            )
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as problem:
         said = str(problem).splitlines()[0] if str(problem) else repr(problem)
         raise ModelFormatError(complaint(str(folder), "cannot be read", said, f"a {kind.__name__}")) from None
+    for key, what in _FAULTS.items():
+        names = [str(name[0] if isinstance(name, tuple) else name) for name in info.get(key) or ()]
+        _refuse_tensors(folder, kind, what, names)
     return part.eval().requires_grad_(False)
+
+
+def _check_part(folder: Path, kind: type[Any]) -> None:
+    """Names and shapes of the tensors of a part, by the headers of its files; pickles are read whole."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        read_part(folder, kind)
+        return
+    try:
+        with quiet(), torch.device("meta"):
+            if kind is CLIPTextModel:
+                network: Any = kind(CLIPTextConfig.from_pretrained(folder, local_files_only=True))
+            else:
+                network = kind.from_config(kind.load_config(folder, local_files_only=True))
+        needed = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+        found: dict[str, tuple[int, ...]] = {}
+        for path in files:
+            with safe_open(path, "pt") as opened:
+                found |= {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as problem:
+        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
+        raise ModelFormatError(complaint(str(folder), "cannot be read", said, f"a {kind.__name__}")) from None
+    if kind is CLIPTextModel:  # transformers 4 and 5 name them differently
+        needed, found = ({n.removeprefix("text_model."): v for n, v in d.items()} for d in (needed, found))
+    for what, names in (
+        ("tensors missing", needed.keys() - found.keys()),
+        ("unknown tensors", found.keys() - needed.keys()),
+        ("tensors of another shape", {n for n in needed.keys() & found.keys() if needed[n] != found[n]}),
+    ):
+        _refuse_tensors(folder, kind, what, names)
+
+
+def _refuse_tensors(folder: Path, kind: type[Any], what: str, names: Iterable[str]) -> None:
+    wrong = sorted(name for name in names if not name.endswith("position_ids"))  # 0, 1, 2, ...
+    if wrong:
+        got = f"{wrong[0]} and {len(wrong) - 1} more" if wrong[1:] else wrong[0]
+        expected = f"the tensors of a {kind.__name__} as its config.json describes it"
+        raise ModelFormatError(complaint(str(folder), what, got, expected))
+
+
+def _variant(folder: Path) -> str | None:
+    """The variant of weights to read: "fp16" where a folder has nothing else."""
+    names = [path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".bin")]
+    return "fp16" if names and all(".fp16." in name for name in names) else None
 
 
 def cast(part: Any, dtype: torch.dtype, device: torch.device | None = None) -> Any:
@@ -203,25 +278,47 @@ def cast(part: Any, dtype: torch.dtype, device: torch.device | None = None) -> A
 def quiet() -> Iterator[None]:
     """Without progress bars of loading and remarks on the cast, which say nothing here."""
     diffusers_level, bar = diffusers.utils.logging.get_verbosity(), hub_logging.is_progress_bar_enabled()
+    transformers_level = hub_logging.get_verbosity()
     diffusers.utils.logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     hub_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         diffusers.utils.logging.set_verbosity(diffusers_level)
+        hub_logging.set_verbosity(transformers_level)
         if bar:
             hub_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _read_index(path: Path) -> dict[str, Any]:
+    """What ``diffjscc.json`` says, each entry of its type."""
     expected = f"{FORMAT} as linksim convert diffjscc writes it"
     try:
         index: Any = json.loads(path.read_text(encoding="utf-8"))
         if index["format"] != FORMAT:
             raise ValueError(f"format {index['format']}")
-        missing = {"parts", "schedule", "snr_scale", "min_snr", "snr_db"} - set(index)
-        if missing:
-            raise ValueError(f"no {sorted(missing)[0]}")
-    except (OSError, UnicodeDecodeError, ValueError, TypeError, KeyError) as problem:
+        parts = index["parts"]
+        needed = set(_PARTS) - set(_OPTIONAL)
+        if not isinstance(parts, list) or not needed <= set(parts) <= set(_PARTS):
+            raise ValueError(f"parts {parts}")
+        low, high = (float(value) for value in index["snr_db"])
+        scale, least = float(index["snr_scale"]), float(index["min_snr"])
+        if not all(map(math.isfinite, (low, high, scale, least))) or low > high:
+            raise ValueError(f"snr_db {index['snr_db']}, snr_scale {scale}, min_snr {least}")
+        gamma_map = index.get("gamma_map", False)
+        if not isinstance(gamma_map, bool):
+            raise ValueError(f"gamma_map {gamma_map}")
+        schedule = Schedule(**index["schedule"])
+    except KeyError as problem:
+        raise ModelFormatError(complaint(str(path), "cannot be read", f"no {problem}", expected)) from None
+    except (OSError, UnicodeDecodeError, ValueError, TypeError, RecursionError) as problem:
         raise ModelFormatError(complaint(str(path), "cannot be read", problem, expected)) from None
-    return dict(index)
+    return {
+        "parts": parts,
+        "schedule": schedule,
+        "snr_scale": scale,
+        "min_snr": least,
+        "snr_db": (low, high),
+        "gamma_map": gamma_map,
+    }

@@ -46,6 +46,12 @@ class Schedule:
     beta_start: float = 0.00085
     beta_end: float = 0.0120
 
+    def __post_init__(self) -> None:
+        if not (isinstance(self.num_train_timesteps, int) and 1 < self.num_train_timesteps <= 100_000):
+            raise ValueError(f"num_train_timesteps {self.num_train_timesteps!r}, expected 2 to 100000")
+        if not 0 < self.beta_start <= self.beta_end < 1:
+            raise ValueError(f"beta_start {self.beta_start}, beta_end {self.beta_end}, expected 0 < β < 1")
+
     @property
     def betas(self) -> Tensor:
         """β [T] float64."""

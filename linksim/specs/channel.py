@@ -4,6 +4,7 @@ impairment}.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -421,14 +422,20 @@ ChannelSpec = Annotated[AwgnSpec | RayleighSpec | RicianSpec | OfdmSpec, Field(d
 CHANNEL_KINDS: tuple[type[ChannelBase], ...] = (AwgnSpec, RayleighSpec, RicianSpec, OfdmSpec)
 
 
-def channel_name(channel: ChannelBase) -> str:
-    """Label of a channel: its name, or one made of its kind and main parameters."""
+def channel_name(channel: ChannelBase, swept: Collection[str] = ()) -> str:
+    """Label of a channel: its name, or one made of its kind and main parameters.
+
+    Args:
+        channel: which.
+        swept: fields of it that have several values, by path; a label names none of these.
+    """
     if channel.name is not None:
         return channel.name
     if isinstance(channel, OfdmSpec):
         model = channel.model
         profile = model.profile.lower() if isinstance(model, TdlSpec | CdlSpec) else ""
-        return f"ofdm-{model.kind}{profile}-{channel.csi.kind}"
+        model_text = model.kind + ("" if "model.profile" in swept else profile)
+        return "-".join(["ofdm", model_text, *([] if "csi.kind" in swept else [channel.csi.kind])])
     if isinstance(channel, RayleighSpec | RicianSpec) and channel.csi.kind != "perfect":
-        return f"{channel.kind}-{channel.csi.kind}"
+        return channel.kind if "csi.kind" in swept else f"{channel.kind}-{channel.csi.kind}"
     return str(channel.kind)

@@ -141,7 +141,9 @@ class DiffJsccSpec(CodecBase):
     control_snr_db: SnrDb | None = Field(
         None, description="ablation: tell the control module this SNR, whatever the channel"
     )
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="of the networks; auto: bfloat16 where the device is faster in it, else float32"
+    )
     tile: NaturalInt = Field(
         1024, description="pixels (multiple of 32) beyond which the diffusion works on tiles; 0: never"
     )

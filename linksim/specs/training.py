@@ -320,7 +320,9 @@ class ControlTrainSpec(Spec):
     warmup_steps: NaturalInt = 0
     clip_norm: Positive = 1.0
     ema_decay: Annotated[Real, Field(ge=0, lt=1)] = 0.999
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="of the networks; auto: bfloat16 where the device is faster in it, else float32"
+    )
     gradient_checkpointing: Bool = False
     validation_images: NaturalInt = 8
     validation_snr_db: tuple[SnrDb, ...] = (1.0, 10.0)

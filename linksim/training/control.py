@@ -36,6 +36,7 @@ from linksim.diffusion.start import STABLE_DIFFUSION_FILES, from_stable_diffusio
 from linksim.files import whole_folder
 from linksim.jscc.csi_embedding import CsiKind, csi_vector, gamma_map
 from linksim.link import run_link
+from linksim.precision import resolve_precision
 from linksim.scenario import ControlTrainScenario, ControlTrainSpec
 from linksim.scenario_io import ScenarioError
 from linksim.schemes.jscc import AnalogCodec, JsccScheme
@@ -54,7 +55,7 @@ __all__ = ["ControlSummary", "train_control"]
 
 log = logging.getLogger("linksim.training.control")
 MODEL_FOLDER = "model"
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_MIXED = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,8 @@ class ControlTrainer:
             raise ScenarioError(complaint("train_control.csit", what, "perfect", expected))
         if isinstance(self.codec, nn.Module):
             self.codec.to(self.device)
-        captioner = build_captioner(self.spec.caption, self.device, _DTYPES[self.spec.precision])
+        dtype = resolve_precision(self.spec.precision, self.device)
+        captioner = build_captioner(self.spec.caption, self.device, dtype)
         options = SamplerOptions("dpmsolver++", self.spec.sample_steps)
         self.receiver = DiffusionReceiver(self.model, options, captioner, device=self.device)
         if captioner is not None:
@@ -413,7 +415,7 @@ def train_control(
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    mixed = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[scenario.train_control.precision]
+    mixed = _MIXED[resolve_precision(scenario.train_control.precision, device)]
     AcceleratorState._reset_state()  # of a former training in this process, perhaps in another precision
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
     first = accelerator.is_main_process

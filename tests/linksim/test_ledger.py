@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from linksim.cli import main
-from linksim.figures import curves, envelope, load_rows, metric_info, plot_metric, step_names
+from linksim.figures import best_of, curves, load_rows, metric_info, plot_metric, step_names
 from linksim.ledger import CATEGORIES, ledger, spent
 from linksim.metrics.info import MetricInfo
 from linksim.results import ResultStore, side_info_uses
@@ -107,37 +107,37 @@ def test_run_made_with_another_codec_version_is_refused(store, capsys, tmp_path)
     assert "made with other codecs" in capsys.readouterr().err
 
 
-def test_staircase_and_its_envelope(store):
+def test_staircase_and_its_best_steps(store):
     steps = step_names(store.header())
     assert steps == ["MCS 2", "MCS 6", "MCS 10"], "harq takes more uses: it is no step"
     lines = [c for c in curves(load_rows(store), "psnr", "snr_db", steps=steps) if c.is_step]
     assert {c.scheme for c in lines} == set(steps)
     own = [c for c in lines if c.channel == "awgn"]
-    best = envelope(own, MetricInfo("psnr", "dB", True, ""))
+    best = best_of(own, MetricInfo("psnr", "dB", True, ""))
     np.testing.assert_allclose(best.mean, np.max([c.mean for c in own], axis=0))
-    worst = envelope(own, MetricInfo("lpips", "1", False, ""))
+    worst = best_of(own, MetricInfo("lpips", "1", False, ""))
     np.testing.assert_allclose(worst.mean, np.min([c.mean for c in own], axis=0))
     assert "chosen on these results" in best.label
 
 
-def test_envelopes_of_two_runs_or_bandwidths_stay_apart(store, tmp_path):
-    """Two copies of a run over two channels: four envelopes; two values of a swept field: one each."""
+def test_best_steps_of_two_runs_or_bandwidths_stay_apart(store, tmp_path):
+    """Two copies of a run over two channels: four best curves; two values of a swept field: one each."""
     copies = [tmp_path / "one", tmp_path / "two"]
     for folder in copies:
         shutil.copytree(store.folder, folder)
     out = tmp_path / "both.svg"
     assert main(["plot", *map(str, copies), "--metric", "psnr", "--out", str(out)]) == 0
-    assert out.read_text().count("envelope of 3 fixed MCS") == 4
+    assert out.read_text().count("best of these 3 fixed MCS") == 4
     rows = load_rows(store)
     swept = [replace(r, point=(("bandwidth.data_ratio", v),)) for v in ("1/48", "1/12") for r in rows]
     figure = plot_metric(swept, metric_info([store.header()], "psnr"), steps=step_names(store.header()))
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert len([label for label in labels if "envelope" in label]) == 2
+    assert len([label for label in labels if "best of" in label]) == 2
     names = step_names(store.header())
     both = [replace(r, scheme=f"{run} {r.scheme}") for run in ("one", "two") for r in rows]
     groups = {f"{run} {name}": run for run in ("one", "two") for name in names}
     axes = plot_metric(both, metric_info([store.header()], "psnr"), steps=groups).axes[0]
-    envelopes = [line for line in axes.get_lines() if "envelope" in str(line.get_label())]
+    envelopes = [line for line in axes.get_lines() if "best of" in str(line.get_label())]
     looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in envelopes}
     assert len(envelopes) == len(looks) == 2, "told apart"
 
@@ -153,7 +153,7 @@ def test_figures_are_drawn(store, tmp_path, capsys):
     assert table[0][:4] == ["channel", "scheme", "snr_db", "payload"]
     assert len(table) == 1 + 2 * 7 * 3
     assert main(["plot", str(store.folder), "--metric", "psnr", "--out", str(out)]) == 0
-    assert "envelope of 3 fixed MCS" in out.read_text()
+    assert "best of these 3 fixed MCS" in out.read_text()
     assert main(["plot", str(store.folder), "--ledger", "--x", "snr_db"]) == 2
     capsys.readouterr()
 

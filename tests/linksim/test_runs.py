@@ -19,7 +19,9 @@ import torch
 from linksim.build import build_codec
 from linksim.checkpoints import save_checkpoint
 from linksim.cli import main
-from linksim.figures import Curve, _style, axis_label, curves, load_rows
+from linksim.curves import Curve, axis_label, curves
+from linksim.drawing import Looks
+from linksim.figures import load_rows
 from linksim.jscc.lean import LeanCodec
 from linksim.results import ResultStore, RunFolderError, UnitKey, original_file, panel_file
 from linksim.scenario import LeanCodecSpec
@@ -331,8 +333,8 @@ def test_lines_of_a_figure_can_be_told_apart():
         for scheme, bound in (("a", False), ("b", False), ("limit 1", True), ("limit 2", True))
         for v in range(3)
     ]
-    variants = [(("v", v),) for v in range(3)]
-    styles = [_style(line, ["a", "b"], ["limit 1", "limit 2"], variants) for line in lines]
+    looks = Looks.of(lines)
+    styles = [looks.style(line) for line in lines]
     seen = {(s["color"], str(s["linestyle"]), s.get("marker")) for s in styles}
     assert len(seen) == len(lines)
 

@@ -25,7 +25,7 @@ schemes:
   - {kind: separation, name: adaptive}
   - {kind: separation, name: jpeg, source: jpeg, policy: target_bler, target_bler: 0.01}
   - {kind: capacity_bound, name: bound}
-  - {kind: finite_blocklength_bound, name: finite, fading: outage, block_error: 0.01}
+  - {kind: finite_blocklength_bound, name: finite, block_error: 0.01}
 metrics: [psnr, ms_ssim, bler]
 """
 
@@ -103,7 +103,7 @@ def test_codec_that_is_not_installed_is_refused_before_anything_runs(tmp_path, p
     monkeypatch.setenv("PATH", "/nonexistent")
     text = SCENARIO.replace("PICTURES", str(pictures)).replace("source: jpeg", "source: bpg_external")
     assert main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "run")]) == 2
-    message = capsys.readouterr().err
+    message = capsys.readouterr().err.splitlines()[-1]
     assert message.startswith("schemes.jpeg.source.codec: tools not on the PATH, got bpgenc, bpgdec")
     assert not (tmp_path / "run").exists()
 
@@ -115,7 +115,7 @@ def test_choice_of_the_mcs_knows_nothing_of_the_test(tmp_path, pictures):
         text = SCENARIO.replace("PICTURES", str(pictures)).replace("seed: 5", f"seed: {seed}")
         text = text.replace("snr_db: [4, 12], trials: 1", "snr_db: [1.0, 1.25, 1.5, 1.75], trials: 4")
         text = text.replace("name: adaptive", "name: adaptive, policy: target_bler, target_bler: 0.7")
-        for scheme in ("fixed, mcs: 8", "jpeg, source: jpeg", "bound}", "finite, fading"):
+        for scheme in ("fixed, mcs: 8", "jpeg, source: jpeg", "bound}", "finite, block"):
             text = "\n".join(line for line in text.splitlines() if scheme not in line)
         scenario = write(tmp_path, text)
         out = tmp_path / f"run {seed}"

@@ -1,0 +1,121 @@
+"""linksim check touches no network, reads headers of large models, and says what a run would download."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import torch
+
+from benchmarks.make_diffjscc_checkpoint import make
+from linksim.cli import main
+from linksim.convert import convert_diffjscc
+from linksim.diffusion.model import DiffusionModel
+from linksim.scenario_io import scenario_dir
+from tests.linksim.tiny import write
+
+TEXT = """
+name: offline
+images: {kind: skimage, names: [astronaut], crop: 64}
+bandwidth: {data_ratio: 1/384}
+channel: {kind: awgn}
+sweep: {snr_db: [5]}
+schemes: [{kind: diffjscc, name: DiffJSCC, checkpoint: MODEL}]
+metrics: [psnr]
+"""
+HUB = "Mingyuyang/DiffJSCC-OpenImage-CBR-1-384"
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    def blocked(*_args, **_kwargs):
+        raise AssertionError("the network was touched")
+
+    monkeypatch.setattr(socket.socket, "connect", blocked)
+    monkeypatch.setattr(socket, "getaddrinfo", blocked)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.delenv("LINKSIM_WEIGHTS", raising=False)
+    torch.hub.set_dir(str(tmp_path / "torch" / "hub"))
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    convert_diffjscc(str(make(folder / "authors", "tiny")), folder / "converted")
+    return folder / "converted"
+
+
+def test_models_on_a_hub_are_named_with_their_sizes(tmp_path, capsys, no_network):
+    text = TEXT.replace("MODEL", f"{HUB}, caption: blip2")
+    assert main(["check", write(tmp_path, text)]) == 0
+    said = capsys.readouterr()
+    assert "offline: valid" in said.out
+    where = "is not on this machine, a download of about"
+    assert f"schemes.DiffJSCC.checkpoint: {HUB} {where} 10 GB from the Hugging Face hub" in said.err
+    assert f"schemes.DiffJSCC.caption: Salesforce/blip2-opt-2.7b {where} 15 GB" in said.err
+    assert "its sizes were not checked" in said.err
+
+
+def test_unknown_repository_has_an_unknown_size(tmp_path, capsys, no_network):
+    assert main(["check", write(tmp_path, TEXT.replace("MODEL", "some/body"))]) == 0
+    assert "some/body is not on this machine, a download of unknown size" in capsys.readouterr().err
+
+
+def test_weights_of_metrics_are_named_with_what_is_at_hand(tmp_path, capsys, no_network, monkeypatch):
+    text = (
+        TEXT.replace("[psnr]", "[psnr, lpips_alex]")
+        .replace("{kind: diffjscc, name: DiffJSCC, checkpoint: MODEL}", "{kind: separation, name: s, mcs: 9}")
+        .replace("1/384", "1/24")
+    )
+    assert main(["check", write(tmp_path, text)]) == 0
+    said = capsys.readouterr().err
+    assert (
+        "metrics.lpips_alex: alexnet-owt-7be5be79.pth is not on this machine, a download of about 245 MB"
+        in said
+    )
+    assert "could be measured" not in said
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "squeezenet1_1-b8a52dc0.pth").write_bytes(b"")
+    monkeypatch.setenv("LINKSIM_WEIGHTS", str(tmp_path / "weights"))
+    assert main(["check", write(tmp_path, text)]) == 0
+    assert "lpips_squeeze could be measured without" in capsys.readouterr().err
+
+
+def test_measure_that_a_source_selects_by_is_named(tmp_path, capsys, no_network):
+    scheme = "{kind: separation, name: s, mcs: 9, source: {codec: bpg, select: lpips_vgg}}"
+    text = TEXT.replace("{kind: diffjscc, name: DiffJSCC, checkpoint: MODEL}", scheme)
+    assert main(["check", write(tmp_path, text)]) == 0
+    assert "schemes.s.source.select: vgg16-397923af.pth is not on this machine" in capsys.readouterr().err
+
+
+def test_caption_is_blamed_where_it_is_at_fault(converted, tmp_path, capsys, no_network):
+    """The model itself is checked, against a ratio that is not its own."""
+    text = TEXT.replace("MODEL", f"{converted}, caption: blip2")
+    assert main(["check", write(tmp_path, text)]) == 0
+    assert "schemes.DiffJSCC.caption: Salesforce/blip2" in capsys.readouterr().err
+    assert main(["check", write(tmp_path, text), "--set", "bandwidth.data_ratio=1/192"]) == 2
+    assert "schemes.DiffJSCC" in capsys.readouterr().err
+
+
+def test_of_large_models_headers_are_read(converted, tmp_path, monkeypatch, capsys, no_network):
+    def loaded(*_args, **_kwargs):
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr(DiffusionModel, "load", loaded)
+    path = write(tmp_path, TEXT.replace("MODEL", str(converted)))
+    assert main(["check", path]) == 0
+    weights = converted / "unet" / "diffusion_pytorch_model.safetensors"
+    whole = weights.read_bytes()
+    try:
+        weights.write_bytes(whole[: len(whole) // 2])
+        assert main(["check", path]) == 2
+        assert f"{converted / 'unet'}: cannot be read" in capsys.readouterr().err
+    finally:
+        weights.write_bytes(whole)
+
+
+def test_no_scenario_of_the_library_touches_the_network(no_network, monkeypatch, tmp_path):
+    for path in sorted(scenario_dir().rglob("*/*.yaml")):
+        if path.parent.name in ("diffjscc",):
+            text = "images={kind: skimage, names: [astronaut], crop: [256, 256]}"
+            assert main(["check", str(path), "--set", text]) == 0, path
