@@ -367,7 +367,8 @@ def _resolved(member: tarfile.TarInfo, by_name: dict[str, tarfile.TarInfo]) -> t
 
 
 class SkimageImages(ImageSet):
-    """Photographs that ship inside scikit-image, so that a first run needs no download.
+    """Pictures that ship inside scikit-image, so that a first run needs no download: five photographs, and a
+    telescope's view of galaxies, a retina, and stained tissue under a microscope (ihc).
 
     Raises:
         ImageError: a name that scikit-image does not ship.
@@ -379,6 +380,9 @@ class SkimageImages(ImageSet):
         "chelsea": "chelsea.png",
         "rocket": "rocket.jpg",
         "motorcycle": "motorcycle_left.png",
+        "hubble": "hubble_deep_field.jpg",
+        "retina": "retina.jpg",
+        "ihc": "ihc.png",
     }
 
     def __init__(self, names: Sequence[str], crop: Crop | None = None) -> None:

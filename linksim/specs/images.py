@@ -53,7 +53,7 @@ class TarImagesSpec(ImagesBase):
 
 
 class SkimageImagesSpec(ImagesBase):
-    """Photographs that ship with scikit-image."""
+    """Pictures that ship with scikit-image; hubble, retina and ihc are no photographs of every day."""
 
     kind: Literal["skimage"]
     names: Annotated[tuple[Annotated[str, Strict()], ...], Field(min_length=1)] = (
