@@ -18,7 +18,6 @@ from linksim.curves import (
     axis_label,
     best_of,
     curves,
-    is_error_rate,
     swept_text,
     variant_texts,
 )
@@ -233,12 +232,14 @@ def interval_text(rows: Sequence[Row], metric: str, confidence: float | None) ->
         return ""
     pictures, trials = min(r.num_images for r in own), min(r.num_trials for r in own)
     level = f"{100 * confidence:g}% intervals"
+    if metric in ("ber", "bler"):
+        return f"Bands and bars: {level} over {pictures * trials} transmissions."
     draws = f"{trials} channel realisation" + ("s" if trials > 1 else "") + " each"
     if pictures == 1:
-        return f"Shaded: {level} over {trials} channel realisations of a single picture."
-    few = pictures < _FEW_PICTURES and not is_error_rate(metric)
+        return f"Bands: {level} over {trials} channel realisations of a single picture."
+    few = pictures < _FEW_PICTURES
     wide = ", whose small number makes them wide" if few else ""
-    return f"Shaded: {level} over {pictures} pictures{wide}, {draws}."
+    return f"Bands: {level} over {pictures} pictures{wide}, {draws}."
 
 
 # ------------------------------------------------------------------------------------------ whole run
