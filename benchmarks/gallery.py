@@ -26,10 +26,10 @@ from linksim.scenario_io import load_scenario, parse_overrides, scenario_dir
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "docs" / "gallery"
 RUNS = ROOT / "runs" / "gallery"
-NAMES = ("astronaut", "coffee", "chelsea", "rocket", "motorcycle", "hubble", "retina", "ihc")
+NAMES = ("astronaut", "coffee", "chelsea", "rocket", "motorcycle", "camera", "hubble", "ihc")
 SIDE = 256
 PICTURES = f"images={{kind: skimage, names: [{', '.join(NAMES)}], crop: {SIDE}, multiple_of: 16}}"
-MOST_TRIALS = 2
+MOST_TRIALS = 4
 THEMES = {
     "theory": "Checks against theory",
     "awgn": "AWGN",

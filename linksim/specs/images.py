@@ -53,7 +53,7 @@ class TarImagesSpec(ImagesBase):
 
 
 class SkimageImagesSpec(ImagesBase):
-    """Pictures that ship with scikit-image; hubble, retina and ihc are no photographs of every day."""
+    """Pictures that ship with scikit-image; camera is grey; hubble, retina and ihc are no photographs."""
 
     kind: Literal["skimage"]
     names: Annotated[tuple[Annotated[str, Strict()], ...], Field(min_length=1)] = (
