@@ -13,46 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
-
 from linksim.cli import main as linksim
-from linksim.figures import (
-    bound_names,
-    load_rows,
-    metric_info,
-    plot_metric,
-    save_figure,
-    trained_schemes,
-)
-from linksim.results import Record, ResultStore, RunFolderError
-from linksim.statistics import bootstrap_interval
-
-Key = tuple[str, float]
+from linksim.figures import Run, load_runs, metric_figure, metric_info, save_figure, swept_text
+from linksim.paired import differences
+from linksim.results import RunFolderError
 
 
-def paired_differences(
-    records: list[Record], scheme: str, reference: str, metric: str
-) -> dict[Key, list[np.ndarray]]:
-    """For every channel and SNR, scheme minus reference per image (over its trials) on the same draws."""
-    values = {
-        (r.key.channel, r.key.scheme, r.key.point, r.key.snr_db, r.key.image, r.key.trial): r.values[metric]
-        for r in records
-        if metric in r.values
-    }
-    groups: dict[Key, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for (channel, name, point, snr_db, image, trial), value in values.items():
-        other = values.get((channel, reference, point, snr_db, image, trial))
-        if name == scheme and other is not None:
-            groups[channel, snr_db][image].append(value - other)
-    return {key: [np.array(v) for v in images.values()] for key, images in sorted(groups.items())}
-
-
-def report(store: ResultStore, metric: str, reference: str | None = None) -> str:
+def report(run: Run, metric: str, reference: str | None = None) -> str:
     """Markdown table of means and paired differences to a scheme, by default the separation scheme."""
-    header = store.header()
+    header = run.header
     specs = header["scenario"]["schemes"]
     names = [s["name"] for s in specs]
     if reference is not None and reference not in names:
@@ -60,26 +31,29 @@ def report(store: ResultStore, metric: str, reference: str | None = None) -> str
     reference = reference or next((s["name"] for s in specs if s["kind"] == "separation"), None)
     if reference is None:
         expected = "one to compare with, or --reference NAME"
-        raise RunFolderError(f"{store.folder}: schemes: got no separation scheme, expected {expected}.")
+        raise RunFolderError(f"{run.store.folder}: schemes: got no separation scheme, expected {expected}.")
     info = metric_info([header], metric)
     if info.scope == "set":
         expected = "one of single pictures, which can be compared picture by picture"
         raise RunFolderError(f"--metric {metric}: got a metric of sets of pictures, expected {expected}.")
-    rows = {(r.channel, r.scheme, r.snr_db): r for r in load_rows(store) if r.metric == metric}
-    statistics, records = header["scenario"]["statistics"], list(store.records())
+    statistics = header["scenario"]["statistics"]
+    level, resamples = statistics["confidence"], statistics["resamples"]
+    rows = [r for r in run.rows if r.metric == metric]
+    pairs = differences(run.store.records(), metric, ("scheme", reference), level, resamples)
+    paired = {(r.channel, r.scheme, r.point, r.snr_db): r for r in pairs}
     lines = [f"| channel | SNR [dB] | scheme | {info.axis} | difference to {reference} ({info.better}) |"]
     lines.append("|---|---|---|---|---|")
-    for scheme in names:
-        pairs = paired_differences(records, scheme, reference, metric)
-        for (channel, snr_db), groups in pairs.items():
-            mean = float(np.mean([g.mean() for g in groups]))
-            low, high = bootstrap_interval(groups, statistics["confidence"], statistics["resamples"], 1)
-            text = "–" if scheme == reference else f"{mean:+.3g} ({low:+.3g} to {high:+.3g})"
-            value = rows[channel, scheme, snr_db].mean
-            lines.append(f"| {channel} | {snr_db:g} | {scheme} | {value:.4g} | {text} |")
-            record = {"channel": channel, "snr_db": snr_db, "scheme": scheme, "reference": reference}
-            record |= {"metric": metric, "mean": value, "difference": mean, "ci_low": low, "ci_high": high}
-            print(json.dumps(record), file=sys.stderr)
+    for row in rows:
+        found = paired.get((row.channel, row.scheme, row.point, row.snr_db))
+        text = "–" if found is None else f"{found.mean:+.3g} ({found.ci_low:+.3g} to {found.ci_high:+.3g})"
+        swept = "".join(f", {swept_text(name, value)}" for name, value in row.point)
+        place = f"| {row.channel}{swept} | {row.snr_db:g} | {row.scheme}"
+        lines.append(f"{place} | {row.mean:.4g} | {text} |")
+        record = {"channel": row.channel, "snr_db": row.snr_db, "point": row.point, "scheme": row.scheme}
+        record |= {"reference": reference, "metric": metric, "mean": row.mean}
+        if found is not None:
+            record |= {"difference": found.mean, "ci_low": found.ci_low, "ci_high": found.ci_high}
+        print(json.dumps(record), file=sys.stderr)
     return "\n".join(lines)
 
 
@@ -103,14 +77,9 @@ def main() -> int:
         code = linksim(["simulate", args.scenario, "--out", str(folder), *words])
         if code:
             return code
-        store = ResultStore(folder)
-        print(report(store, args.metric, args.reference))
-        header = store.header()
-        info = metric_info([header], args.metric)
-        trained = trained_schemes(header, info)
-        figure = plot_metric(
-            load_rows(store), info, bounds=bound_names(header), trained=trained, title=scenario.name
-        )
+        [run] = load_runs([folder])
+        print(report(run, args.metric, args.reference))
+        figure = metric_figure([run], args.metric, x="snr_db", title=scenario.name)
         save_figure(figure, folder / "figures" / f"compare_{args.metric}.png")
     except (ScenarioError, RunFolderError) as problem:
         print(problem, file=sys.stderr)

@@ -1,11 +1,11 @@
 """Make docs/gallery.md: every scenario of the library with its question and the figure of a reduced run.
 
-    python benchmarks/gallery.py                      # all, a quarter of an hour on two cores
+    python benchmarks/gallery.py                      # all, about an hour on two cores
     python benchmarks/gallery.py --only mimo/alamouti
     python benchmarks/gallery.py --page               # only write the page and the README's table again
 
-Runs are kept in runs/gallery and resumed. A scenario without a figure stays in the list and says so. Prints
-one JSON line per scenario.
+Runs are kept in runs/gallery and resumed. Every figure says below it what was reduced. A scenario without a
+figure stays in the list and says so. Prints one JSON line per scenario.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from readme_results import update
 
 from linksim import figures
 from linksim.cli import main as linksim
-from linksim.results import ResultStore
-from linksim.scenario_io import load_scenario, scenario_dir
+from linksim.scenario import Scenario, SkimageImagesSpec
+from linksim.scenario_io import load_scenario, parse_overrides, scenario_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "docs" / "gallery"
 RUNS = ROOT / "runs" / "gallery"
-PICTURES = "images={kind: skimage, names: [astronaut, coffee], crop: 256, multiple_of: 16}"
-MOST_TRIALS = 2
+NAMES = ("astronaut", "coffee", "chelsea", "rocket", "motorcycle", "camera", "hubble", "ihc")
+SIDE = 256
+PICTURES = f"images={{kind: skimage, names: [{', '.join(NAMES)}], crop: {SIDE}, multiple_of: 16}}"
+MOST_TRIALS = 4
 THEMES = {
     "theory": "Checks against theory",
     "awgn": "AWGN",
@@ -49,48 +51,70 @@ def files(theme: str) -> list[Path]:
     return sorted((scenario_dir() / theme).glob("*.yaml"))
 
 
+def uncoded(scenario: Scenario) -> bool:
+    """Whether only bit errors are of interest: such links are fast, and run as the file has them."""
+    return all(scheme.kind == "uncoded" for scheme in scenario.schemes)
+
+
 def overrides(path: Path) -> list[str]:
-    """The reduced size of a scenario: two pictures of 256 x 256, few realisations, no LPIPS."""
+    """The reduced size of a scenario: eight pictures of 256 x 256, few realisations, no LPIPS or MS-SSIM."""
     scenario = load_scenario(str(path))
+    if uncoded(scenario):
+        return []
     metrics = [m for m in scenario.metrics if not m.startswith(("lpips", "ms_ssim"))]
     result = [PICTURES, f"metrics=[{', '.join(metrics)}]"]
-    if all(scheme.kind == "uncoded" for scheme in scenario.schemes):
-        result = result[1:]
-    if scenario.sweep.trials > MOST_TRIALS and scenario.name != "diversity":
+    if scenario.sweep.trials > MOST_TRIALS:
         result.append(f"sweep.trials={MOST_TRIALS}")
     return result
 
 
-def shown(store: ResultStore, names: list[str]) -> str:
+def pictures(scenario: Scenario) -> str:
+    """What a scenario looks at, in words."""
+    images = scenario.images
+    count = f"{len(images.names)} pictures" if isinstance(images, SkimageImagesSpec) else "all pictures"
+    return f"{count} of {images.crop[0]} x {images.crop[1]}" if images.crop else f"{count} of full size"
+
+
+def caption(path: Path) -> str:
+    """What a figure shows, and what was reduced for it."""
+    full = load_scenario(str(path))
+    shown = load_scenario(str(path), parse_overrides(overrides(path)))
+    now, trials = pictures(shown), shown.sweep.trials
+    realisations = f"{trials} channel realisation{'s' if trials > 1 else ''} each"
+    if shown == full:
+        return f"*As the file has it: {now}, {realisations}.*"
+    usual = [pictures(full), f"{full.sweep.trials} realisations"]
+    return f"*Reduced: {now}, {realisations} (the file: {', '.join(usual)}).*"
+
+
+def shown(names: list[str]) -> str:
     """The metric of a scenario's figure: bit errors of uncoded links, else PSNR."""
     return "ber" if names[0] == "ber" else "psnr"
 
 
+def stem(path: Path) -> Path:
+    """Of the figures of a scenario."""
+    return FIGURES / f"{path.parent.name}-{path.stem}"
+
+
 def make(path: Path) -> dict[str, object]:
-    """Run a scenario in small and draw its figure."""
+    """Run a scenario in small and draw its figures: the metric, and differences where the file wants them."""
     began = time.monotonic()
     folder = RUNS / path.parent.name / path.stem
-    arguments = ["simulate", str(path), "--out", str(folder)]
+    arguments = ["simulate", str(path), "--out", str(folder), "--no-report"]
     for pair in overrides(path):
         arguments += ["--set", pair]
     code = linksim(arguments)
     line: dict[str, object] = {"scenario": f"{path.parent.name}/{path.stem}", "exit": code}
     if code == 0:
-        store = ResultStore(folder)
-        header, rows = store.header(), figures.load_rows(store)
-        metric = shown(store, list(header["scenario"]["metrics"]))
-        info = figures.metric_info([header], metric)
-        figure = figures.plot_metric(
-            rows,
-            info,
-            x=figures.default_x(header),
-            bounds=figures.bound_names(header),
-            steps=figures.step_names(header),
-            trained=figures.trained_schemes(header, info),
-        )
+        [run] = figures.load_runs([folder])
+        metric = shown(list(run.header["scenario"]["metrics"]))
         FIGURES.mkdir(parents=True, exist_ok=True)
-        figures.save_figure(figure, FIGURES / f"{path.parent.name}-{path.stem}.png")
-        line |= {"metric": metric, "units": header["num_units"]}
+        figures.save_figure(figures.metric_figure([run], metric), stem(path).with_suffix(".png"))
+        if run.header["scenario"]["statistics"]["against"]:
+            difference = figures.difference_figure(run, metric)
+            figures.save_figure(difference, stem(path).with_name(f"{stem(path).name}-difference.png"))
+        line |= {"metric": metric, "units": run.header["num_units"]}
     return line | {"seconds": round(time.monotonic() - began, 1)}
 
 
@@ -106,11 +130,15 @@ def page() -> str:
             parts.append(
                 f"### [`{name}`](../scenarios/{name}.yaml)\n\n**{scenario.question}** {' '.join(comment)}\n"
             )
-            picture = FIGURES / f"{theme}-{path.stem}.png"
-            if picture.is_file():
-                parts.append(f"![{scenario.question}](gallery/{picture.name})\n")
-            else:
+            drawn = [stem(path).with_suffix(".png"), FIGURES / f"{stem(path).name}-difference.png"]
+            if not drawn[0].is_file():
                 parts.append("No figure yet: run `python benchmarks/gallery.py` where it can be simulated.\n")
+                continue
+            texts = (scenario.question, "Paired differences on the same pictures, fades and noise")
+            for text, picture in zip(texts, drawn, strict=True):
+                if picture.is_file():
+                    parts.append(f"![{text}](gallery/{picture.name})\n")
+            parts.append(f"{caption(path)}\n")
     return "\n".join(parts).rstrip()
 
 

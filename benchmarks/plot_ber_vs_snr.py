@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import norm
 
 from channels.awgn import AwgnChannel
 from channels.base import ChannelOperator
@@ -31,47 +30,15 @@ from linksim.digital.mcs import MCS_TABLE_1
 from linksim.digital.qam import Qam
 from linksim.digital.transport import TransportBlock
 from linksim.figures import COLOURS, MARKERS, save_figure
+from linksim.theory import awgn, qam_error_rate, rayleigh
 
 NAMES = {2: "QPSK", 4: "16-QAM", 6: "64-QAM", 8: "256-QAM"}
 CODED = (0, 4, 9, 13, 19, 27)
 
 
-def pam_terms(bits: int) -> list[tuple[float, float]]:
-    """Bit error rate of one Gray-mapped PAM of a square QAM as a sum of c·Q(sqrt(k·SNR)).
-
-    Exact, by counting: for every level, every threshold crossing and every bit. Source: Cho & Yoon, "On the
-    General BER Expression of One- and Two-Dimensional Amplitude Modulations", IEEE Trans. Commun. 50 (2002).
-    """
-    size = 2**bits
-    levels = np.arange(size) * 2 - (size - 1)
-    gray = np.arange(size) ^ (np.arange(size) >> 1)
-    unit = 3 / (2 * (size**2 - 1))  # squared half distance of the QAM with unit energy
-    weights: dict[int, float] = {}
-    for sent in range(size):
-        for read in range(size):
-            wrong = bin(gray[sent] ^ gray[read]).count("1") / (size * bits)
-            low = levels[read] - 1 - levels[sent] if read > 0 else -math.inf
-            high = levels[read] + 1 - levels[sent] if read < size - 1 else math.inf
-            for edge, sign in ((low, 1.0), (high, -1.0)):
-                if math.isinf(edge):
-                    weights[0] = weights.get(0, 0.0) + (2 * wrong * sign if edge < 0 and sign > 0 else 0.0)
-                elif edge >= 0:
-                    weights[int(edge)] = weights.get(int(edge), 0.0) + sign * wrong
-                else:  # Q(-x) = 1 - Q(x); Q(0) = 1/2 stands for the constant
-                    weights[int(-edge)] = weights.get(int(-edge), 0.0) - sign * wrong
-                    weights[0] = weights.get(0, 0.0) + 2 * sign * wrong
-    return [(c, unit * d * d * 2) for d, c in weights.items() if abs(c) > 1e-15]
-
-
 def theory(order: int, snr: float, channel: str) -> float:
     """Closed-form bit error rate at an SNR (linear)."""
-    total = 0.0
-    for c, k in pam_terms(order // 2):
-        if channel == "awgn":
-            total += c * norm.sf(math.sqrt(k * snr))
-        else:
-            total += c * 0.5 * (1 - math.sqrt((k * snr / 2) / (1 + k * snr / 2)))
-    return total
+    return qam_error_rate(order, snr, awgn if channel == "awgn" else rayleigh(1))
 
 
 @dataclass(frozen=True)
@@ -174,9 +141,10 @@ def _draw(axes: Axes, points: list[Point], channel: str) -> None:
 def plot(points: list[Point]) -> Figure:
     """Three fields: AWGN, Rayleigh, coded."""
     figure = Figure(figsize=(16, 5.5), layout="constrained")
-    awgn, rayleigh, code = figure.subplots(1, 3, sharey=True)
-    _draw(awgn, points, "awgn")
-    _draw(rayleigh, points, "rayleigh")
+    fields = figure.subplots(1, 3, sharey=True)
+    _draw(fields[0], points, "awgn")
+    _draw(fields[1], points, "rayleigh")
+    code = fields[2]
     labels = dict.fromkeys(p.code for p in points if p.code != "none")
     for i, label in enumerate(labels):
         own = [p for p in points if p.code == label and p.errors]
@@ -185,13 +153,13 @@ def plot(points: list[Point]) -> Figure:
             [p.snr_db for p in own], [p.ber for p in own], MARKERS[i] + "-", color=COLOURS[i], label=name
         )
     code.set_title("5G LDPC, 2000 uses, AWGN")
-    for axes in (awgn, rayleigh, code):
+    for axes in fields:
         axes.set_yscale("log")
         axes.set_ylim(1e-6, 0.6)
         axes.set_xlabel("SNR = Es/N0 per use [dB]")
         axes.grid(visible=True, alpha=0.3)
         axes.legend(fontsize=8)
-    awgn.set_ylabel("bit error rate")
+    fields[0].set_ylabel("bit error rate")
     return figure
 
 

@@ -13,31 +13,8 @@ import json
 import sys
 from pathlib import Path
 
-from linksim.figures import (
-    bound_names,
-    load_rows,
-    metric_info,
-    plot_metric,
-    rename,
-    save_figure,
-    trained_schemes,
-)
-from linksim.results import ResultStore, RunFolderError
-from linksim.statistics import Row
-
-
-def collect(folders: list[Path]) -> tuple[list[Row], list[str]]:
-    """Rows of all runs, and the names of their bounds; several runs get their folder's name in front."""
-    rows: list[Row] = []
-    bounds: list[str] = []
-    for folder in folders:
-        store = ResultStore(folder)
-        own, limits = load_rows(store), bound_names(store.header())
-        if len(folders) > 1:
-            own, limits = rename(own, folder.name), [f"{folder.name} {name}" for name in limits]
-        rows += own
-        bounds += limits
-    return rows, bounds
+from linksim.figures import load_runs, metric_figure, save_figure
+from linksim.results import RunFolderError
 
 
 def main() -> int:
@@ -51,8 +28,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="figure; default METRIC_vs_X.png in the first run folder")
     args = parser.parse_args()
     try:
-        rows, bounds = collect(args.runs)
-        perceptual = [r.metric for r in rows if r.metric.startswith("lpips")]
+        runs = load_runs(args.runs)
+        perceptual = [name for run in runs for name in run.header["metrics"] if name.startswith("lpips")]
         metric = args.metric or (perceptual[0] if perceptual else None)
         if metric is None:
             print(
@@ -60,23 +37,18 @@ def main() -> int:
                 file=sys.stderr,
             )
             return 2
-        headers = [ResultStore(folder).header() for folder in args.runs]
-        info = metric_info(headers, metric)
-        trained = [
-            f"{folder.name} {name}" if len(args.runs) > 1 else name
-            for folder, header in zip(args.runs, headers, strict=True)
-            for name in trained_schemes(header, info)
-        ]
-        figure = plot_metric(rows, info, x=args.x, bounds=bounds, trained=trained)
+        figure = metric_figure(runs, metric, x=args.x)
         out = args.out or args.runs[0] / "figures" / f"{metric}_vs_{args.x.split('.')[-1]}.png"
         save_figure(figure, out)
     except RunFolderError as problem:
         print(problem, file=sys.stderr)
         return 2
-    for row in rows:
-        if row.metric == metric:
-            line = {k: getattr(row, k) for k in ("channel", "scheme", "snr_db", "mean", "ci_low", "ci_high")}
-            print(json.dumps({"metric": metric, **line}))
+    for run in runs:
+        for row in run.rows:
+            if row.metric == metric:
+                names = ("channel", "scheme", "snr_db", "mean", "ci_low", "ci_high")
+                line = {name: getattr(row, name) for name in names}
+                print(json.dumps({"run": str(run.store.folder), "metric": metric, **line}))
     print(out, file=sys.stderr)
     return 0
 

@@ -25,10 +25,10 @@ from PIL import Image
 from linksim.build import scheme_files
 from linksim.figures import (
     TRAINED,
-    bound_names,
     load_rows,
+    load_runs,
+    metric_figure,
     metric_info,
-    plot_metric,
     save_figure,
     step_names,
     trained_schemes,
@@ -71,15 +71,7 @@ def table(store: ResultStore, metric: str, channel: str) -> str:
 
 def draw(store: ResultStore, metric: str, name: str) -> str:
     """A figure into docs/figures; returns the path as the README writes it."""
-    header = store.header()
-    info = metric_info([header], metric)
-    figure = plot_metric(
-        load_rows(store),
-        info,
-        bounds=bound_names(header),
-        steps=step_names(header),
-        trained=trained_schemes(header, info),
-    )
+    figure = metric_figure(load_runs([store.folder]), metric, x="snr_db")
     save_figure(figure, FIGURES / f"{name}.png")
     return f"docs/figures/{name}.png"
 
@@ -162,7 +154,7 @@ def separation(stores: list[ResultStore]) -> str:
 def staircase(store: ResultStore) -> str:
     """The figure of docs/flat-curve.md."""
     path = draw(store, "psnr", "staircase_psnr").removeprefix("docs/")
-    return f"![Steps of fixed MCS, their envelope and the adaptive scheme]({path})"
+    return f"![Steps of fixed MCS, the best of them at each SNR, and the adaptive scheme]({path})"
 
 
 def rate(value: float, blocks: int) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLOURS",
+    "LEGEND_WIDTH",
     "MARKERS",
     "Looks",
     "axis_grid",
@@ -45,7 +46,7 @@ GREYS = ("black", "dimgrey", "grey")
 DOTS: tuple[Any, ...] = (":", (0, (1, 3)), (0, (2, 2)), (0, (3, 2, 1, 2)), (0, (1, 1)), (0, (4, 3)))
 _STEP_COLOUR = "#7FA8C9"
 _DOWN, _DOWN_LIMIT = "v", 7  # markers; 7 is a caret whose tip is the value
-_LEGEND_WIDTH = 44
+LEGEND_WIDTH = 50
 
 
 def plain(text: str) -> str:
@@ -153,7 +154,7 @@ def draw(axes: Axes, lines: Sequence[Curve], looks: Looks, x: str, metric: str) 
     gone = [line.scheme.rsplit(" ", 1)[-1] for line in lines if line.is_step and line.lost.all()]
     if gone:
         text = f"not drawn, no picture arrives: MCS {', '.join(gone)}"
-        axes.plot([], [], linestyle="none", label=plain_lines(text, _LEGEND_WIDTH))
+        axes.plot([], [], linestyle="none", label=plain_lines(text, LEGEND_WIDTH))
     if is_error_rate(metric):
         _draw_limits(axes, lines, looks)
         axes.set_yscale("log")
@@ -164,7 +165,7 @@ def draw(axes: Axes, lines: Sequence[Curve], looks: Looks, x: str, metric: str) 
 
 def _draw_line(axes: Axes, line: Curve, style: dict[str, Any]) -> None:
     seen = ~line.upper_bound
-    axes.plot(line.x[seen], line.mean[seen], label=plain_lines(line.label, _LEGEND_WIDTH), **style)
+    axes.plot(line.x[seen], line.mean[seen], label=plain_lines(line.label, LEGEND_WIDTH), **style)
     has = seen & np.isfinite(line.low) & np.isfinite(line.high)
     if not has.any() or line.is_bound:
         return
@@ -173,7 +174,7 @@ def _draw_line(axes: Axes, line: Curve, style: dict[str, Any]) -> None:
         axes.errorbar(line.x[has], line.mean[has], ends, color=style["color"], linestyle="none", capsize=2)
     else:
         band = (line.x[has], line.low[has], line.high[has])
-        axes.fill_between(*band, color=style["color"], alpha=0.15, linewidth=0)
+        axes.fill_between(*band, color=style["color"], alpha=0.12, linewidth=0)
 
 
 def _draw_step(axes: Axes, line: Curve, style: dict[str, Any], x: str) -> None:
@@ -238,7 +239,7 @@ def _draw_limits(axes: Axes, lines: Sequence[Curve], looks: Looks) -> None:
         axes.plot([], [], **grey, marker=_DOWN_LIMIT, label="no error seen: upper limit")
     if worst:
         text = f"no error seen, at the edge: too few for a limit below the curves (up to {worst:.2g})"
-        label = plain_lines(text, _LEGEND_WIDTH)
+        label = plain_lines(text, LEGEND_WIDTH)
         axes.plot([], [], **grey, marker=_DOWN, markerfacecolor="white", label=label)
 
 
@@ -262,7 +263,8 @@ def keep_means_in_view(axes: Axes, lines: Sequence[Curve], metric: str) -> None:
     far beyond everything, and would leave nothing of the curves. Steps count where most pictures arrive:
     grey ones have no quality to be compared.
     """
-    if is_error_rate(metric) or not lines:
+    if is_error_rate(metric):
+        _keep_results_in_view(axes, lines)
         return
     shown = [line.mean[line.mostly_there] if line.is_step else line.mean for line in lines]
     means = np.concatenate(shown)
@@ -273,6 +275,16 @@ def keep_means_in_view(axes: Axes, lines: Sequence[Curve], metric: str) -> None:
     bottom, top = axes.get_ylim()
     if room > 0:
         axes.set_ylim(max(bottom, low - room), min(top, high + room))
+
+
+def _keep_results_in_view(axes: Axes, lines: Sequence[Curve]) -> None:
+    """Let closed forms leave a logarithmic axis a decade below the least that was seen."""
+    results = [line for line in lines if not line.is_theory]
+    seen = [
+        v for c in results for v in (*c.mean[~c.upper_bound], *c.high[telling_limits(c, results)]) if v > 0
+    ]
+    if seen and len(results) < len(lines):
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.1 * min(seen)))
 
 
 @own_style()

@@ -18,12 +18,12 @@ from linksim.curves import (
     axis_label,
     best_of,
     curves,
-    is_error_rate,
     swept_text,
     variant_texts,
 )
 from linksim.drawing import (
     COLOURS,
+    LEGEND_WIDTH,
     MARKERS,
     Looks,
     axis_grid,
@@ -174,7 +174,7 @@ def _finish(axes: Axes, field: _Field, lines: Sequence[Curve], x: str) -> None:
 
 
 def _legend_lines(line: Curve) -> int:
-    return 0 if line.is_step or line.is_theory else 1 + len(line.label) // 44
+    return 0 if line.is_step or line.is_theory else 1 + len(line.label) // LEGEND_WIDTH
 
 
 def _fields(lines: Sequence[Curve], many_snr: bool) -> list[_Field]:
@@ -233,12 +233,14 @@ def interval_text(rows: Sequence[Row], metric: str, confidence: float | None) ->
         return ""
     pictures, trials = min(r.num_images for r in own), min(r.num_trials for r in own)
     level = f"{100 * confidence:g}% intervals"
+    if metric in ("ber", "bler"):
+        return f"Bands and bars: {level}; {pictures * trials} transmissions per point."
     draws = f"{trials} channel realisation" + ("s" if trials > 1 else "") + " each"
     if pictures == 1:
-        return f"Shaded: {level} over {trials} channel realisations of a single picture."
-    few = pictures < _FEW_PICTURES and not is_error_rate(metric)
+        return f"Bands: {level} over {trials} channel realisations of a single picture."
+    few = pictures < _FEW_PICTURES
     wide = ", whose small number makes them wide" if few else ""
-    return f"Shaded: {level} over {pictures} pictures{wide}, {draws}."
+    return f"Bands: {level} over {pictures} pictures{wide}, {draws}."
 
 
 # ------------------------------------------------------------------------------------------ whole run
@@ -404,7 +406,8 @@ def difference_figure(
         raise RunFolderError("--against: missing, expected the name of a scheme, a channel, or PATH=VALUE.")
     reference = reference_of(named, scenario, dict.fromkeys(r.channel for r in run.rows), where)
     level, resamples = scenario["statistics"]["confidence"], scenario["statistics"]["resamples"]
-    paired = differences(run.store.records(), info.name, reference, level, resamples)
+    records = run.store.records()
+    paired = differences(records, info.name, reference, level, resamples, with_reference=True)
     if not paired:
         raise RunFolderError(f"{where} {named}: got no units in pairs, expected a run with results.")
     return plot_metric(

@@ -367,7 +367,8 @@ def _resolved(member: tarfile.TarInfo, by_name: dict[str, tarfile.TarInfo]) -> t
 
 
 class SkimageImages(ImageSet):
-    """Photographs that ship inside scikit-image, so that a first run needs no download.
+    """Pictures that ship inside scikit-image, so that a first run needs no download: six photographs, one of
+    them grey (camera), and a telescope's view of galaxies, a retina, and tissue under a microscope (ihc).
 
     Raises:
         ImageError: a name that scikit-image does not ship.
@@ -379,15 +380,19 @@ class SkimageImages(ImageSet):
         "chelsea": "chelsea.png",
         "rocket": "rocket.jpg",
         "motorcycle": "motorcycle_left.png",
+        "camera": "camera.png",
+        "hubble": "hubble_deep_field.jpg",
+        "retina": "retina.jpg",
+        "ihc": "ihc.png",
     }
 
     def __init__(self, names: Sequence[str], crop: Crop | None = None) -> None:
         unknown = [n for n in names if n not in self.FILES]
         if unknown:
             raise ImageError(complaint("images.names", "unknown photograph", unknown, sorted(self.FILES)))
-        super().__init__(names, crop or Crop(), "none", "scikit-image")
+        super().__init__(names, crop or Crop(), "rgb", "scikit-image")
 
     def _read(self, name: str) -> Tensor:
         import skimage  # the import takes a while and only this kind needs it
 
-        return read_image(Path(skimage.__file__).parent / "data" / self.FILES[name], name)
+        return read_image(Path(skimage.__file__).parent / "data" / self.FILES[name], name, self.convert)

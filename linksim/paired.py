@@ -69,6 +69,10 @@ def _counterpart(key: UnitKey, reference: Reference) -> UnitKey | None:
     return None if found == key else found
 
 
+def _is_reference(key: UnitKey, reference: Reference) -> bool:
+    return isinstance(reference, tuple) or key.scheme in reference.values()
+
+
 def _value(record: Record, metric: str) -> float | None:
     if metric in record.values:
         return record.values[metric]
@@ -77,7 +81,13 @@ def _value(record: Record, metric: str) -> float | None:
 
 
 def differences(
-    records: Iterable[Record], metric: str, reference: Reference, confidence: float, resamples: int
+    records: Iterable[Record],
+    metric: str,
+    reference: Reference,
+    confidence: float,
+    resamples: int,
+    *,
+    with_reference: bool = False,
 ) -> list[Row]:
     """Rows like those of :func:`linksim.statistics.summarise`, of differences to a reference.
 
@@ -89,20 +99,26 @@ def differences(
         reference: from :func:`reference_of`.
         confidence: e.g. 0.95.
         resamples: bootstrap samples.
+        with_reference: include the reference itself, whose differences are 0.
     """
     units = sorted({r.key: r for r in records}.values(), key=lambda r: r.key.order)
     by_key = {r.key: r for r in units}
     groups: dict[Any, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     members: dict[Any, list[Record]] = defaultdict(list)
+    compared = False
     for record in units:
         key = record.key
         counterpart = _counterpart(key, reference)
-        other = by_key.get(counterpart) if counterpart else None
+        itself = counterpart is None and with_reference and _is_reference(key, reference)
+        other = record if itself else by_key.get(counterpart) if counterpart else None
         value, base = (_value(r, metric) if r else None for r in (record, other))
         if value is not None and base is not None:
             place = (key.channel, key.scheme, key.point, key.snr_db)
             groups[place][key.image].append(value - base)
             members[place].append(record)
+            compared |= not itself
+    if not compared:
+        return []
     return [_row(members[p], by_image, metric, confidence, resamples) for p, by_image in groups.items()]
 
 

@@ -267,7 +267,8 @@ def _error_rate(
     Pictures that do not fit are the same ones in every trial, so what is independent of them are pictures.
     Blocks are independent, and so are the bits of a memoryless scheme on a memoryless channel. Bits of one
     code block, or of one fade, fail together: what is independent then is the transmission of an image, and
-    n of them without an error say no more about bits than about blocks.
+    n of them without an error say no more about bits than about blocks. What is sent is scrambled, so that
+    transmissions of one picture have no more in common than those of two.
     """
     counts = [r.counts[metric] for r in members]
     errors, trials = sum(e for e, _ in counts), sum(t for _, t in counts)
@@ -278,13 +279,7 @@ def _error_rate(
         return rate, *error_interval(errors, trials, confidence)
     if errors in (0, trials):
         return rate, *error_interval(min(errors, len(counts)), len(counts), confidence)
-    if len(images) == 1:
-        return rate, *_ratio_interval(counts, confidence, resamples, seed)
-    per_image = []
-    for image in images:
-        own = [r.counts[metric] for r in members if r.key.image == image]
-        per_image.append((sum(e for e, _ in own), sum(t for _, t in own)))
-    return rate, *_ratio_interval(per_image, confidence, resamples, seed)
+    return rate, *_ratio_interval(counts, confidence, resamples, seed)
 
 
 def in_scenario_order(rows: Sequence[Row], scenario: dict[str, Any]) -> list[Row]:

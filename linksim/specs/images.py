@@ -53,7 +53,7 @@ class TarImagesSpec(ImagesBase):
 
 
 class SkimageImagesSpec(ImagesBase):
-    """Photographs that ship with scikit-image."""
+    """Pictures that ship with scikit-image; camera is grey; hubble, retina and ihc are no photographs."""
 
     kind: Literal["skimage"]
     names: Annotated[tuple[Annotated[str, Strict()], ...], Field(min_length=1)] = (

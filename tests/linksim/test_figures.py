@@ -62,13 +62,15 @@ def test_a_bandwidth_that_changes_along_a_curve_is_a_range():
 def test_intervals_say_what_they_rest_on():
     rows = [row(snr, 20.0) for snr in (0, 5)]
     figure = plot_metric(rows, PSNR, confidence=0.95)
-    assert figure.get_supxlabel() == "Shaded: 95% intervals over 8 pictures, 2 channel realisations each."
+    assert figure.get_supxlabel() == "Bands: 95% intervals over 8 pictures, 2 channel realisations each."
     few = plot_metric([replace(r, num_images=2) for r in rows], PSNR, confidence=0.95).get_supxlabel()
     assert "2 pictures, whose small number makes them wide" in few
     one = plot_metric([replace(r, num_images=1) for r in rows], PSNR, confidence=0.9).get_supxlabel()
-    assert one == "Shaded: 90% intervals over 2 channel realisations of a single picture."
+    assert one == "Bands: 90% intervals over 2 channel realisations of a single picture."
     bare = [replace(r, ci_low=math.nan, ci_high=math.nan) for r in rows]
     assert plot_metric(bare, PSNR, confidence=0.95).get_supxlabel() == ""
+    errors = plot_metric([ber(s, 0.1, 0.2) for s in (0, 5)], BER, confidence=0.95).get_supxlabel()
+    assert errors == "Bands and bars: 95% intervals; 16 transmissions per point."
 
 
 def test_default_names_of_channels_leave_out_what_is_swept():
@@ -287,3 +289,11 @@ def test_results_with_a_closed_form_are_points_on_its_line():
     theory = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 5]
     assert len(theory) == 1
     assert theory[0].get_color() == points.get_color()
+
+
+def test_closed_forms_stretch_no_axis():
+    """QPSK at 20 dB has a rate of 1e-23, of which four frames know nothing."""
+    rows = [ber(0.0, 0.1, 0.12), ber(10.0, 8e-4, 9e-4), ber(20.0, 0, 1e-5)]
+    exact = [replace(rows[0], snr_db=s, mean=m) for s, m in ((0.0, 0.1), (10.0, 8e-4), (20.0, 1e-23))]
+    bottom, _ = plot_metric(rows, BER, theory=exact).axes[0].get_ylim()
+    assert bottom == pytest.approx(1e-6)

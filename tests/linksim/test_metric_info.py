@@ -61,7 +61,13 @@ def run(tmp_path_factory) -> Path:
 
 
 def test_every_name_of_a_scenario_has_one_maker():
-    tables = [build._IMAGE_METRICS, build._COUNT_METRICS, build._LINK_METRICS, build._SET_METRICS]
+    tables = [
+        build._IMAGE_METRICS,
+        build._COUNT_METRICS,
+        build._LINK_METRICS,
+        build._SET_METRICS,
+        build._STATE_METRICS,
+    ]
     names = [name for table in tables for name in table]
     assert len(names) == len(set(names))
     assert set(names) | {"lpips"} == set(get_args(scenario.MetricName))
@@ -205,9 +211,13 @@ def test_report_marks_networks_and_says_what_is_not_known(run):
 
 
 def test_runs_side_by_side_keep_their_marks(run, tmp_path):
-    out = tmp_path / "both.svg"
-    assert main(["plot", str(run), str(run), "--metric", "gmsd", "--out", str(out)]) == 0
-    assert "run said †" in out.read_text()
+    import shutil
+
+    out, twin = tmp_path / "both.svg", tmp_path / "twin"
+    shutil.copytree(run, twin)
+    assert main(["plot", str(run), str(twin), "--metric", "gmsd", "--out", str(out)]) == 0
+    assert f"{run.name} said †" in out.read_text()
+    assert "twin said †" in out.read_text()
 
 
 def test_run_folder_of_an_older_version(run, tmp_path):

@@ -57,6 +57,9 @@ def test_the_spread_between_pictures_cancels():
     assert 0.2 < row.ci_low < row.mean < row.ci_high < 0.4
     assert [r.scheme for r in differences(units, "psnr", {"b": "a"}, 0.95, 200)] == ["b"]
     assert differences(units, "psnr", {"a": "z"}, 0.95, 200) == []
+    both = differences(units, "psnr", ("scheme", "a"), 0.95, 200, with_reference=True)
+    assert [(r.scheme, r.mean == 0) for r in both] == [("a", True), ("b", False)], "a line of its own colour"
+    assert differences(units[:24], "psnr", ("scheme", "a"), 0.95, 200, with_reference=True) == []
 
 
 def test_channels_and_swept_values_are_compared_too():

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from linksim.images import FolderImages, ImageError, TarImages, read_all
+from linksim.images import Crop, FolderImages, ImageError, SkimageImages, TarImages, read_all
 from linksim.picture_file import is_picture, read_image
 
 RNG = np.random.default_rng(0)
@@ -367,3 +367,13 @@ def test_names_in_any_encoding_run_to_the_end(tmp_path):
 )
 def test_other_contents_are_no_pictures(head):
     assert not is_picture(head)
+
+
+def test_pictures_of_scikit_image_are_there_in_colour_or_grey():
+    """Nine names, each with a picture of its own that holds 256 x 256 pixels; the cameraman is grey."""
+    images = SkimageImages(list(SkimageImages.FILES), Crop(256, 256))
+    read = read_all(images, images.names)
+    assert len(read) == 9
+    assert all(picture.shape == (3, 256, 256) for picture in read.values())
+    grey = [name for name, picture in read.items() if bool((picture[0] == picture[1]).all())]
+    assert grey == ["camera"]
