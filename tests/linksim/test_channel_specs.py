@@ -467,7 +467,7 @@ def test_bounds_over_rays_are_checked_without_tracing(request_, tmp_path, monkey
     rays = RAYS.replace("RX", "[[45.5, 90.5, 1.25]]")
     text = _scenario(_ofdm(rays)).replace("name: bound", f"name: bound{request_}")
     assert main(["check", write(tmp_path, text)]) == 0
-    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "cache" / "raytraced").exists()
 
 
 def test_wrong_scene_is_named_by_check(tmp_path, capsys):

@@ -407,7 +407,7 @@ def test_part_that_is_missing_is_named(converted, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(converted, folder)
     shutil.rmtree(folder / "controlnet")
-    with pytest.raises(ModelFormatError, match="controlnet: cannot be read"):
+    with pytest.raises(ModelFormatError, match="controlnet: no such part"):
         DiffusionModel.load(folder)
     (folder / "diffjscc.json").write_text("{}")
     with pytest.raises(ModelFormatError, match=r"diffjscc\.json: cannot be read"):
