@@ -23,7 +23,7 @@ class _Block(BaseModel):
 _Count = Annotated[int, Field(ge=0, lt=1 << 53)]
 _Number = Annotated[float, Field(ge=-1e30, le=1e30)]
 _Decibel = Annotated[float, Field(ge=-1000, le=1000)]
-_Value = float | int | str
+_Value = bool | float | int | str
 _Metric = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,60}$")]  # part of the names of figures
 _FieldPath = Annotated[str, Field(pattern=r"^[A-Za-z0-9 ._+-]{1,200}$")]  # likewise
 
