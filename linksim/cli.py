@@ -522,8 +522,8 @@ def _list(args: argparse.Namespace) -> int:
     if args.what == "scenarios":
         for path in sorted(scenario_dir().rglob("*.yaml")):
             if path.parent.name != "base":
-                name = path.relative_to(scenario_dir()).with_suffix("")
-                _say(f"{name!s:28} {load_any(str(path)).question}")
+                place = path.relative_to(scenario_dir()).with_suffix("")
+                _say(f"{place!s:28} {load_any(str(path)).question}")
     elif args.what == "models":
         for name, model in zoo.BUNDLED_MODELS.items():
             file = zoo.asset(zoo.BUNDLED_CODECS[name])
