@@ -56,6 +56,8 @@ MEASUREMENTS = (
     Measurement("csi/csi-quality", 60),
     Measurement("mobility/speed", 60),
     Measurement("diffjscc/three-channels", 100, 1, (SHORT % 256,)),
+    Measurement("learned/kodak-fading", 60, 2,
+                ("images={kind: skimage, names: [coffee], crop: [384, 512]}",)),
     *(
         _library(name)
         for name in (
