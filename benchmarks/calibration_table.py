@@ -44,7 +44,7 @@ MEASUREMENTS = (
     Measurement("awgn/awgn-1-96", 100, 1, (SHORT % 128,)),
     Measurement("awgn/awgn-1-96", 200, 1, (SHORT % 128, "bandwidth.data_ratio=1/48")),
     Measurement("awgn/awgn-1-96", 200, 1, (SHORT % 256, "bandwidth.data_ratio=1/64")),
-    Measurement("quickstart", 200),
+    Measurement("quickstart", 200, 1, ("images={kind: skimage, multiple_of: 16}",)),  # 8192 uses
     Measurement("awgn/awgn-1-96", 200, 1, ("images={kind: skimage, names: [coffee], crop: [384, 512]}",
                                           "bandwidth.data_ratio=1/48")),
     Measurement("awgn/awgn-1-96", 200, 1, ("images={kind: skimage, names: [coffee], crop: [384, 512]}",

@@ -221,7 +221,7 @@ def _draw_limits(axes: Axes, lines: Sequence[Curve], looks: Looks) -> None:
     edge = blended_transform_factory(axes.transData, axes.transAxes)
     worst, told = 0.0, False
     for line in lines:
-        if not line.upper_bound.any():
+        if not line.upper_bound.any() or line.is_bound:  # what cannot fail has no limit
             continue
         colour = looks.style(line)["color"]
         telling = telling_limits(line, lines)
@@ -236,9 +236,9 @@ def _draw_limits(axes: Axes, lines: Sequence[Curve], looks: Looks) -> None:
             axes.plot(line.x[mute], low, _DOWN, **hollow, transform=edge, clip_on=False)
     grey: dict[str, Any] = {"color": "grey", "linestyle": "none"}
     if told:
-        axes.plot([], [], **grey, marker=_DOWN_LIMIT, label="no error seen: upper limit")
+        axes.plot([], [], **grey, marker=_DOWN_LIMIT, label="none seen: upper limit")
     if worst:
-        text = f"no error seen, at the edge: too few for a limit below the curves (up to {worst:.2g})"
+        text = f"none seen, at the edge: too few for a limit below the curves (up to {worst:.2g})"
         label = plain_lines(text, LEGEND_WIDTH)
         axes.plot([], [], **grey, marker=_DOWN, markerfacecolor="white", label=label)
 

@@ -18,6 +18,7 @@ from linksim.curves import (
     axis_label,
     best_of,
     curves,
+    is_error_rate,
     swept_text,
     variant_texts,
 )
@@ -233,7 +234,7 @@ def interval_text(rows: Sequence[Row], metric: str, confidence: float | None) ->
         return ""
     pictures, trials = min(r.num_images for r in own), min(r.num_trials for r in own)
     level = f"{100 * confidence:g}% intervals"
-    if metric in ("ber", "bler"):
+    if is_error_rate(metric):
         return f"Bands and bars: {level}; {pictures * trials} transmissions per point."
     draws = f"{trials} channel realisation" + ("s" if trials > 1 else "") + " each"
     if pictures == 1:

@@ -170,9 +170,9 @@ def test_upper_limits_of_few_frames_do_not_hang_above_the_curves():
         line for line in figure.axes[0].get_lines() if line.get_transform() == figure.axes[0].transData
     ]
     assert not any(np.isclose(line.get_ydata(), limit).any() for line in in_data)
-    text = "no error seen, at the edge: too few for a limit below the curves (up to 0.31)"
+    text = "none seen, at the edge: too few for a limit below the curves (up to 0.31)"
     assert text in drawn_texts(figure)
-    assert "no error seen: upper limit" not in drawn_texts(figure)
+    assert "none seen: upper limit" not in drawn_texts(figure)
     at_value = [
         line for line in figure.axes[0].get_lines() if line.get_marker() == 7 and len(line.get_xdata())
     ]
@@ -187,7 +187,7 @@ def test_limits_that_say_something_stand_at_their_value():
     lines = curves([*many, *never], "ber", "snr_db")
     assert telling_limits(lines[1], lines).all(), "below the worst curve of the field"
     assert telling_limits(lines[1], lines[1:]).all(), "nothing else is known"
-    assert "no error seen: upper limit" in drawn_texts(plot_metric(many, BER))
+    assert "none seen: upper limit" in drawn_texts(plot_metric(many, BER))
 
 
 # ----------------------------------------------------------------------------------------------- steps
