@@ -66,11 +66,7 @@ def search() -> QualitySearch:
     return QualitySearch(make_source_codec("bpg"), resolutions=(1, 2, 4))
 
 
-RAYLEIGH_KEY: dict[str, object] = {
-    "kind": "rayleigh",
-    "coherence_symbols": None,
-    "csi": {"kind": "perfect", "pilots_per_block": 0},
-}
+RAYLEIGH_KEY: dict[str, object] = {"kind": "rayleigh"}
 
 
 def adaptive_on(key: dict[str, object], table: int | None = 1) -> AdaptiveMcs:
