@@ -447,10 +447,12 @@ def fading_without_phase() -> dict[str, object]:
             y = torch.view_as_complex(torch.view_as_real(x) * magnitude) + w
             flat = torch.full((len(image), 1), no)
             csi = Csi(torch.ones_like(x), flat, torch.zeros_like(flat))
-            wrong += psnrs(codec.decode(Received(y, csi, AwgnChannel().uses(n)), layout, told))
+            wrong += psnrs(
+                codec.decode(Received(y, csi, AwgnChannel().uses(n)), layout, told, range(len(image)))
+            )
             channel = FlatFadingChannel(csi="lmmse", pilots_per_block=2)
             seeds = [100 * trial + i for i in range(len(image))]
-            right += psnrs(codec.decode(channel(x, told.snr_db, seeds), layout, told))
+            right += psnrs(codec.decode(channel(x, told.snr_db, seeds), layout, told, range(len(image))))
         result["real |h| per element"][f"{snr_db:g} dB"] = float(np.mean(wrong))
         result["complex block fading"][f"{snr_db:g} dB"] = float(np.mean(right))
     return {"effect": "PSNR [dB] of the linear analog code on what is called Rayleigh fading", **result}
@@ -484,7 +486,7 @@ def free_scale() -> dict[str, object]:
             codec = LinearAnalogCodec(linear().klt, scale=kind)  # type: ignore[arg-type]
             own = codec.layout(*SIZE, n)
             received = AwgnChannel()(codec.encode(image, own, told), told.snr_db, list(range(len(image))))
-            values[kind] = float(np.mean(psnrs(codec.decode(received, own, told))))
+            values[kind] = float(np.mean(psnrs(codec.decode(received, own, told, range(len(image))))))
         result[f"{snr_db:g} dB"] = values
     return {
         "effect": "uses that sending the scale takes [%], CBR 1/96; PSNR [dB] with it sent and estimated",

@@ -6,6 +6,7 @@
     python benchmarks/readme_results.py --kodak runs/kodak-1-96 --quickstart runs/quickstart
     python benchmarks/readme_results.py --separation runs/separation-kodak-1-24 runs/separation-kodak-1-96
     python benchmarks/readme_results.py --staircase runs/separation-staircase --ldpc ldpc.jsonl
+    python benchmarks/readme_results.py --conformance conformance.jsonl
 
 Each part of a document between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is replaced; parts whose run
 is not given stay as they are. Prints one JSON line per table.
@@ -18,7 +19,9 @@ import json
 import math
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -36,6 +39,7 @@ from linksim.figures import (
 from linksim.panels import plot_panel
 from linksim.results import ResultStore, RunFolderError
 from linksim.scenario import Scenario
+from linksim.statistics import Row, error_interval
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "docs" / "figures"
@@ -121,18 +125,20 @@ def kodak(store: ResultStore) -> str:
     psnr, lpips = (draw(store, m, f"kodak_1_96_{m}") for m in ("psnr", "lpips_squeeze"))
     return (
         f"| ![PSNR versus SNR]({psnr}) | ![LPIPS versus SNR]({lpips}) |\n|---|---|\n\n"
-        f"{table(store, 'psnr', 'awgn')}\n{failed(store, 'BPG + LDPC')}\n\n"
+        f"{table(store, 'psnr', 'awgn')}\n{failed(load_rows(store), 'BPG + LDPC')}\n\n"
         f"{table(store, 'lpips_squeeze', 'awgn')}\n\n{facts(store)}"
     )
 
 
-def failed(store: ResultStore, scheme: str) -> str:
-    """A table row: share of the frames of a scheme that showed a grey picture, by SNR."""
-    rows = sorted(
-        (r for r in load_rows(store) if r.metric == "psnr" and r.scheme == scheme), key=lambda r: r.snr_db
-    )
-    shares = [100 * r.num_failures / (r.num_images * r.num_trials) for r in rows]
-    return f"| {scheme}, failed frames | " + " | ".join(f"{share:.1f}%" for share in shares) + " |"
+def failed(rows: Sequence[Row], scheme: str) -> str:
+    """A table row: share of the frames of a scheme that showed a grey picture, by SNR; of none its limit."""
+    own = sorted((r for r in rows if r.metric == "psnr" and r.scheme == scheme), key=lambda r: r.snr_db)
+    cells = []
+    for row in own:
+        sent = row.num_images * row.num_trials
+        limit = error_interval(0, sent, 0.95)[1]
+        cells.append(f"{100 * row.num_failures / sent:.1f}%" if row.num_failures else f"< {100 * limit:.1f}%")
+    return f"| {scheme}, failed frames (none: 95% limit) | " + " | ".join(cells) + " |"
 
 
 def separation(stores: list[ResultStore]) -> str:
@@ -145,7 +151,7 @@ def separation(stores: list[ResultStore]) -> str:
         parts.append(
             f"CBR {ratio}:\n\n"
             f"| ![PSNR versus SNR at CBR {ratio}]({psnr}) | ![LPIPS versus SNR at CBR {ratio}]({lpips}) |\n"
-            f"|---|---|\n\n{table(store, 'psnr', 'awgn')}\n{failed(store, 'BPG + LDPC')}\n\n"
+            f"|---|---|\n\n{table(store, 'psnr', 'awgn')}\n{failed(load_rows(store), 'BPG + LDPC')}\n\n"
             f"{table(store, 'lpips_squeeze', 'awgn')}"
         )
     return "\n\n".join([*parts, facts(stores[-1])])
@@ -181,6 +187,38 @@ def ldpc(path: Path) -> str:
     return "\n".join(lines)
 
 
+def _receiver(point: dict[str, Any]) -> str:
+    """Name of a column: the estimator, and what is known of the noise."""
+    if point["estimator"] == "perfect":
+        return "perfect CSI"
+    return f"{point['estimator']}, noise {point['noise']}"
+
+
+def conformance(path: Path) -> tuple[str, str]:
+    """Both tables of docs/conformance.md from the output of benchmarks/conformance_38104.py: SNR at 70% of
+    the throughput, with what the rounded value leaves to the requirement; and throughput where it is asked.
+    """
+    points = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = list(dict.fromkeys((p["channel"], p["antennas"], p["required_db"]) for p in points))
+    found = {(p["channel"], p["antennas"], _receiver(p)): p for p in points}
+    receivers = list(dict.fromkeys(map(_receiver, points)))
+    measured = [r for r in receivers if r.endswith("estimated")]
+    names = [r.removesuffix(", noise estimated") for r in measured]
+    needed = [
+        f"| channel, antennas | required | {' | '.join(receivers)} |",
+        "|---" * (len(receivers) + 2) + "|",
+    ]
+    reached = [f"| channel, antennas | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for channel, antennas, required in rows:
+        snrs = [float(f"{found[channel, antennas, r]['snr_db']:.1f}") for r in receivers]
+        cells = [f"{snr:.1f} ({required - snr:+.1f})" for snr in snrs]
+        needed.append(f"| {channel}, {antennas} | {required:.1f} | {' | '.join(cells)} |")
+        own = [found[channel, antennas, r] for r in measured]
+        cells = [f"{p['throughput']:.0%} ({100 * p['ci'][0]:.0f} to {100 * p['ci'][1]:.0f})" for p in own]
+        reached.append(f"| {channel}, {antennas} | {' | '.join(cells)} |")
+    return "\n".join(needed), "\n".join(reached)
+
+
 def quickstart(store: ResultStore) -> str:
     """The part of the README about the quickstart."""
     figure = draw(store, "psnr", "quickstart_psnr")
@@ -214,6 +252,7 @@ def main() -> int:
         "--separation", type=Path, nargs=2, help="run folders of separation/kodak-1-24 and -96"
     )
     parser.add_argument("--staircase", type=Path, help="run folder of separation/staircase")
+    parser.add_argument("--conformance", type=Path, help="output of benchmarks/conformance_38104.py")
     parser.add_argument("--ldpc", type=Path, help="output of benchmarks/ldpc_decoder.py")
     args = parser.parse_args()
     readme, docs = ROOT / "README.md", ROOT / "docs"
@@ -226,6 +265,9 @@ def main() -> int:
             update(readme, "separation", separation([current(f) for f in args.separation]))
         if args.staircase:
             update(docs / "flat-curve.md", "staircase", staircase(current(args.staircase)))
+        if args.conformance:
+            for name, content in zip(("results", "throughput"), conformance(args.conformance), strict=True):
+                update(docs / "conformance.md", name, content)
         if args.ldpc:
             update(docs / "separation.md", "ldpc", ldpc(args.ldpc))
     except RunFolderError as problem:

@@ -332,7 +332,7 @@ class BoundBase(SchemeBase):
     source: Source = SourceSpec()
     fading: Literal["realised", "ergodic", "outage"] = Field(
         "realised",
-        description="realised: the rate that each frame's own fade allows, which nothing exceeds; outage: "
+        description="realised: the rate that each frame's own fade allows at equal power per use; outage: "
         "one rate for all fades, frames that do not carry it are lost; ergodic: as if every use had its fade",
     )
 
@@ -345,7 +345,9 @@ class BoundBase(SchemeBase):
 
 
 class CapacityBoundSpec(BoundBase):
-    """Source codec at the capacity of the channel: no separation scheme with this codec exceeds it."""
+    """Source codec at the capacity of the channel: no separation scheme with this codec exceeds it at equal
+    power per use, in one transmission, and in the metric that it codes for.
+    """
 
     kind: Literal["capacity_bound"]
     outage_probability: Annotated[Real, Field(gt=0, lt=1)] = Field(_OUTAGE, description="of fading: outage")
