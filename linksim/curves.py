@@ -304,16 +304,18 @@ def best_of(lines: Sequence[Curve], info: MetricInfo) -> Curve:
 
 
 _NEAR_DB = 1.0
+_SLOPE = 0.1  # a difference in the share of pictures that arrive that makes a slope
 
 
 def step_points(line: Curve, x: str) -> tuple[np.ndarray, np.ndarray]:
-    """Points (x, mean) of a step: where nothing arrives it is left out, and nothing is drawn between a point
-    where most is lost and one where most arrives (nan), unless they are neighbours within 1 dB. A threshold
-    is half a decibel wide, and where it lies between points far apart nobody measured.
+    """Points (x, mean) of a step: where nothing arrives it is left out, and nothing is drawn between points
+    of which one loses many more pictures than the other (nan), unless they are neighbours within 1 dB. A
+    threshold is half a decibel wide, and where it lies between points far apart nobody measured.
     """
-    some, most = ~line.lost, line.mostly_there
+    some = ~line.lost
     jump, near = np.zeros((2, len(line.x)), bool)  # from the point before
-    jump[1:] = most[1:] != most[:-1]
+    if len(line.arrived):
+        jump[1:] = np.abs(np.diff(line.arrived)) > _SLOPE
     near[1:] = np.diff(line.x) <= (_NEAR_DB if x == "snr_db" else 0)
     kept = some.copy()
     kept[:-1] |= some[1:] & near[1:]  # the foot of a step

@@ -181,8 +181,7 @@ def _draw_step(axes: Axes, line: Curve, style: dict[str, Any], x: str) -> None:
     """A thin line with its name at the right end, instead of a place in the legend."""
     xs, means = step_points(line, x)
     if len(xs):
-        alone: dict[str, Any] = {"marker": "_", "markersize": 8} if len(xs) == 1 else {}
-        axes.plot(xs, means, **style, **alone)
+        axes.plot(xs, means, **style, marker="_", markersize=4)
         name = plain(line.scheme.rsplit(" ", 1)[-1])
         place: dict[str, Any] = {"textcoords": "offset points", "fontsize": 6, "va": "center"}
         axes.annotate(name, (xs[-1], means[-1]), (2, 0), **place)
@@ -245,7 +244,7 @@ def _draw_limits(axes: Axes, lines: Sequence[Curve], looks: Looks) -> None:
 
 def set_axis(axes: Axes, lines: Sequence[Curve], x: str) -> Axis:
     """Scale and ticks of the horizontal axis."""
-    from matplotlib.ticker import NullLocator
+    from matplotlib.ticker import MaxNLocator, NullLocator
 
     axis = axis_of(lines, x)
     if axis.scale == "symlog":
@@ -255,6 +254,8 @@ def set_axis(axes: Axes, lines: Sequence[Curve], x: str) -> Axis:
     if axis.ticks:
         axes.set_xticks(axis.ticks, [plain(text) for text in axis.labels])
         axes.xaxis.set_minor_locator(NullLocator())
+    elif axis.scale == "linear":
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
     return axis
 
 

@@ -79,6 +79,7 @@ __all__ = [
 TRAINED = "†"  # marks a scheme whose training had the measure shown as a loss
 _LEGEND_LINE = 0.21  # inches
 _FEW_PICTURES = 8
+_NOTE_WIDTH = 80  # characters below a field
 
 
 def load_rows(store: ResultStore) -> list[Row]:
@@ -162,7 +163,8 @@ def plot_metric(
         figure.suptitle(plain(title), fontsize=12)
     note = interval_text(rows, info.name, confidence)
     if note:
-        figure.supxlabel(plain(note), fontsize=8)
+        columns = sum(axes.get_position().y0 == grid[0].get_position().y0 for axes in grid)
+        figure.supxlabel(plain_lines(note, _NOTE_WIDTH * columns), fontsize=8)
     return figure
 
 

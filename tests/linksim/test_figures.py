@@ -210,6 +210,9 @@ def test_steps_have_no_slope_where_nobody_measured():
     some = step("MCS 10", (1, 4, 7, 10), (12.8, 13.5, 30, 30), (0, 0.05, 1, 1))
     [line] = curves(some, "psnr", "snr_db", steps=["MCS 10"])
     np.testing.assert_equal(step_points(line, "snr_db")[0], [4, np.nan, 7, 10])
+    half = step("MCS 10", (7, 10, 13), (13.5, 22, 30), (0.05, 0.5, 1))
+    [line] = curves(half, "psnr", "snr_db", steps=["MCS 10"])
+    np.testing.assert_equal(step_points(line, "snr_db")[0], [7, np.nan, 10, np.nan, 13])
     near = step("MCS 10", (4, 5, 6, 7), (12.8, 12.8, 30, 30), (0, 0, 1, 1))
     [line] = curves(near, "psnr", "snr_db", steps=["MCS 10"])
     assert step_points(line, "snr_db")[0].tolist() == [5, 6, 7], "the foot of the step, and no grey line"
