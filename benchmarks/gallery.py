@@ -1,6 +1,6 @@
 """Make docs/gallery.md: every scenario of the library with its question and the figure of a reduced run.
 
-    python benchmarks/gallery.py                      # all, about an hour on two cores
+    python benchmarks/gallery.py                      # all, half an hour on two cores
     python benchmarks/gallery.py --only mimo/alamouti
     python benchmarks/gallery.py --page               # only write the page and the README's table again
 
