@@ -52,9 +52,9 @@ _DEFINITIONS = (
     "channel uses over 3·H·W; the total adds pilots, guard and side information. Pictures are rounded "
     "to 8 bits before measuring. A picture that did not arrive is grey and stays in every mean, whatever "
     "the cause: its stream did not fit (source_unfit: an empty block is sent, which the block error rate "
-    "does not count), its CRC failed, or what was decoded does not parse. Intervals of picture metrics and "
-    "of bit errors are bootstrap intervals clustered by image; those of block errors are Clopper-Pearson "
-    "intervals, and where no error was seen the upper limit is given (▼ in figures)."
+    "does not count), its CRC failed, or what was decoded does not parse. Intervals of picture metrics are "
+    "bootstrap intervals clustered by image, those of bit errors clustered by transmission, those of block "
+    "errors Clopper-Pearson intervals; where no error was seen the upper limit is given (▼ in figures)."
 )
 
 
