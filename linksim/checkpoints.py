@@ -27,6 +27,7 @@ __all__ = [
     "check_tensors",
     "file_digest",
     "load_into",
+    "portable",
     "read_checkpoint",
     "save_checkpoint",
     "tree_digest",
@@ -108,6 +109,24 @@ def weights_digest(module: nn.Module) -> str:
         digest.update(key.encode())
         digest.update(value.detach().half().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def portable(recipe: dict[str, object]) -> dict[str, object]:
+    """A recipe with the names of files in place of absolute paths, which mean nothing elsewhere.
+
+    Example:
+        >>> portable({"images": {"paths": ["/home/me/a.tar", "b.tar"]}, "steps": 3})
+        {'images': {'paths': ['a.tar', 'b.tar']}, 'steps': 3}
+    """
+
+    def named(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: named(part) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [named(part) for part in value]
+        return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+    return {key: named(value) for key, value in recipe.items()}
 
 
 def save_checkpoint(

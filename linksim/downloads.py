@@ -76,7 +76,7 @@ def at_hand() -> str:
 
 
 def _backbone(scheme: str, field: str, metric: str) -> Iterator[Download]:
-    net = metric.removeprefix("lpips_")
-    if metric.startswith("lpips_") and zoo.backbone_at(net) is None:
+    net = zoo.lpips_backbone(metric)
+    if net is not None and zoo.backbone_at(net) is None:
         backbone = zoo.BACKBONES[net]
         yield Download(scheme, field, backbone.file, backbone.url, backbone.size_gb)

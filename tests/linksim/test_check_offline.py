@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 
 import pytest
-import torch
 
 from benchmarks.make_diffjscc_checkpoint import make
 from linksim.cli import main
@@ -27,15 +26,17 @@ HUB = "Mingyuyang/DiffJSCC-OpenImage-CBR-1-384"
 
 
 @pytest.fixture
-def no_network(monkeypatch, tmp_path):
+def sealed(monkeypatch, tmp_path):
+    """No network, and trying it is an error that nothing catches; no weights on this machine."""
+
     def blocked(*_args, **_kwargs):
-        raise AssertionError("the network was touched")
+        pytest.fail("the network was touched")
 
     monkeypatch.setattr(socket.socket, "connect", blocked)
     monkeypatch.setattr(socket, "getaddrinfo", blocked)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.delenv("LINKSIM_WEIGHTS", raising=False)
-    torch.hub.set_dir(str(tmp_path / "torch" / "hub"))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def converted(tmp_path_factory):
     return folder / "converted"
 
 
-def test_models_on_a_hub_are_named_with_their_sizes(tmp_path, capsys, no_network):
+def test_models_on_a_hub_are_named_with_their_sizes(tmp_path, capsys, sealed):
     text = TEXT.replace("MODEL", f"{HUB}, caption: blip2")
     assert main(["check", write(tmp_path, text)]) == 0
     said = capsys.readouterr()
@@ -56,12 +57,12 @@ def test_models_on_a_hub_are_named_with_their_sizes(tmp_path, capsys, no_network
     assert "its sizes were not checked" in said.err
 
 
-def test_unknown_repository_has_an_unknown_size(tmp_path, capsys, no_network):
+def test_unknown_repository_has_an_unknown_size(tmp_path, capsys, sealed):
     assert main(["check", write(tmp_path, TEXT.replace("MODEL", "some/body"))]) == 0
     assert "some/body is not on this machine, a download of unknown size" in capsys.readouterr().err
 
 
-def test_weights_of_metrics_are_named_with_what_is_at_hand(tmp_path, capsys, no_network, monkeypatch):
+def test_weights_of_metrics_are_named_with_what_is_at_hand(tmp_path, capsys, sealed, monkeypatch):
     text = (
         TEXT.replace("[psnr]", "[psnr, lpips_alex]")
         .replace("{kind: diffjscc, name: DiffJSCC, checkpoint: MODEL}", "{kind: separation, name: s, mcs: 9}")
@@ -81,14 +82,14 @@ def test_weights_of_metrics_are_named_with_what_is_at_hand(tmp_path, capsys, no_
     assert "lpips_squeeze could be measured without" in capsys.readouterr().err
 
 
-def test_measure_that_a_source_selects_by_is_named(tmp_path, capsys, no_network):
+def test_measure_that_a_source_selects_by_is_named(tmp_path, capsys, sealed):
     scheme = "{kind: separation, name: s, mcs: 9, source: {codec: bpg, select: lpips_vgg}}"
     text = TEXT.replace("{kind: diffjscc, name: DiffJSCC, checkpoint: MODEL}", scheme)
     assert main(["check", write(tmp_path, text)]) == 0
     assert "schemes.s.source.select: vgg16-397923af.pth is not on this machine" in capsys.readouterr().err
 
 
-def test_caption_is_blamed_where_it_is_at_fault(converted, tmp_path, capsys, no_network):
+def test_caption_is_blamed_where_it_is_at_fault(converted, tmp_path, capsys, sealed):
     """The model itself is checked, against a ratio that is not its own."""
     text = TEXT.replace("MODEL", f"{converted}, caption: blip2")
     assert main(["check", write(tmp_path, text)]) == 0
@@ -97,7 +98,7 @@ def test_caption_is_blamed_where_it_is_at_fault(converted, tmp_path, capsys, no_
     assert "schemes.DiffJSCC" in capsys.readouterr().err
 
 
-def test_of_large_models_headers_are_read(converted, tmp_path, monkeypatch, capsys, no_network):
+def test_of_large_models_headers_are_read(converted, tmp_path, monkeypatch, capsys, sealed):
     def loaded(*_args, **_kwargs):
         raise AssertionError("weights were read")
 
@@ -114,7 +115,7 @@ def test_of_large_models_headers_are_read(converted, tmp_path, monkeypatch, caps
         weights.write_bytes(whole)
 
 
-def test_no_scenario_of_the_library_touches_the_network(no_network, monkeypatch, tmp_path):
+def test_no_scenario_of_the_library_touches_the_network(sealed, monkeypatch, tmp_path):
     for path in sorted(scenario_dir().rglob("*/*.yaml")):
         if path.parent.name in ("diffjscc",):
             text = "images={kind: skimage, names: [astronaut], crop: [256, 256]}"
