@@ -96,7 +96,7 @@ class BundledModel:
         kind: of the scheme whose checkpoint it is.
         ratios: ``bandwidth.data_ratio`` that it codes for.
         snr_db: range of the SNR in its training [dB].
-        seconds: encoder and decoder on a picture of 768 x 512 pixels, two CPU cores (EPYC Zen 4), float32, AWGN, CBR 1/96.
+        seconds: encoder and decoder, a picture of 768 x 512 pixels at CBR 1/96, two cores (EPYC Zen 4), float32.
         what: in words.
     """
 
