@@ -96,7 +96,7 @@ class BundledModel:
         kind: of the scheme whose checkpoint it is.
         ratios: ``bandwidth.data_ratio`` that it codes for.
         snr_db: range of the SNR in its training [dB].
-        seconds: encoder and decoder, a picture of 768 x 512 pixels at CBR 1/96, two cores (EPYC Zen 4), float32.
+        seconds: encoder and decoder: 768 x 512 pixels at CBR 1/96 on two cores (EPYC Zen 4), float32.
         what: in words.
     """
 

@@ -49,7 +49,7 @@ class Reconstruction:
     """What a receiver makes of one batch.
 
     Args:
-        image: [B, 3, H, W] float in [0, 1].
+        image: [B, 3, H, W] float, for [0, 1]; networks may leave it by a little, runs cut them off.
         states: one per image; anything but "ok" is a failure that stays in every mean.
         bits_hat: [B, k] uint8 payload as decoded (digital schemes).
         block_ok: [B] bool, transport block accepted (digital schemes).
