@@ -349,6 +349,7 @@ def _check(args: argparse.Namespace) -> int:
 
     from linksim.build import build_codec, build_images
     from linksim.build_channel import training_channels
+    from linksim.downloads import missing_losses
     from linksim.runner import make_plan, preflight
     from linksim.scenario import DenoiserTrainScenario, Scenario, TrainScenario
     from linksim.scenario_io import scenario_hash
@@ -361,7 +362,7 @@ def _check(args: argparse.Namespace) -> int:
         if isinstance(scenario, TrainScenario):
             from linksim.training.codec import check_recipe
 
-            check_recipe(scenario)
+            check_recipe(scenario, losses=False)
             crop = max(phase.crop for phase in recipe.plan)
             num_uses = build_codec(recipe.codec).num_symbols(crop, crop)
         if isinstance(scenario, DenoiserTrainScenario):
@@ -373,6 +374,8 @@ def _check(args: argparse.Namespace) -> int:
         _say(valid)
         _say(f"training: {_extent(recipe)}")
         _say(f"images: {len(images)} from {images.origin}")
+        for download in missing_losses(recipe) if isinstance(scenario, TrainScenario) else ():
+            _say(f"warning: {download}; the training begins with it", file=sys.stderr)
         return 0
     plan = make_plan(scenario)
     found = preflight(plan, torch.device("cpu"))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from linksim import scenario as spec
 from linksim import zoo
 
-__all__ = ["Download", "at_hand", "missing_models", "missing_weights"]
+__all__ = ["Download", "at_hand", "missing_losses", "missing_models", "missing_weights"]
 
 CAPTION = "blip2"
 
@@ -21,7 +21,7 @@ class Download:
     """What is not on this machine.
 
     Args:
-        scheme: name of the scheme that needs it; empty for a metric.
+        scheme: name of the scheme, or phase of a training, that cannot begin without; empty for a metric.
         field: of the scenario.
         name: repository on a hub, or file.
         source: where a run looks for it.
@@ -67,6 +67,12 @@ def missing_models(scheme: spec.SchemeBase) -> list[Download]:
 def missing_weights(metrics: tuple[str, ...]) -> list[Download]:
     """Backbones of metrics that a run downloads; where that fails it goes on without those metrics."""
     return [found for name in metrics for found in _backbone("", f"metrics.{name}", name)]
+
+
+def missing_losses(recipe: spec.TrainSpec) -> list[Download]:
+    """Backbones of the losses of a training, which it cannot begin without."""
+    names = {name: phase.name for phase in recipe.plan for name in phase.loss.measures}
+    return [d for name, phase in names.items() for d in _backbone(phase, f"train.loss of {phase}", name)]
 
 
 def at_hand() -> str:

@@ -426,8 +426,12 @@ class Trainer:
         return path
 
 
-def check_recipe(scenario: TrainScenario) -> None:
+def check_recipe(scenario: TrainScenario, *, losses: bool = True) -> None:
     """What can be told about a recipe without its pictures.
+
+    Args:
+        scenario: recipe.
+        losses: False for a check: weights of losses are not looked for, which may mean a download.
 
     Raises:
         ScenarioError, CheckpointError: an initial checkpoint that is missing or of another codec.
@@ -438,7 +442,8 @@ def check_recipe(scenario: TrainScenario) -> None:
         if phase.loss.ms_ssim and phase.crop < MsSsim.info.min_side:
             got, expected = f"{phase.crop} pixels", f"at least {MsSsim.info.min_side} for the MS-SSIM loss"
             raise ScenarioError(complaint("train.crop", "too small", got, expected))
-        Losses(phase.loss, torch.device("cpu"))
+        if losses:
+            Losses(phase.loss, torch.device("cpu"))
     if spec.initial is not None:
         try:
             start: Any = load_codec(spec.initial)

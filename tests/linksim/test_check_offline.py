@@ -120,3 +120,11 @@ def test_no_scenario_of_the_library_touches_the_network(sealed, monkeypatch, tmp
         if path.parent.name in ("diffjscc",):
             text = "images={kind: skimage, names: [astronaut], crop: [256, 256]}"
             assert main(["check", str(path), "--set", text]) == 0, path
+
+
+def test_weights_of_losses_are_named(sealed, capsys):
+    pictures = "images={kind: skimage, names: [astronaut, coffee]}"
+    assert main(["check", "train/dial", "--set", pictures]) == 0
+    said = capsys.readouterr().err
+    assert "train.loss of textures: squeezenet1_1-b8a52dc0.pth is not on this machine" in said
+    assert said.count("squeezenet") == 2, "once, with its address"
