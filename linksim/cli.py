@@ -359,10 +359,12 @@ def _check(args: argparse.Namespace) -> int:
     if not isinstance(scenario, Scenario):
         recipe: Any = scenario.recipe
         num_uses = 1  # the codec of a control training comes with its model
+        missing: list[Download] = []
         if isinstance(scenario, TrainScenario):
             from linksim.training.codec import check_recipe
 
-            check_recipe(scenario, losses=False)
+            missing = missing_losses(scenario.train)
+            check_recipe(scenario, losses=not missing)
             crop = max(phase.crop for phase in recipe.plan)
             num_uses = build_codec(recipe.codec).num_symbols(crop, crop)
         if isinstance(scenario, DenoiserTrainScenario):
@@ -374,7 +376,7 @@ def _check(args: argparse.Namespace) -> int:
         _say(valid)
         _say(f"training: {_extent(recipe)}")
         _say(f"images: {len(images)} from {images.origin}")
-        for download in missing_losses(recipe) if isinstance(scenario, TrainScenario) else ():
+        for download in missing:
             _say(f"warning: {download}; the training begins with it", file=sys.stderr)
         return 0
     plan = make_plan(scenario)
