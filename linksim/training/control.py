@@ -40,6 +40,7 @@ from linksim.precision import resolve_precision
 from linksim.scenario import ControlTrainScenario, ControlTrainSpec
 from linksim.scenario_io import ScenarioError
 from linksim.schemes.jscc import AnalogCodec, JsccScheme
+from linksim.training.event_log import open_log
 from linksim.training.folder import (
     TrainingDiverged,
     broken_state,
@@ -413,8 +414,6 @@ def train_control(
         ScenarioError, ImageError, ModelFormatError: recipe, pictures, model or state that cannot be used.
         TrainingDiverged: a loss that is not finite.
     """
-    from torch.utils.tensorboard import SummaryWriter
-
     mixed = _MIXED[resolve_precision(scenario.train_control.precision, device)]
     AcceleratorState._reset_state()  # of a former training in this process, perhaps in another precision
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
@@ -427,7 +426,7 @@ def train_control(
     writer = None
     if first:
         write_header(scenario, out)
-        writer = SummaryWriter(str(out / "tensorboard"), purge_step=trainer.step)
+        writer = open_log(out, trainer.step)
     started, before, saved = time.monotonic(), trainer.seconds, time.monotonic()
     losses: list[float] = []
     try:

@@ -1,6 +1,6 @@
 """The loop of a training: steps until the time or the steps are used up, log, validation, state on disk.
 
-May import: torch, linksim.training.folder.
+May import: torch, channels.checks, linksim.link (its error), linksim.training.event_log.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+
+from channels.checks import complaint
+from linksim.link import RunError
+from linksim.training.event_log import open_log
 
 __all__ = ["Report", "Trainable", "Validation", "run_loop"]
 
@@ -78,14 +82,14 @@ def run_loop(
         held_out: pictures for validation. Within a budget of time fewer are taken where all of them would
             take more than a small share of it.
         validation_every_steps, checkpoint_every_s: how often to measure and to save.
-    """
-    from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(str(out / "tensorboard"), purge_step=trainer.step)
+    Raises:
+        RunError: a budget of time into which no step fits.
+    """
+    writer = open_log(out, trainer.step)
     before, saved = trainer.seconds, time.monotonic()
     if trainer.time_budget_s is not None:
-        _plan_validation(trainer, trainer.time_budget_s, held_out)
-        report(_line(trainer, trainer.validate(), []))
+        report(_line(trainer, _plan_validation(trainer, trainer.time_budget_s, held_out), []))
     recent: list[dict[str, float]] = []
     trainer.seconds = before + time.monotonic() - started
     try:
@@ -106,6 +110,10 @@ def run_loop(
         if trainer.clean:
             trainer.save_state()
         raise
+    if trainer.step == 0:
+        got = f"{trainer.time_budget_s:g} s; loading and the first validation took {trainer.seconds:.0f} s"
+        cure = "Give a larger --budget, or fewer validation_snr_db."
+        raise RunError(complaint("time_budget_s", "no step fits", got, "time for a step as well", cure))
     validation = trainer.validate(writer)
     _log(writer, validation, trainer.step)
     trainer.seconds = before + time.monotonic() - started
@@ -114,15 +122,19 @@ def run_loop(
     return validation
 
 
-def _plan_validation(trainer: Trainable, budget_s: float, held_out: int) -> None:
-    """How many pictures a validation takes, and the time that the last one will."""
+def _plan_validation(trainer: Trainable, budget_s: float, held_out: int) -> Validation:
+    """How many pictures a validation takes, and the time that the last one will; returns the first one."""
     trainer.validation_limit = 1
-    trainer.validate()  # the first call of a size is slower than those that follow
     begun = time.monotonic()
-    trainer.validate()
+    found = trainer.validate()  # the first call of a size is slower than those that follow
     one_s = time.monotonic() - begun
+    if one_s < _VALIDATION_SHARE * budget_s:
+        begun = time.monotonic()
+        found = trainer.validate()
+        one_s = time.monotonic() - begun
     trainer.validation_limit = max(1, min(held_out, int(_VALIDATION_SHARE * budget_s / one_s)))
     trainer.closing_s = _CLOSING * one_s * trainer.validation_limit
+    return found if trainer.validation_limit == 1 else trainer.validate()
 
 
 def _log(writer: Any, validation: Validation, step: int) -> None:

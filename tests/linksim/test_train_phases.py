@@ -357,3 +357,26 @@ def test_a_checkpoint_says_what_it_and_its_start_were_trained_on(recipe, tmp_pat
     assert read_checkpoint(second.checkpoint).trained_on == ("lpips_squeeze", "psnr")
     of_lite0 = LossSpec(wasserstein=1.0, wasserstein_features=("lite0",))
     assert of_lite0.measures == ["psnr", "efficientnet_lite0"]
+
+
+def test_tensorflow_is_left_alone_where_it_is_installed(tmp_path):
+    """Writing a log imports no package of that name, which here would fail."""
+    (tmp_path / "tensorflow").mkdir()
+    (tmp_path / "tensorflow" / "__init__.py").write_text("raise SystemExit('TensorFlow was imported')")
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from pathlib import Path\n"
+        "from linksim.training.event_log import open_log\n"
+        f"log = open_log(Path({str(tmp_path)!r}), 0); log.add_scalar('x', 1.0, 0); log.close()\n"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_a_budget_into_which_no_step_fits_is_said_and_leaves_no_model(recipe, tmp_path, capsys):
+    assert main(["train", recipe, "--budget", "0.001s", "--out", str(tmp_path / "run")]) == 1
+    message = capsys.readouterr().err
+    assert "time_budget_s: no step fits, got 0.001 s" in message
+    assert "Give a larger --budget" in message
+    assert not (tmp_path / "run" / "model.safetensors").exists()
