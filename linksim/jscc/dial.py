@@ -8,13 +8,14 @@ fading with any CSI. Realism 0 asks for the picture nearest to the original in t
 for the most natural one; what it adds is made of noise maps from one generator per picture.
 
 May import: torch, channels.{types, equalization, seeding}, linksim.jscc.{layout, csi_embedding, block_klt,
-blocks}.
+blocks, scale_pilot}.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,7 @@ from linksim.jscc.blocks import BLOCK, PIXEL_MEAN, Stage, start_at_zero
 from linksim.jscc.csi_embedding import SnrEmbedding, effective_snr_db
 from linksim.jscc.layout import SymbolLayout
 from linksim.jscc.lean import LeanCodec
+from linksim.jscc.scale_pilot import checkerboard, estimate_log_scale, remove_pilot
 
 __all__ = ["DialCodec", "DialConfig", "Dialled", "ReceivedMap"]
 
@@ -46,6 +48,9 @@ class DialConfig:
         encoder_blocks: residual blocks at (1/8, 1/16).
         decoder_blocks: residual blocks at (1/4, 1/8, 1/16).
         embedding: width of the embedding of the dials.
+        pilot_share: of the power of a photograph, spent on telling the receiver the scale of its latent
+            values (see :mod:`linksim.jscc.scale_pilot`); the linear path then is the LMMSE receiver of the
+            block KLT. 0: the network has to find the scale in the values.
     """
 
     rates: tuple[int, ...] = (4, 8, 16, 32, 64)
@@ -55,6 +60,7 @@ class DialConfig:
     encoder_blocks: tuple[int, int] = (1, 4)
     decoder_blocks: tuple[int, int, int] = (2, 3, 7)
     embedding: int = 64
+    pilot_share: float = 0.0
 
     @property
     def latent_channels(self) -> int:
@@ -71,12 +77,14 @@ class ReceivedMap:
         reliability: [B, C, h, w] gamma / (1 + gamma) of every value, 0 where nothing was sent.
         snr_db: [B] effective SNR [dB].
         rate: index of the rate.
+        log_scale: [B] log of what the values were divided by, and its weight [B], of a network with pilot.
     """
 
     latent: Tensor
     reliability: Tensor
     snr_db: Tensor
     rate: int
+    log_scale: tuple[Tensor, Tensor] | None = None
 
 
 class _Encoder(nn.Module):
@@ -94,6 +102,8 @@ class _Encoder(nn.Module):
         self.tail = nn.Conv2d(w16, c, 3, padding=1)
         # Every rate shares its power among its channels in its own way.
         self.log_gain = nn.Parameter(torch.zeros(len(config.rates), c))
+        if config.pilot_share > 0:
+            self.log_pilot = nn.Parameter(torch.zeros(len(config.rates)))
         start_at_zero(self.tail)
 
     def forward(self, image: Tensor, snr_db: Tensor | None) -> Tensor:
@@ -136,11 +146,18 @@ class _Decoder(nn.Module):
         self.tail8 = nn.Conv2d(w8, 3 * 64, 3, padding=1)
         self.tail4 = nn.Conv2d(w4, 3 * 16, 3, padding=1)
         self.noise = nn.ModuleList(nn.Conv2d(_NOISE_CHANNELS, w, 1, bias=False) for w in (w16, w8, w4))
+        if config.pilot_share > 0:
+            self.log_power = nn.Parameter(torch.zeros(len(config.rates), c))
+            self.log_mean = nn.Parameter(torch.zeros(len(config.rates)))
+            self.scale = nn.Linear(2, e)
+            start_at_zero(self.scale)
         start_at_zero(self.pooled, self.tail8, self.tail4, *self.noise)
 
     def forward(self, frame: ReceivedMap, rate: float, realism: Tensor, noise: Sequence[Tensor]) -> Tensor:
         latent = frame.latent
         embedding = self.snr(frame.snr_db, latent.shape[0]) + self.dials(rate, realism)
+        if frame.log_scale is not None:
+            embedding = embedding + self.scale(self._told_scale(frame.log_scale, frame.rate))
         strength = realism[:, None, None, None].to(latent)
         noise16, noise8, noise4 = (
             layer(one * strength) for layer, one in zip(self.noise, noise, strict=True)
@@ -152,9 +169,21 @@ class _Decoder(nn.Module):
         embedding = embedding + self.pooled(statistics)
         x8 = self.fine(F.pixel_shuffle(self.up8(x), 2) + noise8, embedding)
         x4 = self.quarter(F.pixel_shuffle(self.up4(x8), 2) + noise4, embedding)
-        scaled = latent * self.log_scale[frame.rate].exp()[:, None, None]
         added = F.pixel_shuffle(self.tail8(x8), 8) + F.pixel_shuffle(self.tail4(x4), 4)
-        return self.linear(scaled) + added
+        return self.linear(self._scaled(frame)) + added
+
+    def _scaled(self, frame: ReceivedMap) -> Tensor:
+        """Latent values in the scale of pictures."""
+        latent, log_scale = frame.latent, self.log_scale[frame.rate][:, None, None]
+        if frame.log_scale is None:
+            return latent * log_scale.exp()
+        # r(x + n) is the LMMSE estimate at the mean power; p times that power: r·p / (1 - r + r·p) (x + n).
+        power, r = self.log_power[frame.rate].exp()[:, None, None], frame.reliability
+        shrunk = latent * power / (1 - r + r * power)
+        return shrunk * (log_scale + frame.log_scale[0][:, None, None, None]).exp()
+
+    def _told_scale(self, log_scale: tuple[Tensor, Tensor], rate: int) -> Tensor:
+        return torch.stack([log_scale[0] - self.log_mean[rate], log_scale[1]], dim=1).to(self.scale.weight)
 
 
 class DialCodec(nn.Module):
@@ -226,12 +255,17 @@ class DialCodec(nn.Module):
     # ---------------------------------------------------------------------------- both ends
 
     def latent(self, image: Tensor, csit: Csit | None, rate: int) -> Tensor:
-        """[B, C, h, w] all latent channels of images [B, 3, H, W], in the proportions of a rate; sent are the
-        first ``config.rates[rate]``, after normalisation.
+        """[B, C, h, w] all latent channels of images [B, 3, H, W], in the proportions of a rate and with its
+        pilot, if the network has one; sent are the first ``config.rates[rate]``, after normalisation.
         """
         snr_db = None if csit is None else self.told(csit.snr_db)
         gain = self.encoder.log_gain[rate].exp()[:, None, None]
-        return self.encoder(image, snr_db).float() * gain
+        z = self.encoder(image, snr_db).float() * gain
+        if self.config.pilot_share > 0:
+            last = self.config.rates[rate] - 1
+            pilot = self.encoder.log_pilot[rate].exp() * checkerboard(*z.shape[2:], z)
+            z = torch.cat([z[:, :last], (z[:, last] + pilot)[:, None], z[:, last + 1 :]], dim=1)
+        return z
 
     def encode(self, image: Tensor, layout: SymbolLayout, csit: Csit | None) -> Tensor:
         """Symbols [B, n] complex of images [B, 3, H, W] in [0, 1]; ``csit`` as reported, or None."""
@@ -249,7 +283,38 @@ class DialCodec(nn.Module):
         )
         snr_db = self.told(effective_snr_db(received.csi))
         latent, reliability = (torch.cat([part, unsent], dim=1) for part in (latent, reliability))
-        return ReceivedMap(latent, reliability, snr_db, self.rate_of(layout))
+        return self._with_scale(ReceivedMap(latent, reliability, snr_db, self.rate_of(layout)))
+
+    def _with_scale(self, frame: ReceivedMap) -> ReceivedMap:
+        """The frame of a network with a pilot: scale read, pilot taken off."""
+        if self.config.pilot_share <= 0:
+            return frame
+        rate, last = frame.rate, self.config.rates[frame.rate] - 1
+        pilot = self.encoder.log_pilot[rate]
+        values, reliability = frame.latent[:, last], frame.reliability[:, last]
+        log_scale = estimate_log_scale(values, reliability, pilot, self.decoder.log_mean[rate])
+        latent = remove_pilot(frame.latent, frame.reliability, last, (pilot - log_scale[0]).exp())
+        return replace(frame, latent=latent, log_scale=log_scale)
+
+    def certain_map(self, latent: Tensor, rate: int, reliability: float) -> ReceivedMap:
+        """What the decoder is shown of a whole latent that a receiver has made up its mind about.
+
+        Args:
+            latent: [B, C, h, w] all channels in the proportions of a rate, of unit power in what it sends.
+            rate: index of that rate.
+            reliability: that the decoder is told, of every value.
+        """
+        gain = self.encoder.log_gain
+        highest = 20.0 if self.highest_snr_db is None else self.highest_snr_db
+        snr_db = torch.full((len(latent),), highest, device=latent.device)
+        last, certain = len(self.config.rates) - 1, torch.full_like(latent, reliability)
+        frame = self._with_scale(ReceivedMap(latent, torch.ones_like(latent), snr_db, rate))
+        full = frame.latent * (gain[-1] - gain[rate]).exp()[:, None, None]
+        scale = full.square().mean((1, 2, 3), keepdim=True).mul(2).clamp_min(1e-20).sqrt()
+        log_scale = frame.log_scale
+        if log_scale is not None:
+            log_scale = (log_scale[0] + scale[:, 0, 0, 0].log(), log_scale[1])
+        return ReceivedMap(full / scale, certain, snr_db, last, log_scale)
 
     def picture(
         self, frame: ReceivedMap, realism: Tensor, seeds: Sequence[int], *, shared_noise: bool = False
@@ -314,9 +379,15 @@ class DialCodec(nn.Module):
         forward.bias.copy_(-(basis @ klt.mean) * gain)
         inverse.weight.copy_(kernel / gain[:, None, None, None])
         inverse.bias.copy_(klt.mean.view(3, -1).mean(1))
+        power = gain.square() * variance
         for i, sent in enumerate(self.config.rates):
-            rms = (gain.square() * variance)[:sent].mean().sqrt() * 2**0.5
-            self.decoder.log_scale[i] = rms.log()
+            rms = power[:sent].mean().sqrt() * 2**0.5
+            if self.config.pilot_share > 0:
+                self.encoder.log_pilot[i] = rms.log() + math.log(self.config.pilot_share * sent / 2) / 2
+                self.decoder.log_mean[i] = rms.log()
+                self.decoder.log_power[i] = (2 * power / rms.square()).log()
+            else:
+                self.decoder.log_scale[i] = rms.log()
 
     @torch.no_grad()
     def start_from_lean(self, lean: LeanCodec) -> None:

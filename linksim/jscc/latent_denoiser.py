@@ -1,6 +1,6 @@
 """The denoiser of latents: a residual network at 1/16 resolution that is shown the level of every value.
 
-May import: torch, channels.{equalization, types}, linksim.jscc.{blocks, csi_embedding, dial, layout}.
+May import: torch, channels.{equalization, types}, linksim.jscc.{blocks, csi_embedding, layout}.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from channels.types import Csit
 from linksim.jscc.blocks import Stage, start_at_zero
 from linksim.jscc.csi_embedding import SnrEmbedding
-from linksim.jscc.dial import DialCodec
 
-__all__ = ["LatentDenoiser", "LatentDenoiserConfig", "full_latent", "sent_scale"]
+__all__ = ["LatentDenoiser", "LatentDenoiserConfig", "sent_scale"]
 
 _VALUE_VARIANCE = 0.5  # of a sent latent value on average: a complex symbol of unit power has two
 
@@ -103,19 +102,6 @@ def sent_scale(latent: Tensor, channels: int) -> Tensor:
     """[B, 1, 1, 1] root of the power of a pair of values of what is sent, of latents [B, c, h, w]."""
     sent = latent[:, :channels]
     return sent.square().mean((1, 2, 3), keepdim=True).mul(2).clamp_min(1e-20).sqrt()
-
-
-def full_latent(codec: DialCodec, latent: Tensor, rate: int) -> Tensor:
-    """Latents in the proportions of a rate as the decoder expects them when everything is sent.
-
-    Args:
-        codec: whose latents they are.
-        latent: [B, c, h, w] all channels, in any scale.
-        rate: index of the rate whose proportions they have.
-    """
-    log_gain = codec.encoder.log_gain
-    full = latent * (log_gain[-1] - log_gain[rate]).exp()[:, None, None]
-    return full / sent_scale(full, full.shape[1])
 
 
 def fit_deviation(network: LatentDenoiser, rate: int, latents: Sequence[Tensor]) -> None:

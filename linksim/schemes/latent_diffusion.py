@@ -16,8 +16,8 @@ from channels.equalization import equalize
 from channels.seeding import derived_seed, real_normal
 from channels.types import Csit, Received
 from linksim.diffusion.latent_sampler import anneal, reliability_of, sample
-from linksim.jscc.dial import DialCodec, ReceivedMap
-from linksim.jscc.latent_denoiser import LatentDenoiser, full_latent
+from linksim.jscc.dial import DialCodec
+from linksim.jscc.latent_denoiser import LatentDenoiser
 from linksim.jscc.layout import SymbolLayout
 from linksim.schemes.base import CsitKind, Frame, Reconstruction, all_ok
 from linksim.schemes.jscc import JsccLayout, JsccScheme
@@ -107,12 +107,8 @@ class LatentDiffusionScheme:
             noise,
             self.options.eta,
         )
-        latent = full_latent(self.codec, clean * self.denoiser.deviation[rate][:, None, None], rate)
-        highest = 20.0 if self.codec.highest_snr_db is None else self.codec.highest_snr_db
-        snr_db = torch.full((len(seeds),), highest, device=latent.device)
-        certain = torch.full_like(latent, _CERTAIN)
-        frame = ReceivedMap(latent, certain, snr_db, len(self.codec.config.rates) - 1)
-        realism = torch.full_like(snr_db, self.options.realism)
+        frame = self.codec.certain_map(clean * self.denoiser.deviation[rate][:, None, None], rate, _CERTAIN)
+        realism = torch.full_like(frame.snr_db, self.options.realism)
         return self.codec.picture(frame, realism, seeds)
 
     def start(self, received: Received, layout: SymbolLayout, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -52,6 +52,9 @@ class DialCodecSpec(Spec):
     encoder_blocks: tuple[Blocks, Blocks] = (1, 4)
     decoder_blocks: tuple[Blocks, Blocks, Blocks] = (2, 3, 7)
     embedding: Width = 64
+    pilot_share: Annotated[float, Field(ge=0, le=0.1)] = Field(
+        0.0, description="of the power, to tell the receiver the scale of a picture; 0: it is inferred"
+    )
     klt_start: Bool = Field(True, description="start the linear path from the block KLT of the training set")
 
     @field_validator("rates")

@@ -15,7 +15,7 @@ from linksim import zoo
 from linksim.images import SkimageImages
 from linksim.jscc.block_klt import BlockKlt
 from linksim.jscc.dial import DialCodec, DialConfig
-from linksim.jscc.latent_denoiser import LatentDenoiser, LatentDenoiserConfig, full_latent, sent_scale
+from linksim.jscc.latent_denoiser import LatentDenoiser, LatentDenoiserConfig, sent_scale
 from linksim.jscc.lean import LeanCodec, LeanConfig
 from linksim.link import run_link
 from linksim.metrics.distortion import psnr
@@ -278,12 +278,12 @@ def test_several_samples_show_where_they_differ(codec, denoiser, photographs):
     assert 0 < float(spread.mean()) < 1
 
 
-def test_full_latent_is_what_the_encoder_sends_at_the_highest_rate(codec, photographs):
+def test_certain_map_is_what_the_encoder_sends_at_the_highest_rate(codec, photographs):
     codec.encoder.log_gain.copy_(0.3 * torch.randn(3, 16))
     whole = codec.latent(photographs, None, 2)
     expected = whole / sent_scale(whole, 16)
     low = codec.latent(photographs, None, 0) * 3.7
-    torch.testing.assert_close(full_latent(codec, low, 0), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(codec.certain_map(low, 0, 0.99).latent, expected, rtol=1e-4, atol=1e-5)
 
 
 # --------------------------------------------------------------------------------------- scenarios
