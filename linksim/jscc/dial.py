@@ -263,7 +263,7 @@ class DialCodec(nn.Module):
         z = self.encoder(image, snr_db).float() * gain
         if self.config.pilot_share > 0:
             last = self.config.rates[rate] - 1
-            pilot = self.encoder.log_pilot[rate].exp() * checkerboard(*z.shape[2:], z)
+            pilot = self.encoder.log_pilot[rate].exp() * checkerboard(z.shape[2], z.shape[3]).to(z)
             z = torch.cat([z[:, :last], (z[:, last] + pilot)[:, None], z[:, last + 1 :]], dim=1)
         return z
 

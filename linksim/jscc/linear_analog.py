@@ -3,7 +3,7 @@ r"""The linear analog code: block KLT, water-filled power, LMMSE receiver. Nothi
 A code that any learned analog scheme must beat, and the linear path from which the lean network starts.
 
 May import: torch, channels.{types, arithmetic, units, checks, equalization}, linksim.jscc.{layout,
-block_klt}.
+block_klt, scale_pilot}.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from channels.equalization import equalize
 from channels.types import Csit, Received
 from linksim.jscc.block_klt import BlockKlt
 from linksim.jscc.layout import SymbolLayout
+from linksim.jscc.scale_pilot import checkerboard
 
 __all__ = ["LinearAnalogCodec", "waterfill"]
 
@@ -60,12 +61,6 @@ def waterfill(variance: Tensor, noise: float, power: float) -> Tensor:
     good = level * root - noise > 0
     k = int(good.nonzero().max()) if bool(good.any()) else 0
     return (level[k] * root - noise).clamp_min(0.0)
-
-
-def _checkerboard(layout: SymbolLayout) -> Tensor:
-    """[h, w] of +1 and -1."""
-    rows, cols = torch.arange(layout.rows)[:, None], torch.arange(layout.cols)
-    return (1 - 2 * ((rows + cols) % 2)).float()
 
 
 class LinearAnalogCodec:
@@ -139,7 +134,7 @@ class LinearAnalogCodec:
         """Symbols [B, n] complex of images [B, 3, H, W] in [0, 1]; ``csit`` as reported, or None."""
         gains, offset = self._gains(layout.channels, self._snr(csit, image.shape[0]))
         z = self.klt.analyse(image, layout.channels) * gains.to(image)
-        z[:, -1] += offset * _checkerboard(layout).to(image)
+        z[:, -1] += offset * checkerboard(layout.rows, layout.cols).to(image)
         z = torch.cat([z[:, 0::2], z[:, 1::2]], dim=1)  # the layout pairs channel i with i + c/2
         if self.scale == "blind":
             return layout.to_symbols(z)
@@ -176,7 +171,7 @@ class LinearAnalogCodec:
         gains = gains.to(no_eff)
         noise = layout.to_pair_map(no_eff, fill=float("inf")).repeat_interleave(2, dim=1) / 2
         latent = torch.stack(layout.to_map(x_hat).chunk(2, dim=1), dim=2).flatten(1, 2)
-        board = _checkerboard(layout).to(no_eff)
+        board = checkerboard(layout.rows, layout.cols).to(no_eff)
         if self.scale == "sent":
             scale = self._read_scale(received, layout)
         else:

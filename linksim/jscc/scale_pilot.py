@@ -16,14 +16,14 @@ from torch import Tensor
 __all__ = ["checkerboard", "estimate_log_scale", "remove_pilot"]
 
 _PRIOR_DEVIATION = 0.4  # of the log of the scale over photographs
-_HIDDEN_DEVIATION = 0.5  # of a latent value that the pilot lies on, at most: half of the power of a pair
+_FLOOR = 1e-6  # of a sum of squares: where nothing arrives nothing is known
 _FURTHEST = math.log(8.0)
 
 
-def checkerboard(rows: int, cols: int, like: Tensor) -> Tensor:
+def checkerboard(rows: int, cols: int) -> Tensor:
     """[rows, cols] of +1 and -1: neighbours resemble each other, so next to nothing of a picture looks so."""
-    y, x = torch.arange(rows, device=like.device)[:, None], torch.arange(cols, device=like.device)
-    return (1 - 2 * ((y + x) % 2)).to(like.dtype)
+    y, x = torch.arange(rows)[:, None], torch.arange(cols)
+    return (1 - 2 * ((y + x) % 2)).float()
 
 
 def estimate_log_scale(
@@ -40,13 +40,13 @@ def estimate_log_scale(
     Returns:
         [B] the log, and [B] its weight against the mean, 0 to 1.
     """
-    board = checkerboard(*values.shape[1:], values)
+    board = checkerboard(values.shape[1], values.shape[2]).to(values)
     total = reliability.sum((1, 2)).clamp_min(1e-6)
     amplitude = (values * board).sum((1, 2)) / total
-    # x has half the power of a pair: r(x+n) - r·x has variance r(1-r)/2, what it lies on at most r²/4.
-    variance = (reliability * (1 - reliability) / 2 + (reliability * _HIDDEN_DEVIATION).square()).sum((1, 2))
+    # What is left are noise and the picture's own values: their power says how well the mean is known.
+    left = values * board - reliability * amplitude[:, None, None]
     expected = (log_amplitude - log_mean).exp()
-    error = variance / total.square() / expected.square()
+    error = (left.square().sum((1, 2)) + _FLOOR) / (total * expected).square()
     weight = _PRIOR_DEVIATION**2 / (_PRIOR_DEVIATION**2 + error)
     ratio = (amplitude / expected).clamp(math.exp(-_FURTHEST), math.exp(_FURTHEST))
     return log_mean - weight * ratio.log(), weight
@@ -54,7 +54,7 @@ def estimate_log_scale(
 
 def remove_pilot(latent: Tensor, reliability: Tensor, channel: int, amplitude: Tensor) -> Tensor:
     """Latent values [B, c, h, w] without the pilot of an amplitude [B] on one channel."""
-    board = checkerboard(*latent.shape[2:], latent)
+    board = checkerboard(latent.shape[2], latent.shape[3]).to(latent)
     pilot = amplitude[:, None, None] * board * reliability[:, channel]
     parts = [latent[:, :channel], (latent[:, channel] - pilot)[:, None], latent[:, channel + 1 :]]
     return torch.cat(parts, dim=1)

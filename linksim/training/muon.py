@@ -86,7 +86,7 @@ class Muon(Optimizer):
 
 
 def split_parameters(module: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """Weights for Muon (hidden convolutions), and for AdamW the linear paths and the rest (biases, embeddings,
+    """Weights for Muon (hidden convolutions); for AdamW the linear paths, and the rest (biases, embeddings,
     gains).
     """
     hidden: list[Tensor] = []
