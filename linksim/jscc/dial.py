@@ -398,6 +398,9 @@ class DialCodec(nn.Module):
         Raises:
             ValueError: sizes that do not fit.
         """
+        if self.config.pilot_share > 0:
+            got = self.config.pilot_share
+            raise ValueError(complaint("DialCodec: pilot_share", "a lean network has no pilot", got, 0))
         c = lean.config.latent_channels
         same = ("width_8", "width_16", "embedding")
         fits = all(getattr(lean.config, name) == getattr(self.config, name) for name in same)

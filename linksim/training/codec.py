@@ -450,6 +450,12 @@ def check_recipe(scenario: TrainScenario, *, losses: bool = True) -> None:
         except CheckpointError as problem:
             raise ScenarioError(f"train.initial: {problem}") from None
         if spec.codec.kind == "dial" and isinstance(start, LeanCodec):
+            if spec.codec.pilot_share > 0:
+                cure = "Or leave out train.initial."
+                message = f"{spec.initial} has no pilot to begin with"
+                raise ScenarioError(
+                    complaint("train.codec.pilot_share", message, spec.codec.pilot_share, 0, cure)
+                )
             return
         theirs, mine = (
             {k: tuple(v.shape) for k, v in codec.state_dict().items()}

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from channels.awgn import AwgnChannel
+from linksim.cli import main
 from linksim.images import SkimageImages
 from linksim.jscc.dial import DialCodec
 from linksim.jscc.latent_denoiser import sent_scale
+from linksim.jscc.lean import LeanCodec, LeanConfig
 from linksim.jscc.linear_analog import LinearAnalogCodec
 from linksim.jscc.scale_pilot import checkerboard, estimate_log_scale, remove_pilot
 from linksim.link import run_link
@@ -126,3 +128,11 @@ def test_gradients_pass_through_the_pilot(photographs):
     for parameter in (codec.encoder.log_pilot, codec.decoder.log_power, codec.encoder.log_gain):
         assert parameter.grad is not None
         assert float(parameter.grad[1].abs().max()) > 0
+
+
+def test_a_lean_network_is_no_start_for_one_with_pilot(tmp_path, capsys):
+    with pytest.raises(ValueError, match="a lean network has no pilot"):
+        pilot_codec().start_from_lean(LeanCodec(LeanConfig(latent_channels=4)))
+    words = ["check", "train/dial", "--set", "train.initial=lean-awgn-1-96"]
+    assert main(words) == 2
+    assert "train.codec.pilot_share: lean-awgn-1-96 has no pilot to begin with" in capsys.readouterr().err
