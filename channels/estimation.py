@@ -275,8 +275,8 @@ class LmmseEstimator:
     with the error variance left by the first step. The moments are those of this estimate; Sionna's error
     variance takes the errors of the first step at different pilot symbols for independent, which at rest they
     are not. The filters depend on the noise variance alone, so they are made once per image, in double
-    precision, and serve all its slots; Sionna's block makes them for every slot, at two hundred times the
-    cost.
+    precision, from a decomposition made once, and serve all its slots; Sionna's block makes them for every
+    slot, at two hundred times the cost.
 
     Args:
         grid: Sionna resource grid whose pilot symbols carry the same subcarriers with pilots of equal power.
@@ -302,6 +302,7 @@ class LmmseEstimator:
                 checks.complaint("LmmseEstimator: pilots", "not supported", "another pattern", expected)
             )
         self._carriers, self._pilots = rows[0], pilots
+        self._smoothers = [_Smoother(each.frequency, self._carriers) for each in self._statistics]
         self._kept: OrderedDict[tuple[int, float], tuple[Tensor, Tensor, _Response]] = OrderedDict()
 
     def __call__(self, y: Tensor, no: Tensor, kind: int = 0) -> tuple[Tensor, _Response]:
@@ -309,7 +310,8 @@ class LmmseEstimator:
         slots, count = y.shape[0], len(self._symbols)
         at_pilots = self._pilots.least_squares(y).view(slots, count, -1)
         over_frequency, over_time, response = self._filters(no, kind)
-        smoothed = at_pilots @ over_frequency.T.to(y.dtype)  # [slots, count, F_used]
+        modes = at_pilots.to(torch.complex128) @ self._smoothers[kind].modes.conj()
+        smoothed = (modes @ over_frequency.T).to(y.dtype)  # [slots, count, F_used]
         return torch.einsum("ftk,skf->stf", over_time.to(y.dtype), smoothed), response
 
     def estimate(self, y: Tensor, no: Tensor, scale: float, kind: int = 0) -> tuple[Tensor, Moments]:
@@ -322,7 +324,7 @@ class LmmseEstimator:
         return torch.stack(estimates), Moments.stack(moments, 0)
 
     def _filters(self, no: Tensor, kind: int) -> tuple[Tensor, Tensor, _Response]:
-        """Gains over frequency [F_used, P] and over time [F_used, T, pilot symbols], and what they do. Those
+        """Gains over frequency [F_used, modes] and over time [F_used, T, pilot symbols], and what they do. Those
         of a noise that nothing is differentiated by are kept for the next image, which mostly has the same.
         """
         key = None if no.requires_grad else (kind, float(no))
@@ -330,29 +332,26 @@ class LmmseEstimator:
             self._kept.move_to_end(key)
             return self._kept[key]
         known = self._statistics[kind]
-        error_in = (no.double() / self._pilots.power[0]).expand(1, len(self._carriers))
-        frequency = _Filter(known.frequency, self._carriers, error_in)
-        gain, error = frequency.scaled_gain[0], frequency.scaled_error[0]
-        spread = error[:, None].expand(len(known.frequency), len(self._symbols))
-        over_time = _Filter(known.time, self._symbols, spread).gain
-        filters = gain, over_time, self._response(gain, over_time, known)
+        smoothed = self._smoothers[kind](no.double() / self._pilots.power[0])
+        spread = smoothed.error[:, None].expand(len(known.frequency), len(self._symbols))
+        over_time = _time_gain(known.time, self._symbols, spread)
+        filters = smoothed.gain, over_time, self._response(smoothed, over_time, known)
         if key is not None:
             self._kept[key] = filters
             if len(self._kept) > _KEPT_FILTERS:
                 self._kept.popitem(last=False)
         return filters
 
-    def _response(self, a: Tensor, b: Tensor, known: Statistics) -> _Response:
-        """Of the estimate Σ a b h_ls of a channel with separable covariance, for gains ``a`` [F_used, P] over
-        frequency and ``b`` [F_used, T, pilot symbols] over time.
+    def _response(self, a: _Smoothing, b: Tensor, known: Statistics) -> _Response:
+        """Of the estimate Σ a b h_ls of a channel with separable covariance, smoothed by ``a`` over frequency
+        and with the gains ``b`` [F_used, T, pilot symbols] over time.
         """
-        at_carriers, at_symbols = known.frequency[:, self._carriers], known.time[:, self._symbols]
+        at_symbols = known.time[:, self._symbols]
         own = known.time.diagonal().real[:, None] * known.frequency.diagonal().real
-        cross = (a.conj() * at_carriers).sum(-1) * (b.conj() * at_symbols).sum(-1).T
-        between = at_carriers[self._carriers]
-        power = _form(a, between) * _form(b, at_symbols[self._symbols]).T
-        energy = a.abs().square().sum(-1) * b.abs().square().sum(-1).T
-        echo = energy / abs_squared(a.sum(-1) * b.sum(-1).T).clamp_min(_TINY)
+        cross = a.cross * (b.conj() * at_symbols).sum(-1).T
+        power = a.power * _form(b, at_symbols[self._symbols]).T
+        energy = a.energy * b.abs().square().sum(-1).T
+        echo = energy / abs_squared(a.total * b.sum(-1).T).clamp_min(_TINY)
         turning = torch.zeros_like(own)
         if known.turn is not None:
             turned = known.turn[:, self._symbols]
@@ -366,43 +365,79 @@ def _form(a: Tensor, covariance: Tensor) -> Tensor:
     return ((a @ covariance) * a.conj()).sum(-1).real
 
 
-class _Filter:
-    """One-dimensional LMMSE filters of N problems that share a covariance [M, M] and pilot positions [P].
+@dataclass(frozen=True)
+class _Smoothing:
+    """LMMSE filters over frequency for one noise variance, scaled for a further step that expects
+    var(h_hat) = var(h) + error, and what they make of a gain: [F_used] each.
 
-    ``gain`` [N, M, P] and ``error`` [N, M] of the estimate from observations with error variances [N, P]; the
-    scaled ones are for a further filtering step, which expects var(h_hat) = var(h) + error.
+    Args:
+        gain: [F_used, modes] complex, of the modes of the pilots.
+        error: variance of the error that the next step counts with.
+        cross: E[hĥ*].
+        power: E|ĥ|² without noise.
+        energy: variance of ĥ by noise of unit variance at every pilot.
+        total: sum of the weights of the pilots, complex.
     """
 
-    def __init__(self, covariance: Tensor, positions: Tensor, error_in: Tensor) -> None:
-        at_pilots = covariance[positions]  # [P, M]
-        observed = at_pilots[:, positions]
-        loaded = observed + torch.diag_embed(error_in.to(covariance.dtype))
-        size, eps = len(positions), torch.finfo(error_in.dtype).eps
-        level = loaded.diagonal(dim1=-2, dim2=-1).abs().mean(-1)[:, None, None]
-        loaded = loaded + eps * size * level * torch.eye(size, dtype=loaded.dtype, device=loaded.device)
-        factor = torch.linalg.cholesky(loaded)
-        self.gain = torch.cholesky_solve(at_pilots.expand(len(loaded), -1, -1), factor).mH
+    gain: Tensor
+    error: Tensor
+    cross: Tensor
+    power: Tensor
+    energy: Tensor
+    total: Tensor
+
+
+class _Smoother:
+    """LMMSE filters A = R[:, P] (R[P, P] + v I)^-1 of one covariance and pilot positions for any error variance
+    v at the pilots: with R[P, P] = U Λ U^H the noise stands on the diagonal only,
+    A = (R[:, P] U) (Λ + v I)^-1 U^H. A receiver that measures its noise in every slot needs no matrix
+    decomposed for it.
+
+    ``modes`` [P, modes] are the columns of U of which the channel has anything that rounding leaves.
+
+    Args:
+        covariance: [F, F] complex128.
+        positions: [P], of the pilots.
+
+    Source: Edfors et al., "OFDM Channel Estimation by Singular Value Decomposition", IEEE Trans. Commun. 46
+        (1998); the scale as in Sionna 2.2, ``LMMSEInterpolator``.
+    """
+
+    def __init__(self, covariance: Tensor, positions: Tensor) -> None:
+        observed = covariance[positions][:, positions]
+        values, vectors = torch.linalg.eigh(observed)
+        self._floor = torch.finfo(values.dtype).eps * len(positions)
+        kept = values > self._floor * values[-1]
+        self.modes, self._values = vectors[:, kept], values[kept]
+        self._level = observed.diagonal().real.mean()
+        self._across = covariance[:, positions] @ self.modes  # [F, modes]
+        self._strength = abs_squared(self._across)
+        self._sums = self.modes.conj().sum(0)
         self._variance = covariance.diagonal().real
-        taken = (self.gain * at_pilots.T).sum(-1).real
-        self.error = (self._variance - taken).clamp_min(0.0)
-        of_signal = (self.gain * (observed @ self.gain.mH).transpose(-1, -2)).sum(-1).real
-        of_noise = (self.gain.abs().square() * error_in[:, None]).sum(-1)
-        self._power = of_signal + of_noise
 
-    @property
-    def _scale(self) -> Tensor:
-        denominator = self._power + self._variance - self.error
-        return torch.where(
-            denominator.abs() > 1e-12, 2 * self._variance / denominator, torch.zeros_like(denominator)
-        )
+    def __call__(self, error_in: Tensor) -> _Smoothing:
+        """For an error variance at the pilots, scalar float64, linear."""
+        d = 1 / (self._values + error_in + self._floor * (self._level + error_in))
+        weights = torch.stack([d, d.square() * self._values, d.square()], 1)
+        taken, of_signal, energy = (self._strength @ weights).unbind(1)
+        variance, error = self._variance, (self._variance - taken).clamp_min(0.0)
+        power = of_signal + energy * error_in
+        denominator = power + variance - error
+        s = torch.where(denominator.abs() > 1e-12, 2 * variance / denominator, torch.zeros_like(denominator))
+        left = (s * (s - 1) * power + (1 - s) * variance + s * error).clamp_min(0.0)
+        gain = s[:, None] * self._across * d
+        total = gain @ self._sums
+        return _Smoothing(gain, left, s * taken, s.square() * of_signal, s.square() * energy, total)
 
-    @property
-    def scaled_gain(self) -> Tensor:
-        """[N, M, P]."""
-        return self._scale[..., None] * self.gain
 
-    @property
-    def scaled_error(self) -> Tensor:
-        """[N, M]."""
-        s = self._scale
-        return (s * (s - 1) * self._power + (1 - s) * self._variance + s * self.error).clamp_min(0.0)
+def _time_gain(covariance: Tensor, positions: Tensor, error_in: Tensor) -> Tensor:
+    """LMMSE filters [N, M, P] of N problems that share a covariance [M, M] and pilot positions [P], from
+    observations with error variances [N, P].
+    """
+    at_pilots = covariance[positions]  # [P, M]
+    loaded = at_pilots[:, positions] + torch.diag_embed(error_in.to(covariance.dtype))
+    size, eps = len(positions), torch.finfo(error_in.dtype).eps
+    level = loaded.diagonal(dim1=-2, dim2=-1).abs().mean(-1)[:, None, None]
+    loaded = loaded + eps * size * level * torch.eye(size, dtype=loaded.dtype, device=loaded.device)
+    factor = torch.linalg.cholesky(loaded)
+    return torch.cholesky_solve(at_pilots.expand(len(loaded), -1, -1), factor).mH
