@@ -324,8 +324,9 @@ class LmmseEstimator:
         return torch.stack(estimates), Moments.stack(moments, 0)
 
     def _filters(self, no: Tensor, kind: int) -> tuple[Tensor, Tensor, _Response]:
-        """Gains over frequency [F_used, modes] and over time [F_used, T, pilot symbols], and what they do. Those
-        of a noise that nothing is differentiated by are kept for the next image, which mostly has the same.
+        """Gains over frequency [F_used, modes] and over time [F_used, T, pilot symbols], and what they do.
+        Those of a noise that nothing is differentiated by are kept for the next image, which mostly has the
+        same.
         """
         key = None if no.requires_grad else (kind, float(no))
         if key is not None and key in self._kept:
@@ -388,8 +389,8 @@ class _Smoothing:
 
 
 class _Smoother:
-    """LMMSE filters A = R[:, P] (R[P, P] + v I)^-1 of one covariance and pilot positions for any error variance
-    v at the pilots: with R[P, P] = U Λ U^H the noise stands on the diagonal only,
+    """LMMSE filters A = R[:, P] (R[P, P] + v I)^-1 of one covariance and pilot positions for any error
+    variance v at the pilots: with R[P, P] = U Λ U^H the noise stands on the diagonal only,
     A = (R[:, P] U) (Λ + v I)^-1 U^H. A receiver that measures its noise in every slot needs no matrix
     decomposed for it.
 

@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from torch import Tensor
 from channels import checks, seeding, sionna_seeding, units
 from channels.arithmetic import abs_squared, multiply, scale
 from channels.base import ChannelOperator, Precision, later_seeds
-from channels.delay_models import Covariance, DelayModel, frequency_response
+from channels.delay_models import Covariance, DelayModel, RobustCovariance, frequency_response
 from channels.estimation import Interpolation
 from channels.front_end import OfdmFrontEnd
 from channels.grid import Pilots, SlotGrid
@@ -85,7 +86,8 @@ class OfdmChannel(ChannelOperator):
         pilots: pilot symbols, see :class:`channels.grid.Pilots`.
         csi: "perfect" (true gain, err_var 0), "ls" or "lmmse" (from the pilots of the same slot).
         interpolation: of LS estimates.
-        assumed: statistics that the estimator is designed for; None = those of the model.
+        assumed: statistics that the estimator is designed for; "robust": those of
+            :class:`channels.delay_models.RobustCovariance`, of no channel; None = those of the model.
         noise: "known", or "estimated" from the pilots: all that the receiver is told of the SNR.
         report_delay_slots: age of what a transmitter is told that knows the instantaneous SNR: its report is
             of as many slots, so much earlier; 0: of the frame itself.
@@ -122,7 +124,7 @@ class OfdmChannel(ChannelOperator):
         pilots: Pilots = _TWO_SYMBOLS,
         csi: OfdmCsi = "ls",
         interpolation: Interpolation = "linear",
-        assumed: Covariance | None = None,
+        assumed: Covariance | Literal["robust"] | None = None,
         noise: NoiseKnowledge = "known",
         report_delay_slots: int = 0,
         gain_control: bool = False,
@@ -138,6 +140,9 @@ class OfdmChannel(ChannelOperator):
         checks.check_choice("OfdmChannel: csi", csi, ("perfect", "ls", "lmmse"))
         checks.check_choice("OfdmChannel: noise", noise, ("known", "estimated"))
         checks.check_range("OfdmChannel: report_delay_slots", report_delay_slots, 0, 100)
+        if isinstance(assumed, str):
+            checks.check_choice("OfdmChannel: assumed", assumed, ("robust",))
+            assumed = RobustCovariance(subcarrier_spacing_hz)
         self.csi, self.noise, self.gain_control = csi, noise, gain_control
         self.report_delay_slots = report_delay_slots
         self._model, self._transmission = model, transmission

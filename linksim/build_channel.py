@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -137,8 +137,10 @@ def _build_ofdm(channel: spec.OfdmSpec, device: torch.device, precision: Precisi
     model = build_model(channel.model, channel.carrier_hz, bandwidth_hz, precision)
     transmission = _transmission(channel.transmission)
     streams = transmission.streams(model.num_tx_antennas, model.num_rx_antennas)
-    assumed: Covariance | None = None
-    if csi.assumed is not None:
+    assumed: Covariance | Literal["robust"] | None = None
+    if csi.assumed == "robust":
+        assumed = "robust"
+    elif csi.assumed is not None:
         assumed = ExponentialCovariance(
             delay_spread_s=csi.assumed.delay_spread_s,
             carrier_hz=channel.carrier_hz,

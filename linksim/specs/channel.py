@@ -183,8 +183,10 @@ class OfdmCsiSpec(Spec):
         None, description="power of a pilot over a data element; none: 0 dB, with dmrs and one stream 3 dB"
     )
     interpolation: Literal["linear", "nearest"] = Field("linear", description="of ls estimates over the slot")
-    assumed: AssumedSpec | None = Field(
-        None, description="statistics that the receiver assumes; none: those of the channel"
+    assumed: AssumedSpec | Literal["robust"] | None = Field(
+        None,
+        description="statistics that the receiver assumes; robust: follow from the subcarrier spacing alone; "
+        "none: those of the channel",
     )
     noise: Literal["known", "estimated"] = Field(
         "known", description="estimated: noise power, and with it the receiver's SNR, from the pilots"
