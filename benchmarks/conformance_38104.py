@@ -43,9 +43,11 @@ from sionna.phy import SPEED_OF_LIGHT
 
 CARRIER_HZ = 3.5e9
 # DM-RS type 1, one symbol and one additional position, two CDM groups without data: a layer has every second
-# subcarrier, at 3 dB above its data. Two layers fill the comb; their pilots have the power of a whole
-# element, which is 3 dB above the half that a layer has of the data.
-DMRS = {1: Pilots(dmrs_symbols(1), comb=2, boost_db=3.0), 2: Pilots(dmrs_symbols(1), comb=2)}
+# subcarrier, at 3 dB above its data. Two layers, which have half of the power each, are ports 0 and 1.
+DMRS = {
+    1: Pilots(dmrs_symbols(1), comb=2, boost_db=3.0, ports=(0,)),
+    2: Pilots(dmrs_symbols(1), comb=2, ports=(0, 1)),
+}
 HARQ = Harq(4)
 TARGET = 0.7
 PERIOD_S = (

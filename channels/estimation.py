@@ -172,7 +172,8 @@ class LsEstimator:
 
     h_p = y_p·p* / |p|², interpolated with the weights w of Sionna's interpolator, which are read out of it
     once by feeding it unit impulses: every element is a combination of at most four pilots, so a slot costs
-    four gathers, and no result depends on how many slots are estimated together.
+    four gathers, and no result depends on how many slots are estimated together. Pilots that two streams
+    share under a cover code are averaged in pairs first.
 
     Args:
         grid: Sionna resource grid with pilots, one stream.
@@ -199,20 +200,42 @@ class LsEstimator:
         interpolate = kind(pattern, **arguments) if interpolation == "linear" else kind(pattern)
         self._pilots = pilots
         self._index, self._weight = self._read_weights(interpolate)
+        if pilots.cover is not None:
+            self._index, self._weight = self._despread(self._index, self._weight)
         used = torch.as_tensor(grid.effective_subcarrier_ind, device=device).long()
         self._responses = [self._response(each, used) for each in statistics]
 
     def _response(self, statistics: Statistics, used: Tensor) -> _Response:
         known = statistics.on(used.device, used)
-        share = (self._weight.double().square() / self._pilots.power[self._index]).sum(0)
+        share = self._energy(self._pilots.power)
         own = (known.time.diagonal()[:, None] * known.frequency.diagonal()[None, :]).real
         cross, power = self._second_moments(known.time, known.frequency)
         turning = torch.zeros_like(share)
         if known.turn is not None:
             kept, of = self._second_moments(known.turn, torch.ones_like(known.frequency))
             turning = (known.turn.diagonal().real[:, None] - abs_squared(kept) / of).clamp_min(0.0)
-        echo = self._weight.double().square().sum(0)
+        echo = self._energy(torch.ones_like(self._pilots.power))
         return _Response(own, cross, power, share, echo, turning)
+
+    def _energy(self, power: Tensor) -> Tensor:
+        """Variance of ĥ by noise of variance 1/power at every pilot, [T, F_used]; one may be used twice."""
+        energy = torch.zeros_like(self._weight[0], dtype=torch.float64)
+        for i, w in zip(self._index, self._weight.double(), strict=True):
+            for j, v in zip(self._index, self._weight.double(), strict=True):
+                energy = energy + w * v / power[i] * (i == j)
+        return energy
+
+    def _despread(self, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of means over two pilots beside each other in place of weights of pilots, [8, T, F_used]:
+        a stream under another cover code cancels.
+        """
+        symbol = self._pilots.symbol
+        place = torch.cat([torch.arange(int(count)) for count in torch.bincount(symbol)]).to(symbol.device)
+        other = torch.arange(len(symbol), device=symbol.device) + 1 - 2 * (place % 2)
+        last = other.clamp_max(len(symbol) - 1)
+        alone = (other >= len(symbol)) | (symbol[last] != symbol)  # an odd one at the end
+        other = torch.where(alone, torch.arange(len(symbol), device=symbol.device) - 1, last)
+        return torch.cat([index, other[index]]), torch.cat([weight, weight]) / 2
 
     def _read_weights(self, interpolate: object) -> tuple[Tensor, Tensor]:
         """For every element of the slot [T, F_used] the pilots that it is made of, and their weights,
@@ -240,7 +263,9 @@ class LsEstimator:
         return index, weight
 
     def _second_moments(self, time: Tensor, frequency: Tensor) -> tuple[Tensor, Tensor]:
-        """E[hĥ*] and what the channel adds to E|ĥ|², [T, F_used], of a gain with separable covariance."""
+        """E[hĥ*] and what the channel adds to E|ĥ|², [T, F_used], of a gain with separable covariance; and
+        what a stream on the same pilots adds, whose gain is alike and independent.
+        """
         symbol, carrier = self._pilots.symbol[self._index], self._pilots.used_subcarrier[self._index]
         t, f = torch.arange(len(time))[:, None], torch.arange(len(frequency))[None, :]
         weight = self._weight.to(frequency.real.dtype)
@@ -250,6 +275,10 @@ class LsEstimator:
             cross = cross + w * time[t, symbol[i]] * frequency[f, carrier[i]]
             for j, v in enumerate(weight):
                 both = time[symbol[i], symbol[j]] * frequency[carrier[i], carrier[j]]
+                if self._pilots.cover is not None:
+                    both = both * (
+                        1 + self._pilots.cover[self._index[i]] * self._pilots.cover[self._index[j]]
+                    )
                 power = power + w * v * both.real
         return cross, power
 
@@ -302,7 +331,8 @@ class LmmseEstimator:
                 checks.complaint("LmmseEstimator: pilots", "not supported", "another pattern", expected)
             )
         self._carriers, self._pilots = rows[0], pilots
-        self._smoothers = [_Smoother(each.frequency, self._carriers) for each in self._statistics]
+        cover = None if pilots.cover is None else pilots.cover[: len(self._carriers)]
+        self._smoothers = [_Smoother(each.frequency, self._carriers, cover) for each in self._statistics]
         self._kept: OrderedDict[tuple[int, float], tuple[Tensor, Tensor, _Response]] = OrderedDict()
 
     def __call__(self, y: Tensor, no: Tensor, kind: int = 0) -> tuple[Tensor, _Response]:
@@ -394,18 +424,23 @@ class _Smoother:
     A = (R[:, P] U) (Λ + v I)^-1 U^H. A receiver that measures its noise in every slot needs no matrix
     decomposed for it.
 
-    ``modes`` [P, modes] are the columns of U of which the channel has anything that rounding leaves.
+    ``modes`` [P, modes] are the columns of U of which the channel has anything that rounding leaves. A stream
+    with the same statistics on the same pilots adds to what is observed: R[P, P] ∘ (1 + c c^T) in place of
+    R[P, P], c the cover code between both. The filters then are those of the joint LMMSE estimate.
 
     Args:
         covariance: [F, F] complex128.
         positions: [P], of the pilots.
+        cover: ±1 [P], of the other stream; None: there is none.
 
     Source: Edfors et al., "OFDM Channel Estimation by Singular Value Decomposition", IEEE Trans. Commun. 46
         (1998); the scale as in Sionna 2.2, ``LMMSEInterpolator``.
     """
 
-    def __init__(self, covariance: Tensor, positions: Tensor) -> None:
+    def __init__(self, covariance: Tensor, positions: Tensor, cover: Tensor | None) -> None:
         observed = covariance[positions][:, positions]
+        if cover is not None:
+            observed = observed * (1 + torch.outer(cover, cover))
         values, vectors = torch.linalg.eigh(observed)
         self._floor = torch.finfo(values.dtype).eps * len(positions)
         kept = values > self._floor * values[-1]

@@ -53,6 +53,8 @@ class Pilots:
         symbols: OFDM symbols that carry them and no data; may be empty for perfect CSI.
         comb: every comb-th used subcarrier of these symbols carries a pilot of one stream; streams stand
             beside each other on the comb, what is left of it stays empty.
+        ports: a port of NR for every stream, instead: ports 2g and 2g + 1 share the subcarriers g, g + comb,
+            ... (CDM group g); the sign of the second alternates from one to the next (orthogonal cover code).
         boost_db: power of a pilot over that of a data element [dB]. The boost of NR with two CDM groups
             without data is 3 dB: the elements beside the pilot are empty, so the symbol has no more power.
     """
@@ -60,17 +62,40 @@ class Pilots:
     symbols: tuple[int, ...] = (2, 11)
     comb: int = 1
     boost_db: float = 0.0
+    ports: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         checks.check_at_least("Pilots: comb", self.comb, 1)
         checks.check_range("Pilots: boost_db", self.boost_db, -30, 30, "dB")
+        ports = self.ports
+        if ports is not None:
+            few = len(ports) > 0 and len(set(ports)) == len(ports)
+            if not few or any(not 0 <= port < 2 * self.comb for port in ports):
+                expected = f"different ones from 0 to {2 * self.comb - 1}, two for every place of the comb"
+                raise ValueError(checks.complaint("Pilots: ports", "out of range", list(ports), expected))
+
+    def group(self, stream: int) -> int:
+        """Place on the comb that a stream has."""
+        return stream if self.ports is None else self.ports[stream] // 2
+
+    def alternates(self, stream: int) -> bool:
+        """Whether the sign of a stream's pilots alternates along the subcarriers."""
+        return self.ports is not None and self.ports[stream] % 2 == 1
+
+    def partner(self, stream: int) -> int | None:
+        """The stream that shares the elements of another one; None: it has them alone."""
+        same = [
+            i for i in range(len(self.ports or ())) if self.group(i) == self.group(stream) and i != stream
+        ]
+        return same[0] if same else None
 
 
 class SlotGrid:
     """A slot of T OFDM symbols by F subcarriers for L streams.
 
     Data fill the elements that are free in all streams, by time, then frequency. With one stream and comb 1
-    the pilots are Sionna's Kronecker pattern, else QPSK of the same kind of our own, one stream per element.
+    the pilots are Sionna's Kronecker pattern, else QPSK of the same kind of our own, one stream per element,
+    or two under an orthogonal cover code (``Pilots.ports``).
 
     Args:
         num_subcarriers: F, the FFT size.
@@ -172,11 +197,21 @@ class SlotGrid:
         place = sionna_seeding.sionna_device(self._device)
         if not self.pilots.symbols:
             return (ResourceGrid(pilot_pattern="empty", device=place, **self._arguments),)
-        if self.num_streams == 1 and self.pilots.comb == 1:
+        if self.num_streams == 1 and self.pilots.comb == 1 and self.pilots.ports is None:
             return (self._boosted(self._kronecker()),)
         empty = ResourceGrid(pilot_pattern="empty", device="cpu", **self._arguments)
         num_used = int(empty.num_effective_subcarriers)
         return tuple(self._with_pattern(*self._comb(stream, num_used)) for stream in range(self.num_streams))
+
+    def cover(self, stream: int) -> Tensor | None:
+        """What the pilots of the stream that shares those of another one are over them, ±1 [pilots]; None:
+        it has them alone.
+        """
+        partner = self.pilots.partner(stream) if self.pilots.symbols else None
+        if partner is None:
+            return None
+        own, other = (self.streams[i].pilot_pattern.pilots.flatten() for i in (stream, partner))
+        return (other / own).real.round().to(self._device)
 
     def _kronecker(self) -> ResourceGrid:
         with sionna_seeding.sionna_rng(_PILOT_SEED, _CPU):  # Sionna draws other pilots for every grid
@@ -199,9 +234,11 @@ class SlotGrid:
         """Mask [1, 1, T, F_used] and values [1, 1, pilots] of a stream."""
         mask = torch.zeros(1, 1, self.num_ofdm_symbols, num_used, dtype=torch.bool)
         for symbol in self.pilots.symbols:
-            mask[0, 0, symbol, stream :: self.pilots.comb] = True
-        gen = seeding.generator(_PILOT_SEED + stream)
+            mask[0, 0, symbol, self.pilots.group(stream) :: self.pilots.comb] = True
+        gen = seeding.generator(_PILOT_SEED + self.pilots.group(stream))
         signs = torch.randint(0, 2, (2, int(mask.sum())), generator=gen, dtype=torch.float64) * 2 - 1
+        if self.pilots.alternates(stream):
+            signs.view(2, len(self.pilots.symbols), -1)[..., 1::2] *= -1
         # a stream has 1/L of the power of a data element, its pilot all of it
         scale = self._amplitude * math.sqrt(self.num_streams / 2)
         dtype = torch.complex64 if self._precision == "single" else torch.complex128
@@ -241,7 +278,11 @@ def _check_pilots(pilots: Pilots, num_ofdm_symbols: int, num_streams: int, estim
         raise ValueError(
             checks.complaint("OfdmChannel: pilot_symbols", "wrong number", len(symbols), expected)
         )
-    if symbols and pilots.comb < num_streams:
+    if pilots.ports is not None:
+        if len(pilots.ports) != num_streams:
+            got, expected = f"{list(pilots.ports)} for {num_streams} streams", "a port for every stream"
+            raise ValueError(checks.complaint("OfdmChannel: ports", "wrong number", got, expected))
+    elif symbols and pilots.comb < num_streams:
         cure = "Every stream needs pilots of its own."
         raise ValueError(
             checks.complaint("OfdmChannel: comb", "too narrow", pilots.comb, f"at least {num_streams}", cure)

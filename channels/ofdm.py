@@ -191,6 +191,7 @@ class OfdmChannel(ChannelOperator):
             beams,
             modes,
             self.hardware,
+            isinstance(assumed, RobustCovariance),
         )
         self._receiver = OfdmReceiver(
             self._grid,

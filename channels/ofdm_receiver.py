@@ -43,7 +43,7 @@ from channels.estimation import (
 )
 from channels.grid import SlotGrid
 from channels.hardware_effect import HardwareEffect, TurnedCovariance
-from channels.pilot_measurements import NoiseEstimator, PilotElements, PilotPower
+from channels.pilot_measurements import NoiseEstimator, NoiseSubspace, PilotElements, PilotPower
 from channels.transmission import Transmission
 from channels.types import Csi
 
@@ -67,6 +67,7 @@ class LinkStatistics:
         modes: [L, L] complex, unitary, a mode of the streams per column, whose gains are uncorrelated; None:
             the streams themselves.
         hardware: of both ends.
+        guessed: the covariance is that of no channel: it says where gains are small, not how they curve.
     """
 
     covariance: Covariance
@@ -75,6 +76,7 @@ class LinkStatistics:
     beams: Tensor | None
     modes: Tensor | None
     hardware: HardwareEffect
+    guessed: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ class OfdmReceiver:
         self._grid, self._transmission, self._known = grid, transmission, statistics
         self._num_streams, self._gain_control = grid.num_streams, gain_control
         self._estimators: list[GainEstimator] = []
-        self._noise_estimator, self._pilot_power = None, None
+        self._noise_estimator: NoiseEstimator | NoiseSubspace | None = None
+        self._pilot_power: PilotPower | None = None
         if csi == "perfect" and noise == "known":
             return
         pilots = [self._pilots(stream) for stream in range(grid.num_streams)]
@@ -141,14 +144,16 @@ class OfdmReceiver:
         power = float(statistics.powers.mean())
         if noise == "estimated":
             frequency = self._statistics(statistics.covariance).frequency
-            self._noise_estimator = NoiseEstimator(pilots, power * frequency)
+            measure = NoiseSubspace if statistics.guessed else NoiseEstimator
+            self._noise_estimator = measure(pilots, power * frequency)
         if gain_control and csi != "perfect":
             self._pilot_power = PilotPower(pilots, power)
 
     def _pilots(self, stream: int) -> PilotElements:
         grid = self._grid
         precision: Precision = "single" if grid.known.dtype == torch.complex64 else "double"
-        return PilotElements(grid.streams[stream], precision=precision, device=grid.data.device)
+        cover, device = grid.cover(stream), grid.data.device
+        return PilotElements(grid.streams[stream], cover=cover, precision=precision, device=device)
 
     def _statistics(self, covariance: Covariance) -> Statistics:
         grid = self._grid
