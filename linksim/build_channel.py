@@ -203,8 +203,8 @@ def _pilots(csi: spec.OfdmCsiSpec, streams: int) -> Pilots:
     if csi.dmrs is not None:
         boost_db = csi.boost_db
         if boost_db is None:  # what a comb leaves empty pays for it; two streams leave nothing
-            boost_db = _DMRS_BOOST_DB if streams == 1 else 0.0
-        return Pilots(csi.pilot_places, _DMRS_COMB, boost_db)
+            boost_db = _DMRS_BOOST_DB if streams == 1 else linear_to_db(2 / streams)
+        return Pilots(csi.pilot_places, _DMRS_COMB, boost_db, csi.dmrs.ports)
     return Pilots(csi.pilot_places, csi.comb or streams, csi.boost_db or 0.0)
 
 

@@ -159,6 +159,17 @@ class DmrsSpec(Spec):
     additional_positions: Annotated[Int, Field(ge=0, le=3)] = Field(
         1, description="0: symbol 2; 1: 2, 11; 2: 2, 7, 11; 3: 2, 5, 8, 11 (TS 38.211 table 6.4.1.1.3-3)"
     )
+    ports: tuple[Annotated[Int, Field(ge=0, le=3)], ...] | None = Field(
+        None,
+        description="antenna port of every stream, less 1000: 0 and 1 share every second subcarrier under a "
+        "cover code, 2 and 3 the others; none: 0, and 2 for a second stream",
+    )
+
+    @model_validator(mode="after")
+    def _different(self) -> DmrsSpec:
+        if self.ports is not None and (not self.ports or len(set(self.ports)) != len(self.ports)):
+            raise ValueError(f"ports: got {list(self.ports)}, expected a different one for every stream.")
+        return self
 
 
 class AssumedSpec(Spec):
@@ -180,7 +191,8 @@ class OfdmCsiSpec(Spec):
         None, description="a stream has every comb-th subcarrier of a pilot symbol; none: as many as streams"
     )
     boost_db: Annotated[Real, Field(ge=-10, le=10)] | None = Field(
-        None, description="power of a pilot over a data element; none: 0 dB, with dmrs and one stream 3 dB"
+        None,
+        description="power of a pilot over a data element; none: 0 dB, with dmrs and one stream 3 dB",
     )
     interpolation: Literal["linear", "nearest"] = Field("linear", description="of ls estimates over the slot")
     assumed: AssumedSpec | Literal["robust"] | None = Field(

@@ -7,6 +7,7 @@ import torch
 
 from channels.delay_models import TdlModel
 from channels.estimation import LmmseEstimator, LsEstimator, Moments, Statistics
+from channels.grid import Pilots, SlotGrid
 from channels.interference import interference_power
 from channels.ofdm import OfdmChannel
 from channels.pilot_measurements import PilotElements
@@ -52,6 +53,36 @@ def model() -> TdlModel:
 def statistics(grid: ResourceGrid, model: TdlModel) -> list[Statistics]:
     time = model.time_covariance(14, grid.ofdm_symbol_duration)
     return [Statistics(time, model.frequency_covariance(24, 15e3))]
+
+
+@pytest.mark.parametrize("count", [24, 25])
+def test_two_streams_under_a_cover_code_are_estimated_jointly(model, count):
+    """One pilot symbol: E[h|ĥ] of our filter is the Wiener estimate of both gains from the sum that is received,
+    made here with one matrix over both streams; and its error is that of the same matrix."""
+    no, positions = 0.02, torch.arange(0, count, 2)
+    grid = SlotGrid(
+        num_subcarriers=count, subcarrier_spacing_hz=15e3, num_ofdm_symbols=14,
+        pilots=Pilots((3,), 2, ports=(0, 1)), num_streams=2, estimated=True, device=torch.device("cpu"),
+        precision="double",
+    )  # fmt: skip
+    r = model.frequency_covariance(count, 15e3)
+    x = grid.known[:, 3, positions]  # [2, P]
+    seen = sum(x[i][:, None] * r[positions][:, positions] * x[i].conj() for i in range(2))
+    seen = seen + no * torch.eye(len(positions))
+    gen = torch.Generator().manual_seed(1)
+    y = torch.zeros(1, 1, 1, 14, count, dtype=torch.complex128)
+    y[..., 3, positions] = torch.randn(len(positions), generator=gen, dtype=torch.complex128)
+    for stream in range(2):
+        cross = r[:, positions] * x[stream].conj()
+        wiener = cross @ torch.linalg.inv(seen)
+        pilots = PilotElements(grid.streams[stream], cover=grid.cover(stream), precision="double")
+        still = Statistics(torch.ones(14, 14, dtype=torch.complex128), r)
+        estimator = LmmseEstimator(grid.streams[stream], [still], pilots)
+        h_hat, moments = estimator.estimate(y, torch.tensor([[no]], dtype=torch.float64), 1.0, 0)
+        mean, variance = moments.posterior(h_hat)
+        assert (mean[0, 0, 0, 3] - wiener @ y[0, 0, 0, 3, positions]).abs().max() < 1e-7
+        error = 1 - (wiener * cross.conj()).sum(1).real
+        assert (variance[0, 0, 0, 3] - error).abs().max() < 1e-7
 
 
 def ls_estimator(grid: ResourceGrid, model: TdlModel, interpolation: str = "linear") -> LsEstimator:

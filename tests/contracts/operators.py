@@ -124,6 +124,7 @@ def _hardware(*impairments, inner=AwgnChannel, **arguments) -> Callable[[Precisi
 
 
 _COMB2, _COMB4 = Pilots((1, 4), comb=2), Pilots((1, 4), comb=4)
+_COVERED = Pilots((1, 4), comb=2, ports=(0, 1))
 _ALAMOUTI, _LAYERS = Transmission("alamouti"), Transmission("multiplexing")
 _PAIR = {"rx": 2, "tx": 2}
 _MMSE_ASSUMED = ExponentialCovariance(delay_spread_s=50e-9, carrier_hz=3.5e9, speed_mps=10.0)
@@ -161,6 +162,9 @@ OPERATORS: dict[str, Case] = {
     "ofdm-tdlc-ls-noise-estimated": Case(
         _ofdm("C", csi="ls", noise="estimated"), estimated=True, known_noise=False
     ),
+    "ofdm-tdlc-lmmse-robust": Case(
+        _ofdm("C", csi="lmmse", noise="estimated", assumed="robust"), estimated=True, known_noise=False
+    ),
     # antennas
     "ofdm-tdlc-1x2-perfect": Case(_over(_tdl("C", rx=2), csi="perfect"), estimated=False),
     "ofdm-tdlc-1x4-ls": Case(_over(_tdl("C", rx=4), csi="ls"), estimated=True, scalar=False),
@@ -185,6 +189,18 @@ OPERATORS: dict[str, Case] = {
     ),
     "ofdm-tdlc-2x2-ls": Case(
         _over(_tdl("C", **_PAIR), csi="ls", transmission=_LAYERS, pilots=_COMB2),
+        estimated=True,
+        scalar=False,
+        symbols_per_use=2,
+    ),
+    "ofdm-tdlc-2x2-ls-cover-code": Case(
+        _over(_tdl("C", **_PAIR), csi="ls", transmission=_LAYERS, pilots=_COVERED),
+        estimated=True,
+        scalar=False,
+        symbols_per_use=2,
+    ),
+    "ofdm-tdlc-2x2-lmmse-cover-code": Case(
+        _over(_tdl("C", **_PAIR), csi="lmmse", transmission=_LAYERS, pilots=_COVERED),
         estimated=True,
         scalar=False,
         symbols_per_use=2,

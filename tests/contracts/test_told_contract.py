@@ -45,7 +45,10 @@ ANTENNAS: dict[str, tuple[int, int, dict, int]] = {
     "1x1": (1, 1, {"pilots": Pilots((1, 5))}, 1),
     "1x4": (4, 1, {"pilots": Pilots((1, 5))}, 1),
     "2x2": (2, 2, {"pilots": Pilots((1, 5), 2), "transmission": Transmission("multiplexing")}, 2),
-}
+    "2x2-cover-code": (
+        2, 2, {"pilots": Pilots((1, 5), 2, ports=(0, 1)), "transmission": Transmission("multiplexing")}, 2,
+    ),
+}  # fmt: skip
 MODELS: dict[str, Callable[[int, int], DelayModel]] = {
     "tdl-c": lambda rx, tx: TdlModel(
         "C", delay_spread_s=100e-9, carrier_hz=3.5e9, speed_mps=10.0, num_rx_antennas=rx, num_tx_antennas=tx
@@ -176,6 +179,10 @@ FAMILIES: dict[str, Callable[[], ChannelOperator]] = {
     "tdl-2x2-perfect": _grid(
         _tdl(rx=2, tx=2), csi="perfect", transmission=Transmission("multiplexing"), pilots=Pilots(comb=2)
     ),
+    "tdl-2x2-lmmse-cover-code": _grid(
+        _tdl(rx=2, tx=2), csi="lmmse", transmission=Transmission("multiplexing"),
+        pilots=Pilots(comb=2, ports=(0, 1)),
+    ),
     "tdl-svd-perfect": _grid(_tdl(rx=2, tx=4), csi="perfect", transmission=Transmission("svd", 1, Precoding(subband=1))),
     "time-tdl-ls": _grid(_tdl(speed=30.0), TimeDomainOfdmChannel, csi="ls"),
     "cdl-perfect": _grid(
@@ -225,6 +232,7 @@ _LONG = (
     "tdl-lmmse-mixer",
     "tdl-1x4-ls",
     "tdl-2x2-perfect",
+    "tdl-2x2-lmmse-cover-code",
     "tdl-svd-perfect",
 )  # half a minute each
 

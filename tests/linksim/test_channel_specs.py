@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import subprocess
@@ -80,6 +81,12 @@ def _ofdm(model: str = MODEL, extra: str = "", grid: str = GRID) -> str:
         (_ofdm(grid="csi: {kind: ls, dmrs: {additional_positions: 1}, comb: 4}"), ("comb: got 4 with dmrs",)),
         (_ofdm(grid="csi: {kind: ls, dmrs: {additional_positions: 0}, pilot_symbols: [3]}"), ("pilot_symbols: got [3] with dmrs",)),
         (_ofdm(grid="csi: {kind: ls, pilot_symbols: null}"), ("pilot_symbols: got none",)),
+        (_ofdm(grid="csi: {kind: ls, dmrs: {ports: [0, 4]}}"), ("csi.dmrs.ports", "got 4")),
+        (_ofdm(grid="csi: {kind: ls, dmrs: {ports: [0, 0]}}"), ("ports: got [0, 0], expected a different one",)),
+        (_ofdm(grid="csi: {kind: ls, dmrs: {ports: []}}"), ("ports: got [], expected a different one",)),
+        (_ofdm(grid="csi: {kind: ls, dmrs: {ports: [0, 1]}}"), ("ports: wrong number, got [0, 1] for 1 streams",)),
+        (_ofdm(grid="csi: {kind: lmmse, assumed: sturdy}"), ("csi.assumed", "robust")),
+        (_ofdm(grid="csi: {kind: perfect, assumed: robust}"), ("csi.assumed: has no effect",)),
         (
             _ofdm("{kind: tdl, profile: A, delay_spread_s: 0.0, rx_antennas: 2, tx_antennas: 2}",
                   "transmission: {kind: multiplexing}", "csi: {kind: ls, comb: 1}"),
@@ -578,6 +585,32 @@ def test_reference_signals_are_boosted_by_what_the_comb_leaves_empty():
         text = _ofdm(model, f"transmission: {{kind: {transmission}}}", "csi: {kind: ls, dmrs: {}}")
         pilots = build_channel(_channel(text), CPU)._grid.known
         assert float(pilots.abs().square().sum((0, 2))[2]) == pytest.approx(64 * antennas, rel=3e-3)
+
+
+@pytest.mark.parametrize("ports", ["[0, 1]", "[0, 2]", "[2, 3]", "[0, 1, 2, 3]"])
+def test_ports_of_nr(ports):
+    """Ports 2g and 2g + 1 have the subcarriers g, g + 2, ... with signs that cancel in pairs (TS 38.211 V18, table
+    6.4.1.1.3-1); all streams together have the power of a data symbol."""
+    numbers = [int(n) for n in ports.strip("[]").split(",")]
+    model = f"{{kind: tdl, profile: A30, tx_antennas: {len(numbers)}, rx_antennas: {len(numbers)}}}"
+    csi = f"csi: {{kind: lmmse, assumed: robust, dmrs: {{ports: {ports}}}}}"
+    built = build_channel(_channel(_ofdm(model, "transmission: {kind: multiplexing}", csi)), CPU)
+    known = built._grid.known[:, 2]
+    for port, pilots in zip(numbers, known, strict=True):
+        assert torch.equal(pilots.abs() > 0, torch.arange(64) % 2 == port // 2)
+    assert float(known.abs().square().sum() / len(numbers)) == pytest.approx(64, rel=3e-3)
+    for i, j in itertools.combinations(range(len(numbers)), 2):
+        product = known[i] * known[j].conj()
+        assert float(product.unflatten(0, (-1, 4)).sum(1).abs().max()) < 1e-5
+
+
+def test_ports_of_before_are_the_default():
+    model = "{kind: tdl, profile: A30, tx_antennas: 2, rx_antennas: 2}"
+    grids = [
+        build_channel(_channel(_ofdm(model, "transmission: {kind: multiplexing}", f"csi: {csi}")), CPU)._grid
+        for csi in ("{kind: ls, dmrs: {}}", "{kind: ls, dmrs: {ports: [0, 2]}}")
+    ]
+    assert torch.equal(grids[0].known, grids[1].known)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""PUSCH throughput against the minimum requirements of TS 38.104, table 8.2.1.2-4 (see docs/conformance.md).
+"""PUSCH throughput against the minimum requirements of TS 38.104, sec. 8.2.1.2 (see docs/conformance.md).
 
-    python -m pytest -m slow tests/theory/test_conformance_38104.py      (about 6 minutes on one core)
+    python -m pytest -m slow tests/theory/test_conformance_38104.py      (about 20 minutes on one core)
 
 Throughput of N runs of 8 slots; runs are independent fading processes, slots of a run are not. A case passes
 if the lower end of the 95% interval (bootstrap over runs) is at least 70%.
@@ -19,7 +19,6 @@ from benchmarks.conformance_38104 import (
     CARRIER_HZ,
     CASES,
     COUNTED,
-    DATA_USES,
     TARGET,
     WARM_UP,
     Case,
@@ -34,33 +33,42 @@ from channels.sionna_seeding import sionna_rng
 from sionna.phy import SPEED_OF_LIGHT
 
 SYMBOL_S = (1 + 144 / 2048) / 30e3
-RUNS = 100
-SLOW_FADING_RUNS = 200  # at 10 Hz the 8 slots of a run, 40 ms, are worth little more than one
+USES = 3456  # data elements of a slot of 24 resource blocks
+LS_RUNS, RUNS = 100, 40
+SLOW_FADING = 2  # times as many: at 10 Hz the 8 slots of a run, 40 ms, are worth little more than one
+NARROW = "10 MHz / 30 kHz"
 
 
 def named(case: Case) -> str:
-    return f"{case.channel}-1x{case.antennas}"
+    return f"{case.band.name.replace(' ', '')}-{case.channel}-{case.size}"
 
 
-def case_of(channel: str, antennas: int) -> Case:
-    return next(c for c in CASES if c.channel == channel and c.antennas == antennas)
+def case_of(channel: str, antennas: int, layers: int = 1) -> Case:
+    found = (c for c in CASES if c.band.name == NARROW and c.channel == channel)
+    return next(c for c in found if (c.layers, c.antennas) == (layers, antennas))
+
+
+def runs_of(case: Case, usual: int) -> int:
+    return usual * SLOW_FADING if case.doppler_hz < 50 else usual
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=named)
 def test_requirement_is_met_with_estimated_gains_and_noise(case):
-    """LMMSE estimates, noise variance estimated in every slot; N = 100 or 200 runs."""
-    runs = SLOW_FADING_RUNS if case.doppler_hz < 50 else RUNS
-    low, _ = interval(Link(case, "lmmse").delivered(0, runs, [case.required_db])[0])
+    """LMMSE that knows no more of the channel than the subcarrier spacing, noise variance measured in every slot;
+    N = 40 or 80 runs. All need at least 2 dB less."""
+    link = Link(case, "lmmse-robust")
+    low, _ = interval(link.delivered(0, runs_of(case, RUNS), [case.required_db])[0])
     assert low >= TARGET
+    assert link.wrong == 0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=named)
+@pytest.mark.parametrize("case", [c for c in CASES if c.band.name == NARROW and c.layers == 1], ids=named)
 def test_least_squares_meet_it(case):
-    """What unfiltered LS estimates say of the gains suffices; N = 100 or 200 runs. The estimates themselves in place of
+    """What unfiltered LS estimates say of the gains suffices at 10 MHz; N = 100 or 200 runs. The estimates themselves in place of
     it missed QPSK at -5.6 dB and 1x4 by 0.1 dB."""
-    runs = SLOW_FADING_RUNS if case.doppler_hz < 50 else RUNS
+    runs = runs_of(case, LS_RUNS)
     low, _ = interval(Link(case, "ls").delivered(0, runs, [case.required_db])[0])
     assert low >= TARGET
 
@@ -77,11 +85,39 @@ def test_throughput_at_the_requirement_and_below():
     assert link.wrong == 0
 
 
+def test_two_layers_meet_the_requirement_and_miss_it_far_below():
+    """Ports 0 and 1 under a cover code, LMMSE detection, robust estimates and measured noise: 16QAM 658/1024 over
+    TDLC300-100 at 2x2, N = 10 runs of 8 slots: above 70% at 18.4 dB, far below it at 10.4 dB.
+    """
+    case = case_of("TDLC300-100", 2, layers=2)
+    link = Link(case, "lmmse-robust")
+    met, missed = link.delivered(0, 10, [case.required_db, case.required_db - 8])
+    assert interval(met)[0] >= TARGET
+    assert interval(missed)[1] < TARGET - 0.1
+    assert link.wrong == 0
+
+
+@pytest.mark.parametrize(
+    ("band", "channel", "sizes"),
+    [
+        ("5 MHz / 15 kHz", "TDLB100-400", (1352, 2728)),
+        ("5 MHz / 15 kHz", "TDLC300-100", (9224, 18432)),
+        ("10 MHz / 30 kHz", "TDLB100-400", (1320, 2600)),
+        ("10 MHz / 30 kHz", "TDLC300-100", (8968, 17928)),
+    ],
+)
+def test_transport_blocks_have_the_sizes_of_the_reference_channels(band, channel, sizes):
+    """Payloads of one and two layers, from the formula of TS 38.214 sec. 5.1.3.2 worked out by hand."""
+    for layers, size in zip((1, 2), sizes, strict=True):
+        case = next(c for c in CASES if (c.band.name, c.channel, c.layers) == (band, channel, layers))
+        assert Link(case, "ls").block.size == size
+
+
 def allowed_by_information(link: Link, runs: int, snr_db: float) -> float:
     """Throughput of a process whose block is home once the capacity of its slots adds up to its bits."""
     seeds = link.seeds(range(runs))
-    draw = link.channel.draw(DATA_USES * (WARM_UP + COUNTED), seeds)
-    gain = link.channel.gain(draw, torch.ones(runs, 1)).abs().square().unflatten(1, (-1, DATA_USES))
+    draw = link.channel.draw(USES * (WARM_UP + COUNTED), seeds)
+    gain = link.channel.gain(draw, torch.ones(runs, 1)).abs().square().unflatten(1, (-1, USES))
     bits = torch.log2(1 + gain * 10 ** (snr_db / 10)).sum(2).numpy()
     home, total, attempt = np.zeros(bits.shape, bool), np.zeros(runs), np.zeros(runs, int)
     for slot in range(bits.shape[1]):
@@ -116,11 +152,9 @@ def test_snr_is_that_of_one_element_at_one_antenna():
     N = 30 runs of 12 slots at 400 Hz, 5 ms apart: 360 fades of many paths.
     """
     link, runs, slots = Link(case_of("TDLB100-400", 2), "ls"), 30, 12
-    draw = link.channel.draw(DATA_USES * slots, list(range(runs)))
+    draw = link.channel.draw(USES * slots, list(range(runs)))
     gen = torch.Generator().manual_seed(1)
-    x = torch.polar(
-        torch.ones(runs, DATA_USES * slots), 6.3 * torch.rand(runs, DATA_USES * slots, generator=gen)
-    )
+    x = torch.polar(torch.ones(runs, USES * slots), 6.3 * torch.rand(runs, USES * slots, generator=gen))
     y = link.channel.propagate(x, draw, torch.full((runs, 1), 1e-6))  # [B, S, R, T, F]
     power = y.abs().square().mean((0, 1, 4))
     assert power.shape == (2, 14)
