@@ -287,7 +287,7 @@ def interval(delivered: NDArray[np.bool_]) -> tuple[float, float]:
     if delivered.all():
         return 1 - error_interval(0, len(delivered), 0.95)[1], 1.0
     low, high = bootstrap_interval(list(delivered.astype(np.float64)), 0.95, RESAMPLES, seed=1)
-    return low, high
+    return max(low, 0.0), min(high, 1.0)
 
 
 def crossing(snrs_db: Sequence[float], curve: NDArray[np.float64]) -> float:
