@@ -71,7 +71,9 @@ def _noisy(fn: Callable[..., Any], extra: Sequence[TensorFlowExtra]) -> Callable
 
     def call(x: Any, unit: Any, no: Any, *state: Any) -> Any:
         deviation = tf.sqrt(no) if x.dtype.is_complex else tf.sqrt(no)[:, :, None]
-        noise = tf.cast(deviation, unit.dtype) * unit
+        if x.dtype.is_complex:  # the gradient of a cast would discard an imaginary part, and warn of it
+            deviation = tf.complex(deviation, tf.zeros_like(deviation))
+        noise = deviation * unit
         offered = {"noise_variance": no, "noise": noise}
         y = _like(x, one_tensor(fn(x, *(offered[name] for name in extra), *state)))
         return y if "noise" in extra else y + noise
@@ -89,6 +91,17 @@ def _like(x: Any, y: Any) -> Any:
             checks.complaint("TensorFlowChannel: fn", "wrong type", y.dtype.name, x.dtype.name, cure)
         )
     return tensorflow().ensure_shape(y, x.shape)
+
+
+def _check_finite(part: str, values: Tensor, cure: str = "") -> None:
+    """Refuse what a part of the user's returned if it is not a number: a mean would take it in silently."""
+    finite = torch.isfinite(values)
+    if not bool(finite.all()):
+        place = torch.nonzero(~finite)[0].tolist()
+        got = f"{values[tuple(place)].item()} at {place}"
+        raise ValueError(
+            checks.complaint(f"TensorFlowChannel: {part}", "not finite", got, "numbers", cure)
+        )
 
 
 @dataclass(frozen=True)
@@ -141,6 +154,8 @@ class TensorFlowChannel(ChannelOperator):
             Keras layers.
         per_image: False hands f the whole batch at once, which suits a GPU; an image's last bits may then
             depend on its batch.
+
+    What fn, ``gain`` or ``draw`` return must be finite; else a call raises ValueError.
 
     Raises:
         ValueError: arguments out of range, or perfect CSI without ``gain``.
@@ -254,6 +269,8 @@ class TensorFlowChannel(ChannelOperator):
             raise TypeError(
                 checks.complaint("TensorFlowChannel: draw", "wrong result", got, "a sequence of tensors")
             )
+        for tensor in row:
+            _check_finite("draw", tensor)
         return [self._cast(tensor) for tensor in row]
 
     def _cast(self, tensor: Tensor) -> Tensor:
@@ -266,6 +283,7 @@ class TensorFlowChannel(ChannelOperator):
             return None
         with torch.no_grad():
             h = self._gain(*state).to(device=self.device, dtype=self.cdtype)
+        _check_finite("gain", h)
         try:
             return h.expand(shape)
         except RuntimeError as error:
@@ -279,9 +297,12 @@ class TensorFlowChannel(ChannelOperator):
         assert isinstance(draw, _TensorFlowDraw)
         sent = self._with_pilots(x)
         if self._symbols == "complex":
-            return tensorflow_call(self._map, sent, draw.noise, no, *draw.state)
-        pairs = torch.view_as_real(sent), torch.view_as_real(draw.noise)
-        return torch.view_as_complex(tensorflow_call(self._map, *pairs, no, *draw.state))
+            y = tensorflow_call(self._map, sent, draw.noise, no, *draw.state)
+        else:
+            pairs = torch.view_as_real(sent), torch.view_as_real(draw.noise)
+            y = torch.view_as_complex(tensorflow_call(self._map, *pairs, no, *draw.state))
+        _check_finite("fn", y, "Look at the symbols and the state that it is given: 0/0, log(0), an overflow.")
+        return y
 
     def _with_pilots(self, x: Tensor) -> Tensor:
         if not self.pilots_per_block:

@@ -562,12 +562,25 @@ def test_gain_unknown_is_refused_with_its_cure():
         (lambda x: x, {"gain": lambda: torch.ones(3)}, ValueError, r"gain: wrong shape, got \[3\]"),
         (lambda x: x, {"draw": lambda m, gen: torch.ones(2)}, TypeError, "draw: wrong result, got Tensor"),
         (lambda x: x, {"draw": lambda m, gen: [1.0]}, TypeError, "draw: wrong result"),
+        (lambda x: x / tf.zeros_like(x), {}, ValueError, r"fn: not finite, got \(?nan\+nanj\)? at \[0, 0\], expected"),
+        (lambda x: x, {"gain": lambda: torch.tensor(math.inf)}, ValueError, r"gain: not finite, got \(?inf"),
+        (lambda x, h: x, {"draw": lambda m, gen: [torch.tensor([1.0, math.nan])], "gain": lambda h: h[:, :1]},
+         ValueError, r"draw: not finite, got nan at \[1\]"),
     ],
 )
 def test_wrong_parts_of_a_channel_are_refused(fn, arguments, error, message):
     channel = TensorFlowChannel(fn, **{"gain": lambda: torch.ones(()), **arguments})
     with pytest.raises(error, match=message):
         channel(checks.symbols(2, 30, torch.complex64), torch.zeros(2), [1, 2])
+
+
+def test_gradients_through_a_channel_warn_of_nothing(caplog):
+    """Symbols and noise are complex; TensorFlow warns where a gradient discards an imaginary part."""
+    channel = TensorFlowChannel(lambda x, h: h * x, draw=constant_fade, gain=lambda h: h)
+    x = checks.symbols(2, 30, torch.complex64).requires_grad_()
+    channel(x, torch.zeros(2), [1, 2]).y.abs().sum().backward()
+    assert x.grad.abs().max() > 0
+    assert "imaginary" not in caplog.text
 
 
 def test_keras_layer_of_another_precision_is_refused_with_its_cure():
