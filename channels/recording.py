@@ -285,14 +285,25 @@ def _read_dataset(field: str, file: Any) -> NDArray[Any]:
     if h5py.check_string_dtype(dataset.dtype) is not None:
         return np.asarray(dataset.asstr()[()])
     value = np.asarray(dataset[()])
-    if value.dtype.names == ("real", "imag"):
-        value = value["real"] + 1j * value["imag"]
+    value = _complex(value)
     kind = dataset.attrs.get("MATLAB_class")
     if kind is None:
         return value
     if kind in (b"char", "char"):
         return np.asarray("".join(map(chr, value.T.ravel().tolist())))
     return value.T
+
+
+_PAIRS = (("real", "imag"), ("re", "im"), ("r", "i"))
+
+
+def _complex(value: NDArray[Any]) -> NDArray[Any]:
+    """Complex numbers out of pairs of named numbers, as HDF5 has no type for them; others as they are."""
+    names = value.dtype.names or ()
+    if tuple(name.lower() for name in names) not in _PAIRS:
+        return value
+    result: NDArray[Any] = value[names[0]] + 1j * value[names[1]]
+    return result
 
 
 def _without_extra_axis(delays: NDArray[Any], gains: NDArray[Any]) -> NDArray[Any]:
@@ -305,7 +316,16 @@ def _plain(field: str, value: NDArray[Any]) -> object:
     """An array as it is, a number or a text out of its array."""
     if field in _ARRAYS:
         if value.dtype.kind not in "biufc":
-            raise RecordingError(complaint(field, "not numbers", value.dtype, "an array of numbers"))
+            cure = "Complex numbers are pairs named real and imag, re and im, or r and i."
+            raise RecordingError(
+                complaint(
+                    field,
+                    "not numbers",
+                    value.dtype,
+                    "an array of numbers",
+                    cure if value.dtype.names else "",
+                )
+            )
         return value
     if value.size != 1:
         raise RecordingError(complaint(field, "wrong shape", list(value.shape), "one value"))

@@ -99,9 +99,7 @@ def _check_finite(part: str, values: Tensor, cure: str = "") -> None:
     if not bool(finite.all()):
         place = torch.nonzero(~finite)[0].tolist()
         got = f"{values[tuple(place)].item()} at {place}"
-        raise ValueError(
-            checks.complaint(f"TensorFlowChannel: {part}", "not finite", got, "numbers", cure)
-        )
+        raise ValueError(checks.complaint(f"TensorFlowChannel: {part}", "not finite", got, "numbers", cure))
 
 
 @dataclass(frozen=True)
@@ -301,7 +299,9 @@ class TensorFlowChannel(ChannelOperator):
         else:
             pairs = torch.view_as_real(sent), torch.view_as_real(draw.noise)
             y = torch.view_as_complex(tensorflow_call(self._map, *pairs, no, *draw.state))
-        _check_finite("fn", y, "Look at the symbols and the state that it is given: 0/0, log(0), an overflow.")
+        _check_finite(
+            "fn", y, "Look at the symbols and the state that it is given: 0/0, log(0), an overflow."
+        )
         return y
 
     def _with_pilots(self, x: Tensor) -> Tensor:

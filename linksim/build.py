@@ -33,7 +33,7 @@ from linksim.checkpoints import (
     tree_digest,
     weights_digest,
 )
-from linksim.digital.link_adaptation import AdaptiveMcs, Calibration
+from linksim.digital.link_adaptation import AdaptiveMcs, Calibration, too_few_blocks
 from linksim.digital.mcs import MCS_TABLES, Mcs
 from linksim.digital.quality_search import QualitySearch
 from linksim.digital.source_codec import make_source_codec
@@ -249,6 +249,10 @@ def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase) -> Mcs | Adapti
             "frames may be lost more often than it says",
             *(scheme.name, used, measured),
         )
+    fewest = min(curve.num_blocks for length in lengths for curve in length.curves)
+    few = too_few_blocks(fewest, scheme.target_bler if scheme.policy == "target_bler" else None)
+    if few:
+        log.warning("schemes.%s: the link-adaptation table was measured with %s", scheme.name, few)
     by_quality = scheme.policy == "best_quality"
     return AdaptiveMcs(
         lengths,

@@ -32,7 +32,13 @@ from linksim.build_channel import (
     sent_over,
     try_channel,
 )
-from linksim.digital.link_adaptation import Calibration, ChannelCalibration, McsCurve, QualityCurve
+from linksim.digital.link_adaptation import (
+    Calibration,
+    ChannelCalibration,
+    McsCurve,
+    QualityCurve,
+    too_few_blocks,
+)
 from linksim.digital.mcs import ALL_MCS, Mcs
 from linksim.digital.qam import Qam
 from linksim.digital.quality_search import QualitySearch, Wish
@@ -382,6 +388,9 @@ def calibrate(
                 channel = sent_over(scheme, spec, build_channel(spec, torch.device("cpu")))
                 try_channel(channel, num_uses)
             report(f"{what}, {len(missing)} MCS to measure")
+            few = too_few_blocks(num_frames)
+            if missing and few:
+                report(f"warning: {few}")
             for first in range(0, len(missing), _SAVED_TOGETHER):
                 new = measure_channel(
                     channel,

@@ -33,6 +33,7 @@ __all__ = [
     "McsCurve",
     "QualityCurve",
     "sent_rate",
+    "too_few_blocks",
 ]
 
 
@@ -273,6 +274,38 @@ class Calibration(_Frozen):
         raise CalibrationError(
             complaint("source", "no quality curve in the link-adaptation table", codec, known, cure)
         )
+
+
+_ENOUGH_BLOCKS = 30
+
+
+def too_few_blocks(num_blocks: int, target_bler: float | None = None) -> str:
+    """What so many blocks per MCS cannot tell, in words; empty if they are enough.
+
+    Without any error in n blocks the block error rate may still be 3/n (95%), so 30 are needed to tell 0.1. A
+    table takes (errors + 1/2) / (blocks + 1) for the rate, which must be able to fall to a target.
+
+    Args:
+        num_blocks: per MCS.
+        target_bler: that an MCS must keep.
+
+    Example:
+        >>> too_few_blocks(2)
+        '2 frames per MCS, which tell no block error rate below 1 (95%); at least 30 are needed to tell 0.1'
+    """
+    if target_bler is not None and 0.5 / (num_blocks + 1) > target_bler:
+        least = math.ceil(0.5 / target_bler - 1)
+        return (
+            f"{num_blocks} frames per MCS, with which none can keep a block error rate of {target_bler:g}; "
+            f"at least {least} are needed"
+        )
+    if num_blocks < _ENOUGH_BLOCKS:
+        told = min(1.0, 3 / num_blocks)
+        return (
+            f"{num_blocks} frames per MCS, which tell no block error rate below {told:.2g} (95%); "
+            f"at least {_ENOUGH_BLOCKS} are needed to tell 0.1"
+        )
+    return ""
 
 
 _SAME_LENGTH = 0.01

@@ -559,3 +559,20 @@ def test_recordings_of_matlab(tmp_path):
     np.testing.assert_array_equal(recording.gains, gains)
     np.testing.assert_array_equal(recording.delays_s, np.broadcast_to([0, 1e-7, 3e-7], (5, 3)))
     assert (recording.carrier_hz, recording.description) == (3.5e9, "lab")
+
+
+@pytest.mark.parametrize("names", [("real", "imag"), ("Re", "Im"), ("r", "i")])
+def test_pairs_of_named_numbers_are_complex(names, tmp_path):
+    """Of other programs than MATLAB too; pairs of other names are refused with the names that are known."""
+    gains = np.array([[1.0 + 2j, 0.5j]])
+    pairs = np.zeros(gains.shape, [(name, "<f8") for name in names])
+    pairs[names[0]], pairs[names[1]] = gains.real, gains.imag
+    other = pairs.astype([("amplitude", "<f8"), ("phase", "<f8")])
+    for name, value in (("known.h5", pairs), ("other.h5", other)):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["gains"], file["delays_s"] = value, np.array([0.0, 1e-7])
+    np.testing.assert_array_equal(load_recorded(tmp_path / "known.h5").gains[:, 0, 0], gains)
+    with pytest.raises(
+        RecordingError, match=r"gains: not numbers, .* pairs named real and imag, re and im, or r and i"
+    ):
+        load_recorded(tmp_path / "other.h5")

@@ -562,10 +562,19 @@ def test_gain_unknown_is_refused_with_its_cure():
         (lambda x: x, {"gain": lambda: torch.ones(3)}, ValueError, r"gain: wrong shape, got \[3\]"),
         (lambda x: x, {"draw": lambda m, gen: torch.ones(2)}, TypeError, "draw: wrong result, got Tensor"),
         (lambda x: x, {"draw": lambda m, gen: [1.0]}, TypeError, "draw: wrong result"),
-        (lambda x: x / tf.zeros_like(x), {}, ValueError, r"fn: not finite, got \(?nan\+nanj\)? at \[0, 0\], expected"),
+        (
+            lambda x: x / tf.zeros_like(x),
+            {},
+            ValueError,
+            r"fn: not finite, got \(?nan\+nanj\)? at \[0, 0\], expected",
+        ),
         (lambda x: x, {"gain": lambda: torch.tensor(math.inf)}, ValueError, r"gain: not finite, got \(?inf"),
-        (lambda x, h: x, {"draw": lambda m, gen: [torch.tensor([1.0, math.nan])], "gain": lambda h: h[:, :1]},
-         ValueError, r"draw: not finite, got nan at \[1\]"),
+        (
+            lambda x, h: x,
+            {"draw": lambda m, gen: [torch.tensor([1.0, math.nan])], "gain": lambda h: h[:, :1]},
+            ValueError,
+            r"draw: not finite, got nan at \[1\]",
+        ),
     ],
 )
 def test_wrong_parts_of_a_channel_are_refused(fn, arguments, error, message):

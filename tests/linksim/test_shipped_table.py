@@ -11,6 +11,7 @@ from linksim.calibrate import SNR_GRID_DB
 from linksim.cli import main
 from linksim.digital.link_adaptation import Calibration, ChannelCalibration
 from linksim.digital.mcs import ALL_MCS
+from tests.linksim.tiny import write
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,50 @@ def test_calibration_with_nothing_to_measure_still_writes_its_table(table, tmp_p
     assert load_calibration(out) == load_calibration(zoo.asset("mcs-calibration.json"))
     assert "0 MCS to measure" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "policy", "said"),
+    [
+        (2, "best_quality", "measured with 2 frames per MCS, which tell no block error rate below 1 (95%)"),
+        (
+            48,
+            "{policy: target_bler, target_bler: 0.01}",
+            "none can keep a block error rate of 0.01; at least 49",
+        ),
+        (48, "best_quality", ""),
+        (49, "{policy: target_bler, target_bler: 0.01}", ""),
+    ],
+)
+def test_tables_of_few_frames_are_said_where_they_are_used(table, blocks, policy, said, tmp_path, caplog):
+    def few(curve):
+        errors = tuple(round(e * blocks / curve.num_blocks) for e in curve.errors)
+        return curve.model_copy(update={"num_blocks": blocks, "errors": errors})
+
+    channels = [
+        c.model_copy(update={"curves": tuple(few(curve) for curve in c.curves)}) for c in table.channels
+    ]
+    table.model_copy(update={"channels": tuple(channels)}).save(tmp_path / "table.json")
+    fields = policy.strip("{}") if ":" in policy else f"policy: {policy}"
+    scheme = f"{{kind: separation, name: bpg, mcs: adaptive, calibration: table.json, {fields}}}"
+    scenario = write(
+        tmp_path,
+        f"name: few\nimages: {{kind: skimage, names: [coffee], crop: 128}}\nbandwidth: {{data_ratio: 1/12}}\n"
+        f"channel: {{kind: awgn}}\nsweep: {{snr_db: [6]}}\nschemes: [{scheme}]\nmetrics: [psnr]\n",
+    )
+    assert main(["check", scenario]) == 0
+    assert (said in caplog.text) if said else ("frames per MCS" not in caplog.text)
+
+
+def test_a_calibration_of_few_frames_says_what_it_cannot_tell(tmp_path, capsys):
+    words = ["--frames", "2", "--seed", "77", "--every", "100"]
+    scenario = write(
+        tmp_path,
+        "name: few\nimages: {kind: skimage, names: [coffee], crop: 64}\nbandwidth: {data_ratio: 1/12}\n"
+        "channel: {kind: awgn}\nsweep: {snr_db: [6]}\nschemes: [{kind: uncoded, name: q, bits_per_symbol: 2}]\nmetrics: [ber]\n",
+    )
+    assert main(["calibrate", scenario, *words, "--out", str(tmp_path / "table.json")]) == 0
+    assert "warning: 2 frames per MCS" in capsys.readouterr().err
 
 
 def test_short_blocks_lose_more_the_shorter_they_are(table):
