@@ -38,7 +38,7 @@ from linksim import scenario as spec
 from linksim.digital.link_adaptation import Calibration, CalibrationError
 from linksim.effects import check_channel_effects
 from linksim.places import place
-from linksim.scenario_io import ScenarioError, scenario_dir
+from linksim.scenario_io import ScenarioError, Training, scenario_dir
 
 if TYPE_CHECKING:  # Sionna, which these import, takes seconds that flat channels need not wait
     from channels.delay_models import Covariance, DelayModel
@@ -312,6 +312,19 @@ def channel_files(channel: spec.ChannelBase) -> dict[str, str]:
         with recording_path(channel.model.path).open("rb") as file:
             return {channel.model.path: hashlib.file_digest(file, "sha256").hexdigest()}
     return {}
+
+
+def recordings(scenario: Training) -> dict[str, str]:
+    """Digest of every recording that a training goes through, by field."""
+    found = {}
+    for index, part in enumerate(scenario.recipe.channels):
+        try:
+            digests = list(channel_files(part.channel).values())
+        except OSError:  # said when the channel is built
+            digests = []
+        if digests:
+            found[f"{scenario.block}.channels.{index}.channel.model.path"] = digests[0]
+    return found
 
 
 def _ray_traced(

@@ -76,6 +76,7 @@ OPTIONS = (
         "--against",
         "--x",
         "--budget",
+        "--pictures-memory",
     ),
     *("--export", "--frames", "--quality-images", "--quality-limit", "--seed", "--dtype", "--tokenizer"),
     *("--version", "--verbose", "--help"),
@@ -127,6 +128,14 @@ def _seconds(text: str) -> float:
     if not 0 < value <= 1e7:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a time such as 540s, 9m or 2h")
     return value
+
+
+def _bytes(text: str) -> int:
+    """Argument type: an amount of memory such as 500MB or 16GB, in bytes."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MGT])i?B?", text.strip(), re.IGNORECASE)
+    if not found:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected an amount such as 500MB or 16GB")
+    return int(float(found[1]) * {"M": 1e6, "G": 1e9, "T": 1e12}[found[2].upper()])
 
 
 def _parser() -> _Parser:
@@ -189,6 +198,13 @@ def _parser() -> _Parser:
         type=_seconds,
         metavar="TIME",
         help="end in this time (9m, 2h, 540s), whatever the machine: schedules follow the clock",
+    )
+    train.add_argument(
+        "--pictures-memory",
+        type=_bytes,
+        metavar="SIZE",
+        help="keep the pictures in memory if they take no more (16GB); else decode them as they are needed; "
+        "default: half of what is free",
     )
     train.add_argument(
         "--export", type=Path, metavar="FILE", help="also write the model in half precision to FILE"
@@ -591,12 +607,13 @@ def _train(args: argparse.Namespace) -> int:
     if isinstance(scenario, TrainScenario):
         from linksim.training.codec import train
 
-        summary = train(scenario, folder, _device(args.device), _progress_line)
+        summary = train(scenario, folder, _device(args.device), _progress_line, args.pictures_memory)
         measured = f"PSNR {summary.validation_psnr_db}"
     else:
         from linksim.training.denoiser import train_denoiser
 
-        summary = train_denoiser(scenario, folder, _device(args.device), _progress_line)
+        device = _device(args.device)
+        summary = train_denoiser(scenario, folder, device, _progress_line, args.pictures_memory)
         measured = str(summary.validation)
     _say(f"{summary.steps} steps in {summary.seconds / 60:.1f} min, validation {measured}")
     _say(f"model: {summary.checkpoint}")
@@ -627,7 +644,8 @@ def _train_control(scenario: ControlTrainScenario, folder: Path, args: argparse.
 
     if args.export:
         raise ScenarioError("--export: got it for a control module, expected it for a codec.")
-    summary = train_control(scenario, folder, _device(args.device), _progress_line)
+    device = _device(args.device)
+    summary = train_control(scenario, folder, device, _progress_line, args.pictures_memory)
     _say(
         f"{summary.steps} steps in {summary.seconds / 60:.1f} min, loss {summary.losses[0]:.4f} to "
         f"{summary.losses[1]:.4f}, validation {summary.validation_loss}"
@@ -754,7 +772,8 @@ def _guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namesp
         from linksim.link import RunError
 
         if isinstance(problem, RunError):
-            _say(f"{problem} (--verbose shows where; the same command resumes)", file=sys.stderr)
+            resumes = "; the same command resumes" if problem.resumes else ""
+            _say(f"{problem} (--verbose shows where{resumes})", file=sys.stderr)
             return 1
         raise
 

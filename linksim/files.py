@@ -5,6 +5,9 @@ May import: standard library.
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import logging
 import os
 import secrets
 import shutil
@@ -12,8 +15,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["remove_leftovers", "whole_file", "whole_folder", "write_whole"]
+__all__ = ["LockedElsewhere", "lock", "remove_leftovers", "whole_file", "whole_folder", "write_whole"]
+
+log = logging.getLogger("linksim.files")
 
 _ENDING = ".partial"
 _OLD_S = 3600.0
@@ -22,6 +28,29 @@ _OLD_S = 3600.0
 def _partial(path: Path) -> Path:
     """A name beside a file that no other process uses; short, whatever the file's own."""
     return path.with_name(f".{path.name[:60]}.{os.getpid()}.{secrets.token_hex(4)}{_ENDING}")
+
+
+class LockedElsewhere(Exception):
+    """Another process holds the lock."""
+
+
+def lock(file: BinaryIO, folder: Path) -> None:
+    """Lock an open file until it is closed, or the process ends; where the file system has no locks, say so.
+
+    Args:
+        file: to lock.
+        folder: that it stands for.
+
+    Raises:
+        LockedElsewhere: another process has it, or another open file of this one.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as problem:
+        if problem.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+            raise LockedElsewhere(f"a lock on {Path(file.name).name}") from None
+        said = "%s: this file system has no locks (%s): let no other process write here"
+        log.warning(said, folder, problem.strerror)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -11,10 +11,11 @@ import os
 import posixpath
 import tarfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -36,7 +37,10 @@ __all__ = [
     "ImageError",
     "ImageSet",
     "SkimageImages",
+    "StoredAt",
     "TarImages",
+    "decoding_threads",
+    "for_all",
     "image_digest",
     "read_all",
     "read_image",
@@ -75,6 +79,16 @@ class Crop:
             ImageError: the picture is smaller than the crop, or less than 32 pixels are left of a side.
         """
         rows, cols = image.shape[1:]
+        height, width = self.size(rows, cols, name)
+        top, left = (rows - height) // 2, (cols - width) // 2
+        return image[:, top : top + height, left : left + width].contiguous()
+
+    def size(self, rows: int, cols: int, name: str) -> tuple[int, int]:
+        """Height and width that are left of a picture.
+
+        Raises:
+            ImageError: see above.
+        """
         target = (self.height or rows, self.width or cols)
         if target[0] > rows or target[1] > cols:
             got = f"{rows} x {cols} pixels"
@@ -88,8 +102,22 @@ class Crop:
             expected = f"sides of at least {MIN_SIDE}"
             cure = "Change images.crop and images.multiple_of, or use larger pictures."
             raise ImageError(complaint(f"image {name}", "too small after the crop", got, expected, cure))
-        top, left = (rows - height) // 2, (cols - width) // 2
-        return image[:, top : top + height, left : left + width].contiguous()
+        return height, width
+
+
+@dataclass(frozen=True)
+class StoredAt:
+    """Where the bytes of a picture lie.
+
+    Args:
+        path: file.
+        offset: of the first byte.
+        length: in bytes; None to the end of the file.
+    """
+
+    path: Path
+    offset: int = 0
+    length: int | None = None
 
 
 class ImageSet(ABC):
@@ -119,12 +147,56 @@ class ImageSet(ABC):
         return ((name, self[name]) for name in self.names)
 
     @abstractmethod
+    def stored(self, name: str) -> StoredAt:
+        """Where a picture lies."""
+
+    @abstractmethod
     def _read(self, name: str) -> Tensor: ...
 
 
 _SHOWN = 3  # names in a message about many files
 _LISTED = 20  # problems that are listed
+_TOGETHER = 4096  # pictures whose names wait for a thread
+T = TypeVar("T")
 log = logging.getLogger("linksim.images")
+
+
+def decoding_threads() -> int:
+    """How many pictures are decoded at once: one for each core, 16 at most."""
+    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def for_all(names: Sequence[str], work: Callable[[str], T]) -> list[T]:
+    """``work`` done on every picture, in threads: decoding leaves Python's lock.
+
+    Args:
+        names: of the pictures.
+        work: with the name of one.
+
+    Raises:
+        ImageError: lists what is wrong with each that cannot be used.
+    """
+
+    def tried(name: str) -> T | ImageError:
+        try:
+            return work(name)
+        except ImageError as problem:
+            return problem
+
+    done: list[T] = []
+    problems: list[ImageError] = []
+    with ThreadPoolExecutor(decoding_threads()) as pool:
+        for first in range(0, len(names), _TOGETHER):
+            for result in pool.map(tried, names[first : first + _TOGETHER]):
+                if isinstance(result, ImageError):
+                    problems.append(result)
+                else:
+                    done.append(result)
+    if problems:
+        more = len(problems) - _LISTED
+        rest = [f"images: {more} more such pictures."] if more > 0 else []
+        raise ImageError("\n".join([*map(str, problems[:_LISTED]), *rest]))
+    return done
 
 
 def read_all(images: ImageSet, names: Sequence[str]) -> dict[str, Tensor]:
@@ -133,18 +205,7 @@ def read_all(images: ImageSet, names: Sequence[str]) -> dict[str, Tensor]:
     Raises:
         ImageError: lists what is wrong with each that cannot be used.
     """
-    read: dict[str, Tensor] = {}
-    problems = []
-    for name in names:
-        try:
-            read[name] = images[name]
-        except ImageError as problem:
-            problems.append(str(problem))
-    if problems:
-        more = len(problems) - _LISTED
-        rest = [f"images: {more} more such pictures."] if more > 0 else []
-        raise ImageError("\n".join([*problems[:_LISTED], *rest]))
-    return read
+    return dict(zip(names, for_all(names, images.__getitem__), strict=True))
 
 
 def _text_name(name: str) -> str:
@@ -232,6 +293,9 @@ class FolderImages(ImageSet):
             raise ImageError(complaint("images.path", "no picture in the folder", got, expected))
         skipped.say()
         super().__init__(list(self._where), crop or Crop(), convert, str(path.absolute()))
+
+    def stored(self, name: str) -> StoredAt:
+        return StoredAt(self._where[name])
 
     def _read(self, name: str) -> Tensor:
         return read_image(self._where[name], name, self.convert)
@@ -322,6 +386,9 @@ class TarImages(ImageSet):
             got = f"{path}: {problem}"
             raise ImageError(complaint("images.paths", "cannot be read", got, expected)) from None
 
+    def stored(self, name: str) -> StoredAt:
+        return StoredAt(*self._where[name])
+
     def _read(self, name: str) -> Tensor:
         path, offset, size = self._where[name]
         try:
@@ -392,7 +459,10 @@ class SkimageImages(ImageSet):
             raise ImageError(complaint("images.names", "unknown photograph", unknown, sorted(self.FILES)))
         super().__init__(names, crop or Crop(), "rgb", "scikit-image")
 
-    def _read(self, name: str) -> Tensor:
+    def stored(self, name: str) -> StoredAt:
         import skimage  # the import takes a while and only this kind needs it
 
-        return read_image(Path(skimage.__file__).parent / "data" / self.FILES[name], name, self.convert)
+        return StoredAt(Path(skimage.__file__).parent / "data" / self.FILES[name])
+
+    def _read(self, name: str) -> Tensor:
+        return read_image(self.stored(name).path, name, self.convert)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,7 +26,11 @@ _REPORTED_SNR_DB = (-60.0, 100.0)  # what an end can be told of the SNR, as what
 
 
 class RunError(RuntimeError):
-    """A run or a training that failed on the way; it can be resumed after the cause is removed."""
+    """A run or a training that failed on the way; it can be resumed after the cause is removed, unless
+    ``resumes`` is false: then the same command fails again.
+    """
+
+    resumes: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,16 @@ from torch import Tensor
 
 from channels.checks import complaint
 
-__all__ = ["FORMATS", "HEAD_BYTES", "MIN_SIDE", "ConvertMode", "ImageError", "is_picture", "read_image"]
+__all__ = [
+    "FORMATS",
+    "HEAD_BYTES",
+    "MIN_SIDE",
+    "ConvertMode",
+    "ImageError",
+    "is_picture",
+    "read_image",
+    "read_size",
+]
 
 log = logging.getLogger("linksim.images")
 
@@ -115,12 +124,50 @@ def read_image(source: Path | bytes, name: str, convert: ConvertMode = "none") -
     except ImageError:
         raise
     except _DAMAGE as problem:
-        got = "a layout that is not known here" if isinstance(problem, UnidentifiedImageError) else problem
-        expected = f"a complete picture file ({', '.join(FORMATS)})"
-        raise ImageError(
-            complaint(f"image {name}", "cannot be decoded", got, expected, "Replace it.")
-        ) from None
+        raise _undecodable(name, problem) from None
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+def read_size(file: Any, name: str, convert: ConvertMode = "none") -> tuple[int, int]:
+    """Rows and columns that :func:`read_image` would return, from the headers of a file.
+
+    Args:
+        file: open for reading and seeking.
+        name: for messages.
+        convert: see :func:`read_image`.
+
+    Raises:
+        ImageError: what headers tell of a file that cannot be used.
+    """
+    try:
+        with Image.open(file, formats=FORMATS) as picture:
+            _check_size(picture.size, name)
+            late = False
+            head = b""
+            if picture.format == "PNG":
+                head, late = _png_head(file)
+            stored = _stored(picture, head)
+            _check_pages(picture, name)
+            _check_format(stored, name, convert)
+            if late:  # Pillow looks for it behind the pixels too
+                file.seek(0)
+                rows, cols = read_image(file.read(), name, convert).shape[1:]
+                return int(rows), int(cols)
+            orientation = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)
+            turned = (
+                orientation in (5, 6, 7, 8) and picture.format != "TIFF"
+            )  # those of TIFF Pillow has turned
+            return picture.size if turned else (picture.height, picture.width)
+    except ImageError:
+        raise
+    except _DAMAGE as problem:
+        raise _undecodable(name, problem) from None
+
+
+def _undecodable(name: str, problem: BaseException) -> ImageError:
+    got = "a layout that is not known here" if isinstance(problem, UnidentifiedImageError) else problem
+    expected = f"a complete picture file ({', '.join(FORMATS)})"
+    return ImageError(complaint(f"image {name}", "cannot be decoded", got, expected, "Replace it."))
 
 
 _DAMAGE = (
@@ -212,6 +259,25 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         yield kind, data[at + 8 : at + 8 + length]
         at += 12 + length
+
+
+_TURNING = (b"eXIf", b"tEXtRaw profile type", b"zTXtRaw profile type", b"iTXtXML:com.adobe.xmp")
+
+
+def _png_head(file: Any) -> tuple[bytes, bool]:
+    """All that a PNG file has in front of its pixels, and whether an orientation may stand behind them."""
+    file.seek(8)
+    end, late = 0, False
+    while len(head := file.read(8)) == 8:
+        (length,), kind = struct.unpack_from(">I", head), head[4:]
+        begin = file.tell()
+        if kind == b"IDAT":
+            end = end or begin
+        elif end:
+            late = late or (kind + file.read(min(length, 20))).startswith(_TURNING)
+        file.seek(begin + length + 4)
+    file.seek(0)
+    return file.read(end), late
 
 
 _PNG_COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey", 6: "RGB"}

@@ -5,8 +5,6 @@ May import: channels.checks, linksim.{files, metrics.info, run_format, scenario_
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
 import logging
@@ -18,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from channels.checks import complaint
-from linksim.files import remove_leftovers, write_whole
+from linksim.files import LockedElsewhere, lock, remove_leftovers, write_whole
 from linksim.metrics.info import MetricInfo
 from linksim.run_format import StoredHeader, StoredRecord, first_problem
 from linksim.scenario_io import ScenarioError
@@ -202,18 +200,11 @@ class ResultStore:
 
     def _lock(self, file: BinaryIO) -> None:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as problem:
-            if problem.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
-                log.warning(
-                    "%s: this file system has no locks (%s): let no other process write here",
-                    *(self.folder, problem.strerror),
-                )
-                return
+            lock(file, self.folder)
+        except LockedElsewhere as problem:
             cure = "Wait for it, or use another --out."
-            got = "a lock on records.jsonl"
             raise RunFolderError(
-                complaint(str(self.folder), "in use", got, "no other process", cure)
+                complaint(str(self.folder), "in use", problem, "no other process", cure)
             ) from None
 
     def _refuse_strangers(self) -> None:

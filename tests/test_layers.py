@@ -144,7 +144,9 @@ ALLOWED: dict[str, set[str]] = {
     },
     "linksim.training.muon": {"linksim.scenario"},
     "linksim.training.event_log": set(),
-    "linksim.training.loop": {"channels.checks", "linksim.link", "linksim.training.event_log"},
+    "linksim.training.loop": {"channels.checks", "linksim.images", "linksim.link", "linksim.training.event_log"},
+    "linksim.training.extent": {"channels.checks", "linksim.scenario_io"},
+    "linksim.training.picture_list": {"channels.checks", "linksim.images", "linksim.picture_file"},
     "linksim.training.discriminators": set(),
     "linksim.training.features": {"linksim.metrics."},
     "linksim.training.losses": {"linksim.metrics.", "linksim.scenario", "linksim.training.features"},
@@ -156,8 +158,12 @@ ALLOWED: dict[str, set[str]] = {
         "channels.base", "channels.types", "channels.units", "linksim.jscc.", "linksim.link", "linksim.schemes.base",
         "linksim.schemes.jscc",
     },
-    "linksim.training.photographs": {"channels.checks", "linksim.images"},
-    "linksim.training.folder": {"channels.checks", "linksim.files", "linksim.link", "linksim.scenario_io"},
+    "linksim.training.photographs": {
+        "channels.checks", "linksim.images", "linksim.picture_file", "linksim.training.picture_list",
+    },
+    "linksim.training.folder": {
+        "channels.checks", "linksim.files", "linksim.link", "linksim.scenario_io", "linksim.training.picture_list",
+    },
     "linksim.training.": {
         "linksim.training.",
         "channels.base", "channels.checks", "channels.seeding", "linksim.build", "linksim.build_channel", "linksim.checkpoints",

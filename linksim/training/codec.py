@@ -9,6 +9,7 @@ training}.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from channels.checks import complaint
 from channels.seeding import item_seed
 from linksim import zoo
 from linksim.build import build_codec, build_images, load_codec
-from linksim.build_channel import training_channels
+from linksim.build_channel import recordings, training_channels
 from linksim.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
 from linksim.images import ImageError
 from linksim.jscc.block_klt import fit_block_klt
@@ -35,12 +36,17 @@ from linksim.precision import resolve_precision
 from linksim.scenario import PhaseSpec, TrainScenario
 from linksim.scenario_io import ScenarioError, scenario_hash
 from linksim.training.adversary import Adversary
+from linksim.training.extent import Extent
 from linksim.training.folder import (
     STATE_FILE,
     TrainingDiverged,
     broken_state,
-    prepare_folder,
+    check_inputs,
+    check_pictures,
+    former_ends,
+    opened,
     read_state,
+    refuse_several_processes,
     write_header,
     write_state,
 )
@@ -48,8 +54,9 @@ from linksim.training.link import Group, LinkModule, condition_channels
 from linksim.training.loop import Report, Validation, prepare_machine, run_loop
 from linksim.training.losses import Losses, PictureGradient
 from linksim.training.muon import make_optimizers
-from linksim.training.phases import Position, position, rate_factor
+from linksim.training.phases import Position, last_phase_begin, position, rate_factor
 from linksim.training.photographs import Photographs
+from linksim.training.picture_list import survey
 
 __all__ = ["TrainSummary", "TrainingDiverged", "check_recipe", "train"]
 
@@ -57,6 +64,7 @@ log = logging.getLogger("linksim.training.codec")
 MODEL_FILE = "model.safetensors"
 _RATE = "train.optimizer.learning_rate"
 _CLIPPED = (-0.05, 1.05)  # what a critic is shown of a reconstruction
+_KLT_PICTURES = 4096  # more tell the transform nothing new
 _SAMPLES = 4  # held-out pictures in the TensorBoard log
 
 
@@ -89,19 +97,28 @@ class _ValidationPoint:
 class Trainer:
     """State and loop of one training; see :func:`train`."""
 
-    def __init__(self, scenario: TrainScenario, out: Path, device: torch.device) -> None:
+    def __init__(
+        self, scenario: TrainScenario, out: Path, device: torch.device, pictures_bytes: int | None = None
+    ) -> None:
         self.scenario, self.spec, self.out = scenario, scenario.train, out
         mixed = "bf16" if resolve_precision(self.spec.precision, device) == torch.bfloat16 else "no"
         self.accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
         self.device = self.accelerator.device
         self.crop = max(phase.crop for phase in self.spec.plan)
+        images = build_images(scenario.images)
+        self.listed = survey(images)
+        check_pictures(out, self.listed)
+        self.inputs = recordings(scenario)
+        check_inputs(out, self.inputs)
         self.photographs = Photographs(
-            build_images(scenario.images),
+            images,
             seed=scenario.seed,
             crop=self.crop,
             held_out=self.spec.validation_images,
             scale_low=self.spec.scale_low,
             device=self.device,
+            listed=self.listed,
+            memory_bytes=pictures_bytes,
         )
         codec = self._start()
         self.module = LinkModule(codec).to(self.device).to(memory_format=torch.channels_last)
@@ -118,6 +135,7 @@ class Trainer:
         weights = np.array([c.weight for c in self.spec.channels])
         self.channel_shares = weights / weights.sum()
         self.step, self.seconds, self.closing_s, self.clean = 0, 0.0, 0.0, True
+        self.extent = Extent(self.spec.steps, self.spec.time_budget_s)
         self.validation_limit: int | None = None
         self._enter(0)
 
@@ -147,9 +165,9 @@ class Trainer:
         return codec.train()
 
     def _klt(self) -> Any:
-        log.info("fitting the block KLT of %d pictures", len(self.photographs.training))
+        trained = itertools.islice(self.photographs.training, _KLT_PICTURES)
         try:
-            return fit_block_klt(self.photographs.training, self.spec.codec.latent_channels)
+            return fit_block_klt(trained, self.spec.codec.latent_channels)
         except ValueError as problem:
             cure = "Use more pictures, or set train.codec.klt_start: false."
             raise ImageError(f"images: {problem} {cure}") from None
@@ -196,13 +214,13 @@ class Trainer:
 
     def progress(self) -> float:
         """Share of the training that is done, by steps or by time, whichever is further."""
-        share = 0.0 if self.spec.steps is None else self.step / self.spec.steps
-        if self.spec.time_budget_s is not None:
-            usable = max(self.spec.time_budget_s - self.closing_s, 1e-9)
-            share = max(share, self.seconds / usable)
-        return share
+        return self.extent.progress(self.step, self.seconds, self.closing_s)
 
     # ------------------------------------------------------------------------------- one step
+
+    def _generator(self, step: int) -> np.random.Generator:
+        """All that is drawn in a step comes from it."""
+        return np.random.default_rng(item_seed(self.scenario.seed, f"step {step}", 0, "train"))
 
     def _groups(self, rng: np.random.Generator) -> list[Group]:
         """What the groups of a batch go through."""
@@ -243,10 +261,9 @@ class Trainer:
         while place.phase > self.phase_index:
             self._next_phase()
         phase, world = self.phase, self.accelerator
-        rng = np.random.default_rng(
-            item_seed(self.scenario.seed, f"step {self.step}", world.process_index, "train")
-        )
+        rng = self._generator(self.step)
         image = self.photographs.batch(rng, phase.batch_size, phase.crop)
+        self.photographs.expect(self._generator(self.step + 1), phase.batch_size, phase.crop)
         image = image.contiguous(memory_format=torch.channels_last)
         groups = self._groups(rng)
         factor = rate_factor(phase.optimizer, self.phase_step, place.progress)
@@ -262,7 +279,9 @@ class Trainer:
         if not bool(torch.isfinite(gradient).all()):
             raise TrainingDiverged(self.step, f"the losses are {said}", _RATE)
         world.backward((x_hat * gradient).sum())
-        norm = world.clip_grad_norm_(self.module.parameters(), phase.optimizer.clip_norm)
+        norm = float(world.clip_grad_norm_(self.module.parameters(), phase.optimizer.clip_norm))
+        if not np.isfinite(norm):
+            raise TrainingDiverged(self.step, f"the norm of the gradient is {norm}", _RATE)
         self.clean = False  # between here and the average a state on disk would be half a step
         for optimizer in self.optimizers:
             optimizer.step()
@@ -270,7 +289,7 @@ class Trainer:
         self.phase_step += 1
         self._average()
         self.clean = True
-        return {**said, "gradient_norm": float(norm), "learning_rate": self.base_rates[0][0] * factor}
+        return {**said, "gradient_norm": norm, "learning_rate": self.base_rates[0][0] * factor}
 
     def _picture_gradient(
         self,
@@ -374,6 +393,8 @@ class Trainer:
             "phase": self.phase_index,
             "phase_step": self.phase_step,
             "seconds": self.seconds,
+            "progress": self.progress(),
+            **self.extent.state(),
             "model": self.codec.state_dict(),
             "ema": self.ema,
             "optimizers": [o.state_dict() for o in self.optimizers],
@@ -404,6 +425,11 @@ class Trainer:
                 self.adversary.load(state["adversary"])
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
             self.phase_step = int(state["phase_step"])
+            again_from = last_phase_begin(self.spec.plan)
+            ends = former_ends(self.scenario, self.out, state)
+            self.extent = self.extent.resumed(state, ends, self.scenario.block, again_from)
+        except ScenarioError:
+            raise
         except (KeyError, IndexError, ValueError, RuntimeError, TypeError) as problem:
             raise broken_state(self.out, problem) from None
         log.info("resumed at step %d after %.0f s", self.step, self.seconds)
@@ -473,35 +499,44 @@ def train(
     out: Path,
     device: torch.device,
     report: Report = lambda line: None,
+    pictures_bytes: int | None = None,
 ) -> TrainSummary:
     """Train a codec, or go on with a training in the same folder.
 
     Args:
-        scenario: recipe.
+        scenario: recipe. Of a training that goes on, steps and time_budget_s may be others than before: what
+            is left of its schedule is stretched over what is left then; a finished one goes through its last
+            phase once more.
         out: folder for state, checkpoint and TensorBoard log.
         device: where to train.
         report: called with a line of progress now and then.
+        pictures_bytes: see :class:`linksim.training.photographs.Photographs`.
 
     Raises:
-        ScenarioError, ImageError, CheckpointError: recipe, pictures or state that cannot be used.
+        ScenarioError, ImageError, CheckpointError: recipe, pictures or state that cannot be used; a folder
+            that another process trains in; several processes.
     """
+    refuse_several_processes(scenario.block)
     started = time.monotonic()
-    prepare_folder(scenario, out)
-    if not (out / STATE_FILE).is_file():
-        check_recipe(scenario)
-    prepare_machine()
-    trainer = Trainer(scenario, out, device)
-    trainer.load_state()
-    write_header(scenario, out)  # the first moment at which the folder is known to belong to a good recipe
-    validation = run_loop(
-        trainer,
-        out,
-        report,
-        started=started,
-        held_out=len(trainer.photographs.validation),
-        validation_every_steps=scenario.train.validation_every_steps,
-        checkpoint_every_s=scenario.train.checkpoint_every_s,
-    )
-    path = trainer.save_model(validation, out / MODEL_FILE)
+    with opened(scenario, out):
+        if not (out / STATE_FILE).is_file():
+            check_recipe(scenario)
+        prepare_machine()
+        trainer = Trainer(scenario, out, device, pictures_bytes)
+        trainer.load_state()
+        # the first moment at which the folder is known to belong to a good recipe
+        write_header(scenario, out, trainer.listed, trainer.inputs)
+        if trainer.extent.from_step:
+            report(f"extended: {trainer.extent}")
+        validation = run_loop(
+            trainer,
+            out,
+            report,
+            started=started,
+            held_out=trainer.photographs.held_out,
+            validation_every_steps=scenario.train.validation_every_steps,
+            checkpoint_every_s=scenario.train.checkpoint_every_s,
+        )
+        path = trainer.save_model(validation, out / MODEL_FILE)
     summary = {label: found["psnr_db"] for label, found in validation.items()}
     return TrainSummary(path, trainer.step, trainer.seconds, summary)

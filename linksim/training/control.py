@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,22 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast
+from accelerate.utils import broadcast, broadcast_object_list
 from torch import Tensor, nn
 
 from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import derived_seed, item_seed, real_normal
+from linksim import zoo
 from linksim.build import build_captioner, build_images, load_codec, load_diffjscc, uses_gain
-from linksim.build_channel import training_channels
+from linksim.build_channel import recordings, training_channels
+from linksim.checkpoints import file_digest, tree_digest
 from linksim.convert import save_codec
 from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
 from linksim.diffusion.start import STABLE_DIFFUSION_FILES, from_stable_diffusion
 from linksim.files import whole_folder
+from linksim.images import ImageError
 from linksim.jscc.csi_embedding import CsiKind, csi_vector, gamma_map
 from linksim.link import run_link
 from linksim.precision import resolve_precision
@@ -41,21 +45,27 @@ from linksim.scenario import ControlTrainScenario, ControlTrainSpec
 from linksim.scenario_io import ScenarioError
 from linksim.schemes.jscc import AnalogCodec, JsccScheme
 from linksim.training.event_log import open_log
+from linksim.training.extent import Extent
 from linksim.training.folder import (
     TrainingDiverged,
     broken_state,
-    prepare_folder,
+    check_inputs,
+    check_pictures,
+    former_ends,
+    opened,
     read_state,
     write_header,
     write_state,
 )
 from linksim.training.photographs import Photographs
+from linksim.training.picture_list import survey
 from linksim.zoo import find_folder
 
 __all__ = ["ControlSummary", "train_control"]
 
 log = logging.getLogger("linksim.training.control")
 MODEL_FOLDER = "model"
+_RATE = "train_control.learning_rate"
 _MIXED = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
@@ -129,10 +139,29 @@ def _start(spec: ControlTrainSpec) -> tuple[AnalogCodec, DiffusionModel]:
     return codec, model
 
 
+def _frozen_files(spec: ControlTrainSpec) -> dict[str, str]:
+    """Digests of what is not trained, by field."""
+    start, found = spec.start, {}
+    if start.model is not None:
+        found["model"] = tree_digest(find_folder(start.model))
+    if start.stable_diffusion is not None:
+        found["stable_diffusion"] = tree_digest(find_folder(start.stable_diffusion, STABLE_DIFFUSION_FILES))
+    if start.codec is not None:
+        path = zoo.codec_path(start.codec)
+        found["codec"] = tree_digest(path) if path.is_dir() else file_digest(path)
+    return {f"train_control.start.{name}": digest for name, digest in found.items()}
+
+
 class ControlTrainer:
     """State and loop of one training; see :func:`train_control`."""
 
-    def __init__(self, scenario: ControlTrainScenario, out: Path, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        scenario: ControlTrainScenario,
+        out: Path,
+        accelerator: Accelerator,
+        pictures_bytes: int | None = None,
+    ) -> None:
         self.scenario, self.spec, self.out = scenario, scenario.train_control, out
         self.accelerator, self.device = accelerator, accelerator.device
         if self.spec.precision == "float16" and self.device.type == "cpu":
@@ -144,12 +173,19 @@ class ControlTrainer:
             raise ScenarioError(
                 complaint("train_control.batch_size", "does not fit", self.spec.batch_size, expected)
             )
+        images = build_images(scenario.images)
+        self.listed = survey(images)
+        check_pictures(out, self.listed)
+        self.inputs = {**recordings(scenario), **_frozen_files(self.spec)}
+        check_inputs(out, self.inputs)
         self.photographs = Photographs(
-            build_images(scenario.images),
+            images,
             seed=scenario.seed,
             crop=self.spec.crop,
             held_out=self.spec.validation_images,
             block="train_control",
+            listed=self.listed,
+            memory_bytes=pictures_bytes,
         )
         torch.manual_seed(item_seed(scenario.seed, "weights", 0, "train") % 2**31)
         self.codec, self.model = _start(self.spec)
@@ -184,32 +220,39 @@ class ControlTrainer:
         self.shares = weights / weights.sum()
         self.levels = self.model.schedule.alphas_cumprod.to(self.device)
         self.step, self.seconds, self.clean = 0, 0.0, True
+        self.extent = Extent(self.spec.steps, self.spec.time_budget_s)
 
     def progress(self) -> float:
         """Share of the training that is done, by steps or by time, whichever is further."""
-        share = self.step / self.spec.steps
-        if self.spec.time_budget_s is not None:
-            share = max(share, self.seconds / self.spec.time_budget_s)
-        return share
+        return self.extent.progress(self.step, self.seconds)
 
     # ------------------------------------------------------------------------------------ one step
+
+    def _seed(self, step: int, place: int) -> int:
+        return item_seed(self.scenario.seed, f"step {step} picture {place}", 0, "control")
+
+    def _generator(self, step: int, place: int) -> np.random.Generator:
+        """All that is drawn for a picture comes from it and from its seed."""
+        return np.random.default_rng(self._seed(step, place))
 
     def _draw(self) -> _Batch:
         """The pictures of this process, out of the batch of all processes."""
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        images, snr_db, seeds, times, noises = [], [], [], [], []
+        mine = range(rank, self.spec.batch_size, world)
+        rngs = [self._generator(self.step, place) for place in mine]
+        image = self.photographs.one_each(rngs)
+        self.photographs.expect_one_each([self._generator(self.step + 1, place) for place in mine])
+        snr_db, seeds, times, noises = [], [], [], []
         factor, channels = self.model.latent_factor, int(self.model.vae.config.latent_channels)
         shape = (channels, self.spec.crop // factor, self.spec.crop // factor)
-        for place in range(rank, self.spec.batch_size, world):
-            seed = item_seed(self.scenario.seed, f"step {self.step} picture {place}", 0, "control")
-            rng = np.random.default_rng(seed)
-            images.append(self.photographs.batch(rng, 1)[0])
+        for place, rng in zip(mine, rngs, strict=True):
+            seed = self._seed(self.step, place)
             snr_db.append(rng.uniform(self.spec.snr_db.low, self.spec.snr_db.high))
             times.append(int(rng.integers(0, self.model.schedule.num_train_timesteps)))
             seeds.append(seed)
             noises.append(real_normal(shape, derived_seed(seed, "diffusion noise")))
         return _Batch(
-            torch.stack(images).to(self.device),
+            image.to(self.device),
             torch.tensor(snr_db, dtype=torch.float32, device=self.device),
             seeds,
             torch.tensor(times, device=self.device),
@@ -278,9 +321,11 @@ class ControlTrainer:
         loss = self.loss(self.wrapped, self._draw(), channel)
         whole = float(self.accelerator.gather(loss.detach()).mean())
         if not np.isfinite(whole):  # in every process alike
-            raise TrainingDiverged(self.step, f"the loss is {whole}", "train_control.learning_rate")
+            raise TrainingDiverged(self.step, f"the loss is {whole}", _RATE)
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.control.parameters(), self.spec.clip_norm)
+        norm = self.accelerator.clip_grad_norm_(self.control.parameters(), self.spec.clip_norm)
+        if self.accelerator.scaler is None and not np.isfinite(float(norm)):  # a scaler skips such steps
+            raise TrainingDiverged(self.step, f"the norm of the gradient is {float(norm)}", _RATE)
         self.clean = False  # between here and the average a state on disk would be half a step
         self.optimizer.step()
         self.step += 1
@@ -354,6 +399,8 @@ class ControlTrainer:
             state = {
                 "step": self.step,
                 "seconds": self.seconds,
+                "progress": self.progress(),
+                **self.extent.state(),
                 "control": self.control.state_dict(),
                 "ema": self.ema,
                 "optimizer": self.optimizer.state_dict(),
@@ -377,6 +424,10 @@ class ControlTrainer:
             if self.accelerator.scaler:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
+            ends = former_ends(self.scenario, self.out, state)
+            self.extent = self.extent.resumed(state, ends, self.scenario.block, 0.0)
+        except ScenarioError:
+            raise
         except (KeyError, ValueError, RuntimeError, TypeError) as problem:
             raise broken_state(self.out, problem) from None
         log.info("resumed at step %d after %.0f s", self.step, self.seconds)
@@ -399,34 +450,60 @@ def train_control(
     out: Path,
     device: torch.device,
     report: Callable[[str], None] = lambda line: None,
+    pictures_bytes: int | None = None,
 ) -> ControlSummary:
     """Train a control module, or go on with a training in the same folder.
 
-    Several processes share the work under ``accelerate launch``.
+    Several processes share the work under ``accelerate launch``; the first one keeps the folder.
 
     Args:
-        scenario: recipe.
+        scenario: recipe. Of a training that goes on, steps and time_budget_s may be others than before.
         out: folder for state, model and TensorBoard log.
         device: where to train.
         report: called with a line of progress now and then.
+        pictures_bytes: see :class:`linksim.training.photographs.Photographs`.
 
     Raises:
-        ScenarioError, ImageError, ModelFormatError: recipe, pictures, model or state that cannot be used.
+        ScenarioError, ImageError, ModelFormatError: recipe, pictures, model or state that cannot be used; a
+            folder that another process trains in.
         TrainingDiverged: a loss that is not finite.
     """
     mixed = _MIXED[resolve_precision(scenario.train_control.precision, device)]
     AcceleratorState._reset_state()  # of a former training in this process, perhaps in another precision
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
-    first = accelerator.is_main_process
-    if first:
-        prepare_folder(scenario, out)
-    trainer = ControlTrainer(scenario, out, accelerator)
-    trainer.load_state()
-    trainer.accelerator.wait_for_everyone()
-    writer = None
-    if first:
-        write_header(scenario, out)
-        writer = open_log(out, trainer.step)
+    with _opened_by_the_first(scenario, out, accelerator):
+        trainer = ControlTrainer(scenario, out, accelerator, pictures_bytes)
+        trainer.load_state()
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            write_header(scenario, out, trainer.listed, trainer.inputs)
+            if trainer.extent.from_step:
+                report(f"extended: {trainer.extent}")
+        return _run(trainer, report)
+
+
+@contextmanager
+def _opened_by_the_first(
+    scenario: ControlTrainScenario, out: Path, accelerator: Accelerator
+) -> Iterator[None]:
+    """The folder, opened by the first process; what stops it stops all."""
+    with ExitStack() as stack:
+        refusal = None
+        if accelerator.is_main_process:
+            try:
+                stack.enter_context(opened(scenario, out))
+            except ScenarioError as problem:
+                refusal = problem
+        if accelerator.num_processes > 1:
+            (refusal,) = broadcast_object_list([refusal])
+        if refusal is not None:
+            raise refusal
+        yield
+
+
+def _run(trainer: ControlTrainer, report: Callable[[str], None]) -> ControlSummary:
+    """Train to the end."""
+    writer = open_log(trainer.out, trainer.step) if trainer.accelerator.is_main_process else None
     started, before, saved = time.monotonic(), trainer.seconds, time.monotonic()
     losses: list[float] = []
     try:
@@ -440,7 +517,7 @@ def train_control(
             if time.monotonic() - saved > trainer.spec.checkpoint_every_s:
                 trainer.save_state()
                 saved = time.monotonic()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ImageError):
         if trainer.clean:
             trainer.save_state()
         raise

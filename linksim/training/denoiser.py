@@ -22,7 +22,7 @@ from channels.equalization import equalize
 from channels.seeding import item_seed
 from channels.types import Csit
 from linksim.build import build_denoiser, build_images, load_codec, load_denoiser
-from linksim.build_channel import training_channels
+from linksim.build_channel import recordings, training_channels
 from linksim.checkpoints import CheckpointError, save_checkpoint, weights_digest
 from linksim.diffusion.latent_sampler import noised, reliability_of
 from linksim.jscc.dial import DialCodec
@@ -33,12 +33,17 @@ from linksim.precision import resolve_precision
 from linksim.scenario import DenoiserTrainScenario
 from linksim.scenario_io import ScenarioError, scenario_hash
 from linksim.schemes.latent_diffusion import LatentDiffusionOptions, LatentDiffusionScheme
+from linksim.training.extent import Extent
 from linksim.training.folder import (
     STATE_FILE,
     TrainingDiverged,
     broken_state,
-    prepare_folder,
+    check_inputs,
+    check_pictures,
+    former_ends,
+    opened,
     read_state,
+    refuse_several_processes,
     write_header,
     write_state,
 )
@@ -46,6 +51,7 @@ from linksim.training.loop import Report, Validation, prepare_machine, run_loop
 from linksim.training.muon import make_optimizers
 from linksim.training.phases import rate_factor
 from linksim.training.photographs import Photographs
+from linksim.training.picture_list import survey
 
 __all__ = ["DenoiserSummary", "DenoiserTrainer", "check_denoiser_recipe", "train_denoiser"]
 
@@ -86,20 +92,34 @@ class _Batch:
 class DenoiserTrainer:
     """State and steps of one training; see :func:`train_denoiser`."""
 
-    def __init__(self, scenario: DenoiserTrainScenario, out: Path, device: torch.device) -> None:
+    def __init__(
+        self,
+        scenario: DenoiserTrainScenario,
+        out: Path,
+        device: torch.device,
+        pictures_bytes: int | None = None,
+    ) -> None:
         self.scenario, self.spec, self.out, self.device = scenario, scenario.train_denoiser, out, device
         dtype = resolve_precision(self.spec.precision, device)
         self._cast = partial(torch.autocast, device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+        images = build_images(scenario.images)
+        self.listed = survey(images)
+        check_pictures(out, self.listed)
+        codec = _dial_codec(self.spec.codec)
+        self.inputs = {**recordings(scenario), "train_denoiser.codec": weights_digest(codec)}
+        check_inputs(out, self.inputs)
+        self.codec = codec.to(device).to(memory_format=torch.channels_last)
         self.photographs = Photographs(
-            build_images(scenario.images),
+            images,
             seed=scenario.seed,
             crop=self.spec.crop,
             held_out=self.spec.validation_images,
             scale_low=self.spec.scale_low,
             block="train_denoiser",
             device=device,
+            listed=self.listed,
+            memory_bytes=pictures_bytes,
         )
-        self.codec = _dial_codec(self.spec.codec).to(device).to(memory_format=torch.channels_last)
         torch.manual_seed(item_seed(scenario.seed, "weights", 0, "train") % 2**31)
         resumed = (out / STATE_FILE).is_file()
         if self.spec.initial is not None and not resumed:
@@ -114,6 +134,7 @@ class DenoiserTrainer:
         weights = np.array([c.weight for c in self.spec.channels])
         self.channel_shares = weights / weights.sum()
         self.step, self.seconds, self.closing_s, self.clean = 0, 0.0, 0.0, True
+        self.extent = Extent(self.spec.steps, self.spec.time_budget_s)
         self.validation_limit: int | None = None
         if not resumed:
             self._fit_deviations()
@@ -194,10 +215,7 @@ class DenoiserTrainer:
 
     def progress(self) -> float:
         """Share of the training that is done, by steps or by time, whichever is further."""
-        share = 0.0 if self.spec.steps is None else self.step / self.spec.steps
-        if self.spec.time_budget_s is not None:
-            share = max(share, self.seconds / max(self.spec.time_budget_s - self.closing_s, 1e-9))
-        return share
+        return self.extent.progress(self.step, self.seconds, self.closing_s)
 
     def _loss(self, batch: _Batch, noise: Tensor) -> Tensor:
         """Squared error of the network's part, mean over values: that of v̂ in units of 1 - r."""
@@ -207,16 +225,21 @@ class DenoiserTrainer:
         error = (estimate.float() - batch.clean).square()
         return (error / (1 - batch.reliability).clamp_min(1e-3)).mean()
 
+    def _generators(self, step: int) -> tuple[np.random.Generator, torch.Generator]:
+        """All that is drawn in a step comes from them."""
+        rng = np.random.default_rng(item_seed(self.scenario.seed, f"step {step}", 0, "train"))
+        return rng, torch.Generator().manual_seed(int(rng.integers(0, 2**62)))
+
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns its loss, gradient norm and learning rate."""
-        rng = np.random.default_rng(item_seed(self.scenario.seed, f"step {self.step}", 0, "train"))
-        gen = torch.Generator().manual_seed(int(rng.integers(0, 2**62)))
+        rng, gen = self._generators(self.step)
         factor = rate_factor(self.spec.optimizer, self.step, self.progress())
         for optimizer, rates in zip(self.optimizers, self.base_rates, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
             optimizer.zero_grad()
         image = self.photographs.batch(rng, self.spec.batch_size)
+        self.photographs.expect(self._generators(self.step + 1)[0], self.spec.batch_size)
         total = 0.0
         for part in image.chunk(self.spec.groups):
             batch = self._batch(part, rng)
@@ -226,7 +249,10 @@ class DenoiserTrainer:
             total += float(loss.detach())
         if not np.isfinite(total):
             raise TrainingDiverged(self.step, f"the loss is {total}", _RATE)
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.spec.optimizer.clip_norm)
+        clipped = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.spec.optimizer.clip_norm)
+        norm = float(clipped)
+        if not np.isfinite(norm):
+            raise TrainingDiverged(self.step, f"the norm of the gradient is {norm}", _RATE)
         self.clean = False
         for optimizer in self.optimizers:
             optimizer.step()
@@ -235,7 +261,7 @@ class DenoiserTrainer:
         self.clean = True
         return {
             "loss": total,
-            "gradient_norm": float(norm),
+            "gradient_norm": norm,
             "learning_rate": self.base_rates[0][0] * factor,
         }
 
@@ -295,6 +321,8 @@ class DenoiserTrainer:
         state = {
             "step": self.step,
             "seconds": self.seconds,
+            "progress": self.progress(),
+            **self.extent.state(),
             "model": self.network.state_dict(),
             "ema": self.ema,
             "optimizers": [o.state_dict() for o in self.optimizers],
@@ -316,6 +344,10 @@ class DenoiserTrainer:
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
+            ends = former_ends(self.scenario, self.out, state)
+            self.extent = self.extent.resumed(state, ends, self.scenario.block, 0.0)
+        except ScenarioError:
+            raise
         except (KeyError, ValueError, RuntimeError, TypeError) as problem:
             raise broken_state(self.out, problem) from None
 
@@ -368,34 +400,44 @@ def check_denoiser_recipe(scenario: DenoiserTrainScenario) -> DialCodec:
 
 
 def train_denoiser(
-    scenario: DenoiserTrainScenario, out: Path, device: torch.device, report: Report = lambda line: None
+    scenario: DenoiserTrainScenario,
+    out: Path,
+    device: torch.device,
+    report: Report = lambda line: None,
+    pictures_bytes: int | None = None,
 ) -> DenoiserSummary:
     """Train a denoiser, or go on with a training in the same folder.
 
     Args:
-        scenario: recipe.
+        scenario: recipe; steps and time_budget_s may change as in :func:`linksim.training.codec.train`.
         out: folder for state, checkpoint and TensorBoard log.
         device: where to train.
         report: called with a line of progress now and then.
+        pictures_bytes: see :class:`linksim.training.photographs.Photographs`.
 
     Raises:
-        ScenarioError, ImageError, CheckpointError: recipe, pictures or state that cannot be used.
+        ScenarioError, ImageError, CheckpointError: recipe, pictures or state that cannot be used; a folder
+            that another process trains in; several processes.
     """
+    refuse_several_processes(scenario.block)
     started = time.monotonic()
-    prepare_folder(scenario, out)
-    check_denoiser_recipe(scenario)
-    prepare_machine()
-    trainer = DenoiserTrainer(scenario, out, device)
-    trainer.load_state()
-    write_header(scenario, out)
     spec = scenario.train_denoiser
-    validation = run_loop(
-        trainer,
-        out,
-        report,
-        started=started,
-        held_out=len(trainer.photographs.validation),
-        validation_every_steps=spec.validation_every_steps,
-        checkpoint_every_s=spec.checkpoint_every_s,
-    )
-    return DenoiserSummary(trainer.save_model(validation), trainer.step, trainer.seconds, validation)
+    with opened(scenario, out):
+        check_denoiser_recipe(scenario)
+        prepare_machine()
+        trainer = DenoiserTrainer(scenario, out, device, pictures_bytes)
+        trainer.load_state()
+        write_header(scenario, out, trainer.listed, trainer.inputs)
+        if trainer.extent.from_step:
+            report(f"extended: {trainer.extent}")
+        validation = run_loop(
+            trainer,
+            out,
+            report,
+            started=started,
+            held_out=trainer.photographs.held_out,
+            validation_every_steps=spec.validation_every_steps,
+            checkpoint_every_s=spec.checkpoint_every_s,
+        )
+        path = trainer.save_model(validation)
+    return DenoiserSummary(path, trainer.step, trainer.seconds, validation)

@@ -1,6 +1,6 @@
 """The loop of a training: steps until the time or the steps are used up, log, validation, state on disk.
 
-May import: torch, channels.checks, linksim.link (its error), linksim.training.event_log.
+May import: torch, channels.checks, linksim.{images, link} (their errors), linksim.training.event_log.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from channels.checks import complaint
+from linksim.images import ImageError
 from linksim.link import RunError
 from linksim.training.event_log import open_log
 
-__all__ = ["Report", "Trainable", "Validation", "run_loop"]
+__all__ = ["NoStepFits", "Report", "Trainable", "Validation", "run_loop"]
 
 Report = Callable[[str], None]
 Validation = dict[str, dict[str, float]]
@@ -25,6 +26,12 @@ Validation = dict[str, dict[str, float]]
 
 _CLOSING = 2.0  # time kept for the last validation and the files, in units of one validation
 _VALIDATION_SHARE = 0.03  # of a budget of time that one validation may take
+
+
+class NoStepFits(RunError):
+    """A budget of time that ends before the first step."""
+
+    resumes = False
 
 
 class Trainable(Protocol):
@@ -84,7 +91,8 @@ def run_loop(
         validation_every_steps, checkpoint_every_s: how often to measure and to save.
 
     Raises:
-        RunError: a budget of time into which no step fits.
+        NoStepFits: a budget of time into which no step fits.
+        ImageError: a picture that cannot be read any more; the state before it is saved.
     """
     writer = open_log(out, trainer.step)
     before, saved = trainer.seconds, time.monotonic()
@@ -106,14 +114,14 @@ def run_loop(
             if time.monotonic() - saved > checkpoint_every_s:
                 trainer.save_state()
                 saved = time.monotonic()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ImageError):
         if trainer.clean:
             trainer.save_state()
         raise
     if trainer.step == 0:
         got = f"{trainer.time_budget_s:g} s; loading and the first validation took {trainer.seconds:.0f} s"
         cure = "Give a larger --budget, or fewer validation_snr_db."
-        raise RunError(complaint("time_budget_s", "no step fits", got, "time for a step as well", cure))
+        raise NoStepFits(complaint("time_budget_s", "no step fits", got, "time for a step as well", cure))
     validation = trainer.validate(writer)
     _log(writer, validation, trainer.step)
     trainer.seconds = before + time.monotonic() - started

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from linksim.scenario import OptimizerSpec, PhaseSpec
 
-__all__ = ["Position", "position", "rate_factor"]
+__all__ = ["Position", "last_phase_begin", "position", "rate_factor"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,14 @@ def position(phases: Sequence[PhaseSpec], progress: float) -> Position:
             return Position(index, min(1.0, (progress - begin) / phase.share))
         begin += phase.share
     raise ValueError("phases: got none, expected one or more.")
+
+
+def last_phase_begin(phases: Sequence[PhaseSpec]) -> float:
+    """Share of the whole training in front of the last phase, as :func:`position` adds it up."""
+    begin = 0.0
+    for phase in phases[:-1]:
+        begin += phase.share
+    return begin
 
 
 def rate_factor(spec: OptimizerSpec, step: int, progress: float) -> float:

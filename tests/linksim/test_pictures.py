@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from PIL.ContainerIO import ContainerIO
 
 from linksim.images import Crop, FolderImages, ImageError, SkimageImages, TarImages, read_all
-from linksim.picture_file import is_picture, read_image
+from linksim.picture_file import is_picture, read_image, read_size
 
 RNG = np.random.default_rng(0)
 HEIGHT, WIDTH = 40, 56
@@ -30,8 +31,18 @@ def noise(channels: int = 3, top: int = 256, kind: type = np.uint8) -> np.ndarra
     return values[..., 0] if channels == 1 else values
 
 
+class OpenFile(io.BytesIO):
+    mode = "rb"
+
+
 def shown(data: bytes, convert: str = "none") -> np.ndarray:
-    return read_image(data, "a", convert).permute(1, 2, 0).numpy()  # type: ignore[arg-type]
+    """The pixels; what the headers say of their number is the same, in a file and within another."""
+    pixels = read_image(data, "a", convert).permute(1, 2, 0).numpy()  # type: ignore[arg-type]
+    assert read_size(io.BytesIO(data), "a", convert) == pixels.shape[:2]
+    whole = OpenFile(b"before" + data + b"behind")
+    within = ContainerIO(whole, 6, len(data))
+    assert read_size(within, "a", convert) == pixels.shape[:2]
+    return pixels
 
 
 def saved(picture: Image.Image, kind: str, **options) -> bytes:
@@ -101,6 +112,15 @@ def test_every_format_is_turned_the_right_way_up(kind, orientation):
     data = saved(picture, kind, exif=exif(orientation), **options)
     assert (shown(data) == np.asarray(reference)).all()
     assert shown(data).shape[:2] == ((WIDTH, HEIGHT) if orientation > 4 else (HEIGHT, WIDTH))
+
+
+def test_an_orientation_behind_the_pixels_of_a_png_counts():
+    values = noise()
+    data = png(values, 2, 8)
+    plain, end = data[:-12], data[-12:]
+    turn = b"eXIf" + exif(6).removeprefix(b"Exif\0\0")
+    late = struct.pack(">I", len(turn) - 4) + turn + struct.pack(">I", zlib.crc32(turn))
+    assert (shown(plain + late + end) == np.rot90(values, -1)).all()
 
 
 def test_sixteen_bit_colour_is_turned_too():

@@ -215,7 +215,7 @@ def test_other_codecs_train(recipe, tmp_path, codec):
 
 def test_time_budget_ends_the_training(recipe, tmp_path):
     summary = run(recipe, tmp_path / "run", "train.steps=100000", "train.time_budget_s=2.0")
-    assert 2 <= summary.seconds < 20
+    assert 1 <= summary.seconds < 20
     assert summary.steps < 100000
 
 
@@ -229,8 +229,14 @@ def test_folder_of_another_training_is_refused(recipe, tmp_path, capsys):
     out = str(tmp_path / "run")
     run(recipe, tmp_path / "run", "train.steps=2")
     before = (tmp_path / "run" / "state.pt").read_bytes()
-    assert main(["train", recipe, "--out", out, "--device", "cpu"]) == 2
-    assert "folder of another training" in capsys.readouterr().err
+    words = ["--set", "train.optimizer.learning_rate=3e-3", "--set", "train.batch_size=2"]
+    assert main(["train", recipe, "--out", out, "--device", "cpu", *words]) == 2
+    message = capsys.readouterr().err
+    named = "train.optimizer.learning_rate: not that of the training in {}, got 0.003, expected 0.002."
+    assert named.format(out) in message
+    assert f"train.batch_size: not that of the training in {out}, got 2, expected 4." in message
+    assert message.count("got") == 2
+    assert "folder of another training" in message
     assert (tmp_path / "run" / "state.pt").read_bytes() == before
 
 
