@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from benchmarks.make_diffjscc_checkpoint import make
 from linksim.build import load_codec
@@ -22,7 +24,10 @@ from linksim.convert import convert_diffjscc
 from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
 from linksim.diffusion.start import from_stable_diffusion, new_control
+from linksim.images import SkimageImages
 from linksim.pickle_reader import ModelFormatError
+from linksim.scenario_io import load_train_scenario
+from linksim.training.folder import opened
 from tests.linksim.tiny import write, write_tokenizer
 
 SCENARIO = """
@@ -212,6 +217,59 @@ def test_two_processes_have_the_losses_of_one(start, tmp_path):
     assert len(differences) == 6
     assert max(differences) < 1e-4, differences
     assert len({round(v, 3) for v in found[0]}) > 3, "losses that differ from step to step"
+
+
+@pytest.mark.slow
+def test_two_processes_are_told_alike_that_a_folder_is_in_use(start, tmp_path):
+    """What stops the first process stops the second; neither waits for the other."""
+    scenario = write(tmp_path, recipe(start, 2))
+    out = tmp_path / "run"
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--module"]
+    command = [sys.executable, *launch, "linksim", "train", scenario, "--out", str(out), "--device", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with opened(load_train_scenario(scenario), out):
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=300
+        )
+    assert done.returncode != 0
+    assert "in use by another training" in done.stderr
+
+
+def test_a_control_training_goes_on_with_the_same_pictures_and_model(start, tmp_path, capsys):
+    """Also from disk, bit for bit; more steps are no other training."""
+    model = tmp_path / "model"
+    shutil.copytree(start, model)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    images = SkimageImages(["astronaut", "coffee", "chelsea"])
+    for name in images.names:
+        pixels = images[name][:, :100, :100].permute(1, 2, 0).contiguous().numpy()
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    text = recipe(model, 2).replace(
+        "{kind: skimage, names: [astronaut, coffee, chelsea], crop: 128}", f"{{kind: folder, path: {folder}}}"
+    )
+    scenario = write(tmp_path, text)
+    for name, words in (("memory", []), ("disk", ["--pictures-memory", "0MB"])):
+        command = ["train", scenario, "--out", str(tmp_path / name), *words]
+        assert main(command) == 0
+        assert main([*command, "--set", "train_control.steps=3"]) == 0
+    one, two = weights(tmp_path / "memory"), weights(tmp_path / "disk")
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    saved = torch.load(tmp_path / "disk" / "state.pt", weights_only=True)
+    assert {int(s["step"]) for s in saved["optimizer"]["state"].values()} == {3}
+    capsys.readouterr()
+    command = ["train", scenario, "--out", str(tmp_path / "disk")]
+    assert main([*command, "--set", "train_control.learning_rate=0.1"]) == 2
+    assert "train_control.learning_rate: not that of the training" in capsys.readouterr().err
+    (folder / "coffee.png").rename(tmp_path / "coffee.png")
+    assert main([*command, "--set", "train_control.steps=4"]) == 2
+    assert "got 1 removed (coffee.png), expected the 3 pictures" in capsys.readouterr().err
+    (tmp_path / "coffee.png").rename(folder / "coffee.png")
+    extra = next(path for path in sorted(model.rglob("*")) if path.suffix in (".json", ".yaml"))
+    extra.write_text(extra.read_text() + "\n")
+    assert main([*command, "--set", "train_control.steps=4"]) == 2
+    assert "train_control.start.model: changed, got digest" in capsys.readouterr().err
 
 
 def test_training_through_ofdm_with_estimated_csi(start, tmp_path):

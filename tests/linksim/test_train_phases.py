@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -344,6 +345,77 @@ def test_a_killed_denoiser_training_resumes_to_the_same_weights(denoiser_recipe,
     a, b = (torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "cut"))
     for key in a["ema"]:
         torch.testing.assert_close(a["ema"][key], b["ema"][key], rtol=1e-5, atol=1e-6)
+
+
+def test_a_denoiser_goes_on_with_its_pictures_and_its_codec_alone(denoiser_recipe, tmp_path, capsys):
+    """Changed pictures, a changed codec and a changed rate are refused, each with its name; more steps are not."""
+    words = ["--set", "train_denoiser.steps=2", "--out", str(tmp_path / "out")]
+    assert main(["train", denoiser_recipe, *words]) == 0
+    fewer = [*words, "--set", "images.limit=12"]
+    assert main(["train", denoiser_recipe, *fewer]) == 2
+    assert "images.limit: not that of the training" in capsys.readouterr().err
+    rate = [*words, "--set", "train_denoiser.optimizer.learning_rate=0.001"]
+    assert main(["train", denoiser_recipe, *rate]) == 2
+    message = capsys.readouterr().err
+    assert "train_denoiser.optimizer.learning_rate: not that of the training in" in message
+    assert "got 0.001, expected 0.002" in message
+    (tar,) = load_train_scenario(denoiser_recipe).images.paths[:1]
+    kept = Path(tar).read_bytes()
+    copy = tmp_path / Path(tar).name
+    copy.write_bytes(kept)
+    text = Path(denoiser_recipe).read_text().replace(str(tar), str(copy))
+    Path(denoiser_recipe).write_text(text)
+    assert main(["train", denoiser_recipe, *words, "--set", "train_denoiser.steps=3"]) == 0, (
+        "moved, not changed"
+    )
+    with tarfile.open(copy) as archive:
+        member = archive.getmembers()[1]
+    data = bytearray(kept)
+    data[member.offset_data + member.size - 5] ^= 1  # of the checksum of the last chunk
+    copy.write_bytes(bytes(data))
+    assert main(["train", denoiser_recipe, *words, "--set", "train_denoiser.steps=4"]) == 2
+    assert f"got 1 changed ({copy.stem}/{member.name}), expected the 16 pictures" in capsys.readouterr().err
+    copy.write_bytes(kept)
+    codec = Path(load_train_scenario(denoiser_recipe).train_denoiser.codec)
+    other = parse_overrides(["train.steps=3"])
+    train(load_train_scenario(str(tmp_path / "recipe.yaml"), other), tmp_path / "other", CPU)
+    codec.write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
+    assert main(["train", denoiser_recipe, *words, "--set", "train_denoiser.steps=4"]) == 2
+    assert "train_denoiser.codec: changed, got digest" in capsys.readouterr().err
+
+
+def test_an_extended_denoiser_keeps_its_optimisers_and_streams_the_same(denoiser_recipe, tmp_path):
+    from linksim.training.denoiser import train_denoiser
+
+    short, long = (
+        load_train_scenario(denoiser_recipe, parse_overrides([f"train_denoiser.steps={n}"])) for n in (2, 4)
+    )
+    for name, room in (("memory", None), ("disk", 0)):
+        train_denoiser(short, tmp_path / name, CPU, pictures_bytes=room)
+        assert train_denoiser(long, tmp_path / name, CPU, pictures_bytes=room).steps == 4
+    a, b = (torch.load(tmp_path / n / "state.pt", weights_only=True) for n in ("memory", "disk"))
+    assert all(torch.equal(value, b["ema"][key]) for key, value in a["ema"].items())
+    counted = {int(s["step"]) for o in a["optimizers"] for s in o["state"].values() if "step" in s}
+    assert counted == {4}
+    assert (a["from_step"], a["from_progress"]) == (2, 0.0)
+
+
+def test_a_finished_training_in_phases_is_extended_by_its_last_phase(recipe, tmp_path):
+    out = tmp_path / "run"
+    train(load_train_scenario(recipe), out, CPU)
+    longer = load_train_scenario(recipe, parse_overrides(["train.steps=14"]))
+    encoder = torch.load(out / "state.pt", weights_only=True)
+    assert train(longer, out, CPU).steps == 14
+    after = torch.load(out / "state.pt", weights_only=True)
+    assert (after["phase"], after["from_progress"], after["phase_step"]) == (
+        1,
+        0.5,
+        encoder["phase_step"] + 2,
+    )
+    frozen = [k for k in encoder["model"] if k.startswith("encoder.")]
+    assert frozen
+    assert all(torch.equal(encoder["model"][k], after["model"][k]) for k in frozen)
+    assert any(not torch.equal(v, after["model"][k]) for k, v in encoder["model"].items() if k not in frozen)
 
 
 def test_a_checkpoint_says_what_it_and_its_start_were_trained_on(recipe, tmp_path, monkeypatch):
