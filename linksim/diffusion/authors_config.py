@@ -60,7 +60,7 @@ def read_authors_config(path: Path) -> AuthorsConfig:
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as problem:
         expected = "the authors' config.yaml"
         raise ModelFormatError(complaint(str(path), "cannot be read", problem, expected)) from None
-    except (KeyError, TypeError, IndexError, AttributeError) as problem:
+    except (KeyError, TypeError, IndexError, AttributeError, ArithmeticError) as problem:
         expected = "the fields of the authors' config.yaml"
         raise ModelFormatError(complaint(str(path), "incomplete", repr(problem), expected)) from None
 

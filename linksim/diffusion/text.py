@@ -34,8 +34,8 @@ def read_tokenizer(name: str) -> CLIPTokenizer:
     folder = find_folder(name, _FILES)
     try:
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError) as problem:
-        said = str(problem).splitlines()[0]
+    except Exception as problem:  # the libraries raise many types for broken files
+        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
         raise ModelFormatError(
             complaint(f"tokenizer {name}", "cannot be read", said, "CLIP's tokenizer")
         ) from None
