@@ -378,8 +378,11 @@ def _deep_values(picture: Image.Image, data: bytes) -> Pixels:
     import av
 
     pipe = {"PNG": "png_pipe", "TIFF": "tiff_pipe"}[str(picture.format)]
-    with av.open(io.BytesIO(data), format=pipe) as container:
-        frame = next(container.decode(video=0))
+    try:
+        with av.open(io.BytesIO(data), format=pipe) as container:
+            frame = next(container.decode(video=0))
+    except (av.FFmpegError, StopIteration) as problem:  # some of FFmpeg's are of no family
+        raise ValueError(str(problem) or "no picture") from None
     kind = frame.format.name
     channels = {"rgb48": 3, "rgba64": 4, "ya16": 2, "gray16": 1}.get(kind[:-2], 0)
     if not channels or (frame.height, frame.width) != (picture.height, picture.width):

@@ -99,8 +99,11 @@ class HeicCodec:
             file = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
             if (file.size[1], file.size[0]) != expected:
                 raise CodecError(f"heic: size {file.size[1]} x {file.size[0]}, expected {expected}")
-            return np.asarray(file.to_pillow().convert("RGB")).copy()
+            rgb = np.asarray(file.to_pillow().convert("RGB")).copy()
         except CodecError:
             raise
         except DAMAGE as problem:
             raise CodecError(f"heic: stream does not decode ({problem})") from None
+        if rgb.shape[:2] != expected:  # the container may announce another size than its picture has
+            raise CodecError(f"heic: decoded to {rgb.shape[1]} x {rgb.shape[0]}, expected {expected}")
+        return rgb
