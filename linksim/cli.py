@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from linksim.downloads import Download
-    from linksim.runner import Plan
+    from linksim.runner import Plan, Preflight
     from linksim.scenario import ControlTrainScenario, Scenario
     from linksim.scenario_io import Training
     from linksim.time_left import Estimate
@@ -398,7 +398,7 @@ def _check(args: argparse.Namespace) -> int:
     plan = make_plan(scenario)
     found = preflight(plan, torch.device("cpu"))
     _say(valid)
-    _print_cost(plan)
+    _print_cost(plan, found)
     for download in found.downloads:
         _say(f"warning: {_what_without(download)}", file=sys.stderr)
     for line in found.unfit:
@@ -427,11 +427,9 @@ def _extent(recipe: Any) -> str:
     return f"at most {' or '.join(limits)}, {size} crops a step"
 
 
-def _print_cost(plan: Plan) -> None:
-    import torch
-
-    from linksim.build_channel import build_channel, resulting_snr_db, untraced
-    from linksim.scenario import channel_name
+def _print_cost(plan: Plan, found: Preflight) -> None:
+    from linksim.build_channel import resulting_snr_db, untraced
+    from linksim.scenario import channel_name, channel_names
 
     scenario = plan.scenario
     parts = {
@@ -448,13 +446,13 @@ def _print_cost(plan: Plan) -> None:
         _say("SNR (Es/N0 per data use): from the link budget")
     else:
         _say(f"SNR (Es/N0 per data use): {', '.join(f'{v:g}' for v in scenario.sweep.snr_db)} dB")
-    for variant in plan.variants:
+    labels = channel_names(scenario)
+    for variant, built in zip(plan.variants, found.operators, strict=True):
         for name, value in variant.values:
             _say(f"at {name} = {value}:")
-        for spec in variant.scenario.channels:
-            shown = untraced(spec)
-            channel = build_channel(shown, torch.device("cpu"))
-            snr_db = resulting_snr_db(shown, channel)
+        for label, spec in zip(labels, variant.scenario.channels, strict=True):
+            channel = built[label]
+            snr_db = resulting_snr_db(untraced(spec), channel)
             if snr_db is not None:
                 _say(f"  {channel_name(spec)}: SNR {snr_db:g} dB, of the mean gain")
             sizes = {tuple(i.shape[1:]): name for name, i in plan.images.items()}

@@ -94,6 +94,8 @@ def ratio_text(value: float) -> str:
         >>> ratio_text(1 / 96), ratio_text(1 / 72.86), ratio_text(1 / 1536)
         ('1/96', '1/72.9', '1/1536')
     """
+    if not value:
+        return "0"  # of a record that says so
     inverse = 1 / value
     return f"1/{inverse:.3g}" if inverse < 1000 else f"1/{inverse:.0f}"
 

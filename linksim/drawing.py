@@ -69,6 +69,7 @@ def own_style() -> Iterator[None]:
 
     with mpl.rc_context():
         mpl.rcdefaults()
+        mpl.rcParams["svg.hashsalt"] = "linksim"  # names within the file: the same figure is the same file
         yield
 
 
@@ -301,6 +302,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         kind = path.suffix.lower().removeprefix(".")
         with whole_file(path) as partial:
-            figure.savefig(partial, format=kind, dpi=140, metadata={"Date": None} if kind == "svg" else None)
+            undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+            figure.savefig(partial, format=kind, dpi=140, metadata=undated)
     except OSError as problem:
         raise RunFolderError(f"{path}: cannot be written, got {problem}, expected a file.") from problem

@@ -90,7 +90,7 @@ def read_tensors(path: Path) -> Mapping[str, Tensor]:
         raise ModelFormatError(complaint(str(path), "cannot be read", said, expected)) from None
     found = stored.get("state_dict", stored) if isinstance(stored, dict) else None
     named = found.items() if isinstance(found, dict) else ()
-    tensors = {name: value for name, value in named if isinstance(value, Tensor)}
+    tensors = {name: value for name, value in named if isinstance(name, str) and isinstance(value, Tensor)}
     if not tensors:
         raise ModelFormatError(complaint(str(path), "holds no tensors", type(stored).__name__, expected))
     return tensors

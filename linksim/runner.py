@@ -340,6 +340,7 @@ class _Machine:
         scenario = variant.scenario
         self.variant = variant
         self.workers = workers
+        self.operators: dict[str, ChannelOperator] = {}  # as they are, before any scheme sends over them
         self.channels: dict[tuple[str, str], ChannelOperator] = {}
         self.schemes: dict[tuple[str, str], Scheme | Bound] = {}
         self.snr_db: dict[str, tuple[float, ...]] = {}
@@ -349,6 +350,7 @@ class _Machine:
                 chosen = untraced(spec) if check else spec
                 operator = self._operator(plan, chosen, device)
                 self.snr_db[name] = self._snr_db(chosen, operator)
+            self.operators[name] = operator
             self.told[name] = _told(spec)
             for scheme in scenario.schemes:
                 self.channels[name, scheme.name] = sent_over(scheme, spec, operator)
@@ -445,10 +447,12 @@ class Preflight:
     Args:
         unfit: what can never arrive, a line each.
         downloads: what a run downloads first; schemes that need it were not checked any further.
+        operators: of every variant of the plan, by the names of its channels; rays were not traced.
     """
 
     unfit: list[str]
     downloads: list[Download]
+    operators: list[dict[str, ChannelOperator]]
 
 
 def preflight(plan: Plan, device: torch.device) -> Preflight:
@@ -462,15 +466,17 @@ def preflight(plan: Plan, device: torch.device) -> Preflight:
     downloads = [d for variant in plan.variants for s in variant.scenario.schemes for d in missing_models(s)]
     downloads += missing_weights(plan.scenario.metrics)
     plan = plan.on_this_machine()
+    operators = []
     for variant in plan.variants:
         machine = _Machine(plan, variant, device, workers=1, check=True)
         unfit += machine.cannot_fit(plan)
+        operators.append(machine.operators)
     simple = tuple(name for name in plan.scenario.metrics if not name.startswith("lpips"))
     metrics = build_metrics(simple)
     _check_sizes(plan, metrics)
     if len(simple) == len(plan.scenario.metrics):
         _check_measures(plan, metrics)
-    return Preflight(list(dict.fromkeys(unfit)), list(dict.fromkeys(downloads)))
+    return Preflight(list(dict.fromkeys(unfit)), list(dict.fromkeys(downloads)), operators)
 
 
 def run(

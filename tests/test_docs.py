@@ -8,7 +8,9 @@ import pytest
 from linksim.scenario_io import load_scenario, parse_overrides
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted(
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")]
+)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)

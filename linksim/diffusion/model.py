@@ -210,7 +210,9 @@ def read_part(folder: Path, kind: type[Any], dtype: torch.dtype = torch.float32)
                 variant=_variant(folder),
                 **keyword,
             )
-    except Exception as problem:  # the libraries raise many types, some of no family, for a broken config.json
+    except (
+        Exception
+    ) as problem:  # the libraries raise many types, some of no family, for a broken config.json
         said = str(problem).splitlines()[0] if str(problem) else repr(problem)
         raise ModelFormatError(complaint(str(folder), "cannot be read", said, f"a {kind.__name__}")) from None
     for key, what in _FAULTS.items():

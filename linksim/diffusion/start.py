@@ -102,7 +102,15 @@ def _schedule(path: Path) -> Schedule:
         schedule = Schedule(
             int(config["num_train_timesteps"]), float(config["beta_start"]), float(config["beta_end"])
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as problem:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as problem:
         raise ModelFormatError(complaint(str(path), "cannot be read", repr(problem), expected)) from None
     if kinds != ("epsilon", "scaled_linear"):
         cure = "Use Stable Diffusion 2.1 base (512 pixels), not the 768-pixel model."

@@ -63,7 +63,15 @@ def read_jscc_config(path: Path) -> AuthorsCodecConfig:
             expected = " or ".join(readers)
             raise ModelFormatError(complaint(str(path), "another JSCC network", target, expected))
         return readers[target](p, path)
-    except (OSError, RecursionError, yaml.YAMLError, LookupError, TypeError, ValueError, OverflowError) as problem:
+    except (
+        OSError,
+        RecursionError,
+        yaml.YAMLError,
+        LookupError,
+        TypeError,
+        ValueError,
+        OverflowError,
+    ) as problem:
         if isinstance(problem, ModelFormatError):
             raise
         expected = "the authors' config.yaml"

@@ -430,7 +430,7 @@ class Trainer:
             self.extent = self.extent.resumed(state, ends, self.scenario.block, again_from)
         except ScenarioError:
             raise
-        except (KeyError, IndexError, ValueError, RuntimeError, TypeError) as problem:
+        except (LookupError, ValueError, RuntimeError, TypeError, AttributeError, ArithmeticError) as problem:
             raise broken_state(self.out, problem) from None
         log.info("resumed at step %d after %.0f s", self.step, self.seconds)
 

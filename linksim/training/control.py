@@ -428,7 +428,7 @@ class ControlTrainer:
             self.extent = self.extent.resumed(state, ends, self.scenario.block, 0.0)
         except ScenarioError:
             raise
-        except (KeyError, ValueError, RuntimeError, TypeError) as problem:
+        except (LookupError, ValueError, RuntimeError, TypeError, AttributeError, ArithmeticError) as problem:
             raise broken_state(self.out, problem) from None
         log.info("resumed at step %d after %.0f s", self.step, self.seconds)
 

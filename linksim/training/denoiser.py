@@ -348,7 +348,7 @@ class DenoiserTrainer:
             self.extent = self.extent.resumed(state, ends, self.scenario.block, 0.0)
         except ScenarioError:
             raise
-        except (KeyError, ValueError, RuntimeError, TypeError) as problem:
+        except (LookupError, ValueError, RuntimeError, TypeError, AttributeError, ArithmeticError) as problem:
             raise broken_state(self.out, problem) from None
 
     def save_model(self, validation: Validation) -> Path:

@@ -99,8 +99,10 @@ def opened(scenario: Training, out: Path) -> Iterator[None]:
 
 
 def _refuse_strangers(out: Path) -> None:
-    own = {LOCK_FILE, PICTURES_FILE}
-    if not (out / RUN_FILE).is_file() and any(path.name not in own for path in out.iterdir()):
+    own = (LOCK_FILE, PICTURES_FILE)
+    begun = tuple(f".{name}." for name in (*own, RUN_FILE))  # of a start that was killed while it wrote them
+    others = (p.name for p in out.iterdir() if p.name not in own and not p.name.startswith(begun))
+    if not (out / RUN_FILE).is_file() and any(others):
         cure = "Use another --out."
         raise ScenarioError(
             complaint(str(out), "not empty and no training", "other files", "an empty folder", cure)
@@ -123,7 +125,7 @@ def _header(out: Path) -> dict[str, Any] | None:
         header = json.loads(path.read_bytes())
         if not isinstance(header["scenario_hash"], str) or not isinstance(header["scenario"], dict):
             raise TypeError("no scenario in it")
-    except (ValueError, KeyError, TypeError, RecursionError) as problem:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
         raise ScenarioError(complaint(str(path), "cannot be read", problem, "a training header")) from None
     return dict(header)
 

@@ -132,7 +132,9 @@ def _pickled(tensors: dict[str, Any], rng: random.Random, mark: Path) -> Any:
         tree[name] = rng.choice((torch.sparse_coo_tensor([[0]], [1.0], (9,)), torch.zeros(2, device="meta"), torch.nn.Parameter(torch.zeros(2))))  # fmt: skip
     else:
         del tree[name]
-    return rng.choice((tree, {"state_dict": tree}, {"state_dict": tree}, [tree], {"state_dict": [tree]}, tree))
+    return rng.choice(
+        (tree, {"state_dict": tree}, {"state_dict": tree}, [tree], {"state_dict": [tree]}, tree)
+    )
 
 
 def _authors_attempt(work: Path) -> Attempt:
@@ -153,13 +155,17 @@ def _authors_attempt(work: Path) -> Attempt:
         if how == 0:
             text = mutated_text(text, rng)
         elif how == 1:
-            text = yaml.safe_dump(mutated_tree(settings, rng, [s[1] for s in stored.values()]), allow_unicode=True)
+            text = yaml.safe_dump(
+                mutated_tree(settings, rng, [s[1] for s in stored.values()]), allow_unicode=True
+            )
         (target / "config.yaml").write_text(text, encoding="utf-8", errors="surrogatepass")
         if how == 2:
             (target / "model.ckpt").write_bytes(mutated_bytes(data, rng))
         elif how == 3:
             old = rng.random() < 0.2
-            torch.save(_pickled(tensors, rng, mark), target / "model.ckpt", _use_new_zipfile_serialization=not old)
+            torch.save(
+                _pickled(tensors, rng, mark), target / "model.ckpt", _use_new_zipfile_serialization=not old
+            )
         else:
             os.link(folders[size] / "model.ckpt", target / "model.ckpt")
         try:
@@ -167,7 +173,9 @@ def _authors_attempt(work: Path) -> Attempt:
                 load_codec(str(target))
             else:
                 opened = open_authors_checkpoint(target)
-                part = rng.choice((opened.unet, opened.control, opened.vae, opened.condition_vae, opened.text_encoder))
+                part = rng.choice(
+                    (opened.unet, opened.control, opened.vae, opened.condition_vae, opened.text_encoder)
+                )
                 part()
         finally:
             if mark.exists():
@@ -191,7 +199,11 @@ def _pickle_attempt(work: Path) -> Attempt:
         elif how == 1:
             torch.save(_pickled({"a": torch.ones(3), "b": torch.ones(2)}, rng, mark), file)
         else:
-            file.write_bytes(mutated_bytes(pickle.dumps(rng.choice(({"a": 1}, [_Runs(mark)], {"state_dict": _Runs(mark)}))), rng))
+            file.write_bytes(
+                mutated_bytes(
+                    pickle.dumps(rng.choice(({"a": 1}, [_Runs(mark)], {"state_dict": _Runs(mark)}))), rng
+                )
+            )
         try:
             tensors = read_tensors(file)
         finally:
@@ -218,7 +230,11 @@ def _converted_attempt(work: Path) -> Attempt:
             changed = rng.choice(sorted(target.rglob("*.safetensors")))
             data = changed.read_bytes()
             header, tensors = _split(data)
-            data = _joined(mutated_tree(header, rng), tensors, rng) if rng.random() < 0.5 else mutated_bytes(data, rng)
+            data = (
+                _joined(mutated_tree(header, rng), tensors, rng)
+                if rng.random() < 0.5
+                else mutated_bytes(data, rng)
+            )
         else:
             data = (text if rng.random() < 0.8 else mutated_text(text, rng)).encode("utf-8", "surrogatepass")
         changed.unlink()
@@ -237,7 +253,9 @@ def _table_attempt(work: Path) -> Attempt:
     def attempt(rng: random.Random, folder: Path) -> str:
         text = json.dumps(mutated_tree(tree, rng))
         path = folder / "table.json"
-        path.write_bytes((text if rng.random() < 0.8 else mutated_text(text, rng)).encode("utf-8", "surrogatepass"))
+        path.write_bytes(
+            (text if rng.random() < 0.8 else mutated_text(text, rng)).encode("utf-8", "surrogatepass")
+        )
         table = load_calibration(path)
         for channel in table.channels:
             table.lengths(channel.channel)

@@ -170,7 +170,16 @@ def fuzz(kind: str, first: int, count: int, out: Path, say: Callable[[str], None
         if died and not begun:
             raise RuntimeError(f"{kind}: the corpus cannot be made:\n{died}")
         if died:
-            done.append({"kind": kind, "input": begun[-1], "outcome": "died", "problem": died, "seconds": 0.0, "gigabytes": 0.0})
+            done.append(
+                {
+                    "kind": kind,
+                    "input": begun[-1],
+                    "outcome": "died",
+                    "problem": died,
+                    "seconds": 0.0,
+                    "gigabytes": 0.0,
+                }
+            )
         for line in done:
             outcomes[line["outcome"]] += 1
             slowest = max(slowest, line, key=lambda entry: entry["seconds"])
@@ -187,7 +196,17 @@ def fuzz(kind: str, first: int, count: int, out: Path, say: Callable[[str], None
 
 def _worker(kind: str, first: int, count: int, out: Path, progress: Path) -> str:
     """Run a worker process; what it said if it died."""
-    arguments = [kind, "--first", str(first), "--count", str(count), "--out", str(out), "--progress", str(progress)]
+    arguments = [
+        kind,
+        "--first",
+        str(first),
+        "--count",
+        str(count),
+        "--out",
+        str(out),
+        "--progress",
+        str(progress),
+    ]
     environment = {
         **os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "LINKSIM_CACHE": str(out / "cache"),
         "TORCH_HOME": str(out / "torch"), "HF_HOME": str(out / "hub"), "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg",
@@ -208,7 +227,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("kind", choices=COUNTS)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int)
-    parser.add_argument("--out", type=Path, help="where files of failed inputs are kept; default a temporary folder")
+    parser.add_argument(
+        "--out", type=Path, help="where files of failed inputs are kept; default a temporary folder"
+    )
     parser.add_argument("--progress", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     count = COUNTS[args.kind] if args.count is None else args.count

@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["mutated_bytes", "mutated_text", "mutated_tree", "strange_value"]
 
 _TEXTS = (
-    "", " ", "\x00", "a\x00b", "\x1b[31m", "\ud800", "‮", "~", "~nosuchuser/x", "/", ".", "..", "../../etc/passwd",
+    "", " ", "\x00", "a\x00b", "\x1b[31m", "\ud800", "\u202e", "~", "~nosuchuser/x", "/", ".", "..", "../../etc/passwd",
     "/dev/zero", "/dev/stdin", "/proc/self/mem", "$\\frac{", "%s%n", "{0}", "nan", "1/0", "1/3", "0/5", "1/96", "-5:2:15", "0:1e-9:100",
     "0:0:5", "adaptive", "auto", "awgn", "x" * 5000, "ä" * 300, "1e999", "0x10", "1_000", "!!python/object:os.system",
     "a,b", "a.b.c", "channel.model.speed_mps", "schemes.0.name", "name", "psnr", "lpips_alex", "all", "yes", "null",
@@ -180,7 +180,9 @@ def mutated_text(text: str, rng: random.Random) -> str:
         elif kind == 3:
             lines[at] = line[:cut] + rng.choice(_SNIPPETS) + line[cut:]
         elif kind == 4:
-            lines[at] = line[:cut] + chr(rng.choice((rng.randrange(128), rng.randrange(0xD000)))) + line[cut + 1 :]
+            lines[at] = (
+                line[:cut] + chr(rng.choice((rng.randrange(128), rng.randrange(0xD000)))) + line[cut + 1 :]
+            )
         else:
             lines[at] = line.replace(" ", "", 1) if rng.random() < 0.5 else "  " + line
     return "\n".join(lines)

@@ -39,7 +39,12 @@ def _png_16(kind: int, channels: int) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     head = struct.pack(">IIBBBBB", SIDE, SIDE, 16, kind, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 def corpus() -> dict[str, bytes]:
@@ -50,7 +55,10 @@ def corpus() -> dict[str, bytes]:
     modes = {mode: rgb.convert(mode) for mode in ("1", "L", "P", "RGBA", "LA", "CMYK")}
     found = {f"png-{mode}": _saved(p, "PNG") for mode, p in modes.items() if mode != "CMYK"}
     found |= {f"tiff-{mode}": _saved(p, "TIFF") for mode, p in modes.items()}
-    found |= {f"tiff-{c}": _saved(rgb, "TIFF", compression=c) for c in ("tiff_lzw", "tiff_deflate", "jpeg", "packbits")}
+    found |= {
+        f"tiff-{c}": _saved(rgb, "TIFF", compression=c)
+        for c in ("tiff_lzw", "tiff_deflate", "jpeg", "packbits")
+    }
     found |= {f"png16-{kind}": _png_16(kind, channels) for kind, channels in ((0, 1), (2, 3), (4, 2), (6, 4))}
     found |= {"jpeg-grey": _saved(modes["L"], "JPEG"), "jpeg-cmyk": _saved(modes["CMYK"], "JPEG")}
     found["jpeg"] = _saved(rgb, "JPEG", exif=exif)
@@ -59,8 +67,17 @@ def corpus() -> dict[str, bytes]:
     found["apng"] = _saved(rgb, "PNG", save_all=True, append_images=[rgb.rotate(90)])
     found |= {"webp": _saved(rgb, "WEBP"), "webp-lossless": _saved(modes["RGBA"], "WEBP", lossless=True)}
     found["webp-animated"] = _saved(rgb, "WEBP", save_all=True, append_images=[rgb.rotate(90)])
-    found |= {"bmp": _saved(rgb, "BMP"), "bmp-P": _saved(modes["P"], "BMP"), "ppm": _saved(rgb, "PPM"), "png": _saved(rgb, "PNG", exif=exif)}
-    found |= {"pgm": _saved(modes["L"], "PPM"), "pbm": _saved(modes["1"], "PPM"), "pgm16": _saved(Image.fromarray(np.arange(SIDE * SIDE, dtype=np.uint16).reshape(SIDE, SIDE)), "PPM")}
+    found |= {
+        "bmp": _saved(rgb, "BMP"),
+        "bmp-P": _saved(modes["P"], "BMP"),
+        "ppm": _saved(rgb, "PPM"),
+        "png": _saved(rgb, "PNG", exif=exif),
+    }
+    found |= {
+        "pgm": _saved(modes["L"], "PPM"),
+        "pbm": _saved(modes["1"], "PPM"),
+        "pgm16": _saved(Image.fromarray(np.arange(SIDE * SIDE, dtype=np.uint16).reshape(SIDE, SIDE)), "PPM"),
+    }
     found["ppm-plain"] = f"P3 {SIDE} {SIDE} 9 {'1 2 3 ' * SIDE * SIDE}".encode()
     found["pfm"] = f"Pf\n{SIDE} {SIDE}\n-1.0\n".encode() + np.ones((SIDE, SIDE), "<f4").tobytes()
     found["tiff-F"] = _saved(Image.fromarray(np.ones((SIDE, SIDE), np.float32)), "TIFF")
@@ -71,7 +88,11 @@ def corpus() -> dict[str, bytes]:
 
 def _tar(members: dict[str, bytes], rng: random.Random) -> bytes:
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=rng.choice((tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT))) as archive:
+    with tarfile.open(
+        fileobj=out,
+        mode="w",
+        format=rng.choice((tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)),
+    ) as archive:
         for name, data in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)

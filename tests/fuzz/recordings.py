@@ -30,7 +30,13 @@ def _whole() -> list[dict[str, Any]]:
     delays = np.array([0, 1e-7, 3e-7, 5e-7])
     places = {"doppler_hz": rng.normal(size=(6, 4)), "speed_mps": 3.0, "positions_m": rng.normal(size=(6, 3))}
     return [
-        {"gains": gains, "delays_s": delays, "snapshot_interval_s": 1e-3, "carrier_hz": 3.5e9, "description": "a"},
+        {
+            "gains": gains,
+            "delays_s": delays,
+            "snapshot_interval_s": 1e-3,
+            "carrier_hz": 3.5e9,
+            "description": "a",
+        },
         {"gains": gains, "delays_s": np.tile(delays, (6, 1)), **places},
         {"gains": gains[:, 0, 0], "delays_s": delays},
     ]
@@ -44,9 +50,24 @@ def _strange_array(rng: random.Random, old: Any) -> Any:
         shape = rng.choice(((), (0,), (1,), (6, 1), (2, 2, 2, 2, 2), array.shape[::-1], (100_000,)))
         return np.resize(array, shape) if array.size else np.zeros(shape)
     if kind == 1:
-        types = ("bool", "int8", "uint64", "float16", "complex128", "S3", "U2", "datetime64[s]", "object", ">f8")
+        types = (
+            "bool",
+            "int8",
+            "uint64",
+            "float16",
+            "complex128",
+            "S3",
+            "U2",
+            "datetime64[s]",
+            "object",
+            ">f8",
+        )
         with contextlib.suppress(TypeError, ValueError, OverflowError):
-            return array.real.astype(rng.choice(types)) if array.dtype.kind == "c" else array.astype(rng.choice(types))
+            return (
+                array.real.astype(rng.choice(types))
+                if array.dtype.kind == "c"
+                else array.astype(rng.choice(types))
+            )
     if kind == 2 and array.dtype.kind in "fc" and array.size:
         array = array.copy().reshape(-1)
         array[rng.randrange(array.size)] = rng.choice((np.nan, np.inf, -1.0, 1e300, -0.0, 1e-320))
@@ -67,14 +88,26 @@ def _npy(array: Any, rng: random.Random) -> bytes:
     data = out.getvalue()
     if rng.random() < 0.3:
         end = data.index(b"\n") if b"\n" in data[:400] else 10
-        shape = rng.choice((b"(99999999999,)", b"(-1,)", b"(2**3,)", b"()", b"(1e9,)", b"(__import__('os').getpid(),)", b"(6,)" * 50))
+        shape = rng.choice(
+            (
+                b"(99999999999,)",
+                b"(-1,)",
+                b"(2**3,)",
+                b"()",
+                b"(1e9,)",
+                b"(__import__('os').getpid(),)",
+                b"(6,)" * 50,
+            )
+        )
         head = data[10:end].split(b"'shape': ")[0] + b"'shape': " + shape + b", }"
         data = data[:10] + head.ljust(max(end - 10, 0)) + data[end:]
     return mutated_bytes(data, rng) if rng.random() < 0.3 else data
 
 
 def _write_npz(path: Path, values: dict[str, Any], rng: random.Random) -> None:
-    with zipfile.ZipFile(path, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA))) as archive:
+    with zipfile.ZipFile(
+        path, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA))
+    ) as archive:
         for field, value in values.items():
             archive.writestr(f"{field}.npy", _npy(value, rng))
 
@@ -90,7 +123,9 @@ def _write_hdf5(path: Path, values: dict[str, Any], rng: random.Random) -> None:
                 pairs = np.zeros(array.T.shape, [("real", "<f8"), ("imag", "<f8")])
                 pairs["real"], pairs["imag"] = array.T.real, array.T.imag
                 file[field] = pairs
-                file[field].attrs["MATLAB_class"] = rng.choice((np.bytes_("double"), "char", 3, np.bytes_("struct")))
+                file[field].attrs["MATLAB_class"] = rng.choice(
+                    (np.bytes_("double"), "char", 3, np.bytes_("struct"))
+                )
                 continue
             try:
                 file[field] = str(value) if array.dtype.kind in "USO" else array
@@ -148,8 +183,16 @@ def prepare(work: Path) -> Attempt:
             (_write_npz if kind == 1 else _write_hdf5)(path, values, rng)
         try:
             load_recorded(path)
-            options = {"normalize": rng.choice(("ensemble", "each")), "phases": rng.choice(("common", "paths"))}
-            RecordedModel(path, bandwidth_hz=rng.choice((None, 1e6)), timing=rng.choice(("first_path", "recorded")), **options)
+            options = {
+                "normalize": rng.choice(("ensemble", "each")),
+                "phases": rng.choice(("common", "paths")),
+            }
+            RecordedModel(
+                path,
+                bandwidth_hz=rng.choice((None, 1e6)),
+                timing=rng.choice(("first_path", "recorded")),
+                **options,
+            )
         except RecordingError:
             return "refused"
         except ValueError as problem:  # options that do not fit a recording; scenarios show the message

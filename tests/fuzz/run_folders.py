@@ -113,10 +113,14 @@ def prepare(work: Path) -> Attempt:
         answers = (
             command("report", str(run)),
             command("plot", str(run), "--metric", metric, *options, "--out", str(folder / "figure.png")),
-            command("plot", str(run), "--ledger", "--out", str(folder / f"ledger.{rng.choice(('png', 'svg', 'pdf'))}")),
+            command(
+                "plot",
+                str(run),
+                "--ledger",
+                "--out",
+                str(folder / f"ledger.{rng.choice(('png', 'svg', 'pdf'))}"),
+            ),
         )
         return "taken" if "taken" in answers else "refused"
 
     return attempt
-
-

@@ -19,7 +19,15 @@ SIZES = ((64, 48), (33, 70))
 
 def codecs() -> list[SourceCodec]:
     """Those that are there."""
-    formats = [("bpg", "420"), ("bpg", "444"), ("jpeg", "420"), ("jpeg", "444"), ("jpeg2000", "444"), ("webp", "420"), ("avif", "420")]
+    formats = [
+        ("bpg", "420"),
+        ("bpg", "444"),
+        ("jpeg", "420"),
+        ("jpeg", "444"),
+        ("jpeg2000", "444"),
+        ("webp", "420"),
+        ("avif", "420"),
+    ]
     formats += [("heic", "420")] if HeicCodec.available() else []
     return [make_source_codec(name, chroma) for name, chroma in formats]
 

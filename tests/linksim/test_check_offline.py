@@ -6,6 +6,8 @@ import socket
 
 import pytest
 
+from benchmarks import check_times
+from benchmarks.check_times import NETWORK, SEALED, settings
 from benchmarks.make_diffjscc_checkpoint import make
 from linksim.cli import main
 from linksim.convert import convert_diffjscc
@@ -120,6 +122,25 @@ def test_no_scenario_of_the_library_touches_the_network(sealed, monkeypatch, tmp
         if path.parent.name in ("diffjscc",):
             text = "images={kind: skimage, names: [astronaut], crop: [256, 256]}"
             assert main(["check", str(path), "--set", text]) == 0, path
+
+
+@pytest.mark.slow
+def test_every_scenario_of_the_library_is_checked_without_a_network(sealed, capsys):
+    """Times are measured by benchmarks/check_times.py, which blocks sockets too, in a process per scenario."""
+    paths = [path for path in sorted(scenario_dir().rglob("*.yaml")) if path.parent.name != "base"]
+    assert len(paths) > 60
+    for path in paths:
+        words = [word for pair in settings(path) for word in ("--set", pair)]
+        assert main(["check", str(path), *words]) == 0, f"{path}: {capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize(("name", "code"), [("theory/awgn-ber-check", 0), ("network", NETWORK)])
+def test_the_benchmark_of_checks_sees_the_network(name, code, tmp_path, monkeypatch):
+    """A check that touches none is good; a resolver asked within the same process ends it."""
+    if code == NETWORK:
+        broken = SEALED.replace("entry_point()\n", "import socket; socket.getaddrinfo('localhost', 80)\n")
+        monkeypatch.setattr(check_times, "SEALED", broken)
+    assert check_times.check(name)[0] == code
 
 
 def test_weights_of_losses_are_named(sealed, capsys):

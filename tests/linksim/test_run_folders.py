@@ -169,6 +169,14 @@ def test_figures_do_not_depend_on_a_matplotlibrc(run, tmp_path, monkeypatch):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_the_same_figure_is_the_same_file(kind, run, tmp_path):
+    """No dates and no random names within: a report that is made again changes no file."""
+    for name in ("a", "b"):
+        assert main(["plot", str(run), "--metric", "psnr", "--out", str(tmp_path / f"{name}.{kind}")]) == 0
+    assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+
+
 def test_long_names_become_file_names(tmp_path):
     (tmp_path / "p").mkdir()
     long = "x" * 250 + ".png"
@@ -280,6 +288,21 @@ def test_records_with_wrong_fields_are_refused_by_every_reader(field, value, run
     ):
         assert main(command) == 2
         assert "records.jsonl line 3: broken record, got " in capsys.readouterr().err
+
+
+def test_records_without_any_channel_use_are_drawn(run):
+    """A ratio of 0 has no inverse."""
+    path = run / "records.jsonl"
+    uses = {"data_uses": 0, "pilot_uses": 0, "guard_uses": 0, "side_info_bits": 0}
+    lines = [json.dumps({**json.loads(line), **uses}) for line in path.read_text().splitlines()]
+    path.write_text("\n".join(lines) + "\n")
+    for command in (
+        ["report", str(run)],
+        ["plot", str(run), "--metric", "psnr"],
+        ["plot", str(run), "--metric", "psnr", "--x", "cbr_total"],
+        ["plot", str(run), "--ledger"],
+    ):
+        assert main(command) in (0, 2), command
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from PIL import Image
 from channels.child_processes import safe_children, safe_environment
 from linksim.images import FolderImages, ImageError
 from linksim.picture_file import read_image
+from tests.crash.harness import RECIPE, pictures_tar
 from tests.linksim.tiny import write
 
 ROOT = Path(__file__).parents[2]
@@ -134,10 +135,13 @@ def traced(log: str) -> tuple[set[str], set[str], set[str]]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
-@pytest.mark.parametrize("command", ["simulate", "report", "check", "plot"])
+@pytest.mark.parametrize("command", ["simulate", "report", "check", "plot", "train"])
 def test_system_calls_start_no_other_program_and_write_nowhere_else(command, tmp_path):
     folder = foreign(tmp_path / "here")
     scenario, log = write(folder, CODED), tmp_path / "log"
+    recipe = RECIPE.replace("TAR", str(pictures_tar(tmp_path / "pictures.tar"))).replace(
+        "steps: 30", "steps: 2"
+    )
     places = {name: str(tmp_path / name) for name in ("home", "temporary")}
     for place in places.values():
         Path(place).mkdir()
@@ -147,6 +151,7 @@ def test_system_calls_start_no_other_program_and_write_nowhere_else(command, tmp
         "report": ["report", "runs/coded"],
         "check": ["check", scenario],
         "plot": ["plot", "runs/coded", "--metric", "psnr"],
+        "train": ["train", write(folder, recipe, "recipe.yaml"), "--device", "cpu"],
     }
     if command in ("report", "plot"):
         assert console(folder, *arguments["simulate"], **variables).returncode == 0
