@@ -189,7 +189,7 @@ def write_report(store: ResultStore) -> Path:
     header = store.header()
     rows = load_rows(store)
     figures = plot_run(store)
-    name, question = html.escape(header["name"]), html.escape(header["scenario"]["question"])
+    name, question = html.escape(header["name"]), html.escape(header["scenario"].get("question", ""))
     done, planned = len(store.done()), header.get("num_units", 0)
     note = f'<p class="note">Incomplete: {done} of {planned} units.</p>' if done < planned else ""
     body = [f"<h1>{name}</h1><p>{question}</p>{note}", *(_figure(path) for path in figures)]

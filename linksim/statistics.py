@@ -286,7 +286,7 @@ def in_scenario_order(rows: Sequence[Row], scenario: dict[str, Any]) -> list[Row
     """Rows with channels, schemes and swept values in the order of the scenario (as run.json holds it)."""
     schemes = [s["name"] for s in scenario["schemes"]]
     channels = list(dict.fromkeys(r.channel for r in rows))
-    named = [c["name"] for c in scenario["channels"]]
+    named = [c.get("name") for c in scenario["channels"]]
     if set(channels) <= set(named):
         channels = named
     swept = scenario["sweep"]["fields"]

@@ -290,6 +290,25 @@ def test_records_with_wrong_fields_are_refused_by_every_reader(field, value, run
         assert "records.jsonl line 3: broken record, got " in capsys.readouterr().err
 
 
+def test_fields_that_a_header_may_lack_are_missed_by_no_reader(run):
+    """Those with a default in linksim.run_format, as in runs of older versions, all at once."""
+    header = json.loads((run / "run.json").read_text())
+    scenario = header["scenario"]
+    lacking = [(header, "trained_on"), (scenario, "question"), (scenario["statistics"], "against"), (scenario["panel"], "snr_db")]  # fmt: skip
+    lacking += [(channel, "name") for channel in scenario["channels"]]
+    for facts in header["metrics"].values():
+        lacking += [(facts, name) for name in ("min_side", "label", "losses", "features", "distance")]
+    for block, name in lacking:
+        block.pop(name, None)
+    (run / "run.json").write_text(json.dumps(header))
+    for command in (
+        ["report", str(run)],
+        ["plot", str(run), "--metric", "psnr"],
+        ["plot", str(run), "--ledger"],
+    ):
+        assert main(command) == 0, command
+
+
 def test_records_without_any_channel_use_are_drawn(run):
     """A ratio of 0 has no inverse."""
     path = run / "records.jsonl"
