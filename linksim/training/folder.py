@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from channels.checks import complaint
 from linksim.files import LockedElsewhere, lock, remove_leftovers, whole_file, write_whole
@@ -112,6 +112,16 @@ def _refuse_strangers(out: Path) -> None:
 # ------------------------------------------------------------------------------------------- the recipe
 
 
+class _StoredHeader(BaseModel):
+    """What readers of a training header rely on."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    scenario_hash: str
+    scenario: dict[str, Any]
+    ends: dict[str, tuple[int | None, float | None]] | None = None
+    inputs: dict[str, str] | None = None
+
+
 def _header(out: Path) -> dict[str, Any] | None:
     """What :func:`write_header` wrote.
 
@@ -122,12 +132,13 @@ def _header(out: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        header = json.loads(path.read_bytes())
-        if not isinstance(header["scenario_hash"], str) or not isinstance(header["scenario"], dict):
-            raise TypeError("no scenario in it")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
-        raise ScenarioError(complaint(str(path), "cannot be read", problem, "a training header")) from None
-    return dict(header)
+        data = path.read_bytes()
+        _StoredHeader.model_validate_json(data)
+        header: dict[str, Any] = json.loads(data)
+    except (OSError, ValueError, RecursionError) as problem:
+        said = " ".join(str(problem).split())
+        raise ScenarioError(complaint(str(path), "cannot be read", said, "a training header")) from None
+    return header
 
 
 def _refuse_other_training(scenario: Training, out: Path) -> None:
@@ -170,7 +181,9 @@ def _fields(node: Any, path: str = "") -> dict[str, Any]:
 
 
 def _ends(scenario: dict[str, Any], block: str) -> Ends:
-    recipe = scenario.get(block) or {}
+    recipe = scenario.get(block)
+    if not isinstance(recipe, dict):
+        return None, None
     return recipe.get("steps"), recipe.get("time_budget_s")
 
 

@@ -22,7 +22,7 @@ from linksim.jscc.authors import read_jscc_config
 from linksim.pickle_reader import ModelFormatError, read_tensors
 from linksim.picture_file import ImageError, read_image
 from linksim.scenario_io import ScenarioError, load_train_scenario
-from linksim.training.folder import prepare_folder, read_state, write_state
+from linksim.training.folder import opened, read_state, write_state
 from tests.crash.harness import RECIPE, pictures_tar
 
 
@@ -120,10 +120,30 @@ def test_training_killed_while_it_wrote_its_header_goes_on(tmp_path):
     out = tmp_path / "run"
     out.mkdir()
     (out / ".train.json.77.ab12cd34.partial").write_text('{"scenario_ha')
-    prepare_folder(load_train_scenario(str(recipe)), out)
+    with opened(load_train_scenario(str(recipe)), out):
+        pass
     (out / "notes.txt").write_text("of somebody else")
-    with pytest.raises(ScenarioError, match="not empty and no training"):
-        prepare_folder(load_train_scenario(str(recipe)), out)
+    refused = pytest.raises(ScenarioError, match="not empty and no training")
+    with refused, opened(load_train_scenario(str(recipe)), out):
+        pass
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ends": 5}, {"ends": {"a": [1, 2, 3]}}, {"ends": {"a": "bc"}}, {"inputs": ["a"]}, {"inputs": {"a": 1}}, {"scenario": []},
+        {"scenario_hash": None},
+    ],
+)  # fmt: skip
+def test_header_of_a_training_with_wrong_parts_is_refused(change, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(RECIPE)
+    scenario = load_train_scenario(str(recipe))
+    header = {"scenario_hash": "x", "scenario": {"train": 5}, "ends": {}, "inputs": {}}
+    (tmp_path / "train.json").write_text(json.dumps({**header, **change}))
+    write_state(scenario, tmp_path, {"step": 1})
+    with pytest.raises(ScenarioError, match=r"train\.json: cannot be read"):
+        read_state(scenario, tmp_path, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("change", [{"model": []}, {"optimizers": [3]}, {"step": float("inf")}, {"phase": float("inf")}, {"ratios": 7}])  # fmt: skip
