@@ -295,7 +295,7 @@ def memory_for_pictures() -> int:
 
 def _number(path: Path) -> int | None:
     try:
-        text = path.read_text().strip()
+        text = path.read_text(encoding="utf-8").strip()
     except OSError:  # no such limit on this system
         return None
     return int(text) if text.isdigit() else None
@@ -304,7 +304,7 @@ def _number(path: Path) -> int | None:
 def _cached() -> int:
     """Bytes of the container's memory that hold files, which the system gives up when it is asked."""
     try:
-        lines = (_CGROUP / "memory.stat").read_text().splitlines()
+        lines = (_CGROUP / "memory.stat").read_text(encoding="utf-8").splitlines()
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in lines if line.startswith("file ")), 0)

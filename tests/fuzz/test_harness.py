@@ -42,9 +42,15 @@ def test_time_and_memory_are_limited(tmp_path, monkeypatch):
         "took" in harness._tried(attempt_of(lambda rng: "taken"), "k", 1, tmp_path / "i", tmp_path)["problem"]
     )
     monkeypatch.setattr(harness, "SECONDS", 30)
-    monkeypatch.setattr(harness, "GIGABYTES", harness._peak_gigabytes() + 0.1)
-    eat = attempt_of(lambda rng: "taken" if bytearray(300_000_000) else "")
-    assert "GB" in harness._tried(eat, "k", 2, tmp_path / "i", tmp_path)["problem"]
+    eat = attempt_of(lambda rng: "taken")
+    for before, after, said in (
+        (1.0, 3.9, False),
+        (1.0, 4.1, True),
+        (4.1, 4.1, False),
+    ):  # the last: not its own
+        peaks = iter((before, after))
+        monkeypatch.setattr(harness, "_peak_gigabytes", peaks.__next__)
+        assert ("GB" in harness._tried(eat, "k", 2, tmp_path / "i", tmp_path)["problem"]) == said
 
 
 def test_a_worker_that_dies_is_replaced_and_its_input_named(tmp_path, monkeypatch):
