@@ -12,6 +12,8 @@ from linksim.scenario import OptimizerSpec, PhaseSpec
 
 __all__ = ["Position", "last_phase_begin", "position", "rate_factor"]
 
+_LONGEST_WARM_UP = 0.1  # of a phase
+
 
 @dataclass(frozen=True)
 class Position:
@@ -48,11 +50,14 @@ def last_phase_begin(phases: Sequence[PhaseSpec]) -> float:
 def rate_factor(spec: OptimizerSpec, step: int, progress: float) -> float:
     """Factor of the learning rate: linear warm-up, constant, linear decay to zero.
 
+    The warm-up ends after the steps of the recipe or a tenth of the phase, whichever is sooner: a short budget
+    of time may hold fewer steps than it asks for.
+
     Args:
         spec: recipe.
         step: of the phase.
         progress: of the phase, 0 to 1.
     """
-    warm = min(1.0, (step + 1) / max(1, spec.warmup_steps))
+    warm = min(1.0, max((step + 1) / max(1, spec.warmup_steps), progress / _LONGEST_WARM_UP))
     left = (1 - progress) / max(spec.decay_share, 1e-9)
     return warm * min(1.0, max(0.0, left))

@@ -98,6 +98,9 @@ def test_rate_warms_up_holds_and_falls_to_zero():
     assert rate_factor(spec, 10, 0.5) == 1.0
     assert rate_factor(spec, 1000, 0.8) == pytest.approx(0.5)
     assert rate_factor(spec, 1000, 1.0) == 0.0
+    few_steps = OptimizerSpec(warmup_steps=100, decay_share=0.4)
+    assert rate_factor(few_steps, 3, 0.05) == pytest.approx(0.5)
+    assert rate_factor(few_steps, 6, 0.1) == 1.0, "a budget of 2 minutes may have 30 steps"
 
 
 def test_the_second_phase_leaves_the_encoder_alone_and_starts_from_the_average(recipe, tmp_path):
