@@ -50,8 +50,8 @@ def last_phase_begin(phases: Sequence[PhaseSpec]) -> float:
 def rate_factor(spec: OptimizerSpec, step: int, progress: float) -> float:
     """Factor of the learning rate: linear warm-up, constant, linear decay to zero.
 
-    The warm-up ends after the steps of the recipe or a tenth of the phase, whichever is sooner: a short budget
-    of time may hold fewer steps than it asks for.
+    The warm-up ends after the steps of the recipe or a tenth of the phase, whichever is sooner: a short
+    budget of time may hold fewer steps than it asks for.
 
     Args:
         spec: recipe.
