@@ -217,6 +217,10 @@ class DialCodec(nn.Module):
             raise ValueError(
                 complaint("DialCodec: rates", "not possible", config.rates, "even numbers that rise")
             )
+        if not 0 <= config.pilot_share <= 0.1:
+            raise ValueError(
+                complaint("DialCodec: pilot_share", "out of range", config.pilot_share, "0 to 0.1")
+            )
         self.config = config
         self.highest_snr_db: float | None = None
         self.encoder = _Encoder(config)

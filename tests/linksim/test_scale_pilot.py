@@ -136,3 +136,9 @@ def test_a_lean_network_is_no_start_for_one_with_pilot(tmp_path, capsys):
     words = ["check", "train/dial", "--set", "train.initial=lean-awgn-1-96"]
     assert main(words) == 2
     assert "train.codec.pilot_share: lean-awgn-1-96 has no pilot to begin with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("share", [-0.01, 0.5])
+def test_a_share_that_cannot_be_is_refused(share):
+    with pytest.raises(ValueError, match="DialCodec: pilot_share: out of range"):
+        DialCodec(replace(TINY, pilot_share=share))
