@@ -25,7 +25,6 @@ from typing import Any
 
 from PIL import Image
 
-from linksim.build import scheme_files
 from linksim.figures import (
     TRAINED,
     load_rows,
@@ -111,7 +110,7 @@ def current(folder: Path) -> ResultStore:
     store = ResultStore(folder)
     header = store.header()
     scenario = Scenario.model_validate(header["scenario"])
-    now = {k: v for scheme in scenario.schemes for k, v in scheme_files(scheme).items()}
+    now = {k: v for scheme in scenario.schemes for k, v in scheme.files().items()}
     old = sorted(name for name, digest in now.items() if header["files"].get(name) != digest)
     if old:
         raise RunFolderError(

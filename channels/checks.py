@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+
+from annotated_types import Gt, Interval
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "Unit",
     "check_at_least",
     "check_choice",
+    "check_fields",
     "check_positive",
     "check_range",
     "check_symbols",
@@ -110,6 +116,53 @@ def check_range(field: str, value: float, low: float, high: float, unit: str = "
     if not (low <= value <= high):
         expected = f"{low} to {high} {unit}".strip()
         raise ValueError(complaint(field, "out of range", f"{value} {unit}".strip(), expected, cure))
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Unit of a field, beside its bounds: ``Annotated[float, Interval(ge=0, le=60), Unit("dB")]``."""
+
+    name: str
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def check_fields(instance: Any) -> None:
+    """Check the fields of a dataclass against their annotations: bounds (``annotated_types``), choices
+    (``Literal``).
+
+    Raises:
+        ValueError: names class and field.
+    """
+    kind: Any = type(instance)
+    hints = _hints(kind)
+    for field in fields(instance):
+        _check_value(
+            f"{type(instance).__name__}: {field.name}", getattr(instance, field.name), hints[field.name]
+        )
+
+
+def _check_value(where: str, value: Any, hint: Any) -> None:
+    if get_origin(hint) is Literal:
+        check_choice(where, value, get_args(hint))
+    metadata = getattr(hint, "__metadata__", ())
+    if not metadata:
+        if value is not None:
+            for part in get_args(hint):  # one of a union
+                if getattr(part, "__metadata__", ()):
+                    _check_value(where, value, part)
+        return
+    unit = next((part.name for part in metadata if isinstance(part, Unit)), "")
+    if get_args(hint)[0] is int:
+        check_at_least(where, value, min(value, 0) if isinstance(value, int) else 0)
+    for part in metadata:
+        if isinstance(part, Gt) and part.gt == 0:
+            check_positive(where, value, unit)
+        elif isinstance(part, Interval) and part.ge is not None and part.le is not None:
+            check_range(where, value, part.ge, part.le, unit)  # type: ignore[arg-type]
 
 
 def check_symbols(owner: str, x: Tensor, snr_db: Tensor, seeds: Sequence[int]) -> None:

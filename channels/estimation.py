@@ -22,9 +22,9 @@ May import: torch, sionna, channels.{base, checks, sionna_seeding, arithmetic, p
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -39,7 +39,15 @@ from sionna.phy.ofdm import (
     ResourceGrid,
 )
 
-__all__ = ["GainEstimator", "Interpolation", "LmmseEstimator", "LsEstimator", "Moments", "Statistics"]
+__all__ = [
+    "EstimatorFactory",
+    "GainEstimator",
+    "Interpolation",
+    "LmmseEstimator",
+    "LsEstimator",
+    "Moments",
+    "Statistics",
+]
 
 Interpolation = Literal["linear", "nearest"]
 _IMPULSES = 64
@@ -165,6 +173,10 @@ class GainEstimator(Protocol):
             ĥ [B, S, N, T, F_used] complex, and its moments [B, 1, N, T, F_used].
         """
         ...
+
+
+EstimatorFactory: TypeAlias = "Callable[[ResourceGrid, Sequence[Statistics], PilotElements], GainEstimator]"
+"""Grid and pilots of a stream, and the statistics of every kind of antenna, to its estimator."""
 
 
 class LsEstimator:

@@ -103,12 +103,12 @@ class FlatFadingChannel(ChannelOperator):
         for seed in seeds:
             gen = seeding.generator(seed)
             noises.append(seeding.complex_normal((num_symbols,), gen, self.cdtype))
-            gains.append(self._draw_gain(blocks, gen))
+            gains.append(self.draw_gain(blocks, gen))
             pilots.append(seeding.complex_normal((blocks, self.pilots_per_block), gen, self.cdtype))
         stacked = [torch.stack(t).to(self.device) for t in (gains, noises, pilots)]
         return _FlatDraw(h=stacked[0], noise=stacked[1], pilot_noise=stacked[2])
 
-    def _draw_gain(self, blocks: int, gen: torch.Generator) -> Tensor:
+    def draw_gain(self, blocks: int, gen: torch.Generator) -> Tensor:
         scattered = seeding.complex_normal((blocks,), gen, self.cdtype)
         if self.k_factor_db is None:
             return scattered

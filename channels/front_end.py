@@ -19,15 +19,7 @@ from channels.base import ChannelOperator, later_seeds
 from channels.delay_models import Covariance
 from channels.grid import SlotGrid
 from channels.hardware_effect import HardwareEffect, TurnedCovariance
-from channels.impairments import (
-    CarrierFrequencyOffset,
-    FrontEnd,
-    Impairment,
-    NarrowbandInterferer,
-    PhaseNoise,
-    Quantization,
-    TimingOffset,
-)
+from channels.impairments import FrontEnd, Impairment
 from channels.signal_quality import papr_db
 from channels.types import ChannelUses, Csi, Draw, Received
 from channels.waveform import OfdmWaveform
@@ -38,7 +30,7 @@ OVERSAMPLING = 4
 _TRIAL_SLOTS, _TRIAL_SEEDS = 2, tuple(range(38104, 38112))
 _TRIAL_DIRECTIONS = 2
 _TRIAL_SYMBOLS, _TINY = 4096, 1e-12
-_ROTATING = (CarrierFrequencyOffset, PhaseNoise, TimingOffset)
+_ROTATING = ("turns", "shifts")
 
 
 def _both_sides(impairments: Sequence[Impairment]) -> tuple[FrontEnd, FrontEnd]:
@@ -115,9 +107,9 @@ class OfdmFrontEnd:
         self._rate_hz = OVERSAMPLING * grid.num_subcarriers * grid.subcarrier_spacing_hz
         self._power = grid.num_used / grid.num_subcarriers
         self._impairments = tuple(impairments)
-        heard = [i for i in self._receiver.impairments if not isinstance(i, NarrowbandInterferer)]
-        self._uneven = FrontEnd([i for i in heard if not isinstance(i, _ROTATING)])
-        self._common = FrontEnd([i for i in heard if isinstance(i, _ROTATING)])
+        heard = [i for i in self._receiver.impairments if i.effect != "interferes"]
+        self._uneven = FrontEnd([i for i in heard if i.effect not in _ROTATING])
+        self._common = FrontEnd([i for i in heard if i.effect in _ROTATING])
 
     def draw(
         self, slots: int, num_rx: int, devices: Sequence[int], seeds: Sequence[int]
@@ -185,7 +177,7 @@ class OfdmFrontEnd:
             noise_gain, at_antenna, heard = abs(trial.gain) ** 2, trial.left, trial.gain
         sent = complex(1.0)
         if any(not i.linear for i in self._transmitter.impairments):
-            steady = FrontEnd([i for i in self._transmitter.impairments if not isinstance(i, _ROTATING)])
+            steady = FrontEnd([i for i in self._transmitter.impairments if i.effect not in _ROTATING])
             sent = self._trials(steady, FrontEnd([]), streams).gain
         with_symbol, at_pilots = 0.0, 0.0
         if self._transmitter.impairments or self._common.impairments:
@@ -281,9 +273,7 @@ class OfdmFrontEnd:
             (self._transmitter, sender, self._num_tx),
             (self._receiver, receiver, num_rx),
         ):
-            samples = chain.turned(
-                samples, state, antennas, self._rate_hz, (CarrierFrequencyOffset, PhaseNoise)
-            )
+            samples = chain.turned(samples, state, antennas, self._rate_hz)
         body = samples[:, 0].unflatten(1, (-1, self._waveform.symbol_length))[
             ..., self._waveform.prefix_length :
         ]
@@ -292,7 +282,7 @@ class OfdmFrontEnd:
 
     def _ramp(self) -> Tensor:
         """The phase ramp of all timing offsets over the subcarriers, [F]."""
-        offset_s = sum(i.offset_s for i in self._receiver.impairments if isinstance(i, TimingOffset))
+        offset_s = sum(i.delay_s for i in self._receiver.impairments)
         grid = self._grid
         carrier = torch.arange(grid.num_subcarriers, dtype=torch.float64) - grid.num_subcarriers // 2
         turn = 2 * math.pi * grid.subcarrier_spacing_hz * offset_s * carrier
@@ -342,14 +332,14 @@ class SingleCarrierChannel(ChannelOperator):
         checks.check_positive("SingleCarrierChannel: symbol_rate_hz", symbol_rate_hz, "Hz")
         self._inner, self._rate_hz = inner, symbol_rate_hz
         self._transmitter, self._receiver = _both_sides(impairments)
-        moving = [i for i in impairments if isinstance(i, _ROTATING)]
+        moving = [i for i in impairments if i.effect in _ROTATING]
         self._num_pilots = inner.uses(1).pilot  # of a block
         if moving and self._num_pilots:
             got = f"{type(moving[0]).__name__} with pilots on a channel without a grid"
             expected = "perfect CSI, or an ofdm channel"
             raise ValueError(checks.complaint("impairments", "not supported", got, expected))
-        self._turning = [i for i in impairments if isinstance(i, CarrierFrequencyOffset | PhaseNoise)]
-        known = [i for i in impairments if i not in self._turning and not isinstance(i, NarrowbandInterferer)]
+        self._turning = [i for i in impairments if i.effect == "turns"]
+        known = [i for i in impairments if i not in self._turning and i.effect != "interferes"]
         self._heard = self._effect([i for i in known if i.side == "receiver"])
         sent = self._effect([i for i in known if i.side == "transmitter"])
         self.hardware = HardwareEffect(
@@ -372,7 +362,7 @@ class SingleCarrierChannel(ChannelOperator):
         gain = complex((y * x.conj()).sum() / energy)
         left = float((y - gain * x).abs().square().sum() / energy)
         kept = max(abs(gain) ** 2, _TINY)
-        if any(isinstance(i, Quantization) for i in impairments):  # decides
+        if any(i.follows_level for i in impairments):  # decides
             return HardwareEffect(gain, noise_gain=kept, at_antenna=left)
         return HardwareEffect(gain, with_symbol=left / kept, noise_gain=kept)
 

@@ -5,7 +5,7 @@ deterministic and differentiable in the samples. Samples are [B, A, N]: images, 
 depends on the batch mates of its image, to the bit: arithmetic is elementwise and real
 (:mod:`channels.arithmetic`), transforms go by image.
 
-May import: torch, scipy, channels.{checks, units, seeding, arithmetic}.
+A class is all that there is of a kind: fields with their bounds, facts, and what it does to samples.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field, is_dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from annotated_types import Gt, Interval
 from scipy.signal import lfilter
 from torch import Tensor
 
 from channels import checks, units
 from channels.arithmetic import abs_squared, mean_square, multiply, scale
+from channels.checks import Unit, check_fields
+from channels.kinds import KindError, kind
 
 __all__ = [
     "CarrierFrequencyOffset",
@@ -38,18 +41,44 @@ __all__ = [
 ]
 
 Side = Literal["transmitter", "receiver"]
+Effect = Literal["turns", "shifts", "distorts", "interferes"]
+
+Hertz = Annotated[float, Interval(ge=-1e9, le=1e9), Unit("Hz")]
+Level = Annotated[float, Interval(ge=-60, le=60), Unit("dB")]
 
 _TINY = 1e-20
 _WHOLE_SAMPLE = 1e-9  # a delay this near a whole number of samples is one
-_MOST_HZ = 1e12
 
 
 class Impairment(ABC):
-    """One fault of one side's hardware, acting on samples [B, A, N] of known nominal mean power."""
+    """One fault of one side's hardware, acting on samples [B, A, N] of known nominal mean power.
+
+    A kind is a frozen dataclass; bounds of its fields are annotations, which construction and scenarios check
+    alike. It states these facts:
+
+        side: whose hardware it is; a field, or the same for all.
+        linear: complex-linear in the samples, given the state.
+        effect: "turns" all samples of all antennas by a common phase (see :meth:`mean_phasor`); "shifts" the
+            receiver's window (see ``delay_s``); "distorts": whatever it does is a mean gain and distortion
+            that receivers know on average; "interferes": adds what no receiver knows of.
+        lasting: the state is one of the device, the same in a later transmission.
+        follows_level: what it does follows the power of the whole frame, not that of each symbol (converters
+            behind a gain control).
+    """
 
     side: Side
-    linear: ClassVar[bool]  # complex-linear in the samples, given the state
-    lasting: ClassVar[bool] = False  # the state is one of the device, the same in a later transmission
+    linear: ClassVar[bool]
+    effect: ClassVar[Effect]
+    lasting: ClassVar[bool] = False
+    follows_level: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @property
+    def delay_s(self) -> float:
+        """How late the receiver's window is, where the effect is "shifts" [s]."""
+        return 0.0
 
     def state_size(self, num_antennas: int, num_samples: int) -> int:
         """K: how many random numbers one image needs."""
@@ -86,6 +115,33 @@ class Impairment(ABC):
             sample_rate_hz: of the samples [Hz].
             power: nominal mean |s|² of an antenna, before fading and noise, linear.
         """
+
+
+def checked_impairment(name: str, target: Any, bound: Any) -> type[Impairment]:
+    """An impairment as the registry takes it.
+
+    Raises:
+        KindError: what it lacks.
+    """
+    where = f"impairment {name}"
+    if not (isinstance(target, type) and issubclass(target, Impairment) and is_dataclass(target)):
+        expected = "a frozen dataclass that derives from channels.impairments.Impairment"
+        raise KindError(
+            checks.complaint(where, "no impairment", getattr(target, "__name__", target), expected)
+        )
+    facts = {"linear": "True or False", "effect": '"turns", "shifts", "distorts" or "interferes"'}
+    facts["side"] = '"transmitter" or "receiver", a field or a ClassVar'
+    fields = target.__dataclass_fields__
+    lacking = [
+        f"{fact} ({what})" for fact, what in facts.items() if fact not in fields and not hasattr(target, fact)
+    ]
+    lacking += [f"{method}()" for method in sorted(getattr(target, "__abstractmethods__", ()))]
+    if lacking:
+        got = f"{target.__name__} without {', '.join(lacking)}"
+        raise KindError(
+            checks.complaint(where, "half written", got, "all facts and methods of an Impairment")
+        )
+    return target
 
 
 class FrontEnd:
@@ -131,20 +187,11 @@ class FrontEnd:
         states = [i.draw(num_antennas, num_samples, sample_rate_hz, gen) for i in self.impairments]
         return torch.cat([torch.empty(0, dtype=torch.float64), *states])
 
-    def turned(
-        self,
-        samples: Tensor,
-        state: Tensor,
-        num_antennas: int,
-        sample_rate_hz: float,
-        kinds: tuple[type[Impairment], ...],
-    ) -> Tensor:
-        """Samples [B, 1, N] after the impairments of some kinds alone, whose state does not depend on the
-        antenna, given the state [B, K] of all.
-        """
+    def turned(self, samples: Tensor, state: Tensor, num_antennas: int, sample_rate_hz: float) -> Tensor:
+        """Samples [B, 1, N] after the impairments alone that turn them, given the state [B, K] of all."""
         parts = state.split(self._sizes(num_antennas, samples.shape[-1]), dim=1)
         for impairment, part in zip(self.impairments, parts, strict=True):
-            if isinstance(impairment, kinds):
+            if impairment.effect == "turns":
                 samples = impairment.apply(samples, part, sample_rate_hz, 1.0)
         return samples
 
@@ -168,6 +215,7 @@ class FrontEnd:
         return samples
 
 
+@kind("impairment", "clipping")
 @dataclass(frozen=True)
 class Clipping(Impairment):
     """Soft limiter of a power amplifier, or deliberate clipping: |s| at most √(power · papr), phase kept.
@@ -181,12 +229,10 @@ class Clipping(Impairment):
         (2002).
     """
 
-    papr_db: float
+    papr_db: Annotated[float, Interval(ge=0, le=60), Unit("dB")]
     side: Side = field(default="transmitter", init=False)
     linear: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        checks.check_range("Clipping: papr_db", self.papr_db, -20, 100, "dB")
+    effect: ClassVar[Effect] = "distorts"
 
     def apply(self, samples: Tensor, state: Tensor, sample_rate_hz: float, power: float) -> Tensor:
         squared = abs_squared(samples)
@@ -194,6 +240,7 @@ class Clipping(Impairment):
         return scale(samples, (limit / squared.maximum(limit)).sqrt())
 
 
+@kind("impairment", "rapp")
 @dataclass(frozen=True)
 class RappAmplifier(Impairment):
     r"""Solid-state power amplifier: |s| becomes r / (1 + (r/a)^{2p})^{1/2p}, phase kept.
@@ -208,14 +255,11 @@ class RappAmplifier(Impairment):
         System", 2nd European Conference on Satellite Communications (1991).
     """
 
-    backoff_db: float
-    smoothness: float = 2.0
+    backoff_db: Level
+    smoothness: Annotated[float, Interval(ge=0.1, le=1000)] = 2.0
     side: Side = field(default="transmitter", init=False)
     linear: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        checks.check_range("RappAmplifier: backoff_db", self.backoff_db, -60, 100, "dB")
-        checks.check_positive("RappAmplifier: smoothness", self.smoothness)
+    effect: ClassVar[Effect] = "distorts"
 
     def apply(self, samples: Tensor, state: Tensor, sample_rate_hz: float, power: float) -> Tensor:
         saturation = power * units.db_to_linear(self.backoff_db)
@@ -225,6 +269,7 @@ class RappAmplifier(Impairment):
         return scale(samples, log_gain.exp())
 
 
+@kind("impairment", "cfo")
 @dataclass(frozen=True)
 class CarrierFrequencyOffset(Impairment):
     """Sender's carrier minus receiver's oscillator: s_n · exp(j2π f n / f_s), phase 0 at sample 0.
@@ -237,14 +282,12 @@ class CarrierFrequencyOffset(Impairment):
         IEEE Trans. Commun. 42 (1994).
     """
 
-    offset_hz: float
+    offset_hz: Hertz
     uniform: bool = False
     side: Side = field(default="receiver", init=False)
     linear: ClassVar[bool] = True
+    effect: ClassVar[Effect] = "turns"
     lasting: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        checks.check_range("CarrierFrequencyOffset: offset_hz", self.offset_hz, -_MOST_HZ, _MOST_HZ, "Hz")
 
     def state_size(self, num_antennas: int, num_samples: int) -> int:
         return 1 if self.uniform else 0
@@ -267,6 +310,7 @@ class CarrierFrequencyOffset(Impairment):
         return multiply(samples, _phasor(cycles, samples.dtype))
 
 
+@kind("impairment", "timing")
 @dataclass(frozen=True)
 class TimingOffset(Impairment):
     r"""The receiver looks too late: y_n = s(n / f_s + offset), what lies outside the signal is 0.
@@ -282,12 +326,14 @@ class TimingOffset(Impairment):
         Trans. Commun. 47 (1999).
     """
 
-    offset_s: float
+    offset_s: Annotated[float, Interval(ge=-1e-3, le=1e-3), Unit("s")]
     side: Side = field(default="receiver", init=False)
     linear: ClassVar[bool] = True
+    effect: ClassVar[Effect] = "shifts"
 
-    def __post_init__(self) -> None:
-        checks.check_range("TimingOffset: offset_s", self.offset_s, -1, 1, "s")
+    @property
+    def delay_s(self) -> float:
+        return self.offset_s
 
     def apply(self, samples: Tensor, state: Tensor, sample_rate_hz: float, power: float) -> Tensor:
         num_samples = samples.shape[-1]
@@ -309,6 +355,7 @@ class TimingOffset(Impairment):
         return torch.stack(shifted)[..., :num_samples]
 
 
+@kind("impairment", "phase_noise")
 @dataclass(frozen=True)
 class PhaseNoise(Impairment):
     r"""Phase noise of one oscillator, common to all antennas: s_n · exp(jφ_n).
@@ -328,16 +375,11 @@ class PhaseNoise(Impairment):
         IEEE Trans. Circuits Syst. I 49 (2002).
     """
 
-    linewidth_hz: float
-    loop_bandwidth_hz: float | None = None
-    side: Side = "receiver"
+    linewidth_hz: Annotated[float, Interval(ge=0, le=1e7), Unit("Hz")]
+    loop_bandwidth_hz: Annotated[float, Gt(0), Unit("Hz")] | None = None
+    side: Side = field(default="receiver", metadata={"name": "at"})
     linear: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        checks.check_range("PhaseNoise: linewidth_hz", self.linewidth_hz, 0, _MOST_HZ, "Hz")
-        if self.loop_bandwidth_hz is not None:
-            checks.check_positive("PhaseNoise: loop_bandwidth_hz", self.loop_bandwidth_hz, "Hz")
-        _check_side("PhaseNoise", self.side)
+    effect: ClassVar[Effect] = "turns"
 
     def state_size(self, num_antennas: int, num_samples: int) -> int:
         return num_samples
@@ -373,6 +415,7 @@ class PhaseNoise(Impairment):
         return multiply(samples, _phasor(state[:, None] / (2 * math.pi), samples.dtype))
 
 
+@kind("impairment", "iq_imbalance")
 @dataclass(frozen=True)
 class IqImbalance(Impairment):
     r"""Unequal I and Q branches of a mixer: y = K1·s + K2·s*, the same at all antennas and frequencies.
@@ -389,15 +432,11 @@ class IqImbalance(Impairment):
     Source: Schenk, "RF Imperfections in High-rate Wireless Systems", 2008, ch. 5.
     """
 
-    gain_db: float
-    phase_deg: float
-    side: Side = "receiver"
+    gain_db: Annotated[float, Interval(ge=-20, le=20), Unit("dB")] = 0.0
+    phase_deg: Annotated[float, Interval(ge=-80, le=80), Unit("degree")] = 0.0
+    side: Side = field(default="receiver", metadata={"name": "at"})
     linear: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        checks.check_range("IqImbalance: gain_db", self.gain_db, -20, 20, "dB")
-        checks.check_range("IqImbalance: phase_deg", self.phase_deg, -90, 90, "degree")
-        _check_side("IqImbalance", self.side)
+    effect: ClassVar[Effect] = "distorts"
 
     def apply(self, samples: Tensor, state: Tensor, sample_rate_hz: float, power: float) -> Tensor:
         squared = units.db_to_linear(self.gain_db)
@@ -409,6 +448,7 @@ class IqImbalance(Impairment):
         return torch.complex(i, (g * math.cos(angle)) * q - (g * math.sin(angle)) * i)
 
 
+@kind("impairment", "quantization")
 @dataclass(frozen=True)
 class Quantization(Impairment):
     r"""Analog-to-digital converters for I and Q: uniform, mid-rise, 2^bits levels, behind a gain control.
@@ -425,15 +465,12 @@ class Quantization(Impairment):
         gradient: Bengio, Léonard & Courville, arXiv:1308.3432.
     """
 
-    bits: int
-    clip_db: float = 12.0
+    bits: Annotated[int, Interval(ge=1, le=24)]
+    clip_db: Annotated[float, Interval(ge=0, le=40), Unit("dB")] = 12.0
     side: Side = field(default="receiver", init=False)
     linear: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        checks.check_at_least("Quantization: bits", self.bits, 1)
-        checks.check_range("Quantization: bits", self.bits, 1, 24)
-        checks.check_range("Quantization: clip_db", self.clip_db, -20, 60, "dB")
+    effect: ClassVar[Effect] = "distorts"
+    follows_level: ClassVar[bool] = True
 
     def apply(self, samples: Tensor, state: Tensor, sample_rate_hz: float, power: float) -> Tensor:
         full = math.sqrt(units.db_to_linear(self.clip_db) / 2) * mean_square(samples.detach()).sqrt()
@@ -445,6 +482,7 @@ class Quantization(Impairment):
         return torch.view_as_complex((code + 0.5) / levels * full + (within - within.detach()))
 
 
+@kind("impairment", "interferer")
 @dataclass(frozen=True)
 class NarrowbandInterferer(Impairment):
     """A carrier of another system: a tone of power ``power`` / SIR with a random phase at every antenna.
@@ -454,14 +492,11 @@ class NarrowbandInterferer(Impairment):
         frequency_hz: distance from the receiver's carrier [Hz], within half the sample rate.
     """
 
-    sir_db: float
-    frequency_hz: float
+    sir_db: Annotated[float, Interval(ge=-60, le=300), Unit("dB")]
+    frequency_hz: Hertz = 0.0
     side: Side = field(default="receiver", init=False)
     linear: ClassVar[bool] = False  # a constant is added
-
-    def __post_init__(self) -> None:
-        checks.check_range("NarrowbandInterferer: sir_db", self.sir_db, -100, 300, "dB")
-        checks.check_range("NarrowbandInterferer: frequency_hz", self.frequency_hz, -_MOST_HZ, _MOST_HZ, "Hz")
+    effect: ClassVar[Effect] = "interferes"
 
     def state_size(self, num_antennas: int, num_samples: int) -> int:
         return num_antennas
@@ -478,10 +513,6 @@ class NarrowbandInterferer(Impairment):
         cycles = _time(samples, sample_rate_hz) * self.frequency_hz + state[:, :, None]
         tone = _phasor(cycles, samples.dtype)
         return samples + scale(tone, tone.real.new_tensor(amplitude))
-
-
-def _check_side(owner: str, side: Side) -> None:
-    checks.check_choice(f"{owner}: side", side, ("transmitter", "receiver"))
 
 
 def _time(samples: Tensor, sample_rate_hz: float) -> Tensor:

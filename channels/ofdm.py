@@ -19,7 +19,7 @@ from channels import checks, seeding, sionna_seeding, units
 from channels.arithmetic import abs_squared, multiply, scale
 from channels.base import ChannelOperator, Precision, later_seeds
 from channels.delay_models import Covariance, DelayModel, RobustCovariance, frequency_response
-from channels.estimation import Interpolation
+from channels.estimation import EstimatorFactory, Interpolation
 from channels.front_end import OfdmFrontEnd
 from channels.grid import Pilots, SlotGrid
 from channels.hardware_effect import HardwareEffect
@@ -84,7 +84,8 @@ class OfdmChannel(ChannelOperator):
         subcarrier_spacing_hz: spacing [Hz].
         num_ofdm_symbols: T per slot.
         pilots: pilot symbols, see :class:`channels.grid.Pilots`.
-        csi: "perfect" (true gain, err_var 0), "ls" or "lmmse" (from the pilots of the same slot).
+        csi: "perfect" (true gain, err_var 0), "ls" or "lmmse" (from the pilots of the same slot), or
+            what makes another estimator of a stream (:data:`channels.estimation.EstimatorFactory`).
         interpolation: of LS estimates.
         assumed: statistics that the estimator is designed for; "robust": those of
             :class:`channels.delay_models.RobustCovariance`, of no channel; None = those of the model.
@@ -122,7 +123,7 @@ class OfdmChannel(ChannelOperator):
         subcarrier_spacing_hz: float = 15e3,
         num_ofdm_symbols: int = 14,
         pilots: Pilots = _TWO_SYMBOLS,
-        csi: OfdmCsi = "ls",
+        csi: OfdmCsi | EstimatorFactory = "ls",
         interpolation: Interpolation = "linear",
         assumed: Covariance | Literal["robust"] | None = None,
         noise: NoiseKnowledge = "known",
@@ -137,7 +138,8 @@ class OfdmChannel(ChannelOperator):
         precision: Precision = "single",
     ) -> None:
         super().__init__(device=device, precision=precision)
-        checks.check_choice("OfdmChannel: csi", csi, ("perfect", "ls", "lmmse"))
+        if not callable(csi):
+            checks.check_choice("OfdmChannel: csi", csi, ("perfect", "ls", "lmmse"))
         checks.check_choice("OfdmChannel: noise", noise, ("known", "estimated"))
         checks.check_range("OfdmChannel: report_delay_slots", report_delay_slots, 0, 100)
         if isinstance(assumed, str):

@@ -24,16 +24,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from channels import checks
 from channels.arithmetic import abs_squared, mean_square, multiply, multiply_conj, scale
 from channels.base import Precision
 from channels.delay_models import Covariance
 from channels.detection import combine, detect
 from channels.estimation import (
+    EstimatorFactory,
     GainEstimator,
     Interpolation,
     LmmseEstimator,
@@ -97,6 +100,18 @@ class _Gains:
     distorted: Tensor
 
 
+def estimator_factory(csi: OfdmCsi | EstimatorFactory, interpolation: Interpolation) -> EstimatorFactory:
+    """What makes the estimators that a name stands for.
+
+    Raises:
+        ValueError: a name that stands for none.
+    """
+    if callable(csi):
+        return csi
+    checks.check_choice("estimator", csi, ("ls", "lmmse"))
+    return LmmseEstimator if csi == "lmmse" else partial(LsEstimator, interpolation=interpolation)
+
+
 class OfdmReceiver:
     """What a receiver makes of resource grids: see :class:`channels.ofdm.OfdmChannel`.
 
@@ -104,7 +119,7 @@ class OfdmReceiver:
         grid: resource grid with the pilots of every stream.
         transmission: streams and precoding.
         statistics: what is known beforehand.
-        csi: "perfect", or the estimator.
+        csi: "perfect", "ls", "lmmse", or what makes the estimator of a stream.
         interpolation: of LS estimates.
         noise: "known", or "estimated" from the pilots.
         gain_control: scale every frame to the power of the ensemble first.
@@ -119,7 +134,7 @@ class OfdmReceiver:
         transmission: Transmission,
         statistics: LinkStatistics,
         *,
-        csi: OfdmCsi,
+        csi: OfdmCsi | EstimatorFactory,
         interpolation: Interpolation,
         noise: NoiseKnowledge,
         gain_control: bool,
@@ -136,11 +151,7 @@ class OfdmReceiver:
             rows = statistics.seen or ((statistics.covariance,),)
             kinds = [self._statistics(covariance) for row in rows for covariance in row]
             for sent, own in zip(grid.streams, pilots, strict=True):
-                self._estimators.append(
-                    LsEstimator(sent, kinds, own, interpolation)
-                    if csi == "ls"
-                    else LmmseEstimator(sent, kinds, own)
-                )
+                self._estimators.append(estimator_factory(csi, interpolation)(sent, kinds, own))
         power = float(statistics.powers.mean())
         if noise == "estimated":
             frequency = self._statistics(statistics.covariance).frequency

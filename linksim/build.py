@@ -1,14 +1,11 @@
-"""Specification to object: the only table of kinds.
-
-May import everything below it: scenario, schemes, digital, jscc, metrics, images, channels, zoo, checkpoints.
-"""
+"""Descriptions to objects: checkpoints, shared models, metrics; all else a description builds itself."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,46 +18,32 @@ from channels.cache import cache_folder
 from channels.checks import complaint
 from channels.seeding import item_seed
 from channels.units import snr_db_to_no
-from linksim import scenario as spec
 from linksim import zoo
-from linksim.build_channel import build_channel, calibration_key, channel_files, load_calibration
-from linksim.checkpoints import (
-    CheckpointError,
-    check_tensors,
-    file_digest,
-    load_into,
-    read_checkpoint,
-    tree_digest,
-    weights_digest,
-)
-from linksim.digital.link_adaptation import AdaptiveMcs, Calibration, too_few_blocks
-from linksim.digital.mcs import MCS_TABLES, Mcs
+from linksim.build_channel import build_channel
+from linksim.checkpoints import CheckpointError, check_tensors, load_into, read_checkpoint
 from linksim.digital.quality_search import QualitySearch
-from linksim.digital.source_codec import make_source_codec
 from linksim.digital.stream_cache import StreamCache
-from linksim.images import Crop, FolderImages, ImageError, ImageSet, SkimageImages, TarImages
+from linksim.images import ImageSet
+from linksim.kinds import find
+from linksim.kinds.channels.base import ChannelBase
+from linksim.kinds.context import BuildContext
+from linksim.kinds.images import ImagesBase
+from linksim.kinds.networks import NetworkBase
+from linksim.kinds.schemes.base import SchemeBase
+from linksim.kinds.schemes.source import SourceBase
 from linksim.metrics.base import (
     CountMetric,
     ImageMetric,
     LinkMetric,
+    Metric,
     MetricInfo,
     MetricUnavailable,
     SetMetric,
+    StateMetric,
 )
-from linksim.metrics.distortion import MsSsim, Psnr, Ssim
-from linksim.metrics.errors import Ber, Bler, Outage
-from linksim.metrics.niqe import Niqe
-from linksim.metrics.perceptual import Lpips
-from linksim.metrics.realism import KidLite2
 from linksim.metrics.selection import Selection
-from linksim.metrics.similarity import PIQ_METRICS, PiqMetric
-from linksim.metrics.spectrum import OCTAVES, SlicedWasserstein, SpectrumError
-from linksim.metrics.transmission import Evm, Papr, ReceivedSnr
 from linksim.pickle_reader import ModelFormatError
-from linksim.places import looked_at, place
-from linksim.precision import resolve_precision
 from linksim.schemes.base import Bound, Scheme
-from linksim.schemes.bound import BoundRate, SourceBound
 
 if TYPE_CHECKING:  # digital schemes run without any network loaded
     from linksim.diffusion.caption import HubCaptioner
@@ -68,102 +51,76 @@ if TYPE_CHECKING:  # digital schemes run without any network loaded
     from linksim.jscc.authors import AuthorsCodec
     from linksim.jscc.dial import DialCodec
     from linksim.jscc.latent_denoiser import LatentDenoiser
-    from linksim.jscc.lean import LeanCodec
     from linksim.schemes.jscc import AnalogCodec
 
 __all__ = [
     "Metrics",
     "build_captioner",
     "build_codec",
-    "build_denoiser",
     "build_images",
     "build_metrics",
     "build_scheme",
     "load_codec",
     "load_denoiser",
+    "load_dial_codec",
     "load_diffjscc",
     "make_search",
-    "scheme_files",
-    "scheme_tools",
-    "scheme_trained_on",
-    "uses_gain",
+    "sampled_sinrs",
+    "shared_diffjscc",
 ]
 
 log = logging.getLogger("linksim.build")
 _NO_POWER = 1e-30
 # Frames, and evenly spaced uses of each, from which "outage" and "ergodic" limits know the fading.
 _BOUND_FRAMES, _BOUND_USES, _BOUND_CHUNK = 2000, 512, 20
-_BLOCK_KLT, _CALIBRATION = "block-klt-16.safetensors", "mcs-calibration.json"
 
 
-def build_images(images: spec.ImagesSpec) -> ImageSet:
+def build_images(images: ImagesBase) -> ImageSet:
     """The set of pictures that a scenario names."""
-    height, width = images.crop or (None, None)
-    crop = Crop(height, width, images.multiple_of)
-    if isinstance(images, spec.FolderImagesSpec):
-        folder = place(images.path)
-        if not folder.is_dir():
-            cure = "Give another one with --set images.path=/where/they/are."
-            got, expected = looked_at(images.path), "a folder of pictures"
-            raise ImageError(complaint("images.path", "no such folder", got, expected, cure))
-        return FolderImages(folder, crop, images.convert, images.limit)
-    if isinstance(images, spec.TarImagesSpec):
-        for path in images.paths:
-            if not place(path).is_file():
-                got, expected = looked_at(path), "an uncompressed tar file of pictures"
-                raise ImageError(complaint("images.paths", "no such file", got, expected))
-        return TarImages([place(path) for path in images.paths], crop, images.convert, images.limit)
-    return SkimageImages(images.names, crop)
+    return images.build()
 
 
 # ----------------------------------------------------------------------------------------------- codecs
 
 
-def build_codec(codec: spec.CodecSpec) -> LeanCodec | DialCodec | AuthorsCodec:
+def build_codec(codec: NetworkBase) -> Any:
     """An untrained network."""
-    from linksim.jscc.authors import make_codec
-    from linksim.jscc.cnn_yang2024 import CnnYang2024Config
-    from linksim.jscc.dial import DialCodec, DialConfig
-    from linksim.jscc.lean import LeanCodec, LeanConfig
-    from linksim.jscc.swin_yang2024 import SwinYang2024Config
-
-    if isinstance(codec, spec.DialCodecSpec):
-        return DialCodec(DialConfig(**codec.model_dump(exclude={"kind", "klt_start"})))
-    if isinstance(codec, spec.LeanCodecSpec):
-        return LeanCodec(
-            LeanConfig(
-                codec.latent_channels,
-                codec.width_8,
-                codec.width_16,
-                codec.encoder_blocks,
-                codec.decoder_blocks,
-                codec.embedding,
-            )
-        )
-    kind = CnnYang2024Config if isinstance(codec, spec.CnnYang2024Spec) else SwinYang2024Config
-    return make_codec(kind(**codec.model_dump(exclude={"kind"})))
+    return codec.build()
 
 
 def load_codec(checkpoint: str) -> AnalogCodec:
     """A trained network in evaluation mode; see :func:`linksim.zoo.codec_path`."""
     from linksim.jscc.authors import load_authors_checkpoint
-    from linksim.jscc.dial import DialCodec
-    from linksim.jscc.lean import LeanCodec
 
     path = zoo.codec_path(checkpoint)
     if path.is_dir():
         return load_authors_checkpoint(path)
     stored = read_checkpoint(path)
-    if isinstance(stored.codec, spec.LatentDenoiserSpec):
+    if not stored.codec.is_codec:
         expected = "a codec; a denoiser belongs into checkpoint of kind: latent_diffusion"
         raise CheckpointError(complaint(f"checkpoint {checkpoint}", "no codec", stored.codec.kind, expected))
     with torch.device("meta"):  # a header may announce any sizes
-        check_tensors(build_codec(stored.codec), stored.tensors, str(path))
-    codec = build_codec(stored.codec)
+        check_tensors(stored.codec.build(), stored.tensors, str(path))
+    codec: Any = stored.codec.build()
     load_into(codec, stored.tensors, str(path))
-    if isinstance(codec, LeanCodec | DialCodec):
+    if hasattr(codec, "highest_snr_db"):
         codec.highest_snr_db = stored.highest_snr_db
     return codec.eval().requires_grad_(False)
+
+
+def load_dial_codec(checkpoint: str) -> DialCodec:
+    """A trained codec with dials; see :func:`load_codec`.
+
+    Raises:
+        CheckpointError: another codec.
+    """
+    from linksim.jscc.dial import DialCodec
+
+    codec = load_codec(checkpoint)
+    if not isinstance(codec, DialCodec):
+        got = type(codec).__name__
+        raise CheckpointError(complaint(f"codec {checkpoint}", "another codec", got, "a dial codec"))
+    return codec
 
 
 @dataclass(frozen=True)
@@ -179,13 +136,6 @@ class LoadedDenoiser:
     encoder_digest: str
 
 
-def build_denoiser(network: spec.LatentDenoiserSpec) -> LatentDenoiser:
-    """An untrained denoiser."""
-    from linksim.jscc.latent_denoiser import LatentDenoiser, LatentDenoiserConfig
-
-    return LatentDenoiser(LatentDenoiserConfig(**network.model_dump(exclude={"kind"})))
-
-
 def load_denoiser(checkpoint: str) -> LoadedDenoiser:
     """A trained denoiser of latents: a bundled model, or a file.
 
@@ -193,14 +143,14 @@ def load_denoiser(checkpoint: str) -> LoadedDenoiser:
         CheckpointError: missing, broken, or a codec.
     """
     stored = read_checkpoint(zoo.network_path(checkpoint))
-    if not isinstance(stored.codec, spec.LatentDenoiserSpec):
+    if stored.codec.kind != "latent_denoiser":
         expected = "a latent_denoiser (made by a training with train_denoiser)"
         raise CheckpointError(
             complaint(f"checkpoint {checkpoint}", "no denoiser", stored.codec.kind, expected)
         )
     with torch.device("meta"):
-        check_tensors(build_denoiser(stored.codec), stored.tensors, checkpoint)
-    network = build_denoiser(stored.codec)
+        check_tensors(stored.codec.build(), stored.tensors, checkpoint)
+    network: Any = stored.codec.build()
     load_into(network, stored.tensors, checkpoint)
     return LoadedDenoiser(network.eval().requires_grad_(False), str(stored.recipe.get("encoder_digest")))
 
@@ -208,7 +158,7 @@ def load_denoiser(checkpoint: str) -> LoadedDenoiser:
 # ---------------------------------------------------------------------------------------------- schemes
 
 
-def make_search(source: spec.SourceSpec, workers: int = 1) -> QualitySearch:
+def make_search(source: SourceBase, workers: int = 1) -> QualitySearch:
     """A source codec with its quality search; one per process, codec and cache, so that streams are shared.
 
     Args:
@@ -219,235 +169,26 @@ def make_search(source: spec.SourceSpec, workers: int = 1) -> QualitySearch:
 
 
 @lru_cache(maxsize=8)
-def _search(source: spec.SourceSpec, workers: int, folder: Path) -> QualitySearch:
+def _search(source: SourceBase, workers: int, folder: Path) -> QualitySearch:
     resolutions = {"full": (1,), "reduced": (1, 2, 4)}[source.resolutions]
-    codec = make_source_codec(source.codec, source.chroma, source.effort)
+    codec = source.build()
     measure = None if source.select == "psnr" else Selection(source.select)
     return QualitySearch(codec, StreamCache(folder), resolutions, workers=workers, measure=measure)
 
 
-@lru_cache(maxsize=4)
-def _calibration(path: Path, digest: str) -> Calibration:
-    return load_calibration(path)
-
-
-def _calibration_path(path: str | None) -> Path:
-    return place(path) if path else zoo.asset(_CALIBRATION)
-
-
-def _mcs(scheme: spec.SeparationSpec, channel: spec.ChannelBase) -> Mcs | AdaptiveMcs:
-    if scheme.mcs != "adaptive":
-        return MCS_TABLES[1 if scheme.mcs_table == "any" else scheme.mcs_table][scheme.mcs]
-    path = _calibration_path(scheme.calibration)
-    table = _calibration(path, file_digest(path))
-    lengths = table.lengths(calibration_key(channel, scheme))
-    used = f"{scheme.decoder.replace('auto', 'layered')}, {scheme.decoder_iterations} iterations"
-    measured = lengths[0].decoder
-    if used != measured:
-        log.warning(
-            "schemes.%s: the link-adaptation table was measured with another decoder, got %s, expected %s; "
-            "frames may be lost more often than it says",
-            *(scheme.name, used, measured),
-        )
-    fewest = min(curve.num_blocks for length in lengths for curve in length.curves)
-    few = too_few_blocks(fewest, scheme.target_bler if scheme.policy == "target_bler" else None)
-    if few:
-        log.warning("schemes.%s: the link-adaptation table was measured with %s", scheme.name, few)
-    by_quality = scheme.policy == "best_quality"
-    return AdaptiveMcs(
-        lengths,
-        table.quality_of(make_search(scheme.source).name) if by_quality else None,
-        None if scheme.mcs_table == "any" else scheme.mcs_table,
-        scheme.policy,
-        scheme.target_bler,
-    )
-
-
-def scheme_tools(scheme: spec.SchemeBase, device: torch.device) -> dict[str, str]:
-    """Version and effort of the source codec of a digital scheme, by the codec's name; and the metric that it
-    selects by, with the digest of its weights; the precision that a device gives a diffusion.
-
-    Raises:
-        MetricUnavailable: weights that cannot be had.
-    """
-    if isinstance(scheme, spec.DiffJsccSpec):
-        precision = resolve_precision(scheme.precision, device)
-        return {f"precision of {scheme.name}": str(precision).removeprefix("torch.")}
-    if not isinstance(scheme, spec.SeparationSpec | spec.BoundBase):
-        return {}
-    search = make_search(scheme.source)
-    tools = {search.codec.name: search.codec.version}
-    if search.measure is not None:
-        try:
-            tools[f"select {search.measure.name}"] = search.measure.reference
-        except MetricUnavailable as problem:
-            cure = "Without them take select: psnr."
-            raise MetricUnavailable(f"schemes.{scheme.name}.source.select: {problem} {cure}") from None
-    return tools
-
-
-def scheme_files(scheme: spec.SchemeBase) -> dict[str, str]:
-    """Digest of every file that decides what a scheme does: weights and link-adaptation tables, by name."""
-    if isinstance(scheme, spec.JsccSpec):
-        path = zoo.codec_path(scheme.checkpoint)
-        return {scheme.checkpoint: tree_digest(path) if path.is_dir() else file_digest(path)}
-    if isinstance(scheme, spec.LatentDiffusionSpec):
-        names = (scheme.codec, scheme.checkpoint)
-        return {name: file_digest(zoo.network_path(name)) for name in names}
-    if isinstance(scheme, spec.DiffJsccSpec):
-        return {scheme.checkpoint: tree_digest(zoo.find_folder(scheme.checkpoint))}
-    if isinstance(scheme, spec.LinearAnalogSpec):
-        return {_BLOCK_KLT: file_digest(zoo.asset(_BLOCK_KLT))}
-    if isinstance(scheme, spec.SeparationSpec) and scheme.mcs == "adaptive":
-        return {scheme.calibration or _CALIBRATION: file_digest(_calibration_path(scheme.calibration))}
-    return {}
-
-
-def scheme_trained_on(scheme: spec.SchemeBase) -> dict[str, list[str] | None]:
-    """Quality measures that the network of a scheme was trained on, by the scheme's name; None where its
-    checkpoint does not say; nothing for schemes without a trained network.
-    """
-    if isinstance(scheme, spec.DiffJsccSpec):  # its folder does not say
-        return {scheme.name: None}
-    paths = []
-    if isinstance(scheme, spec.JsccSpec):
-        paths = [zoo.codec_path(scheme.checkpoint)]
-    elif isinstance(scheme, spec.LatentDiffusionSpec):
-        paths = [zoo.network_path(name) for name in (scheme.codec, scheme.checkpoint)]
-    found = [None if path.is_dir() else read_checkpoint(path).trained_on for path in paths]
-    if not found:
-        return {}
-    known = [measures for measures in found if measures is not None]
-    whole = sorted({name for measures in known for name in measures})
-    return {scheme.name: whole if len(known) == len(found) else None}
-
-
 def build_scheme(
-    scheme: spec.SchemeSpec,
-    channel: spec.ChannelBase,
-    device: torch.device,
-    workers: int = 1,
-    *,
-    weights: bool = True,
+    scheme: SchemeBase, channel: ChannelBase, device: torch.device, workers: int = 1, *, weights: bool = True
 ) -> Scheme | Bound:
-    """The scheme of a specification.
+    """The scheme of a description.
 
     Args:
-        scheme: specification.
+        scheme: description.
         channel: channel that it will run on (link adaptation is per channel).
         device: where networks run.
         workers: processes that code pictures.
         weights: False for a check: of a large diffusion behind a codec only the headers are read.
     """
-    if isinstance(scheme, spec.JsccSpec | spec.LinearAnalogSpec):
-        return _build_analog(scheme, channel, device)
-    if isinstance(scheme, spec.DiffJsccSpec) and not weights:
-        return _check_diffjscc(scheme, channel)
-    if isinstance(scheme, spec.DiffJsccSpec):
-        return _build_diffjscc(scheme, channel, device)
-    if isinstance(scheme, spec.LatentDiffusionSpec):
-        return _build_latent_diffusion(scheme, device)
-    if isinstance(scheme, spec.SeparationSpec):
-        from linksim.schemes.separation import Harq, SeparationScheme
-
-        harq = scheme.harq
-        return SeparationScheme(
-            scheme.name,
-            make_search(scheme.source, workers),
-            _mcs(scheme, channel),
-            csit=scheme.csit,
-            harq=Harq(**harq.model_dump()) if harq else None,
-            decoder=scheme.decoder,
-            iterations=scheme.decoder_iterations,
-            device=device,
-        )
-    if isinstance(scheme, spec.BoundBase):
-        return SourceBound(scheme.name, make_search(scheme.source, workers), _bound_rate(scheme, channel))
-    from linksim.schemes.uncoded import UncodedScheme
-
-    return UncodedScheme(scheme.name, scheme.bits_per_symbol, device)
-
-
-def uses_gain(codec: object) -> bool:
-    """Whether the encoder of a codec makes anything of the gain of the channel (csit: perfect)."""
-    return getattr(getattr(codec, "config", None), "csi", "snr") == "snr_h"
-
-
-def _check_csi(scheme: spec.JsccSpec | spec.DiffJsccSpec, codec: object, channel: spec.ChannelBase) -> None:
-    """A codec that is given the gain of a fade needs one gain per picture, and to be told at both ends; one
-    that is not makes nothing of a gain.
-
-    Raises:
-        ValueError: another channel or another csit.
-    """
-    if not uses_gain(codec):
-        if scheme.csit == "perfect":
-            what = f"has no effect: the encoder of {scheme.checkpoint} makes nothing of the gain"
-            raise ValueError(complaint("csit", what, scheme.csit, "none, average_snr or instantaneous_snr"))
-        return
-    checkpoint = f"the encoder of {scheme.checkpoint} is given SNR and gain"
-    if scheme.csit != "perfect":
-        raise ValueError(complaint("csit", checkpoint, scheme.csit, "perfect, which says so"))
-    flat = isinstance(channel, spec.RayleighSpec | spec.RicianSpec) and channel.coherence_symbols is None
-    if not flat and not isinstance(channel, spec.AwgnSpec):
-        expected = "awgn, or rayleigh or rician without coherence_symbols: one gain per picture"
-        raise ValueError(complaint("checkpoint", checkpoint, spec.channel_name(channel), expected))
-
-
-def _dialled(codec: AnalogCodec, scheme: spec.JsccSpec) -> AnalogCodec:
-    """The codec at the realism that a scheme asks for.
-
-    Raises:
-        ValueError: a codec without that dial.
-    """
-    from linksim.jscc.dial import DialCodec
-
-    if scheme.realism is None:
-        return codec
-    if not isinstance(codec, DialCodec):
-        cure = "Leave it out, or take a checkpoint of codec dial."
-        message = f"the codec of {scheme.checkpoint} has no such dial"
-        raise ValueError(complaint("realism", message, f"{scheme.realism:g}", "none", cure))
-    return codec.at(scheme.realism)
-
-
-def _build_analog(
-    scheme: spec.JsccSpec | spec.LinearAnalogSpec, channel: spec.ChannelBase, device: torch.device
-) -> Scheme:
-    from linksim.schemes.jscc import JsccScheme
-
-    if isinstance(scheme, spec.JsccSpec):
-        codec = load_codec(scheme.checkpoint)
-        _check_csi(scheme, codec, channel)
-        if isinstance(codec, nn.Module):
-            codec.to(device)
-        return JsccScheme(scheme.name, _dialled(codec, scheme), scheme.csit)
-    from linksim.jscc.block_klt import BlockKlt
-    from linksim.jscc.linear_analog import LinearAnalogCodec
-    from linksim.schemes.repetition import RepeatingCodec
-
-    klt = BlockKlt.load(zoo.asset(_BLOCK_KLT))
-    linear = LinearAnalogCodec(klt, scale=scheme.scale, design_snr_db=scheme.design_snr_db)
-    return JsccScheme(scheme.name, RepeatingCodec(linear), scheme.csit)
-
-
-def _build_latent_diffusion(scheme: spec.LatentDiffusionSpec, device: torch.device) -> Scheme:
-    """Raises CheckpointError for a denoiser that was trained on the latents of another codec."""
-    from linksim.jscc.dial import DialCodec
-    from linksim.schemes.latent_diffusion import LatentDiffusionOptions, LatentDiffusionScheme
-
-    codec, denoiser = load_codec(scheme.codec), load_denoiser(scheme.checkpoint)
-    if not isinstance(codec, DialCodec):
-        got = type(codec).__name__
-        raise CheckpointError(complaint(f"codec {scheme.codec}", "another codec", got, "a dial codec"))
-    digest = weights_digest(codec.encoder)
-    if digest != denoiser.encoder_digest:
-        cure = "Train the denoiser on this codec, or name the codec that it was trained on."
-        what = f"{scheme.checkpoint} was trained on the latents of another encoder"
-        raise CheckpointError(complaint(f"codec {scheme.codec}", what, digest, denoiser.encoder_digest, cure))
-    options = LatentDiffusionOptions(scheme.steps, scheme.eta, scheme.realism, scheme.samples)
-    network = denoiser.network.to(device)
-    return LatentDiffusionScheme(scheme.name, codec.to(device), network, options, scheme.csit)
+    return scheme.build(BuildContext(device, channel=channel, workers=workers, weights=weights))
 
 
 def load_diffjscc(folder: Path) -> tuple[AnalogCodec, DiffusionModel]:
@@ -481,6 +222,13 @@ def _state(folder: Path) -> tuple[object, ...]:
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in facts)
 
 
+def shared_diffjscc(
+    folder: Path, device: torch.device, precision: str, compiled: bool
+) -> tuple[AnalogCodec, DiffusionModel]:
+    """A model that several schemes of a scenario have in common, in memory once."""
+    return _shared_diffjscc(folder, _state(folder), device, precision, compiled)
+
+
 @lru_cache(maxsize=2)
 def _shared_diffjscc(
     folder: Path, state: tuple[object, ...], device: torch.device, precision: str, compiled: bool
@@ -504,62 +252,9 @@ def build_captioner(name: str, device: torch.device, dtype: torch.dtype) -> HubC
     return captioner
 
 
-def _build_diffjscc(scheme: spec.DiffJsccSpec, channel: spec.ChannelBase, device: torch.device) -> Scheme:
-    from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
-    from linksim.schemes.diffjscc import DiffJsccScheme
-    from linksim.schemes.jscc import JsccScheme
-
-    folder = zoo.find_folder(scheme.checkpoint)
-    codec, model = _shared_diffjscc(folder, _state(folder), device, scheme.precision, scheme.compile)
-    _check_csi(scheme, codec, channel)
-    dtype = resolve_precision(scheme.precision, device)
-    captioner = build_captioner(scheme.caption, device, dtype)
-    options = SamplerOptions(
-        scheme.sampler,
-        scheme.steps,
-        scheme.start,
-        scheme.strength,
-        scheme.guidance,
-        scheme.color_fix,
-        scheme.tile,
-    )
-    receiver = DiffusionReceiver(model, options, captioner, device=device, dtype=dtype)
-    if captioner is not None:
-        captioner.prepare()
-    if scheme.compile:
-        receiver.compile()
-    jscc = JsccScheme(scheme.name, codec, scheme.csit)
-    return DiffJsccScheme(jscc, receiver, scheme.control_snr_db)
-
-
-def _check_diffjscc(scheme: spec.DiffJsccSpec, channel: spec.ChannelBase) -> Scheme:
-    """The codec of a DiffJSCC model, behind which every tensor is known to be there and to fit."""
-    from linksim.diffusion.model import DiffusionModel
-    from linksim.schemes.jscc import JsccScheme
-
-    folder = zoo.find_folder(scheme.checkpoint)
-    if (folder / zoo.DIFFJSCC_INDEX).is_file():
-        codec = load_codec(str(folder))
-        DiffusionModel.check(folder)
-    else:
-        codec, _ = load_diffjscc(folder)  # memory-mapped
-    _check_csi(scheme, codec, channel)
-    return JsccScheme(scheme.name, codec, scheme.csit)
-
-
-def _bound_rate(scheme: spec.BoundBase, channel: spec.ChannelBase) -> BoundRate:
-    sinrs = None
-    if scheme.fading != "realised":
-        sinrs = _sinrs(channel.model_copy(update={"name": None}), tuple(channel_files(channel).items()))
-    if isinstance(scheme, spec.FiniteBlocklengthBoundSpec):
-        return BoundRate(scheme.fading, scheme.block_error, sinrs=sinrs)
-    assert isinstance(scheme, spec.CapacityBoundSpec)
-    return BoundRate(scheme.fading, None, scheme.outage_probability, sinrs)
-
-
 @lru_cache(maxsize=16)
-def _sinrs(
-    channel: spec.ChannelBase, files: tuple[tuple[str, str], ...] = ()
+def sampled_sinrs(
+    channel: ChannelBase, files: tuple[tuple[str, str], ...] = ()
 ) -> Callable[[int, float], torch.Tensor]:
     """SINR of sampled frames of a channel with these ``files`` (by digest), [frames, uses] linear, for a
     number of uses and an SNR [dB]; from seeds of its own. What counts as noise is what the frames of a run
@@ -616,7 +311,7 @@ class Metrics:
     count: tuple[CountMetric, ...]
     link: tuple[LinkMetric, ...]
     sets: tuple[SetMetric, ...]
-    state: tuple[Outage, ...]
+    state: tuple[StateMetric, ...]
     unavailable: dict[str, str]
 
     def infos(self) -> list[MetricInfo]:
@@ -625,42 +320,24 @@ class Metrics:
         return [m.info for kind in kinds for m in kind]
 
 
-_IMAGE_METRICS: dict[str, Callable[[], ImageMetric]] = {
-    "psnr": Psnr,
-    "ssim": Ssim,
-    "ms_ssim": MsSsim,
-    **{name: partial(PiqMetric, name) for name in PIQ_METRICS},
-    "spectrum_db": SpectrumError,
-    "swd": SlicedWasserstein,
-    **{f"swd_{octave}": partial(SlicedWasserstein, octave) for octave in range(1, OCTAVES + 1)},
-    "niqe": Niqe,
-    "lpips_alex": partial(Lpips, "alex"),
-    "lpips_vgg": partial(Lpips, "vgg"),
-    "lpips_squeeze": partial(Lpips, "squeeze"),
-}
-_COUNT_METRICS: dict[str, Callable[[], CountMetric]] = {"ber": Ber, "bler": Bler}
-_LINK_METRICS: dict[str, Callable[[], LinkMetric]] = {
-    "evm": Evm,
-    "papr_db": Papr,
-    "received_snr_db": ReceivedSnr,
-}
-_SET_METRICS: dict[str, Callable[[], SetMetric]] = {"kid_lite2": KidLite2}
-_STATE_METRICS: dict[str, Callable[[], Outage]] = {"outage": Outage}
-
-
 def build_metrics(names: tuple[str, ...]) -> Metrics:
     """Metrics by name, on the CPU; "lpips" means "lpips_alex". What cannot be had is listed, not raised."""
     unavailable: dict[str, str] = {}
-    names = tuple("lpips_alex" if name == "lpips" else name for name in names)
+    made: list[Metric] = []
+    for name in dict.fromkeys("lpips_alex" if name == "lpips" else name for name in names):
+        try:
+            metric: Metric = find("metric", name).make()
+        except MetricUnavailable as problem:
+            unavailable[name] = str(problem)
+            continue
+        if metric.info.name != name:
+            got, expected = f"info.name {metric.info.name!r}", f"{name!r}, as it is registered"
+            raise ValueError(complaint(f"metric {name}", "another name", got, expected))
+        made.append(metric)
 
-    def made(table: Mapping[str, Callable[[], Any]]) -> Iterator[Any]:
-        for name in names:
-            if name in table:
-                try:
-                    yield table[name]()
-                except MetricUnavailable as problem:
-                    unavailable[name] = str(problem)
+    def of(base: Any) -> Any:
+        return tuple(metric for metric in made if isinstance(metric, base))
 
-    tables = (_IMAGE_METRICS, _COUNT_METRICS, _LINK_METRICS, _SET_METRICS, _STATE_METRICS)
-    image, count, link, sets, state = (tuple(made(table)) for table in tables)
-    return Metrics(image, count, link, sets, state, unavailable)
+    return Metrics(
+        of(ImageMetric), of(CountMetric), of(LinkMetric), of(SetMetric), of(StateMetric), unavailable
+    )

@@ -416,7 +416,7 @@ def links(scenario: Scenario) -> list[tuple[ChannelBase, SeparationSpec, dict[st
     """Every channel of a scenario with a separation scheme and their key in a table, once for each way in
     which adaptive schemes use it; without any such scheme, as one would by default.
     """
-    adaptive = [s for s in scenario.schemes if isinstance(s, SeparationSpec) and s.mcs == "adaptive"]
+    adaptive = [s for s in scenario.schemes if isinstance(s, SeparationSpec) and s.adapts]
     found: dict[str, tuple[ChannelBase, SeparationSpec, dict[str, object]]] = {}
     for channel in scenario.channels:
         for scheme in adaptive or [SeparationSpec(kind="separation", name="any")]:
@@ -427,6 +427,6 @@ def links(scenario: Scenario) -> list[tuple[ChannelBase, SeparationSpec, dict[st
 
 def search_of(scheme: SchemeSpec, workers: int = 1) -> QualitySearch | None:
     """The quality search of a scheme whose MCS is chosen by the quality of its source codec."""
-    if not isinstance(scheme, SeparationSpec) or scheme.mcs != "adaptive":
+    if not isinstance(scheme, SeparationSpec) or not scheme.adapts:
         return None
     return make_search(scheme.source, workers) if scheme.policy == "best_quality" else None

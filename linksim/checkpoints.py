@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from torch import Tensor, nn
 
 from channels.checks import complaint
 from linksim.files import whole_file
-from linksim.scenario import LossSpec, NetworkSpec
+from linksim.kinds.networks import NetworkBase, NetworkSpec
+from linksim.kinds.union import refresh
+from linksim.specs.training import LossSpec
 
 __all__ = [
     "Checkpoint",
@@ -27,6 +30,7 @@ __all__ = [
     "check_tensors",
     "file_digest",
     "load_into",
+    "measures_of",
     "portable",
     "read_checkpoint",
     "save_checkpoint",
@@ -35,7 +39,6 @@ __all__ = [
 ]
 
 FORMAT = "linksim-codec-1"
-_CODEC: TypeAdapter[NetworkSpec] = TypeAdapter(NetworkSpec)
 
 
 class CheckpointError(ValueError):
@@ -52,7 +55,7 @@ class Checkpoint:
         recipe: how it was trained (scenario, hash, steps, seconds, data, validation).
     """
 
-    codec: NetworkSpec
+    codec: NetworkBase
     tensors: dict[str, Tensor]
     recipe: dict[str, Any]
 
@@ -130,7 +133,7 @@ def portable(recipe: dict[str, object]) -> dict[str, object]:
 
 
 def save_checkpoint(
-    path: Path, codec: NetworkSpec, state: dict[str, Tensor], recipe: dict[str, object], dtype: torch.dtype
+    path: Path, codec: NetworkBase, state: dict[str, Tensor], recipe: dict[str, object], dtype: torch.dtype
 ) -> None:
     """Write a checkpoint in one step: the file is whole or not there.
 
@@ -149,6 +152,20 @@ def save_checkpoint(
     }
     with whole_file(path) as partial:
         save_file(tensors, str(partial), metadata=metadata)
+
+
+def _network() -> TypeAdapter[NetworkBase]:
+    """Of all networks that are known today."""
+    refresh()
+    return TypeAdapter(NetworkSpec)
+
+
+def measures_of(paths: Sequence[Path]) -> list[str] | None:
+    """Quality measures that the networks of some checkpoints were trained on; None where one does not say."""
+    found = [None if path.is_dir() else read_checkpoint(path).trained_on for path in paths]
+    known = [measures for measures in found if measures is not None]
+    whole = sorted({name for measures in known for name in measures})
+    return whole if len(known) == len(found) else None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -177,7 +194,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             )
         )
     try:
-        codec = _CODEC.validate_json(metadata["codec"])
+        codec = _network().validate_json(metadata["codec"])
         recipe = json.loads(metadata.get("recipe", "{}"))
     except (KeyError, ValueError, RecursionError) as problem:
         got = " ".join(str(problem).split()) or type(problem).__name__

@@ -20,7 +20,7 @@ import unicodedata
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 if TYPE_CHECKING:
     import torch
@@ -66,6 +66,7 @@ COMMANDS = ("simulate", "check", "plot", "report", "list", "train", "calibrate",
 OPTIONS = (
     *(
         "--set",
+        "--with",
         "--out",
         "--device",
         "--limit",
@@ -147,6 +148,12 @@ def _parser() -> _Parser:
     parser.add_argument("--verbose", action="store_true", help="log more, and show tracebacks")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
+    def foreign(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--with", action="append", default=[], type=Path, metavar="FILE.py", dest="kind_files",
+            help="execute a Python file that registers kinds of your own (docs/python.md); may be repeated",
+        )  # fmt: skip
+
     def scenario_command(name: str, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.add_argument(
@@ -156,6 +163,7 @@ def _parser() -> _Parser:
             "--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
             help="override a field, e.g. --set sweep.trials=1",
         )  # fmt: skip
+        foreign(sub)
         return sub
 
     simulate = scenario_command("simulate", "run a scenario, or the rest of it; writes a run folder")
@@ -189,6 +197,7 @@ def _parser() -> _Parser:
 
     listing = commands.add_parser("list", help="print what there is")
     listing.add_argument("what", choices=LISTS)
+    foreign(listing)
 
     train = scenario_command("train", "train a codec, or go on with a training in the same folder")
     train.add_argument("--out", type=Path, help="folder; default runs/NAME")
@@ -238,7 +247,7 @@ def _parser() -> _Parser:
         "--tokenizer", metavar="NAME", help="folder or owner/name of CLIP's tokenizer, for captions"
     )
 
-    commands.add_parser("schema", help="print the JSON schema of scenario files")
+    foreign(commands.add_parser("schema", help="print the JSON schema of scenario files"))
     return parser
 
 
@@ -262,6 +271,7 @@ def _device(name: str) -> torch.device:
 
 def _user_errors() -> tuple[type[Exception], ...]:
     from channels.cache import FolderError
+    from channels.kinds import KindError
     from linksim.checkpoints import CheckpointError
     from linksim.digital.link_adaptation import CalibrationError
     from linksim.images import ImageError
@@ -277,6 +287,7 @@ def _user_errors() -> tuple[type[Exception], ...]:
         ModelFormatError,
         MetricUnavailable,
         FolderError,
+        KindError,
     )
 
 
@@ -428,7 +439,6 @@ def _extent(recipe: Any) -> str:
 
 
 def _print_cost(plan: Plan, found: Preflight) -> None:
-    from linksim.build_channel import resulting_snr_db, untraced
     from linksim.scenario import channel_name, channel_names
 
     scenario = plan.scenario
@@ -452,7 +462,7 @@ def _print_cost(plan: Plan, found: Preflight) -> None:
             _say(f"at {name} = {value}:")
         for label, spec in zip(labels, variant.scenario.channels, strict=True):
             channel = built[label]
-            snr_db = resulting_snr_db(untraced(spec), channel)
+            snr_db = spec.untraced().resulting_snr_db(channel)
             if snr_db is not None:
                 _say(f"  {channel_name(spec)}: SNR {snr_db:g} dB, of the mean gain")
             sizes = {tuple(i.shape[1:]): name for name, i in plan.images.items()}
@@ -535,8 +545,11 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from linksim import scenario, zoo
+    from linksim import zoo
+    from linksim.kinds import load_installed, names
     from linksim.scenario_io import load_any, scenario_dir
+
+    load_installed()
 
     if args.what == "scenarios":
         for path in sorted(scenario_dir().rglob("*.yaml")):
@@ -552,15 +565,15 @@ def _list(args: argparse.Namespace) -> int:
             _say(f"{'':16} data_ratio {', '.join(model.ratios)}; trained at {low:g} to {high:g} dB")
             _say(f"{'':16} about {model.seconds:g} s for 768 x 512 pixels on two cores")
     elif args.what == "metrics":
-        for metric in get_args(scenario.MetricName):
+        for metric in names("metric"):
             _say(f"{metric:16} {_metric_state(metric)}".rstrip())
     else:
-        _print_kinds(scenario.CHANNEL_KINDS if args.what == "channels" else scenario.SCHEME_KINDS)
+        _print_kinds("channel" if args.what == "channels" else "scheme")
         if args.what == "channels":
             _say("\nmodel: of ofdm")
-            _print_kinds(scenario.MODEL_KINDS)
+            _print_kinds("delay_model")
             _say("\nimpairments: of every channel")
-            _print_kinds(scenario.IMPAIRMENT_KINDS)
+            _print_kinds("impairment")
     return 0
 
 
@@ -581,10 +594,13 @@ def _metric_state(metric: str) -> str:
     return ""
 
 
-def _print_kinds(specs: Sequence[type[Any]]) -> None:
-    for spec in specs:
-        for kind in get_args(spec.model_fields["kind"].annotation):
-            _say(f"{kind:16} {(spec.__doc__ or '').splitlines()[0]}")
+def _print_kinds(family: str) -> None:
+    from linksim.kinds import find, names
+
+    for name in names(family):
+        found = find(family, name)
+        origin = f" ({found.origin.text})" if found.origin else ""
+        _say(f"{name:16} {found.summary}{origin}")
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -743,8 +759,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _guarded(_COMMANDS[args.command], args)
 
 
+def _load_kinds(args: argparse.Namespace) -> None:
+    """Execute the files of --with: the only code of other people that the command line runs."""
+    files = getattr(args, "kind_files", [])
+    if files:
+        from linksim.kinds import load_file
+
+        for path in files:
+            load_file(path)
+
+
 def _guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     try:
+        _load_kinds(args)
         return command(args)
     except KeyboardInterrupt:
         goes_on = args.command in ("simulate", "train", "calibrate")

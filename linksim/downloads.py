@@ -5,13 +5,12 @@ May import: channels.checks, linksim.{scenario, zoo}.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from linksim import scenario as spec
 from linksim import zoo
+from linksim.specs.training import TrainSpec
 
-__all__ = ["Download", "at_hand", "missing_losses", "missing_models", "missing_weights"]
+__all__ = ["CAPTION", "Download", "at_hand", "backbone", "missing_losses", "missing_weights", "repository"]
 
 CAPTION = "blip2"
 
@@ -45,34 +44,23 @@ def _size(gigabytes: float) -> str:
     return f"about {gigabytes:.0f} GB" if gigabytes >= 1 else f"about {1000 * gigabytes:.0f} MB"
 
 
-def _repository(scheme: spec.SchemeBase, field: str, name: str) -> Iterator[Download]:
-    if zoo.is_repository(name) and not zoo.is_here(name):
-        where = f"schemes.{scheme.name}.{field}"
-        yield Download(scheme.name, where, name, "the Hugging Face hub", zoo.DOWNLOAD_GB.get(name))
-
-
-def missing_models(scheme: spec.SchemeBase) -> list[Download]:
-    """Models of a scheme that a run downloads."""
-    if isinstance(scheme, spec.JsccSpec):
-        return list(_repository(scheme, "checkpoint", scheme.checkpoint))
-    if isinstance(scheme, spec.SeparationSpec | spec.BoundBase):
-        return list(_backbone(scheme.name, f"schemes.{scheme.name}.source.select", scheme.source.select))
-    if isinstance(scheme, spec.DiffJsccSpec):
-        caption = zoo.CAPTIONER if scheme.caption == CAPTION else scheme.caption
-        models = list(_repository(scheme, "checkpoint", scheme.checkpoint))
-        return models + ([] if caption == "none" else list(_repository(scheme, "caption", caption)))
-    return []
+def repository(scheme: str, field: str, name: str) -> list[Download]:
+    """A model that a field of a scheme names, where it is on a hub and not on this machine."""
+    if not zoo.is_repository(name) or zoo.is_here(name):
+        return []
+    where = f"schemes.{scheme}.{field}"
+    return [Download(scheme, where, name, "the Hugging Face hub", zoo.DOWNLOAD_GB.get(name))]
 
 
 def missing_weights(metrics: tuple[str, ...]) -> list[Download]:
     """Backbones of metrics that a run downloads; where that fails it goes on without those metrics."""
-    return [found for name in metrics for found in _backbone("", f"metrics.{name}", name)]
+    return [found for name in metrics for found in backbone("", f"metrics.{name}", name)]
 
 
-def missing_losses(recipe: spec.TrainSpec) -> list[Download]:
+def missing_losses(recipe: TrainSpec) -> list[Download]:
     """Backbones of the losses of a training, which it cannot begin without."""
     names = {name: phase.name for phase in recipe.plan for name in phase.loss.measures}
-    return [d for name, phase in names.items() for d in _backbone(phase, f"train.loss of {phase}", name)]
+    return [d for name, phase in names.items() for d in backbone(phase, f"train.loss of {phase}", name)]
 
 
 def at_hand() -> str:
@@ -81,8 +69,10 @@ def at_hand() -> str:
     return ", ".join(names)
 
 
-def _backbone(scheme: str, field: str, metric: str) -> Iterator[Download]:
+def backbone(scheme: str, field: str, metric: str) -> list[Download]:
+    """The feature network of a metric, where it is not on this machine."""
     net = zoo.lpips_backbone(metric)
-    if net is not None and zoo.backbone_at(net) is None:
-        backbone = zoo.BACKBONES[net]
-        yield Download(scheme, field, backbone.file, backbone.url, backbone.size_gb)
+    if net is None or zoo.backbone_at(net) is not None:
+        return []
+    found = zoo.BACKBONES[net]
+    return [Download(scheme, field, found.file, found.url, found.size_gb)]

@@ -141,17 +141,23 @@ class ImageSet(ABC):
 
     def __getitem__(self, name: str) -> Tensor:
         """[3, H, W] uint8 of a picture, cropped."""
-        return self.crop(self._read(name), name)
+        return self.crop(self.read(name), name)
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         return ((name, self[name]) for name in self.names)
 
     @abstractmethod
-    def stored(self, name: str) -> StoredAt:
-        """Where a picture lies."""
+    def read(self, name: str) -> Tensor:
+        """[3, H, W] uint8 of a picture, whole."""
 
-    @abstractmethod
-    def _read(self, name: str) -> Tensor: ...
+    def stored(self, name: str) -> StoredAt:
+        """Where a picture lies, for trainings, which read files.
+
+        Raises:
+            ImageError: a set without files.
+        """
+        got = f"{type(self).__name__}, which has none"
+        raise ImageError(complaint("images", "no files", got, "pictures in files, such as kind: folder"))
 
 
 _SHOWN = 3  # names in a message about many files
@@ -297,7 +303,7 @@ class FolderImages(ImageSet):
     def stored(self, name: str) -> StoredAt:
         return StoredAt(self._where[name])
 
-    def _read(self, name: str) -> Tensor:
+    def read(self, name: str) -> Tensor:
         return read_image(self._where[name], name, self.convert)
 
 
@@ -389,7 +395,7 @@ class TarImages(ImageSet):
     def stored(self, name: str) -> StoredAt:
         return StoredAt(*self._where[name])
 
-    def _read(self, name: str) -> Tensor:
+    def read(self, name: str) -> Tensor:
         path, offset, size = self._where[name]
         try:
             with path.open("rb") as file:
@@ -464,5 +470,5 @@ class SkimageImages(ImageSet):
 
         return StoredAt(Path(skimage.__file__).parent / "data" / self.FILES[name])
 
-    def _read(self, name: str) -> Tensor:
+    def read(self, name: str) -> Tensor:
         return read_image(self.stored(name).path, name, self.convert)

@@ -1,6 +1,6 @@
 """Where paths lead: those of scenarios begin beside the file that says them, else in the working directory.
 
-May import: channels.cache, linksim.specs.fields.
+May import: channels.cache, linksim.kinds.fields.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 
 from channels.cache import expanded
-from linksim.specs.fields import PathText
+from linksim.kinds.fields import PathText
 
-__all__ = ["looked_at", "place", "variable_folder"]
+__all__ = ["looked_at", "place", "scenario_dir", "variable_folder"]
 
 log = logging.getLogger("linksim.places")
 
@@ -62,3 +62,10 @@ def variable_folder(name: str) -> Path | None:
     """
     value = os.environ.get(name)
     return expanded(name, value) if value else None
+
+
+def scenario_dir() -> Path:
+    """Folder of the scenario files that come with linksim (installed, or in the repository)."""
+    package = Path(__file__).resolve().parent
+    installed = package / "scenarios"
+    return installed if installed.is_dir() else package.parent / "scenarios"

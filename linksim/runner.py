@@ -33,26 +33,20 @@ from linksim.build import (
     build_images,
     build_metrics,
     build_scheme,
-    scheme_files,
-    scheme_tools,
-    scheme_trained_on,
 )
 from linksim.build_channel import (
     build_channel,
-    channel_files,
     refused_as_input,
-    resulting_snr_db,
     sent_over,
     try_channel,
-    untraced,
 )
-from linksim.downloads import Download, missing_models, missing_weights
+from linksim.downloads import Download, missing_weights
 from linksim.effects import check_effects
 from linksim.feature_files import FeatureFiles
 from linksim.files import whole_file, write_whole
 from linksim.images import ImageError, ImageSet, image_digest, read_all, round_to_uint8
+from linksim.kinds.used import foreign_kinds
 from linksim.link import LinkOutput, RunError, Told, ToldEnd, run_link
-from linksim.metrics.selection import Selection
 from linksim.results import (
     Point,
     Record,
@@ -64,12 +58,8 @@ from linksim.results import (
 )
 from linksim.run_format import FORMAT
 from linksim.scenario import (
-    BoundBase,
     ChannelBase,
-    OfdmSpec,
     Scenario,
-    SchemeSpec,
-    SeparationSpec,
     channel_name,
     channel_names,
 )
@@ -136,7 +126,7 @@ class Plan:
         """The part of the plan for which nothing has to be downloaded: without some schemes, or captions."""
         kept = []
         for variant in self.variants:
-            schemes = [_downloaded(scheme) for scheme in variant.scenario.schemes]
+            schemes = [scheme.on_this_machine() for scheme in variant.scenario.schemes]
             scenario = variant.scenario.model_copy(update={"schemes": tuple(s for s in schemes if s)})
             kept.append(replace(variant, scenario=scenario))
         return replace(self, variants=tuple(kept))
@@ -165,7 +155,7 @@ class Plan:
         labels = channel_names(self.scenario)  # swept values have columns of their own
         for channel, spec in zip(labels, variant.scenario.channels, strict=True):
             for scheme in variant.scenario.schemes:
-                size = 1 if _adapts_to_each_frame(scheme, spec) else variant.scenario.batch_size
+                size = 1 if scheme.adapts_to_each_frame(spec) else variant.scenario.batch_size
                 for point_db in snr_db[channel]:
                     for names in by_size.values():  # different pictures side by side, coded in parallel
                         group = [(name, trial) for trial in range(sweep.trials) for name in names]
@@ -179,13 +169,6 @@ class Plan:
         s = self.scenario
         points = len(s.channels) * len(s.sweep.snr_db or (None,)) * len(self.variants)
         return points * len(s.schemes) * s.sweep.trials * len(self.images)
-
-
-def _adapts_to_each_frame(scheme: SchemeSpec, channel: ChannelBase) -> bool:
-    """Whether the frames of a batch may have an MCS each."""
-    if not isinstance(scheme, SeparationSpec) or scheme.mcs != "adaptive":
-        return False
-    return scheme.csit == "instantaneous_snr" or channel.told.transmitter.error_db > 0
 
 
 def _told(channel: ChannelBase) -> Told:
@@ -244,7 +227,7 @@ def make_plan(scenario: Scenario, *, limit: int | None = None) -> Plan:
 def _warn_of_averages(plan: Plan) -> None:
     """Say so where schemes are told the average SNR of places that differ by path loss."""
     for variant in plan.variants:
-        far = [c for c in variant.scenario.channels if isinstance(c, OfdmSpec) and c.has_path_loss]
+        far = [c for c in variant.scenario.channels if c.has_path_loss]
         told = [s.name for s in variant.scenario.schemes if s.told_by == "average_snr"]
         if far and told:
             log.warning(
@@ -289,17 +272,19 @@ def _header(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, Any
     scenario = plan.scenario
     files: dict[str, str] = {}
     tools: dict[str, str] = {}
+    foreign = foreign_kinds(scenario)
     for variant in plan.variants:
         for scheme in variant.scenario.schemes:
-            files |= scheme_files(scheme)
-            tools |= scheme_tools(scheme, device)
+            files |= scheme.files()
+            tools |= scheme.tools(device)
         for channel in variant.scenario.channels:
-            files |= channel_files(channel)
+            files |= channel.files()
     return {
         "format": FORMAT,
         "name": scenario.name,
         "scenario_hash": scenario_hash(scenario),
         "scenario": scenario.model_dump(mode="json"),
+        **({"kinds": foreign} if foreign else {}),
         "images": {name: [*image.shape[1:], image_digest(image)] for name, image in plan.images.items()},
         "metrics": {info.name: {**vars(info), "scope": info.scope} for info in metrics.infos()},
         "unavailable": metrics.unavailable,
@@ -320,7 +305,7 @@ def _trained_on(plan: Plan) -> dict[str, list[str] | None]:
     found: dict[str, list[str] | None] = {}
     for variant in plan.variants:
         for scheme in variant.scenario.schemes:
-            for name, measures in scheme_trained_on(scheme).items():
+            for name, measures in scheme.trained_on().items():
                 before = found.get(name, [])
                 unknown = before is None or measures is None
                 found[name] = None if unknown else sorted({*(before or ()), *(measures or ())})
@@ -347,7 +332,7 @@ class _Machine:
         self.told: dict[str, Told] = {}
         for name, spec in zip(channel_names(plan.scenario), scenario.channels, strict=True):
             with refused_as_input(f"channels.{name}"):
-                chosen = untraced(spec) if check else spec
+                chosen = spec.untraced() if check else spec
                 operator = self._operator(plan, chosen, device)
                 self.snr_db[name] = self._snr_db(chosen, operator)
             self.operators[name] = operator
@@ -358,7 +343,7 @@ class _Machine:
 
     def _snr_db(self, channel: ChannelBase, operator: ChannelOperator) -> tuple[float, ...]:
         """Swept SNRs, or the one of a link budget."""
-        result = resulting_snr_db(channel, operator)
+        result = channel.resulting_snr_db(operator)
         return self.variant.scenario.sweep.snr_db or () if result is None else (result,)
 
     def batches(self, plan: Plan) -> Iterator[Batch]:
@@ -432,14 +417,6 @@ class _Measure:
         return any(not FeatureFiles(store.features, name).path(digest).exists() for name in names)
 
 
-def _downloaded(scheme: Any) -> Any:
-    """A scheme as far as it is on this machine; None where a model or the weights of a measure are not."""
-    fields = [found.field for found in missing_models(scheme)]
-    if fields and all(field.endswith(".caption") for field in fields):
-        return scheme.model_copy(update={"caption": "none"})
-    return None if fields else scheme
-
-
 @dataclass(frozen=True)
 class Preflight:
     """What a check found.
@@ -463,7 +440,7 @@ def preflight(plan: Plan, device: torch.device) -> Preflight:
         ScenarioError, CheckpointError, CalibrationError, ...: what would stop the run.
     """
     unfit: list[str] = []
-    downloads = [d for variant in plan.variants for s in variant.scenario.schemes for d in missing_models(s)]
+    downloads = [d for variant in plan.variants for s in variant.scenario.schemes for d in s.downloads()]
     downloads += missing_weights(plan.scenario.metrics)
     plan = plan.on_this_machine()
     operators = []
@@ -557,12 +534,11 @@ def write_csv(store: ResultStore, scenario: Scenario) -> None:
 
 
 def _check_measures(plan: Plan, metrics: Metrics) -> None:
-    sends = any(not isinstance(scheme, BoundBase) for scheme in plan.scenario.schemes)
+    sends = any(scheme.is_sent for scheme in plan.scenario.schemes)
     shown = metrics.image or metrics.sets or metrics.state or metrics.unavailable
     if shown or (metrics.link and sends):
         return
-    digital = ("separation", "uncoded")
-    if not any(scheme.kind in digital for scheme in plan.scenario.schemes):
+    if not any(scheme.has_bits for scheme in plan.scenario.schemes):
         got = f"{', '.join(plan.scenario.metrics)} for schemes without bits"
         expected = "a metric of pictures, or a digital scheme"
         raise ScenarioError(complaint("metrics", "nothing to measure", got, expected, "Add psnr."))
@@ -596,9 +572,7 @@ def _check_sizes(plan: Plan, metrics: Metrics) -> None:
     infos = [*(m.info for m in metrics.image), *(m.info for m in metrics.sets)]
     needed = [(info.name, info.min_side, f"Take {info.name} out of metrics") for info in infos]
     for scheme in plan.scenario.schemes:
-        if isinstance(scheme, SeparationSpec | BoundBase):
-            by = Selection(scheme.source.select)
-            needed.append((by.name, by.min_side, f"Change schemes.{scheme.name}.source.select"))
+        needed += [(limit.name, limit.min_side, limit.cure) for limit in scheme.side_limits()]
     for metric, min_side, cure in needed:
         for name, image in plan.images.items():
             side = min(image.shape[1:])

@@ -1,7 +1,7 @@
-"""The scenario: what a YAML file may say. Imports nothing of the project but linksim.specs.
+"""The scenario: what a YAML file may say.
 
 Field names carry units. Every union is told apart by ``kind``. Unknown keys are errors. Names of kinds are
-turned into objects by ``linksim.build``, never by a dotted path.
+found in the registry (:mod:`linksim.kinds`), never by a dotted path.
 """
 
 from __future__ import annotations
@@ -10,50 +10,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WrapValidator, model_validator
 
-from linksim.specs.channel import (
-    CHANNEL_KINDS,
-    AssumedSpec,
-    AwgnSpec,
+from linksim.kinds.channels.awgn import AwgnSpec
+from linksim.kinds.channels.base import (
     ChannelBase,
-    ChannelSpec,
-    DmrsSpec,
-    FlatCsiSpec,
-    LinkBudgetSpec,
-    OfdmCsiSpec,
-    OfdmSpec,
-    PrecodingSpec,
-    RayleighSpec,
-    RicianSpec,
     SingleCarrierBase,
     ToldEndSpec,
     ToldSpec,
     ToldTransmitterSpec,
-    TransmissionSpec,
     channel_name,
 )
-from linksim.specs.codec import (
-    CnnYang2024Spec,
-    CodecSpec,
-    DialCodecSpec,
-    LatentDenoiserSpec,
-    LeanCodecSpec,
-    NetworkSpec,
-    SwinYang2024Spec,
-)
-from linksim.specs.comparison import references
-from linksim.specs.delay_model import (
-    MODEL_KINDS,
-    AntennaPanelSpec,
-    ArraySpec,
-    CdlSpec,
-    CellSpec,
-    ModelSpec,
-    RayTracedSpec,
-    RecordedSpec,
-    RouteSpec,
-    TdlSpec,
-)
-from linksim.specs.fields import (
+from linksim.kinds.channels.csi import AssumedSpec, DmrsSpec, OfdmCsiSpec
+from linksim.kinds.channels.flat import FlatCsiSpec, RayleighSpec, RicianSpec
+from linksim.kinds.channels.ofdm import LinkBudgetSpec, OfdmSpec, PrecodingSpec, TransmissionSpec
+from linksim.kinds.fields import (
     SNR_DB_RANGE,
     Bool,
     Int,
@@ -67,7 +36,7 @@ from linksim.specs.fields import (
     expanded_range,
     kept_folder,
 )
-from linksim.specs.images import (
+from linksim.kinds.images import (
     BandwidthSpec,
     FolderImagesSpec,
     ImagesBase,
@@ -75,35 +44,29 @@ from linksim.specs.images import (
     SkimageImagesSpec,
     TarImagesSpec,
 )
-from linksim.specs.impairment import (
-    IMPAIRMENT_KINDS,
-    CfoSpec,
-    ClippingSpec,
-    ImpairmentSpec,
-    InterfererSpec,
-    IqImbalanceSpec,
-    PhaseNoiseSpec,
-    QuantizationSpec,
-    RappSpec,
-    TimingSpec,
+from linksim.kinds.models.geometric import AntennaPanelSpec, CdlSpec, CellSpec
+from linksim.kinds.models.raytraced import ArraySpec, RayTracedSpec, RouteSpec
+from linksim.kinds.models.recorded import RecordedSpec
+from linksim.kinds.models.tdl import TdlSpec
+from linksim.kinds.networks import (
+    CnnYang2024Spec,
+    CodecSpec,
+    DialCodecSpec,
+    LatentDenoiserSpec,
+    LeanCodecSpec,
+    NetworkSpec,
+    SwinYang2024Spec,
 )
-from linksim.specs.scheme import (
-    SCHEME_KINDS,
-    BoundBase,
-    CapacityBoundSpec,
-    DiffJsccSpec,
-    FiniteBlocklengthBoundSpec,
-    HarqSpec,
-    JsccSpec,
-    LatentDiffusionSpec,
-    LinearAnalogSpec,
-    SchemeBase,
-    SchemeSpec,
-    SentSpec,
-    SeparationSpec,
-    SourceSpec,
-    UncodedSpec,
-)
+from linksim.kinds.schemes.base import SchemeBase, SentSpec
+from linksim.kinds.schemes.bound import BoundBase, CapacityBoundSpec, FiniteBlocklengthBoundSpec
+from linksim.kinds.schemes.diffusion import DiffJsccSpec, LatentDiffusionSpec
+from linksim.kinds.schemes.jscc import JsccSpec
+from linksim.kinds.schemes.linear_analog import LinearAnalogSpec
+from linksim.kinds.schemes.separation import HarqSpec, SeparationSpec
+from linksim.kinds.schemes.source import make_source as SourceSpec
+from linksim.kinds.schemes.uncoded import UncodedSpec
+from linksim.kinds.union import KindName, KindOf
+from linksim.specs.comparison import references
 from linksim.specs.training import (
     ControlStartSpec,
     ControlTrainScenario,
@@ -121,10 +84,6 @@ from linksim.specs.training import (
 )
 
 __all__ = [
-    "CHANNEL_KINDS",
-    "IMPAIRMENT_KINDS",
-    "MODEL_KINDS",
-    "SCHEME_KINDS",
     "SNR_DB_RANGE",
     "AntennaPanelSpec",
     "ArraySpec",
@@ -135,10 +94,8 @@ __all__ = [
     "CapacityBoundSpec",
     "CdlSpec",
     "CellSpec",
-    "CfoSpec",
     "ChannelBase",
     "ChannelSpec",
-    "ClippingSpec",
     "CnnYang2024Spec",
     "CodecSpec",
     "ControlStartSpec",
@@ -155,9 +112,6 @@ __all__ = [
     "HarqSpec",
     "ImagesBase",
     "ImagesSpec",
-    "ImpairmentSpec",
-    "InterfererSpec",
-    "IqImbalanceSpec",
     "JsccSpec",
     "LatentDenoiserSpec",
     "LatentDiffusionSpec",
@@ -166,17 +120,13 @@ __all__ = [
     "LinkBudgetSpec",
     "LossSpec",
     "MetricName",
-    "ModelSpec",
     "NetworkSpec",
     "OfdmCsiSpec",
     "OfdmSpec",
     "OptimizerSpec",
     "PanelSpec",
-    "PhaseNoiseSpec",
     "PhaseSpec",
     "PrecodingSpec",
-    "QuantizationSpec",
-    "RappSpec",
     "RayTracedSpec",
     "RayleighSpec",
     "RealismSharesSpec",
@@ -197,7 +147,6 @@ __all__ = [
     "SwinYang2024Spec",
     "TarImagesSpec",
     "TdlSpec",
-    "TimingSpec",
     "ToldEndSpec",
     "ToldSpec",
     "ToldTransmitterSpec",
@@ -210,33 +159,9 @@ __all__ = [
     "channel_names",
 ]
 
-MetricName = Literal[
-    "psnr",
-    "ssim",
-    "ms_ssim",
-    "lpips",
-    "lpips_alex",
-    "lpips_vgg",
-    "lpips_squeeze",
-    "haarpsi",
-    "gmsd",
-    "vif",
-    "fsim",
-    "spectrum_db",
-    "swd",
-    "swd_1",
-    "swd_2",
-    "swd_3",
-    "swd_4",
-    "niqe",
-    "kid_lite2",
-    "ber",
-    "bler",
-    "outage",
-    "evm",
-    "papr_db",
-    "received_snr_db",
-]
+ChannelSpec = Annotated[ChannelBase, KindOf("channel")]
+SchemeSpec = Annotated[SchemeBase, KindOf("scheme")]
+MetricName = Annotated[Text, KindName("metric")]
 
 
 SweptText = Annotated[str, WrapValidator(kept_folder)]  # a choice, or a path
@@ -362,7 +287,7 @@ class Scenario(Spec):
 
     @model_validator(mode="after")
     def _one_source_of_snr(self) -> Scenario:
-        budgets = [isinstance(c, OfdmSpec) and c.link_budget is not None for c in self.channels]
+        budgets = [c.has_link_budget for c in self.channels]
         if any(budgets) and not all(budgets):
             without = channel_name(self.channels[budgets.index(False)])
             raise ValueError(

@@ -21,6 +21,11 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from channels.cache import FolderError, expanded
 from channels.checks import cut, shown
 from linksim.bounded_yaml import load_yaml, read_text
+from linksim.kinds import names
+from linksim.kinds.fields import RANGE_PATTERN, PathText, expanded_range
+from linksim.kinds.union import refresh
+from linksim.kinds.used import foreign_kinds
+from linksim.places import scenario_dir
 from linksim.scenario import (
     ChannelSpec,
     ControlTrainScenario,
@@ -30,7 +35,6 @@ from linksim.scenario import (
     channel_name,
 )
 from linksim.scenario_problems import explain
-from linksim.specs.fields import RANGE_PATTERN, PathText, expanded_range
 
 __all__ = [
     "ScenarioError",
@@ -101,13 +105,6 @@ def _parse_yaml(text: str, where: str) -> Any:
         raise ScenarioError(
             f"{where}: not valid YAML, got {detail}, expected a mapping of keys to values."
         ) from None
-
-
-def scenario_dir() -> Path:
-    """Folder of the scenario files that come with linksim (installed, or in the repository)."""
-    package = Path(__file__).resolve().parent
-    installed = package / "scenarios"
-    return installed if installed.is_dir() else package.parent / "scenarios"
 
 
 def find_scenario(name: str) -> Path:
@@ -288,6 +285,7 @@ def _label(channel: Any) -> str | None:
 
 
 def _validate(model: type[BaseModel], data: dict[str, Any], where: str) -> Any:
+    refresh()
     try:
         return model.model_validate(data)
     except ValidationError as problem:
@@ -382,9 +380,12 @@ def load_train_scenario(name: str, overrides: Sequence[tuple[str, Any]] = ()) ->
 
 def scenario_hash(scenario: Scenario | Training) -> str:
     """SHA-256 over everything that can change a record, 16 hex digits: not ``question``, ``panel``,
-    ``statistics`` and ``batch_size``.
+    ``statistics`` and ``batch_size``, but the origin of kinds that are not built in.
     """
     data = scenario.model_dump(mode="json", exclude={"question", "panel", "statistics", "batch_size"})
+    foreign = foreign_kinds(scenario)
+    if foreign:
+        data["kinds"] = foreign
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -451,7 +452,8 @@ def _check_sweepable(path: str, where: str) -> None:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON schema of evaluation and training scenarios, for editors."""
+    """JSON schema of evaluation and training scenarios, for editors; of all kinds that are known today."""
+    refresh()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "linksim scenario",
@@ -490,8 +492,10 @@ def _definitions() -> dict[str, Any]:
         if "crop" in properties and "anyOf" in properties["crop"]:
             properties["crop"]["anyOf"].append({"type": "integer", "minimum": 1})
         if "source" in properties:
-            text = merged["SourceSpec"]["properties"]["codec"]
-            properties["source"] = {"anyOf": [{"$ref": "#/$defs/SourceSpec"}, text]}
+            known = {"type": "string", "enum": names("source_codec")}
+            properties["source"] = {"anyOf": [properties["source"], known]}
+        if properties.get("codec", {}).get("const") == "bpg":
+            definition["required"] = [r for r in definition["required"] if r != "codec"]  # the usual one
     evaluation = merged["Scenario"]
     evaluation["properties"]["channel"] = evaluation["properties"]["channels"]["items"]
     evaluation["required"] = [r for r in evaluation.get("required", []) if r not in ("channels", "images")]

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
-from functools import cache
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from channels.checks import cut, shown
-from linksim.scenario import CellSpec, Scenario
+from linksim.kinds.union import models_in, nested_models
+from linksim.scenario import Scenario
 
 __all__ = ["explain"]
 
@@ -69,7 +67,7 @@ def _user_path(loc: Path_, data: Any) -> str:
             if isinstance(node, dict) and isinstance(node.get("name"), str):
                 parts.append(f"{step} ({node['name']})")
                 continue
-        elif (isinstance(node, dict) and step == node.get("kind")) or (
+        elif (isinstance(node, dict) and step in (node.get("kind"), node.get("codec"))) or (
             isinstance(step, str) and ("[" in step or step in _UNION_TAGS)
         ):
             continue
@@ -96,7 +94,7 @@ def _line(model: type[BaseModel], error: Any, path: str) -> str:
         cure = f" Write {{kind: {got}}}." if isinstance(got, str) and got in _all_kinds() else ""
         return f"{prefix}not a block, got {shown(got)}, expected a block of keys and values.{cure}"
     if kind == "union_tag_invalid":
-        return prefix + _unknown_kind(error["ctx"])
+        return _unknown_kind(error["ctx"], path)
     if kind in ("float_type", "int_type") and isinstance(got, str):
         cure = "Write the number without quotes or unit; the unit is in the name of the key."
         return f"{prefix}not a number, got the text {shown(got)}, expected a number. {cure}"
@@ -127,11 +125,14 @@ def _unknown_key(model: type[BaseModel], loc: Path_) -> str:
     return f"unknown key, got {shown(name)}, expected one of {', '.join(sorted(known))}.{cure}"
 
 
-def _unknown_kind(context: Any) -> str:
-    tags = context["expected_tags"].replace("'", "").replace("cell", ", ".join(_CELLS))
+def _unknown_kind(context: Any, path: str) -> str:
+    tags, key = (context[name].replace("'", "") for name in ("expected_tags", "discriminator"))
+    if key != "kind":
+        return f"{path}.{key}: {_choice(context['tag'], tags)}"
     close = difflib.get_close_matches(context["tag"], tags.split(", "), n=1)
     cure = f" Did you mean {close[0]}?" if close else ""
-    return f"kind: unknown, got {shown(context['tag'])}, expected one of {tags}.{cure}"
+    prefix = f"{path}: " if path else ""
+    return f"{prefix}kind: unknown, got {shown(context['tag'])}, expected one of {tags}.{cure}"
 
 
 def _as_list(path: str, got: Any) -> str:
@@ -159,8 +160,7 @@ def _choice(got: Any, allowed: str) -> str:
 
 
 # What pydantic puts into the place of an error for the branch of a union that it tried.
-_UNION_TAGS = ("float", "int", "str", "bool", "constrained-int", "cell", "tdl", "positions", "route")
-_CELLS = get_args(CellSpec.model_fields["kind"].annotation)
+_UNION_TAGS = ("float", "int", "str", "bool", "constrained-int", "tdl", "bpg", "positions", "route")
 _CHOICES = (
     "literal_error",
     "int_type",
@@ -200,45 +200,38 @@ def _expected(error: Any) -> str:
     return simple.get(error["type"], "another value")
 
 
-@cache
 def _all_kinds() -> frozenset[str]:
     """Every name that a key ``kind`` may have."""
     found: set[str] = set()
-    models = list(_models_in(Scenario))
+    models: list[type[BaseModel]] = [Scenario]
     for model in models:  # grows
         for name, field in model.model_fields.items():
             found |= set(get_args(field.annotation)) if name == "kind" else set()
-            models += [m for m in _models_in(field.annotation) if m not in models]
+        models += [m for m in dict.fromkeys(nested_models(model)) if m not in models]
     return frozenset(str(kind) for kind in found)
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-        return
-    if get_origin(annotation) in (Union, UnionType) or get_args(annotation):
-        for part in get_args(annotation):
-            yield from _models_in(part)
 
 
 def _fields_at(model: type[BaseModel], loc: Path_) -> list[str]:
     """Keys that the block at ``loc`` accepts."""
     current: list[type[BaseModel]] = [model]
     for step in loc:
-        nested = [
-            m
-            for c in current
-            if step in c.model_fields
-            for m in _models_in(c.model_fields[str(step)].annotation)
-        ]
-        tagged = [
-            c
-            for c in current
-            if "kind" in c.model_fields
-            and (step in get_args(c.model_fields["kind"].annotation) or (step == "cell" and c is CellSpec))
-        ]
+        nested = [m for c in current if step in c.model_fields for m in _models_of(c, str(step))]
+        tagged = [c for c in current if step in _tags(c)]
         current = nested or tagged or current
     names = [name for c in current for name in c.model_fields]
     if model is Scenario and not loc:
         names.append("channel")
     return list(dict.fromkeys(names))
+
+
+def _models_of(model: type[BaseModel], field: str) -> list[type[BaseModel]]:
+    """Descriptions that a field may hold: those of its kinds, in the place of their base."""
+    info = model.model_fields[field]
+    kinds = [m for part in info.metadata for m in models_in(part)]
+    return kinds or list(dict.fromkeys(models_in(info.annotation)))
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    """Names by which a union tells a description apart."""
+    keys = (key for key in ("kind", "codec") if key in model.model_fields)
+    return tuple(name for key in keys for name in get_args(model.model_fields[key].annotation))

@@ -17,17 +17,8 @@ from pydantic import ValidationError
 from scipy.special import roots_legendre
 from scipy.stats import norm
 
-from linksim.scenario import (
-    AwgnSpec,
-    ChannelBase,
-    OfdmSpec,
-    RayleighSpec,
-    RicianSpec,
-    Scenario,
-    TdlSpec,
-    UncodedSpec,
-    channel_names,
-)
+from linksim.kinds.channels.base import ChannelBase
+from linksim.scenario import Scenario, channel_names
 from linksim.scenario_io import ScenarioError, variants
 from linksim.statistics import Row
 
@@ -36,7 +27,6 @@ __all__ = ["awgn", "closed_forms", "has_closed_form", "qam_error_rate", "rayleig
 log = logging.getLogger("linksim.theory")
 
 _NODES = 64
-_RAYLEIGH_PROFILES = ("A", "B", "C", "A10", "A30", "B100", "C60", "C300")
 _STEP_DB = 0.5
 
 Fading = Callable[[float, float], float]
@@ -124,41 +114,9 @@ def rician(k_factor: float) -> Fading:
 # ---------------------------------------------------------------------------------------------- runs
 
 
-def _fading(spec: ChannelBase) -> tuple[Fading, float] | None:
-    """Fading of a channel whose gains are known, and the share of the SNR that each branch has; None where
-    there is no closed form: estimated gains, imperfect radios, correlated antennas, several streams.
-    """
-    if getattr(spec, "impairments", ()):
-        return None
-    if isinstance(spec, AwgnSpec):
-        return awgn, 1.0
-    if isinstance(spec, RayleighSpec | RicianSpec):
-        if spec.csi.kind != "perfect":
-            return None
-        if isinstance(spec, RayleighSpec):
-            return rayleigh(1), 1.0
-        from channels.units import db_to_linear
-
-        return rician(db_to_linear(spec.k_factor_db)), 1.0
-    return _ofdm_fading(spec) if isinstance(spec, OfdmSpec) else None
-
-
-def _ofdm_fading(spec: OfdmSpec) -> tuple[Fading, float] | None:
-    model, kind = spec.model, spec.transmission.kind
-    known = spec.csi.kind == "perfect" and spec.csi.noise == "known" and spec.link_budget is None
-    if not known or not isinstance(model, TdlSpec) or model.profile not in _RAYLEIGH_PROFILES:
-        return None
-    if (model.rx_antennas > 1 and model.rx_correlation) or (model.tx_antennas > 1 and model.tx_correlation):
-        return None
-    if kind == "single" and model.tx_antennas == 1:
-        return rayleigh(model.rx_antennas), 1.0
-    still = model.delay_spread_s == 0 and model.speed_mps == 0  # the same gain for both symbols of a pair
-    return (rayleigh(2 * model.rx_antennas), 0.5) if kind == "alamouti" and still else None
-
-
 def has_closed_form(spec: ChannelBase) -> bool:
     """Whether bit errors of uncoded QAM over a channel have a closed form."""
-    return _fading(spec) is not None
+    return spec.closed_form() is not None
 
 
 def _noise(spec: ChannelBase, snr_db: Sequence[float]) -> list[float]:
@@ -169,9 +127,9 @@ def _noise(spec: ChannelBase, snr_db: Sequence[float]) -> list[float]:
     from linksim.build_channel import build_channel
 
     no = snr_db_to_no(torch.tensor(snr_db, dtype=torch.float64)).reshape(-1, 1)
-    if not isinstance(spec, OfdmSpec):
+    if not spec.has_grid:
         return [float(v) for v in no]
-    channel = build_channel(spec.model_copy(update={"waveform": "frequency"}), torch.device("cpu"))
+    channel = build_channel(spec.in_frequency(), torch.device("cpu"))
     return [float(v) for v in channel.noise_variance(no)]
 
 
@@ -200,20 +158,21 @@ def closed_forms(header: Mapping[str, Any], rows: Sequence[Row], x: str) -> list
             for scheme in point.scenario.schemes:
                 place = (name, scheme.name, point.values)
                 own = [r for r in measured if (r.channel, r.scheme, r.point) == place]
-                if own and isinstance(scheme, UncodedSpec):
-                    found += _rows(own, spec, scheme, x)
+                bits = scheme.bits_per_symbol_uncoded
+                if own and bits is not None:
+                    found += _rows(own, spec, bits, x)
     return found
 
 
-def _rows(own: Sequence[Row], spec: ChannelBase, scheme: UncodedSpec, x: str) -> list[Row]:
-    fading = _fading(spec)
+def _rows(own: Sequence[Row], spec: ChannelBase, bits: int, x: str) -> list[Row]:
+    fading = spec.closed_form()
     if fading is None:
         return []
     snrs = sorted({r.snr_db for r in own})
     if x == "snr_db" and len(snrs) > 1:
         snrs = [float(v) for v in np.arange(snrs[0], snrs[-1] + _STEP_DB / 2, _STEP_DB)]
     mean, share = fading
-    rates = [qam_error_rate(scheme.bits_per_symbol, share / no, mean) for no in _noise(spec, snrs)]
+    rates = [qam_error_rate(bits, share / no, mean) for no in _noise(spec, snrs)]
     empty: dict[str, Any] = {"ci_low": math.nan, "ci_high": math.nan, "causes": ()}
     empty |= {"num_failures": 0, "num_arrived": 0}
     return [replace(own[0], snr_db=snr, mean=rate, **empty) for snr, rate in zip(snrs, rates, strict=True)]

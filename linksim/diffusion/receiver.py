@@ -18,7 +18,7 @@ from channels import seeding
 from channels.checks import check_at_least, check_choice, check_range, complaint
 from linksim.diffusion.color_fix import ColorFix, fix_color
 from linksim.diffusion.model import DiffusionModel
-from linksim.diffusion.sampler import Guidance, SamplerKind, sample
+from linksim.diffusion.sampler import Guidance, sample
 from linksim.diffusion.text import TextFeatures
 from linksim.diffusion.tiles import Tiles
 
@@ -51,7 +51,7 @@ class SamplerOptions:
         tile: side in pixels beyond which autoencoder and denoiser work on overlapping tiles; 0 = never.
     """
 
-    kind: SamplerKind = "ancestral"
+    kind: str = "ancestral"
     steps: int = 100
     start: Start = "noise"
     strength: float = 1.0

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from channels.checks import check_at_least, check_choice, check_range
+from linksim.kinds import find, kind, names
 
 __all__ = [
     "Guidance",
     "Noise",
     "Predict",
-    "SamplerKind",
+    "Sampler",
     "Schedule",
     "ancestral_times",
     "ddim_times",
@@ -30,7 +31,6 @@ __all__ = [
 
 Predict = Callable[[Tensor, int], Tensor]
 Noise = Callable[[int], Tensor]  # step number -> [B, c, h, w]
-SamplerKind = Literal["ancestral", "ddim", "dpmsolver++", "unipc"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,23 @@ class Guidance:
         return self.weight * (self.target - x0) / x0[0].numel()
 
 
+class Sampler(Protocol):
+    """What a sampler is: from noise, or from a noised latent, to latents at time 0."""
+
+    def __call__(
+        self,
+        predict: Predict,
+        schedule: Schedule,
+        num_steps: int,
+        start: Tensor,
+        noise: Noise,
+        guidance: Guidance | None,
+        strength: float | None,
+    ) -> Tensor:
+        """Latents [B, c, h, w]; arguments as of :func:`sample`."""
+        ...
+
+
 def ancestral_times(num_steps: int, num_train_timesteps: int = 1000, strength: float = 1.0) -> list[int]:
     """Times from the noisiest on: ``num_steps`` evenly spaced ones, both ends included.
 
@@ -101,7 +118,7 @@ def ancestral_times(num_steps: int, num_train_timesteps: int = 1000, strength: f
 
 
 def sample(
-    kind: SamplerKind,
+    sampler: str,
     predict: Predict,
     schedule: Schedule,
     num_steps: int,
@@ -113,7 +130,8 @@ def sample(
     """Latents [B, c, h, w] at time 0.
 
     Args:
-        kind: "ancestral" (the authors'), "ddim", "dpmsolver++" (second order, multistep) or "unipc".
+        sampler: "ancestral" (the authors'), "ddim", "dpmsolver++" (second order, multistep), "unipc", or
+            another one that is registered (:class:`Sampler`).
         predict: noise predictor.
         schedule: noise schedule.
         num_steps: network evaluations.
@@ -129,15 +147,20 @@ def sample(
     Source: Ho et al., "Denoising Diffusion Probabilistic Models", 2020 (ancestral, fixed small variance);
         Song et al. 2021 (DDIM); Lu et al. 2022 (DPM-Solver++); Zhao et al. 2023 (UniPC).
     """
-    check_choice("sampler", kind, ("ancestral", "ddim", "dpmsolver++", "unipc"))
+    check_choice("sampler", sampler, names("sampler"))
     check_at_least("steps", num_steps, 1)
     if strength is not None:
         check_range("strength", strength, 1e-3, 1.0)
-    if kind == "ddim":
-        return _ddim(predict, schedule, num_steps, start, noise, guidance, strength)
-    if kind == "ancestral":
-        return _ancestral(predict, schedule, num_steps, start, noise, guidance, strength)
-    return _by_scheduler(kind, predict, schedule, num_steps, start, noise, guidance, strength)
+    made: Sampler = find("sampler", sampler).make
+    return made(
+        predict=predict,
+        schedule=schedule,
+        num_steps=num_steps,
+        start=start,
+        noise=noise,
+        guidance=guidance,
+        strength=strength,
+    )
 
 
 def _noised(start: Tensor, alpha: Tensor, noise: Noise) -> Tensor:
@@ -148,6 +171,7 @@ def _x0(z: Tensor, eps: Tensor, alpha: Tensor) -> Tensor:
     return (z - (1 - alpha).sqrt().to(z.dtype) * eps) / alpha.sqrt().to(z.dtype)
 
 
+@kind("sampler", "ancestral")
 def _ancestral(
     predict: Predict,
     schedule: Schedule,
@@ -187,6 +211,7 @@ def ddim_times(num_steps: int, num_train_timesteps: int = 1000, strength: float 
     return [(total * (count - i) + count // 2) // count - 1 for i in range(count)]
 
 
+@kind("sampler", "ddim")
 def _ddim(
     predict: Predict,
     schedule: Schedule,
@@ -213,7 +238,7 @@ def _ddim(
     return z
 
 
-def _scheduler(kind: SamplerKind, schedule: Schedule, strength: float) -> Any:
+def _scheduler(solver: Literal["dpmsolver++", "unipc"], schedule: Schedule, strength: float) -> Any:
     """A scheduler of diffusers over the first ``strength`` of the times: all its steps lie there."""
     from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
@@ -221,15 +246,17 @@ def _scheduler(kind: SamplerKind, schedule: Schedule, strength: float) -> Any:
     common = {"num_train_timesteps": len(betas), "trained_betas": betas.tolist()}
     # Evenly spaced times leave a sixth of the variance out at 20 steps; evenly spaced log-SNR, or the spacing
     # of Karras et al., a hundredth (tests/theory/test_samplers.py).
-    if kind == "dpmsolver++":
+    if solver == "dpmsolver++":
         return DPMSolverMultistepScheduler(
             **common, algorithm_type="dpmsolver++", use_lu_lambdas=True, final_sigmas_type="zero"
         )
     return UniPCMultistepScheduler(**common, use_karras_sigmas=True, final_sigmas_type="zero")
 
 
+@kind("sampler", "dpmsolver++", solver="dpmsolver++")
+@kind("sampler", "unipc", solver="unipc")
 def _by_scheduler(
-    kind: SamplerKind,
+    solver: Literal["dpmsolver++", "unipc"],
     predict: Predict,
     schedule: Schedule,
     num_steps: int,
@@ -239,7 +266,7 @@ def _by_scheduler(
     strength: float | None,
 ) -> Tensor:
     """Deterministic samplers of diffusers; guidance changes the prediction of x0 that they are given."""
-    scheduler = _scheduler(kind, schedule, strength or 1.0)
+    scheduler = _scheduler(solver, schedule, strength or 1.0)
     scheduler.set_timesteps(min(num_steps, scheduler.config.num_train_timesteps))
     times = [int(t) for t in scheduler.timesteps]
     alphas = 1 / (1 + scheduler.sigmas[: len(times)].double().square())  # between those of whole times

@@ -20,6 +20,7 @@ from PIL import Image
 from channels.checks import complaint
 from linksim.digital.bpg import MAX_PIXELS, read_header
 from linksim.digital.hevc import CodecError
+from linksim.kinds import kind
 
 __all__ = ["ExternalBpgCodec"]
 
@@ -45,6 +46,7 @@ def _version(tool: str) -> str:
     return (done.stdout or done.stderr).decode(errors="replace").partition("\n")[0].strip()
 
 
+@kind("source_codec", "bpg_external")
 @dataclass(frozen=True)
 class ExternalBpgCodec:
     """BPG by ``bpgenc`` and ``bpgdec``, quality = QP 0 to 51 of bpgenc.

@@ -17,6 +17,7 @@ from PIL import Image
 from channels.checks import complaint
 from linksim.digital.hevc import CodecError
 from linksim.digital.pillow_codec import DAMAGE
+from linksim.kinds import kind
 
 __all__ = ["HeicCodec"]
 
@@ -25,6 +26,7 @@ _LARGEST_SIDE = 65535  # 16 bits in the container
 _PRESETS = {"best": "veryslow", "fast": "fast"}
 
 
+@kind("source_codec", "heic")
 @dataclass(frozen=True)
 class HeicCodec:
     """HEIC by libheif: the same HEVC intra coding as BPG in a container of some 400 bytes.

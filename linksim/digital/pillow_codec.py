@@ -17,6 +17,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError, features
 
 from channels.checks import check_choice, complaint
 from linksim.digital.hevc import CodecError
+from linksim.kinds import kind
 
 __all__ = ["DAMAGE", "PillowCodec"]
 
@@ -45,6 +46,10 @@ DAMAGE = (
 )
 
 
+@kind("source_codec", "jpeg", codec="jpeg")
+@kind("source_codec", "jpeg2000", codec="jpeg2000")
+@kind("source_codec", "webp", codec="webp")
+@kind("source_codec", "avif", codec="avif")
 @dataclass(frozen=True)
 class PillowCodec:
     """JPEG, JPEG 2000, WebP or AVIF through Pillow.
@@ -77,6 +82,11 @@ class PillowCodec:
             raise ValueError(
                 complaint("source.codec", "this Pillow lacks it", self.codec, "a Pillow with it", cure)
             )
+
+    @staticmethod
+    def unused(codec: str) -> tuple[str, ...]:
+        """Fields that a codec makes nothing of."""
+        return ("effort",) if codec in ("jpeg", "jpeg2000") else ()
 
     @staticmethod
     def available(codec: str) -> bool:

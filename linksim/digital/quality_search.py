@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
@@ -21,6 +22,7 @@ from PIL import Image
 
 from channels.checks import complaint
 from channels.child_processes import safe_children
+from channels.kinds import loaded_files
 from linksim.digital.hevc import CodecError
 from linksim.digital.source_codec import SourceCodec
 from linksim.digital.stream_cache import StreamCache
@@ -74,6 +76,15 @@ class Measure(Hashable, Protocol):
     def __call__(self, shown: Rgb, original: Rgb) -> float:
         """Value of a picture [H, W, 3] uint8 against the original."""
         ...
+
+
+def _send_by_value(codec: type) -> None:
+    """Let worker processes have the class of a codec that they cannot import (a file of --with)."""
+    module = sys.modules.get(codec.__module__)
+    if module is not None and str(getattr(module, "__file__", "")) in map(str, loaded_files()):
+        from joblib.externals import cloudpickle
+
+        cloudpickle.register_pickle_by_value(module)
 
 
 def resize(rgb: Rgb, size: tuple[int, int]) -> Rgb:
@@ -215,6 +226,8 @@ class QualitySearch:
                 groups.setdefault(wish.digest, []).append(wish)
         if len(groups) > 1 and self.workers > 1:
             from joblib import Parallel, delayed
+
+            _send_by_value(type(self.codec))
 
             arguments = (self.codec, self.cache.folder, self.resolutions, self.measure)
             with safe_children():

@@ -1,7 +1,4 @@
-"""Source codecs behind one interface: what every codec offers, and the table of their names.
-
-May import: numpy, channels.checks, linksim.digital.{bpg, hevc, pillow_codec, heic, external_bpg}.
-"""
+"""Source codecs behind one interface: what every codec offers, and BPG."""
 
 from __future__ import annotations
 
@@ -14,18 +11,14 @@ from numpy.typing import NDArray
 
 from channels.checks import check_choice
 from linksim.digital.bpg import MAX_PIXELS, decode_bpg, encode_bpg
-from linksim.digital.external_bpg import ExternalBpgCodec
-from linksim.digital.heic import HeicCodec
 from linksim.digital.hevc import encoder_version
-from linksim.digital.pillow_codec import PillowCodec
+from linksim.kinds import find, kind, names
 
-__all__ = ["CODEC_NAMES", "BpgCodec", "SourceCodec", "make_source_codec"]
+__all__ = ["BpgCodec", "SourceCodec", "make_source_codec"]
 
 Rgb = NDArray[np.uint8]
 ChromaName = Literal["420", "444"]
 Effort = Literal["best", "fast"]
-CodecName = Literal["bpg", "bpg_external", "jpeg", "jpeg2000", "webp", "avif", "heic"]
-CODEC_NAMES: tuple[CodecName, ...] = ("bpg", "bpg_external", "jpeg", "jpeg2000", "webp", "avif", "heic")
 _PRESETS = {"best": "veryslow", "fast": "fast"}
 
 
@@ -60,6 +53,7 @@ class SourceCodec(Hashable, Protocol):
         ...
 
 
+@kind("source_codec", "bpg")
 @dataclass(frozen=True)
 class BpgCodec:
     """BPG: HEVC intra by libx265, quality = QP 0 to 51.
@@ -101,21 +95,16 @@ class BpgCodec:
 
 
 def make_source_codec(codec: str, chroma: ChromaName = "420", effort: Effort = "best") -> SourceCodec:
-    """The codec of a name.
+    """A built-in codec by its name.
 
     Args:
-        codec: one of :data:`CODEC_NAMES`.
+        codec: one of ``linksim.kinds.names("source_codec")``.
         chroma: "420" or "444".
         effort: "best" or "fast".
 
     Raises:
         ValueError: unknown name; a codec without this chroma format; a codec that is not installed.
     """
-    check_choice("source.codec", codec, CODEC_NAMES)
-    if codec == "bpg":
-        return BpgCodec(chroma, effort)
-    if codec == "bpg_external":
-        return ExternalBpgCodec(chroma, effort)
-    if codec == "heic":
-        return HeicCodec(chroma, effort)
-    return PillowCodec(codec, chroma, effort)  # type: ignore[arg-type]
+    check_choice("source.codec", codec, names("source_codec"))
+    made: SourceCodec = find("source_codec", codec).make(chroma=chroma, effort=effort)
+    return made

@@ -1,8 +1,9 @@
-"""What a metric is. May import: torch, numpy, channels.{base, checks, types}, linksim.metrics.info."""
+"""What a metric is: a class that derives from one of these bases and has ``info``."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,11 @@ __all__ = [
     "CountMetric",
     "ImageMetric",
     "LinkMetric",
+    "Metric",
     "MetricInfo",
     "MetricUnavailable",
     "SetMetric",
+    "StateMetric",
     "check_pair",
 ]
 
@@ -42,58 +45,56 @@ def check_pair(name: str, x_hat: Tensor, x: Tensor, min_side: int) -> None:
         raise ValueError(complaint(name, "image too small", got, f"sides of at least {min_side}"))
 
 
-class ImageMetric(Protocol):
+class Metric(ABC):
+    """Base of all metrics.
+
+    Attributes:
+        info: facts, of the class or made with it.
+    """
+
+    info: MetricInfo
+
+
+class ImageMetric(Metric):
     """Quality of images, one value each; means belong to ``linksim.statistics``."""
 
-    @property
-    def info(self) -> MetricInfo:
-        """Facts."""
-        ...
-
+    @abstractmethod
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """[B] float64 of images [B, 3, H, W] in [0, 1], both already rounded to 8 bits."""
-        ...
 
 
-class SetMetric(Protocol):
+class SetMetric(Metric):
     """Quality of a set of pictures: features of each, and a distance between two collections of features,
     ``linksim.metrics.set_distances.DISTANCES[info.distance]``.
 
     Features are a function of the picture alone, so that they can be kept, found again and compared in any
-    order, and so that metrics with the same ``info.features`` share them.
+    order, and so that metrics with the same ``info.features`` share them; neither is empty.
     """
 
-    @property
-    def info(self) -> MetricInfo:
-        """Facts; ``features`` and ``distance`` are not empty."""
-        ...
-
+    @abstractmethod
     def features(self, image: Tensor) -> NDArray[np.float16]:
         """[n, d] of a picture [3, H, W] uint8."""
-        ...
 
 
-class CountMetric(Protocol):
+class CountMetric(Metric):
     """Errors and trials, one pair per image; never a ratio."""
 
-    @property
-    def info(self) -> MetricInfo:
-        """Facts."""
-        ...
-
+    @abstractmethod
     def __call__(self, hat: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
-        """Errors [B], trials [B] int64."""
-        ...
+        """Errors [B], trials [B] int64 of bits [B, k] behind the receiver and sent."""
 
 
-class LinkMetric(Protocol):
+class LinkMetric(Metric):
     """A fact of the transmission, one value per image, whatever the scheme makes of it."""
 
-    @property
-    def info(self) -> MetricInfo:
-        """Facts."""
-        ...
-
+    @abstractmethod
     def __call__(self, symbols: Tensor, received: Received, channel: ChannelOperator, draw: Draw) -> Tensor:
         """[B] float64 of sent symbols [B, n], what was received, and the channel with its draw."""
-        ...
+
+
+class StateMetric(Metric):
+    """Counts of what became of pictures."""
+
+    @abstractmethod
+    def __call__(self, states: Sequence[str]) -> list[tuple[int, int]]:
+        """(events, pictures) of every picture, by its state: "ok", or why it did not arrive."""

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from channels.units import linear_to_db
-from linksim.metrics.base import MetricInfo, check_pair
+from linksim.kinds import kind
+from linksim.metrics.base import ImageMetric, MetricInfo, check_pair
 
 __all__ = ["MsSsim", "Psnr", "Ssim", "ms_ssim", "psnr", "ssim"]
 
@@ -106,8 +107,9 @@ def _halved(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 2, padding=(x.shape[2] % 2, x.shape[3] % 2))
 
 
+@kind("metric", "psnr")
 @dataclass(frozen=True)
-class Psnr:
+class Psnr(ImageMetric):
     """:func:`psnr` as a metric; identical images count as 100 dB, so that means stay finite."""
 
     info = MetricInfo(
@@ -118,8 +120,9 @@ class Psnr:
         return psnr(x_hat, x).clamp_max(100.0)
 
 
+@kind("metric", "ssim")
 @dataclass(frozen=True)
-class Ssim:
+class Ssim(ImageMetric):
     """:func:`ssim` as a metric."""
 
     info = MetricInfo(
@@ -130,8 +133,9 @@ class Ssim:
         return ssim(x_hat, x)
 
 
+@kind("metric", "ms_ssim")
 @dataclass(frozen=True)
-class MsSsim:
+class MsSsim(ImageMetric):
     """:func:`ms_ssim` as a metric, in double precision."""
 
     info = MetricInfo(

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from channels.checks import complaint
-from linksim.metrics.base import MetricInfo
+from linksim.kinds import kind
+from linksim.metrics.base import CountMetric, MetricInfo, StateMetric
 
 __all__ = ["Ber", "Bler", "Outage"]
 
 
+@kind("metric", "ber")
 @dataclass(frozen=True)
-class Ber:
+class Ber(CountMetric):
     """Errors of payload bits after decoding."""
 
     info = MetricInfo(
@@ -31,8 +33,9 @@ class Ber:
         return (hat != true).sum(1), torch.full((hat.shape[0],), hat.shape[1], dtype=torch.int64)
 
 
+@kind("metric", "bler")
 @dataclass(frozen=True)
-class Bler:
+class Bler(CountMetric):
     """Transport blocks (one per image) with at least one wrong bit."""
 
     info = MetricInfo(
@@ -47,8 +50,9 @@ class Bler:
         return (hat != true).any(1).long(), torch.ones(hat.shape[0], dtype=torch.int64)
 
 
+@kind("metric", "outage")
 @dataclass(frozen=True)
-class Outage:
+class Outage(StateMetric):
     """Pictures that did not arrive, for whatever cause: frames whose receiver shows a failure."""
 
     info = MetricInfo(

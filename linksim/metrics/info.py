@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-__all__ = ["MetricInfo"]
+__all__ = ["MetricInfo", "SideLimit"]
 
 
 @dataclass(frozen=True)
@@ -80,3 +80,18 @@ class MetricInfo:
     def was_loss(self, trained_on: Sequence[str]) -> bool:
         """Whether a training that records ``trained_on`` used this metric as a loss."""
         return not set(self.losses or (self.name,)).isdisjoint(trained_on)
+
+
+@dataclass(frozen=True)
+class SideLimit:
+    """A measure that is not defined for small pictures.
+
+    Args:
+        name: of the measure.
+        min_side: smallest side [pixels].
+        cure: what to change.
+    """
+
+    name: str
+    min_side: int
+    cure: str

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from linksim import zoo
-from linksim.metrics.base import MetricInfo, MetricUnavailable, check_pair
+from linksim.kinds import kind
+from linksim.metrics.base import ImageMetric, MetricInfo, MetricUnavailable, check_pair
 
 __all__ = ["BLOCK", "Niqe", "Pristine", "block_features", "fit_pristine", "generalised_gaussian"]
 
@@ -169,7 +170,8 @@ def fit_pristine(images: Iterable[Tensor], made: dict[str, str]) -> Pristine:
     return Pristine(rows.mean(0), torch.cov(rows.T), made)
 
 
-class Niqe:
+@kind("metric", "niqe")
+class Niqe(ImageMetric):
     r"""Natural image quality evaluator, refitted: lower is better; the original is not looked at.
 
     The distance sqrt((m - m_p)ᵀ ((C + C_p)/2)⁺ (m - m_p)) of mean and covariance of the block features of

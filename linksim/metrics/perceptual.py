@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from channels.checks import complaint
-from linksim.metrics.base import MetricInfo, MetricUnavailable
+from linksim.kinds import kind
+from linksim.metrics.base import ImageMetric, MetricInfo, MetricUnavailable
 from linksim.zoo import BACKBONES, BackboneFile, WeightsUnavailable, find_backbone
 
 if TYPE_CHECKING:
@@ -79,7 +80,11 @@ def load_lpips(net: LpipsNet) -> tuple[lpips.LPIPS, BackboneFile]:
     return model.requires_grad_(False).eval(), found
 
 
-class Lpips:
+@kind("metric", "lpips", net="alex")
+@kind("metric", "lpips_alex", net="alex")
+@kind("metric", "lpips_vgg", net="vgg")
+@kind("metric", "lpips_squeeze", net="squeeze")
+class Lpips(ImageMetric):
     """LPIPS distance, one value per image.
 
     Args:

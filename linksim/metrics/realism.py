@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
-from linksim.metrics.base import MetricInfo, MetricUnavailable
+from linksim.kinds import kind
+from linksim.metrics.base import MetricInfo, MetricUnavailable, SetMetric
 
 __all__ = ["KidLite2", "half_shifted_patches", "load_lite"]
 
@@ -85,7 +86,8 @@ def _without_norms(network: Any) -> Any:
     return network
 
 
-class KidLite2:
+@kind("metric", "kid_lite2")
+class KidLite2(SetMetric):
     """KID on EfficientNet-Lite2 features of 64-pixel patches: realism of a set of pictures, lower is better.
 
     The unbiased MMD² with KID's kernel between the patches of all reconstructions and those of all originals,

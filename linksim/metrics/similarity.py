@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from linksim.metrics.base import MetricInfo, check_pair
+from linksim.kinds import kind
+from linksim.metrics.base import ImageMetric, MetricInfo, check_pair
 
 __all__ = ["PIQ_METRICS", "PiqMetric"]
 
@@ -37,7 +38,11 @@ PIQ_METRICS = {
 }
 
 
-class PiqMetric:
+@kind("metric", "haarpsi", name="haarpsi")
+@kind("metric", "gmsd", name="gmsd")
+@kind("metric", "vif", name="vif")
+@kind("metric", "fsim", name="fsim")
+class PiqMetric(ImageMetric):
     """A similarity of the piq package as a metric.
 
     Args:

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from channels.units import linear_to_db
-from linksim.metrics.base import MetricInfo, check_pair
+from linksim.kinds import kind
+from linksim.metrics.base import ImageMetric, MetricInfo, check_pair
 
 __all__ = ["OCTAVES", "SlicedWasserstein", "SpectrumError", "laplacian_octave", "sliced_wasserstein"]
 
@@ -21,7 +22,8 @@ _PATCH, _MAX_PATCHES, _PROJECTIONS = 7, 2048, 128
 _BINOMIAL = (1.0, 4.0, 6.0, 4.0, 1.0)
 
 
-class SpectrumError:
+@kind("metric", "spectrum_db")
+class SpectrumError(ImageMetric):
     r"""Signed error of the power spectrum in the top octave [dB]: negative is blur, positive is grain.
 
     10·log10((P_hat + P_0) / (P + P_0)); P is the power at radial frequencies of 1/4 to 1/2 cycles per pixel,
@@ -110,7 +112,12 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
     return (projected_a - projected_b).abs().mean()
 
 
-class SlicedWasserstein:
+@kind("metric", "swd")
+@kind("metric", "swd_1", octave=1)
+@kind("metric", "swd_2", octave=2)
+@kind("metric", "swd_3", octave=3)
+@kind("metric", "swd_4", octave=4)
+class SlicedWasserstein(ImageMetric):
     """Sliced Wasserstein distance between the patches of a reconstruction and those of its original.
 
     In every octave of a Laplacian pyramid patches of 7 x 7 pixels in RGB are drawn at the same random places

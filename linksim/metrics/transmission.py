@@ -12,14 +12,16 @@ from channels.base import ChannelOperator
 from channels.signal_quality import evm
 from channels.types import Draw, Received
 from channels.units import linear_to_db
-from linksim.metrics.base import MetricInfo
+from linksim.kinds import kind
+from linksim.metrics.base import LinkMetric, MetricInfo
 
 __all__ = ["Evm", "Papr", "ReceivedSnr"]
 
 _LARGEST_EVM, _LARGEST_SNR_DB = 1e7, 100.0
 
 
-class Papr:
+@kind("metric", "papr_db")
+class Papr(LinkMetric):
     """Peak to average power ratio of what leaves the antennas, per image [dB].
 
     Of OFDM the waveform at four times the rate F·Δf behind all hardware of the transmitter, the largest of
@@ -33,7 +35,8 @@ class Papr:
         return channel.papr_db(symbols.to(channel.device, channel.cdtype), draw).double()
 
 
-class Evm:
+@kind("metric", "evm")
+class Evm(LinkMetric):
     """Error vector magnitude at the receiver, per image [%]: noise, distortion and errors of the estimate.
 
     100·sqrt(Σ|y - h_hat x|² / Σ|h_hat x|²) over the data symbols: each weighs as much as it was received, so
@@ -54,7 +57,8 @@ class Evm:
         )
 
 
-class ReceivedSnr:
+@kind("metric", "received_snr_db")
+class ReceivedSnr(LinkMetric):
     """SNR as the receiver sees it, per image [dB]: 10·log10 of the mean of gamma = |h_hat|²/(no + err_var)
     over the data symbols, combining included, within ±100 dB (a blocked place has no power at all). Where
     draws differ by path loss, this is each one's own.

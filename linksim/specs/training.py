@@ -1,4 +1,4 @@
-"""What a scenario may say of a training. Imports only pydantic and linksim.specs."""
+"""What a scenario may say of a training."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from linksim.specs.channel import ChannelSpec, OfdmSpec, ToldSpec
-from linksim.specs.codec import CodecSpec, DialCodecSpec, LatentDenoiserSpec
-from linksim.specs.fields import (
+from linksim.kinds.channels.base import ChannelBase, ToldSpec
+from linksim.kinds.fields import (
     Bool,
     CsitName,
     Int,
@@ -23,7 +22,9 @@ from linksim.specs.fields import (
     SnrDb,
     Spec,
 )
-from linksim.specs.images import ImagesSpec
+from linksim.kinds.images import ImagesSpec
+from linksim.kinds.networks import CodecSpec, LatentDenoiserSpec
+from linksim.kinds.union import KindOf
 
 __all__ = [
     "ControlStartSpec",
@@ -45,7 +46,7 @@ __all__ = [
 class TrainChannelSpec(Spec):
     """A channel of the training mixture."""
 
-    channel: ChannelSpec
+    channel: Annotated[ChannelBase, KindOf("channel")]
     weight: Positive = 1.0
 
     @field_validator("channel")
@@ -54,7 +55,7 @@ class TrainChannelSpec(Spec):
         if channel.told != ToldSpec():
             cure = "train.told_snr_error_db is for trainings."
             raise ValueError(f"told: has no effect in a training, got some, expected none. {cure}")
-        if isinstance(channel, OfdmSpec) and channel.link_budget is not None:
+        if channel.has_link_budget:
             cure = "train.snr_db gives the SNR."
             raise ValueError(f"link_budget: got one in a training, expected none. {cure}")
         return channel
@@ -260,13 +261,13 @@ class TrainSpec(Spec):
 
     @model_validator(mode="after")
     def _dials(self) -> TrainSpec:
-        dial = self.codec if isinstance(self.codec, DialCodecSpec) else None
-        if self.rate_weights and dial is None:
+        rates = self.codec.dialled_rates
+        if self.rate_weights and not rates:
             raise ValueError(f"rate_weights: got some for a codec {self.codec.kind}, expected none.")
-        if self.rate_weights and dial is not None and len(self.rate_weights) != len(dial.rates):
-            got, expected = len(self.rate_weights), len(dial.rates)
+        if self.rate_weights and len(self.rate_weights) != len(rates):
+            got, expected = len(self.rate_weights), len(rates)
             raise ValueError(f"rate_weights: got {got} numbers, expected {expected}, as codec.rates.")
-        if dial is None and any(phase.loss.patch_gan or phase.frozen != "none" for phase in self.plan):
+        if not rates and any(phase.loss.patch_gan or phase.frozen != "none" for phase in self.plan):
             raise ValueError(f"phases: patch_gan and frozen fit codec dial only, got {self.codec.kind}.")
         return self
 

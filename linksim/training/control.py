@@ -29,7 +29,7 @@ from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import derived_seed, item_seed, real_normal
 from linksim import zoo
-from linksim.build import build_captioner, build_images, load_codec, load_diffjscc, uses_gain
+from linksim.build import build_captioner, build_images, load_codec, load_diffjscc
 from linksim.build_channel import recordings, training_channels
 from linksim.checkpoints import file_digest, tree_digest
 from linksim.convert import save_codec
@@ -39,6 +39,7 @@ from linksim.diffusion.start import STABLE_DIFFUSION_FILES, from_stable_diffusio
 from linksim.files import whole_folder
 from linksim.images import ImageError
 from linksim.jscc.csi_embedding import CsiKind, csi_vector, gamma_map
+from linksim.kinds.schemes.jscc import uses_gain
 from linksim.link import run_link
 from linksim.precision import resolve_precision
 from linksim.scenario import ControlTrainScenario, ControlTrainSpec

@@ -21,7 +21,7 @@ from channels.checks import complaint
 from channels.equalization import equalize
 from channels.seeding import item_seed
 from channels.types import Csit
-from linksim.build import build_denoiser, build_images, load_codec, load_denoiser
+from linksim.build import build_images, load_codec, load_denoiser
 from linksim.build_channel import recordings, training_channels
 from linksim.checkpoints import CheckpointError, save_checkpoint, weights_digest
 from linksim.diffusion.latent_sampler import noised, reliability_of
@@ -122,10 +122,11 @@ class DenoiserTrainer:
         )
         torch.manual_seed(item_seed(scenario.seed, "weights", 0, "train") % 2**31)
         resumed = (out / STATE_FILE).is_file()
+        network: Any
         if self.spec.initial is not None and not resumed:
             network = load_denoiser(self.spec.initial).network.requires_grad_(True)
         else:
-            network = build_denoiser(self.spec.network)
+            network = self.spec.network.build()
         self.network = network.to(device).to(memory_format=torch.channels_last).train()
         self.optimizers = make_optimizers(self.spec.optimizer, self.network)
         self.base_rates = [[g["lr"] for g in o.param_groups] for o in self.optimizers]

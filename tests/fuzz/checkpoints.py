@@ -17,7 +17,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from benchmarks.make_diffjscc_checkpoint import make
-from linksim.build import build_codec, build_denoiser, load_codec, load_denoiser
+from linksim.build import load_codec, load_denoiser
 from linksim.build_channel import load_calibration
 from linksim.checkpoints import CheckpointError, save_checkpoint
 from linksim.convert import convert_diffjscc
@@ -84,7 +84,7 @@ def _codec_attempt(work: Path) -> Attempt:
     whole = []
     for fields in CODECS:
         spec = adapter.validate_python(fields, strict=False)
-        network = build_denoiser(spec) if fields["kind"] == "latent_denoiser" else build_codec(spec)
+        network = spec.build()
         path = work / f"{fields['kind']}.safetensors"
         save_checkpoint(path, spec, network.state_dict(), RECIPE, torch.float16)
         whole.append((fields["kind"], path.read_bytes()))

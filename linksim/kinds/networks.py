@@ -1,12 +1,17 @@
-"""What scenarios and checkpoints say of a JSCC network. Imports only pydantic and linksim.specs.fields."""
+"""Networks: what scenarios and checkpoints say of their sizes, and how they are made."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from linksim.specs.fields import Bool, Int, Real, Spec
+from channels.kinds import kind
+from linksim.kinds.fields import Bool, Int, Real, Spec
+from linksim.kinds.union import KindOf
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = [
     "CnnYang2024Spec",
@@ -14,6 +19,7 @@ __all__ = [
     "DialCodecSpec",
     "LatentDenoiserSpec",
     "LeanCodecSpec",
+    "NetworkBase",
     "NetworkSpec",
     "SwinYang2024Spec",
 ]
@@ -26,7 +32,32 @@ Side = Annotated[Int, Field(ge=1, le=65536)]
 Latent = Annotated[Int, Field(ge=2, le=4096, multiple_of=2)]
 
 
-class LeanCodecSpec(Spec):
+class NetworkBase(Spec):
+    """Description of a network. A kind has ``build``, and says with which of the facts below it differs."""
+
+    REQUIRED: ClassVar[dict[str, str]] = {
+        "build": "build() -> linksim.schemes.jscc.AnalogCodec (an nn.Module)"
+    }
+    is_codec: ClassVar[bool] = True  # a JSCC codec: encoder and decoder
+
+    kind: str
+
+    @property
+    def dialled_rates(self) -> tuple[int, ...]:
+        """Latent channels that may be sent, of networks with dials for rate, reliability and realism."""
+        return ()
+
+    def build(self) -> nn.Module:
+        """The untrained network."""
+        raise NotImplementedError
+
+    def sizes(self, *without: str) -> dict[str, Any]:
+        """The fields but for ``kind`` and some others."""
+        return self.model_dump(exclude={"kind", *without})
+
+
+@kind("network", "lean")
+class LeanCodecSpec(NetworkBase):
     """The lean network (linksim.jscc.lean)."""
 
     kind: Literal["lean"]
@@ -38,8 +69,15 @@ class LeanCodecSpec(Spec):
     embedding: Width = 64
     klt_start: Bool = Field(True, description="start the linear path from the block KLT of the training set")
 
+    def build(self) -> nn.Module:
+        """See :class:`NetworkBase`."""
+        from linksim.jscc.lean import LeanCodec, LeanConfig
 
-class DialCodecSpec(Spec):
+        return LeanCodec(LeanConfig(**self.sizes("klt_start")))
+
+
+@kind("network", "dial")
+class DialCodecSpec(NetworkBase):
     """The network with dials for rate, SNR and realism (linksim.jscc.dial)."""
 
     kind: Literal["dial"]
@@ -65,13 +103,27 @@ class DialCodecSpec(Spec):
         return rates
 
     @property
+    def dialled_rates(self) -> tuple[int, ...]:
+        """See :class:`NetworkBase`."""
+        return self.rates
+
+    @property
     def latent_channels(self) -> int:
         """Channels of the whole latent map."""
         return self.rates[-1]
 
+    def build(self) -> nn.Module:
+        """See :class:`NetworkBase`."""
+        from linksim.jscc.dial import DialCodec, DialConfig
 
-class LatentDenoiserSpec(Spec):
+        return DialCodec(DialConfig(**self.sizes("klt_start")))
+
+
+@kind("network", "latent_denoiser")
+class LatentDenoiserSpec(NetworkBase):
     """The denoiser of the latents of a dial codec (linksim.jscc.latent_denoiser)."""
+
+    is_codec: ClassVar[bool] = False
 
     kind: Literal["latent_denoiser"]
     rates: Annotated[tuple[Latent, ...], Field(min_length=1, max_length=64)] = Field(
@@ -81,8 +133,15 @@ class LatentDenoiserSpec(Spec):
     blocks: Blocks = 8
     embedding: Width = 64
 
+    def build(self) -> nn.Module:
+        """See :class:`NetworkBase`."""
+        from linksim.jscc.latent_denoiser import LatentDenoiser, LatentDenoiserConfig
 
-class CnnYang2024Spec(Spec):
+        return LatentDenoiser(LatentDenoiserConfig(**self.sizes()))
+
+
+@kind("network", "cnn_yang2024")
+class CnnYang2024Spec(NetworkBase):
     """The CNN of DiffJSCC (linksim.jscc.cnn_yang2024)."""
 
     kind: Literal["cnn_yang2024"]
@@ -94,12 +153,20 @@ class CnnYang2024Spec(Spec):
     decoder_blocks: Blocks = 2
     csi: Literal["snr", "snr_h"] = "snr"
 
+    def build(self) -> nn.Module:
+        """See :class:`NetworkBase`."""
+        from linksim.jscc.authors import make_codec
+        from linksim.jscc.cnn_yang2024 import CnnYang2024Config
+
+        return make_codec(CnnYang2024Config(**self.sizes()))
+
 
 Stages = Annotated[tuple[Width, ...], Field(max_length=8)]
 Depths = Annotated[tuple[Annotated[Int, Field(ge=1, le=64)], ...], Field(max_length=8)]
 
 
-class SwinYang2024Spec(Spec):
+@kind("network", "swin_yang2024")
+class SwinYang2024Spec(NetworkBase):
     """The Swin transformer of DiffJSCC (linksim.jscc.swin_yang2024); empty decoder sizes mirror
     the encoder.
     """
@@ -130,11 +197,13 @@ class SwinYang2024Spec(Spec):
                     raise ValueError(f"{widths}: got {width} channels for {head} heads, expected a multiple.")
         return self
 
+    def build(self) -> nn.Module:
+        """See :class:`NetworkBase`."""
+        from linksim.jscc.authors import make_codec
+        from linksim.jscc.swin_yang2024 import SwinYang2024Config
 
-CodecSpec = Annotated[
-    LeanCodecSpec | DialCodecSpec | CnnYang2024Spec | SwinYang2024Spec, Field(discriminator="kind")
-]
-NetworkSpec = Annotated[
-    LeanCodecSpec | DialCodecSpec | LatentDenoiserSpec | CnnYang2024Spec | SwinYang2024Spec,
-    Field(discriminator="kind"),
-]
+        return make_codec(SwinYang2024Config(**self.sizes()))
+
+
+CodecSpec = Annotated[NetworkBase, KindOf("network", but=("latent_denoiser",))]
+NetworkSpec = Annotated[NetworkBase, KindOf("network")]

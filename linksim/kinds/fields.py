@@ -1,4 +1,4 @@
-"""Base of all specifications, and physical quantities with their units. Imports only pydantic."""
+"""Base of all descriptions, and physical quantities with their units."""
 
 from __future__ import annotations
 

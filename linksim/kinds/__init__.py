@@ -1,0 +1,134 @@
+"""Kinds: whatever a scenario may name is one class, built in or your own (see docs/python.md).
+
+``kind`` and ``register`` make one known; the bases below say what a class of each family has to have.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from channels.kinds import (
+    Family,
+    Kind,
+    KindError,
+    Origin,
+    add_family,
+    find,
+    foreign,
+    kind,
+    load_file,
+    load_installed,
+    names,
+    register,
+    unregister,
+)
+
+if TYPE_CHECKING:
+    from channels.base import ChannelOperator
+    from channels.impairments import Impairment
+    from linksim.digital.source_codec import SourceCodec
+    from linksim.kinds.channels.base import ChannelBase
+    from linksim.kinds.channels.csi import OfdmCsiBase
+    from linksim.kinds.context import BuildContext
+    from linksim.kinds.images import ImagesBase
+    from linksim.kinds.models.base import ModelBase
+    from linksim.kinds.networks import NetworkBase
+    from linksim.kinds.schemes.base import CodecBase, SchemeBase, SentSpec
+    from linksim.metrics.base import CountMetric, ImageMetric, LinkMetric, MetricInfo, SetMetric
+
+__all__ = [
+    "BuildContext",
+    "ChannelBase",
+    "ChannelOperator",
+    "CodecBase",
+    "CountMetric",
+    "Family",
+    "ImageMetric",
+    "ImagesBase",
+    "Impairment",
+    "Kind",
+    "KindError",
+    "LinkMetric",
+    "MetricInfo",
+    "ModelBase",
+    "NetworkBase",
+    "OfdmCsiBase",
+    "Origin",
+    "SchemeBase",
+    "SentSpec",
+    "SetMetric",
+    "SourceCodec",
+    "find",
+    "foreign",
+    "kind",
+    "load_file",
+    "load_installed",
+    "names",
+    "register",
+    "unregister",
+]
+
+_HERE = "linksim.kinds"
+for _family in (
+    Family("channel", "a channel", (f"{_HERE}.channels",), f"{_HERE}.prepare:channel"),
+    Family(
+        *("delay_model", "a delay model"),
+        tuple(f"{_HERE}.models{name}" for name in (".tdl", ".geometric", ".recorded", ".raytraced", "")),
+        f"{_HERE}.prepare:delay_model",
+    ),
+    Family("estimator", "an estimator", (f"{_HERE}.channels.csi",), f"{_HERE}.prepare:estimator"),
+    Family(
+        *("scheme", "a scheme"),
+        tuple(
+            f"{_HERE}.schemes{name}" for name in (".jscc", ".diffusion", ".linear_analog", ".separation", "")
+        ),
+        f"{_HERE}.prepare:scheme",
+    ),
+    Family("network", "a network", (f"{_HERE}.networks",), f"{_HERE}.prepare:network"),
+    Family(
+        *("source_codec", "a source codec"),
+        tuple(f"linksim.digital{name}" for name in (".source_codec", ".external_bpg", ".pillow_codec", "")),
+        f"{_HERE}.prepare:source_codec",
+    ),
+    Family("sampler", "a sampler", ("linksim.diffusion",), f"{_HERE}.prepare:sampler"),
+    Family(
+        *("metric", "a metric"),
+        (
+            "linksim.metrics.distortion",
+            "linksim.metrics.perceptual",
+            "linksim.metrics.similarity",
+            "linksim.metrics",
+        ),
+        f"{_HERE}.prepare:metric",
+    ),
+    Family("images", "a set of pictures", (f"{_HERE}.images",), f"{_HERE}.prepare:images"),
+):
+    add_family(_family)
+
+_PLACES = {
+    "BuildContext": "linksim.kinds.context",
+    "ChannelBase": "linksim.kinds.channels.base",
+    "ChannelOperator": "channels.base",
+    "CodecBase": "linksim.kinds.schemes.base",
+    "CountMetric": "linksim.metrics.base",
+    "ImageMetric": "linksim.metrics.base",
+    "ImagesBase": "linksim.kinds.images",
+    "Impairment": "channels.impairments",
+    "LinkMetric": "linksim.metrics.base",
+    "MetricInfo": "linksim.metrics.base",
+    "ModelBase": "linksim.kinds.models.base",
+    "NetworkBase": "linksim.kinds.networks",
+    "OfdmCsiBase": "linksim.kinds.channels.csi",
+    "SchemeBase": "linksim.kinds.schemes.base",
+    "SentSpec": "linksim.kinds.schemes.base",
+    "SetMetric": "linksim.metrics.base",
+    "SourceCodec": "linksim.digital.source_codec",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Bases are imported when they are used."""
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

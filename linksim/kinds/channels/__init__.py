@@ -1,0 +1,1 @@
+"""Channels that a scenario may name: one description a file."""

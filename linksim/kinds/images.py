@@ -1,0 +1,130 @@
+"""Sets of pictures, and how many channel uses a picture gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, Strict
+
+from channels.checks import complaint
+from channels.kinds import kind
+from linksim.kinds.fields import PathName, PositiveInt, Ratio, Spec
+from linksim.kinds.union import KindOf
+from linksim.places import looked_at, place
+
+if TYPE_CHECKING:
+    from linksim.images import Crop, ImageSet
+
+__all__ = [
+    "BandwidthSpec",
+    "FolderImagesSpec",
+    "ImagesBase",
+    "ImagesSpec",
+    "SkimageImagesSpec",
+    "TarImagesSpec",
+]
+
+
+_CONVERT = "none: 8-bit RGB only; rgb: also grey, palette, CMYK, alpha (dropped) and 16 bits (rounded to 8)"
+
+
+def _crop(value: object) -> object:
+    return [value, value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class ImagesBase(Spec):
+    """What all sets of pictures have in common: cutting to size. A kind has ``build``."""
+
+    REQUIRED: ClassVar[dict[str, str]] = {"build": "build() -> linksim.images.ImageSet"}
+
+    kind: str
+    crop: Annotated[tuple[PositiveInt, PositiveInt] | None, BeforeValidator(_crop)] = Field(
+        None, description="centre crop to [height, width] pixels, or one number for a square"
+    )
+    multiple_of: PositiveInt = Field(16, description="cut the sides down to multiples of this many pixels")
+
+    @property
+    def cutting(self) -> Crop:
+        """How pictures are cut to size."""
+        from linksim.images import Crop
+
+        height, width = self.crop or (None, None)
+        return Crop(height, width, self.multiple_of)
+
+    def build(self) -> ImageSet:
+        """The set.
+
+        Raises:
+            ImageError: pictures that are not there.
+        """
+        raise NotImplementedError
+
+
+@kind("images", "folder")
+class FolderImagesSpec(ImagesBase):
+    """All pictures of a folder and its sub-folders, sorted by path."""
+
+    kind: Literal["folder"]
+    path: PathName
+    limit: PositiveInt | None = Field(None, description="use the first so many pictures only")
+    convert: Literal["none", "rgb"] = Field("none", description=_CONVERT)
+
+    def build(self) -> ImageSet:
+        """See :class:`ImagesBase`."""
+        from linksim.images import FolderImages, ImageError
+
+        folder = place(self.path)
+        if not folder.is_dir():
+            cure = "Give another one with --set images.path=/where/they/are."
+            got, expected = looked_at(self.path), "a folder of pictures"
+            raise ImageError(complaint("images.path", "no such folder", got, expected, cure))
+        return FolderImages(folder, self.cutting, self.convert, self.limit)
+
+
+@kind("images", "tar")
+class TarImagesSpec(ImagesBase):
+    """All pictures in tar files, sorted by file and name."""
+
+    kind: Literal["tar"]
+    paths: Annotated[tuple[PathName, ...], Field(min_length=1)]
+    limit: PositiveInt | None = None
+    convert: Literal["none", "rgb"] = Field("none", description=_CONVERT)
+
+    def build(self) -> ImageSet:
+        """See :class:`ImagesBase`."""
+        from linksim.images import ImageError, TarImages
+
+        for path in self.paths:
+            if not place(path).is_file():
+                got, expected = looked_at(path), "an uncompressed tar file of pictures"
+                raise ImageError(complaint("images.paths", "no such file", got, expected))
+        return TarImages([place(path) for path in self.paths], self.cutting, self.convert, self.limit)
+
+
+@kind("images", "skimage")
+class SkimageImagesSpec(ImagesBase):
+    """Pictures that ship with scikit-image; camera is grey; hubble, retina and ihc are no photographs."""
+
+    kind: Literal["skimage"]
+    names: Annotated[tuple[Annotated[str, Strict()], ...], Field(min_length=1)] = (
+        "astronaut",
+        "coffee",
+        "chelsea",
+        "rocket",
+        "motorcycle",
+    )
+
+    def build(self) -> ImageSet:
+        """See :class:`ImagesBase`."""
+        from linksim.images import SkimageImages
+
+        return SkimageImages(self.names, self.cutting)
+
+
+ImagesSpec = Annotated[ImagesBase, KindOf("images")]
+
+
+class BandwidthSpec(Spec):
+    """How many complex data uses an image gets."""
+
+    data_ratio: Ratio = Field(description="complex data uses / (3·H·W), an exact fraction such as 1/48")

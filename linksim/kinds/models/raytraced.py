@@ -1,0 +1,178 @@
+"""Rays in scenes of Sionna RT."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from channels.kinds import kind
+from linksim.kinds.fields import Bool, Int, Positive, PositiveInt, Real, Share, Spec, Speed, Text
+from linksim.kinds.models.base import ModelBase
+from linksim.kinds.models.recorded import keeps_path_loss
+from linksim.kinds.models.tdl import TdlSpec
+
+if TYPE_CHECKING:
+    from channels.delay_models import DelayModel
+    from channels.ray_scene import PlanarArray, RayTracing
+    from linksim.kinds.context import BuildContext
+
+__all__ = ["ArraySpec", "RayTracedSpec", "RouteSpec"]
+
+Position = tuple[Real, Real, Real]
+
+
+class ArraySpec(Spec):
+    """An antenna array of a ray-traced scene."""
+
+    rows: PositiveInt = 1
+    columns: PositiveInt = 1
+    pattern: Literal["iso", "dipole", "hw_dipole", "tr38901"] = "iso"
+    polarization: Literal["V", "H", "VH", "cross"] = "V"
+    spacing_wavelengths: Positive = 0.5
+    azimuth_deg: Annotated[Real, Field(ge=-360, le=360)] = 0.0
+    downtilt_deg: Annotated[Real, Field(ge=-90, le=90)] = 0.0
+
+    @property
+    def num_antennas(self) -> int:
+        """Of the whole array."""
+        return self.rows * self.columns * (2 if self.polarization in ("VH", "cross") else 1)
+
+    def build(self) -> PlanarArray:
+        """The array."""
+        from channels.ray_scene import PlanarArray
+
+        return PlanarArray(**self.model_dump())
+
+
+class RouteSpec(Spec):
+    """A way of the receiver along way points [m]."""
+
+    waypoints: Annotated[tuple[Position, ...], Field(min_length=2)]
+    num_points: Annotated[Int, Field(ge=2, le=10000)] | None = None
+    spacing_m: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> RouteSpec:
+        if (self.num_points is None) == (self.spacing_m is None):
+            raise ValueError("num_points: got both or none of it and spacing_m, expected one of them.")
+        return self
+
+
+def _places(value: Any) -> str:
+    """A list is one of positions, a block a route."""
+    return "route" if isinstance(value, dict | RouteSpec) else "positions"
+
+
+@kind("delay_model", "raytraced")
+class RayTracedSpec(ModelBase):
+    """Rays in a built-in scene of Sionna RT, traced once and kept; every image stands at one position."""
+
+    kind: Literal["raytraced"]
+    scene: Text = Field(description="a built-in scene, such as munich or simple_street_canyon")
+    transmitter: Position = Field(description="x, y, z [m]")
+    receivers: Annotated[
+        Annotated[tuple[Position, ...], Tag("positions")] | Annotated[RouteSpec, Tag("route")],
+        Discriminator(_places),
+    ] = Field(description="positions [m], or a route")
+    speed_mps: Speed = 0.0
+    tx_array: ArraySpec = ArraySpec()
+    rx_array: ArraySpec = ArraySpec()
+    max_depth: Annotated[Int, Field(ge=0, le=20)] = Field(3, description="interactions of a ray")
+    reflection: Bool = True
+    refraction: Bool = True
+    diffraction: Bool = False
+    scattering_coefficient: Share = 0.0
+    num_rays: Annotated[Int, Field(ge=1000)] = 1_000_000
+    max_paths: PositiveInt = Field(256, description="strongest paths kept of a position")
+    normalize: Literal["ensemble", "each"] = "ensemble"
+    phases: Literal["common", "paths"] = "paths"
+
+    @property
+    def _route(self) -> RouteSpec | None:
+        return self.receivers if isinstance(self.receivers, RouteSpec) else None
+
+    @model_validator(mode="after")
+    def _direction(self) -> RayTracedSpec:
+        if self.speed_mps > 0 and self._route is None:
+            got = f"got {self.speed_mps:g} m/s with receivers at positions"
+            raise ValueError(
+                f"speed_mps: {got}, expected 0, or receivers on a route: a motion has a direction."
+            )
+        return self
+
+    def build(self, context: BuildContext) -> DelayModel:
+        """See :class:`ModelBase`; rays are traced, or found in the cache."""
+        from channels.ray_traced import RayTracedModel
+
+        try:
+            return RayTracedModel(
+                self.tracing(context.carrier_hz),
+                speed_mps=self.speed_mps,
+                normalize=self.normalize,
+                phases=self.phases,
+                bandwidth_hz=context.bandwidth_hz,
+                precision=context.precision,
+            )
+        except RuntimeError as problem:  # no LLVM, or tracing failed: the message says what to do
+            raise ValueError(f"model: {problem}") from None
+
+    def tracing(self, carrier_hz: float) -> RayTracing:
+        """What is traced.
+
+        Raises:
+            ValueError: no such scene, or arguments out of range.
+        """
+        from channels.ray_scene import RayTracing, Route
+
+        receivers: Any = self.receivers
+        if self._route is not None:
+            way = self._route
+            receivers = Route(way.waypoints, num_points=way.num_points, spacing_m=way.spacing_m)
+        return RayTracing(
+            scene=self.scene,
+            transmitter=self.transmitter,
+            receivers=receivers,
+            tx_array=self.tx_array.build(),
+            rx_array=self.rx_array.build(),
+            carrier_hz=carrier_hz,
+            max_depth=self.max_depth,
+            reflection=self.reflection,
+            refraction=self.refraction,
+            diffraction=self.diffraction,
+            scattering_coefficient=self.scattering_coefficient,
+            num_rays=self.num_rays,
+            max_paths=self.max_paths,
+        )
+
+    def untraced(self, carrier_hz: float) -> TdlSpec | None:
+        """See :class:`ModelBase`; the request for rays is checked.
+
+        Raises:
+            ValueError: no such scene, or arguments out of range.
+        """
+        tracing = self.tracing(carrier_hz)
+        antennas = {
+            "rx_antennas": tracing.rx_array.num_antennas,
+            "tx_antennas": tracing.tx_array.num_antennas,
+        }
+        return TdlSpec(profile="A", delay_spread_s=0.0, **antennas)
+
+    @property
+    def transmit_antennas(self) -> int | None:
+        """See :class:`ModelBase`."""
+        return self.tx_array.num_antennas
+
+    @property
+    def unequal_draws(self) -> bool:
+        """See :class:`ModelBase`."""
+        return self.normalize == "ensemble"
+
+    @property
+    def needs_path_loss(self) -> bool:
+        """See :class:`ModelBase`."""
+        return False
+
+    def budget_complaint(self) -> str:
+        """See :class:`ModelBase`."""
+        return keeps_path_loss(self.normalize)

@@ -1,0 +1,200 @@
+"""What the registry does with a class that comes in: checks that it is whole, and makes the description of
+it that scenarios validate.
+
+Channels, delay models, estimators, schemes, networks and sets of pictures are descriptions themselves
+(pydantic models with a ``build``). Impairments and source codecs are frozen dataclasses; their descriptions
+have the same fields.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache, partial
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import BaseMetadata, GroupedMetadata
+from pydantic import Field, Strict, create_model
+
+from channels import kinds
+from channels.checks import complaint
+from channels.kinds import KindError
+from linksim.kinds.fields import Spec
+
+__all__ = ["description"]
+
+
+def _described(
+    family: str, base_at: str, key: str, name: str, target: Any, bound: Mapping[str, Any]
+) -> type[Spec]:
+    """A description as the registry takes it: with a field ``key`` that holds its name.
+
+    Raises:
+        KindError: another class, or one that lacks a method.
+    """
+    module, _, base_name = base_at.partition(":")
+    base = getattr(importlib.import_module(module), base_name)
+    where = f"{family} {name}"
+    if not (isinstance(target, type) and issubclass(target, base)):
+        got, expected = getattr(target, "__name__", target), f"a class that derives from {module}.{base_name}"
+        raise KindError(complaint(where, f"no {family}", got, expected))
+    required = getattr(target, "REQUIRED", {})
+    lacking = [what for method, what in required.items() if _is_inherited_stub(target, method)]
+    if lacking:
+        raise KindError(
+            complaint(where, "half written", f"{target.__name__} without {', '.join(lacking)}", "it")
+        )
+    described: Any = target
+    if name in get_args(described.model_fields[key].annotation):
+        return target
+    namespace = {
+        "__annotations__": {key: Literal[name]},
+        "__module__": target.__module__,
+        "__qualname__": target.__qualname__,
+        "__doc__": target.__doc__,
+    }
+    return type(target)(target.__name__, (target,), namespace)
+
+
+def _is_inherited_stub(target: type, method: str) -> bool:
+    """Whether a method is still the one of the base that only raises NotImplementedError."""
+    for owner in target.__mro__:
+        if method in vars(owner):
+            return method in getattr(owner, "REQUIRED", {}) and "REQUIRED" in vars(owner)
+    return True
+
+
+channel = partial(_described, "channel", "linksim.kinds.channels.base:ChannelBase", "kind")
+delay_model = partial(_described, "delay_model", "linksim.kinds.models.base:ModelBase", "kind")
+estimator = partial(_described, "estimator", "linksim.kinds.channels.csi:OfdmCsiBase", "kind")
+scheme = partial(_described, "scheme", "linksim.kinds.schemes.base:SchemeBase", "kind")
+network = partial(_described, "network", "linksim.kinds.networks:NetworkBase", "kind")
+images = partial(_described, "images", "linksim.kinds.images:ImagesBase", "kind")
+
+
+# ------------------------------------------------------------------------------------------- dataclasses
+
+
+def description(found: kinds.Kind) -> type[Spec]:
+    """The description of a kind, which a scenario validates."""
+    if found.family == "impairment":
+        return _of_dataclass(found.target, "linksim.kinds.impairments:ImpairmentBase", "kind", found.name)
+    if found.family == "source_codec":
+        base = "linksim.kinds.schemes.source:SourceBase"
+        return _of_dataclass(found.target, base, "codec", found.name, tuple(found.bound.items()))
+    return found.target
+
+
+@cache
+def _of_dataclass(
+    target: type, base_at: str, key: str, name: str, bound: tuple[tuple[str, Any], ...] = ()
+) -> type[Spec]:
+    """A description with the fields of a dataclass, but for those that the name sets; ``build`` makes the
+    object. A field may have another name in scenarios: ``field(metadata={"name": ...})``.
+    """
+    module, _, base_name = base_at.partition(":")
+    base = getattr(importlib.import_module(module), base_name)
+    hints = get_type_hints(target, include_extras=True)
+    own = [f for f in fields(target) if f.init and f.name not in dict(bound)]
+    names = {f.metadata.get("name", f.name): f.name for f in own}
+    made: dict[str, Any] = {key: (Literal[name], ...)}
+    for part in own:
+        default = part.default
+        if part.default_factory is not MISSING:
+            default = part.default_factory()
+        info = Field(... if default is MISSING else default, description=part.metadata.get("description"))
+        made[part.metadata.get("name", part.name)] = (_strict(hints[part.name]), info)
+
+    def build(self: Spec) -> Any:
+        """The object."""
+        given = {attribute: getattr(self, field) for field, attribute in names.items()}
+        return target(**given, **dict(bound))
+
+    title = f"{target.__name__}_{name}" if bound else target.__name__
+    model = create_model(title, __base__=base, __module__=target.__module__, __doc__=target.__doc__, **made)
+    model.build = build  # type: ignore[attr-defined]
+    return model  # type: ignore[return-value]
+
+
+def _strict(hint: Any) -> Any:
+    """A type whose numbers, texts and truth values are not converted, and metadata that pydantic knows."""
+    if hint in (float, int, bool, str):
+        return Annotated[hint, Strict()]
+    if get_origin(hint) is Annotated:
+        base, *metadata = get_args(hint)
+        known = [m for m in metadata if isinstance(m, BaseMetadata | GroupedMetadata)]
+        return Annotated[(_strict(base), *known)]
+    if get_origin(hint) in (Union, UnionType):
+        return Union[tuple(_strict(part) for part in get_args(hint))]  # noqa: UP007
+    if get_origin(hint) is tuple:
+        return tuple[tuple(_strict(part) if part is not ... else part for part in get_args(hint))]  # type: ignore[misc]
+    return hint
+
+
+# ------------------------------------------------------------------------- what is no block of a scenario
+
+
+def source_codec(name: str, target: Any, bound: Mapping[str, Any]) -> Any:
+    """A source codec: a frozen dataclass with the attributes of
+    :class:`linksim.digital.source_codec.SourceCodec`.
+
+    Raises:
+        KindError: what it lacks.
+    """
+    where = f"source_codec {name}"
+    if not (isinstance(target, type) and is_dataclass(target)):
+        raise KindError(
+            complaint(where, "no source codec", getattr(target, "__name__", target), "a frozen dataclass")
+        )
+    wanted = ("name", "version", "qualities", "refusal", "encode", "decode")
+    there = {f.name for f in fields(target)}
+    lacking = [name_ for name_ in wanted if name_ not in there and not hasattr(target, name_)]
+    if lacking:
+        got = f"{target.__name__} without {', '.join(lacking)}"
+        raise KindError(complaint(where, "half written", got, "all attributes of SourceCodec"))
+    taken = {"codec", "resolutions", "select"} & {f.name for f in fields(target) if f.name not in bound}
+    if taken:
+        expected = "other names: these are fields of every source"
+        raise KindError(complaint(where, "fields named twice", ", ".join(sorted(taken)), expected))
+    return target
+
+
+def sampler(name: str, target: Any, bound: Mapping[str, Any]) -> Callable[..., Any]:
+    """A sampler: a function with the arguments of :func:`linksim.diffusion.sampler.Sampler`.
+
+    Raises:
+        KindError: other arguments.
+    """
+    wanted = ["predict", "schedule", "num_steps", "start", "noise", "guidance", "strength"]
+    where = f"sampler {name}"
+    if not callable(target):
+        raise KindError(complaint(where, "no sampler", target, f"a function of ({', '.join(wanted)})"))
+    found = [p for p in inspect.signature(target).parameters if p not in bound]
+    if found != wanted:
+        got = f"a function of ({', '.join(found)})"
+        raise KindError(complaint(where, "other arguments", got, f"({', '.join(wanted)})"))
+    return target
+
+
+def metric(name: str, target: Any, bound: Mapping[str, Any]) -> Any:
+    """A metric: a class that derives from one of the bases of :mod:`linksim.metrics.base`.
+
+    Raises:
+        KindError: another class, or one that lacks something.
+    """
+    from linksim.metrics.base import Metric
+
+    where = f"metric {name}"
+    if not (isinstance(target, type) and issubclass(target, Metric)):
+        expected = "a class that derives from ImageMetric, CountMetric, LinkMetric, SetMetric or StateMetric"
+        raise KindError(
+            complaint(where, "no metric", f"class {getattr(target, '__name__', target)}", expected)
+        )
+    lacking = sorted(getattr(target, "__abstractmethods__", ()))
+    if lacking:
+        got = f"{target.__name__} without {', '.join(lacking)}"
+        raise KindError(complaint(where, "half written", got, "all methods of its base"))
+    return target

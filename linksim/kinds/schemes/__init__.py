@@ -1,0 +1,1 @@
+"""Schemes that a scenario may name: one description a file."""
