@@ -139,6 +139,25 @@ def _bytes(text: str) -> int:
     return int(float(found[1]) * {"M": 1e6, "G": 1e9, "T": 1e12}[found[2].upper()])
 
 
+def _add_plot(commands: Any) -> None:
+    plot = commands.add_parser("plot", help="draw a metric of one or more run folders")
+    plot.add_argument("run", nargs="+", type=Path, help="run folders")
+    what = plot.add_mutually_exclusive_group(required=True)
+    what.add_argument("--metric", help="column value of results.csv, e.g. psnr")
+    what.add_argument(
+        "--ledger", action="store_true", help="what the channel uses are spent on, as stacked bars"
+    )
+    plot.add_argument(
+        "--against",
+        metavar="NAME",
+        help="paired differences to a scheme, a channel, or PATH=VALUE swept",
+    )
+    plot.add_argument("--x", help="snr_db, cbr_data, cbr_total, or a swept field; default: what was swept")
+    plot.add_argument(
+        "--out", type=Path, help="figure file (.png, .svg, .pdf); default in the first run folder"
+    )
+
+
 def _parser() -> _Parser:
     parser = _Parser(
         prog="linksim",
@@ -175,22 +194,7 @@ def _parser() -> _Parser:
 
     scenario_command("check", "validate a scenario and print what it will cost")
 
-    plot = commands.add_parser("plot", help="draw a metric of one or more run folders")
-    plot.add_argument("run", nargs="+", type=Path, help="run folders")
-    what = plot.add_mutually_exclusive_group(required=True)
-    what.add_argument("--metric", help="column value of results.csv, e.g. psnr")
-    what.add_argument(
-        "--ledger", action="store_true", help="what the channel uses are spent on, as stacked bars"
-    )
-    plot.add_argument(
-        "--against",
-        metavar="NAME",
-        help="paired differences to a scheme, a channel, or PATH=VALUE swept",
-    )
-    plot.add_argument("--x", help="snr_db, cbr_data, cbr_total, or a swept field; default: what was swept")
-    plot.add_argument(
-        "--out", type=Path, help="figure file (.png, .svg, .pdf); default in the first run folder"
-    )
+    _add_plot(commands)
 
     report = commands.add_parser("report", help="write one self-contained report.html of a run folder")
     report.add_argument("run", type=Path)

@@ -181,6 +181,7 @@ def _ancestral(
     guidance: Guidance | None,
     strength: float | None,
 ) -> Tensor:
+    """Ancestral sampling with the fixed small variance, the authors' sampler."""
     times = ancestral_times(num_steps, schedule.num_train_timesteps, strength or 1.0)
     levels = schedule.alphas_cumprod.to(start.device)
     z = start if strength is None else _noised(start, levels[times[0]], noise)

@@ -111,7 +111,9 @@ class CommandCodec:
         return ""
 
     def _run(self, code: str, data: bytes) -> bytes:
-        done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-c", code], input=data, capture_output=True, timeout=60, check=False
+        )
         if done.returncode:
             raise CodecError(f"command: {done.stderr.decode(errors='replace')[-200:]}")
         return done.stdout
