@@ -82,7 +82,7 @@ OPTIONS = (
     *("--export", "--frames", "--quality-images", "--quality-limit", "--seed", "--dtype", "--tokenizer"),
     *("--version", "--verbose", "--help"),
 )
-LISTS = ("channels", "schemes", "metrics", "models", "scenarios")
+LISTS = ("channels", "schemes", "metrics", "models", "scenarios", "kinds")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -549,36 +549,55 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from linksim import zoo
-    from linksim.kinds import load_installed, names
-    from linksim.scenario_io import load_any, scenario_dir
+    from channels.kinds import FAMILIES
+    from linksim.kinds import load_installed
 
     load_installed()
-
-    if args.what == "scenarios":
-        for path in sorted(scenario_dir().rglob("*.yaml")):
-            if path.parent.name != "base":
-                place = path.relative_to(scenario_dir()).with_suffix("")
-                _say(f"{place!s:28} {load_any(str(path)).question}")
-    elif args.what == "models":
-        for name, model in zoo.BUNDLED_MODELS.items():
-            file = zoo.asset(zoo.BUNDLED_FILES[name])
-            size = f"{file.stat().st_size / 1e6:.0f} MB" if file.is_file() else "missing here"
-            low, high = model.snr_db
-            _say(f"{name:16} kind: {model.kind:16} {size}, {model.what}")
-            _say(f"{'':16} data_ratio {', '.join(model.ratios)}; trained at {low:g} to {high:g} dB")
-            _say(f"{'':16} about {model.seconds:g} s for 768 x 512 pixels on two cores")
-    elif args.what == "metrics":
-        for metric in names("metric"):
-            _say(f"{metric:16} {_metric_state(metric)}".rstrip())
-    else:
-        _print_kinds("channel" if args.what == "channels" else "scheme")
-        if args.what == "channels":
-            _say("\nmodel: of ofdm")
-            _print_kinds("delay_model")
-            _say("\nimpairments: of every channel")
-            _print_kinds("impairment")
+    parts = {
+        "scenarios": _list_scenarios,
+        "models": _list_models,
+        "metrics": _list_metrics,
+        "schemes": lambda: _print_kinds("scheme"),
+        "channels": _list_channels,
+        "kinds": lambda: [_print_kinds(family, f"{family}:") for family in FAMILIES],
+    }
+    parts[args.what]()
     return 0
+
+
+def _list_scenarios() -> None:
+    from linksim.places import scenario_dir
+    from linksim.scenario_io import load_any
+
+    for path in sorted(scenario_dir().rglob("*.yaml")):
+        if path.parent.name != "base":
+            place = path.relative_to(scenario_dir()).with_suffix("")
+            _say(f"{place!s:28} {load_any(str(path)).question}")
+
+
+def _list_models() -> None:
+    from linksim import zoo
+
+    for name, model in zoo.BUNDLED_MODELS.items():
+        file = zoo.asset(zoo.BUNDLED_FILES[name])
+        size = f"{file.stat().st_size / 1e6:.0f} MB" if file.is_file() else "missing here"
+        low, high = model.snr_db
+        _say(f"{name:16} kind: {model.kind:16} {size}, {model.what}")
+        _say(f"{'':16} data_ratio {', '.join(model.ratios)}; trained at {low:g} to {high:g} dB")
+        _say(f"{'':16} about {model.seconds:g} s for 768 x 512 pixels on two cores")
+
+
+def _list_metrics() -> None:
+    from linksim.kinds import names
+
+    for metric in names("metric"):
+        _say(f"{metric:16} {_metric_state(metric)}".rstrip())
+
+
+def _list_channels() -> None:
+    _print_kinds("channel")
+    _print_kinds("delay_model", "\nmodel: of ofdm")
+    _print_kinds("impairment", "\nimpairments: of every channel")
 
 
 def _metric_state(metric: str) -> str:
@@ -598,9 +617,11 @@ def _metric_state(metric: str) -> str:
     return ""
 
 
-def _print_kinds(family: str) -> None:
+def _print_kinds(family: str, title: str = "") -> None:
     from linksim.kinds import find, names
 
+    if title:
+        _say(title)
     for name in names(family):
         found = find(family, name)
         origin = f" ({found.origin.text})" if found.origin else ""

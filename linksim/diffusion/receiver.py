@@ -21,6 +21,7 @@ from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.sampler import Guidance, sample
 from linksim.diffusion.text import TextFeatures
 from linksim.diffusion.tiles import Tiles
+from linksim.kinds import names
 
 __all__ = ["Captioner", "DiffusionReceiver", "SamplerOptions"]
 
@@ -60,7 +61,7 @@ class SamplerOptions:
     tile: int = 1024
 
     def __post_init__(self) -> None:
-        check_choice("sampler.kind", self.kind, ("ancestral", "ddim", "dpmsolver++", "unipc"))
+        check_choice("sampler.kind", self.kind, names("sampler"))
         check_at_least("sampler.steps", self.steps, 1)
         check_choice("sampler.start", self.start, ("noise", "condition"))
         check_range("sampler.strength", self.strength, 1e-3, 1.0)

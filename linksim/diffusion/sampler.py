@@ -222,8 +222,10 @@ def _ddim(
     guidance: Guidance | None,
     strength: float | None,
 ) -> Tensor:
-    """Without added noise (η = 0). Every step ends at the level of the next listed time; the scheduler of
-    diffusers steps by T // n, which is another one where n does not divide T.
+    """Denoising diffusion implicit model, without added noise (η = 0).
+
+    Every step ends at the level of the next listed time; the scheduler of diffusers steps by T // n, which is
+    another one where n does not divide T.
     """
     times = ddim_times(num_steps, schedule.num_train_timesteps, strength or 1.0)
     levels = schedule.alphas_cumprod.to(start.device)
