@@ -553,15 +553,18 @@ def _list(args: argparse.Namespace) -> int:
     from linksim.kinds import load_installed
 
     load_installed()
-    parts = {
-        "scenarios": _list_scenarios,
-        "models": _list_models,
-        "metrics": _list_metrics,
-        "schemes": lambda: _print_kinds("scheme"),
-        "channels": _list_channels,
-        "kinds": lambda: [_print_kinds(family, f"{family}:") for family in FAMILIES],
-    }
-    parts[args.what]()
+    if args.what == "schemes":
+        _print_kinds("scheme")
+    elif args.what == "kinds":
+        for family in FAMILIES:
+            _print_kinds(family, f"{family}:")
+    else:
+        {
+            "scenarios": _list_scenarios,
+            "models": _list_models,
+            "metrics": _list_metrics,
+            "channels": _list_channels,
+        }[args.what]()
     return 0
 
 
