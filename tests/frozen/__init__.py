@@ -1,0 +1,1 @@
+"""What must not move when the code is reshaped: hashes, keys, results, texts, and runs of former versions."""
