@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from scipy.interpolate import CubicSpline
@@ -18,11 +18,10 @@ from torch import Tensor
 
 from channels import checks, sionna_seeding, units
 from channels.base import Precision
-from channels.delay_models import Covariance, frequency_covariance
+from channels.delay_models import SPEED_OF_LIGHT, Covariance, frequency_covariance
 
-from sionna.phy import SPEED_OF_LIGHT
-from sionna.phy.channel import gen_single_sector_topology
-from sionna.phy.channel.tr38901 import CDL, InH, PanelArray, RMa, UMa, UMi
+if TYPE_CHECKING:
+    from sionna.phy.channel.tr38901 import CDL, PanelArray
 
 __all__ = ["CdlModel", "Cell", "CellModel", "Panel"]
 
@@ -73,7 +72,7 @@ class Panel:
 
     def array(self, carrier_hz: float, precision: Precision) -> PanelArray:
         """Sionna's array."""
-        return PanelArray(
+        return sionna_seeding.sionna_phy().channel.tr38901.PanelArray(
             num_rows_per_panel=self.rows,
             num_cols_per_panel=self.columns,
             polarization=self.polarization,
@@ -308,7 +307,7 @@ def _cdl(
     receiver: Panel,
     precision: Precision,
 ) -> CDL:
-    return CDL(
+    return sionna_seeding.sionna_phy().channel.tr38901.CDL(
         model=profile,
         delay_spread=delay_spread_s,
         carrier_frequency=carrier_hz,
@@ -437,7 +436,8 @@ class _Drop:
 
     def model(self, precision: Precision) -> Any:
         """A model of Sionna, for one batch size."""
-        kind = {"umi": UMi, "uma": UMa, "rma": RMa, "inh": InH}[self.cell]
+        tr38901 = sionna_seeding.sionna_phy().channel.tr38901
+        kind = {"umi": tr38901.UMi, "uma": tr38901.UMa, "rma": tr38901.RMa, "inh": tr38901.InH}[self.cell]
         arguments: dict[str, Any] = {
             "carrier_frequency": self.carrier_hz,
             "ut_array": self.receiver.array(self.carrier_hz, precision),
@@ -502,7 +502,7 @@ class _Drop:
     def _topology(self, batch: int, precision: Precision) -> tuple[Tensor, ...]:
         if self.cell == "inh":
             return self._office(batch, precision)
-        return gen_single_sector_topology(
+        return sionna_seeding.sionna_phy().channel.gen_single_sector_topology(
             batch,
             1,
             self.cell,

@@ -18,7 +18,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Gt, Interval
-from scipy.signal import lfilter
 from torch import Tensor
 
 from channels import checks, units
@@ -387,6 +386,8 @@ class PhaseNoise(Impairment):
     def draw(
         self, num_antennas: int, num_samples: int, sample_rate_hz: float, gen: torch.Generator
     ) -> Tensor:
+        from scipy.signal import lfilter  # loads for most of a second: for those who have phase noise
+
         steps = torch.empty(num_samples, dtype=torch.float64).normal_(generator=gen)
         if self.loop_bandwidth_hz is None:
             memory, first, step = 1.0, 0.0, math.sqrt(2 * math.pi * self.linewidth_hz / sample_rate_hz)

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from scipy.special import roots_legendre
-from scipy.stats import norm
+from scipy.special import ndtr, roots_legendre
 
 from linksim.kinds.channels.base import ChannelBase
 from linksim.scenario import Scenario, channel_names
@@ -80,7 +79,7 @@ def qam_error_rate(bits_per_symbol: int, snr: float, fading: Fading) -> float:
 
 def awgn(k: float, snr: float) -> float:
     """Q(sqrt(k·snr)) without fading."""
-    return float(norm.sf(math.sqrt(k * snr)))
+    return float(ndtr(-math.sqrt(k * snr)))
 
 
 def _over_angles(moments: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> float:
