@@ -6,12 +6,14 @@ May import: torch, scipy, sionna, channels.{checks, sionna_seeding, units, base,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
@@ -19,6 +21,7 @@ from torch import Tensor
 from channels import checks, sionna_seeding, units
 from channels.base import Precision
 from channels.delay_models import SPEED_OF_LIGHT, Covariance, frequency_covariance
+from channels.kept_arrays import Arrays, kept_arrays
 
 if TYPE_CHECKING:
     from sionna.phy.channel.tr38901 import CDL, PanelArray
@@ -209,7 +212,7 @@ def _measure(
     steps = 33 if doppler_hz > 0 else 2  # two periods of the fastest Doppler shift
     delays, powers, raw, correlation = [], [], [], torch.zeros(steps, dtype=torch.complex128)
     paths: list[Tensor] = []
-    with sionna_seeding.sionna_rng(_STATISTICS_SEED, _CPU), torch.no_grad():
+    with sionna_seeding.sionna_rng(_STATISTICS_SEED, _CPU), torch.inference_mode():
         for _ in range(draws // chunk):
             gains, delay = model(chunk, steps, 1 / lag_s)
             first = gains[:, 0, :, 0].flatten(1, 2).to(torch.complex128)  # [chunk, pairs, paths, time]
@@ -230,6 +233,17 @@ def _measure(
     return _Statistics(
         torch.cat(delays), all_powers / all_powers.sum(), mean_power, lag_s, correlation, *together
     )
+
+
+def _kept(arguments: object, measure: Callable[[], _Statistics]) -> _Statistics:
+    """Statistics of an earlier process, where there was one."""
+
+    def compute() -> Arrays:
+        return {name: np.asarray(value) for name, value in vars(measure()).items()}
+
+    arrays = kept_arrays("channel-statistics", Path(__file__), arguments, compute)
+    values: dict[str, Any] = {k: torch.from_numpy(v) if v.ndim else v.item() for k, v in arrays.items()}
+    return _Statistics(**values)
 
 
 class _View:
@@ -330,8 +344,12 @@ def _cdl_statistics(
     transmitter: Panel,
     receiver: Panel,
 ) -> _Statistics:
-    model = _cdl(profile, delay_spread_s, carrier_hz, speed_mps, transmitter, receiver, "single")
-    return _measure(model, _CDL_DRAWS, _CHUNK, speed_mps, carrier_hz)
+    arguments = (profile, delay_spread_s, carrier_hz, speed_mps, transmitter, receiver)
+
+    def measure() -> _Statistics:
+        return _measure(_cdl(*arguments, "single"), _CDL_DRAWS, _CHUNK, speed_mps, carrier_hz)
+
+    return _kept(("cdl", *arguments), measure)
 
 
 class CellModel(_Sampled):
@@ -529,6 +547,10 @@ class _Drop:
 
 @lru_cache(maxsize=16)
 def _cell_statistics(drop: _Drop) -> _Statistics:
+    return _kept(drop, lambda: _measure_cell(drop))
+
+
+def _measure_cell(drop: _Drop) -> _Statistics:
     model = drop.model("single")
 
     def raw(batch: int, steps: int, rate_hz: float) -> tuple[Tensor, Tensor]:
@@ -544,7 +566,7 @@ def _cell_statistics(drop: _Drop) -> _Statistics:
 def _mean_power(drop: _Drop) -> float:
     """Mean of the large scale over many drops, times what antennas add to it."""
     model = drop.model("single")
-    with sionna_seeding.sionna_rng(_STATISTICS_SEED + 1, _CPU), torch.no_grad():
+    with sionna_seeding.sionna_rng(_STATISTICS_SEED + 1, _CPU), torch.inference_mode():
         means = [drop.large_scale(model, _LARGE_SCALE_CHUNK).mean() for _ in range(_LARGE_SCALE_CHUNKS)]
         antennas = drop.antenna_gain(drop.model("single"), _ANTENNA_DRAWS // _ANTENNA_CHUNK, _ANTENNA_CHUNK)
     return antennas * float(torch.stack(means).mean())
