@@ -12,14 +12,14 @@ import torch
 from linksim.digital.crc import append_crc, crc_holds
 from linksim.digital.ldpc import LIFTING_SETS, LdpcCode, Lifting, select_lifting
 from linksim.digital.mcs import ALL_MCS, MCS_TABLE_1
-from linksim.digital.qam import Qam
-from linksim.digital.transport import TransportBlock
+from linksim.digital.qam import Qam, qam_points
+from linksim.digital.transport import TransportBlock, gold_sequence
 
 from sionna.phy.fec.crc import CRCEncoder
 from sionna.phy.fec.ldpc import LDPC5GEncoder
-from sionna.phy.mapping import Demapper
+from sionna.phy.mapping import Constellation, Demapper
 from sionna.phy.nr import TBEncoder
-from sionna.phy.nr.utils import calculate_tb_size
+from sionna.phy.nr.utils import calculate_tb_size, generate_prng_seq
 
 
 @pytest.mark.parametrize("name", ["24A", "24B", "16"])
@@ -31,6 +31,19 @@ def test_crc_equals_sionna(name):
     assert crc_holds(ours, name).all()
     ours[:, 17] ^= 1
     assert not crc_holds(ours, name).any()
+
+
+@pytest.mark.parametrize("length", [1, 27, 28, 29, 1024, 5000])
+def test_scrambling_sequence_equals_sionnas(length):
+    expected = np.asarray(generate_prng_seq(length, (1 << 15) + 1))
+    np.testing.assert_array_equal(gold_sequence(length), expected)
+
+
+@pytest.mark.parametrize("order", [2, 4, 6, 8])
+def test_constellation_equals_sionnas(order):
+    """To the last bit: results do not depend on which of the two made the points."""
+    points = Constellation("qam", order, precision="single", device="cpu").points.numpy()
+    np.testing.assert_array_equal(qam_points(order), points)
 
 
 def test_transport_block_sizes_equal_38214_through_sionna():
