@@ -14,16 +14,20 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, is_dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import torch
 from annotated_types import Gt, Interval
-from torch import Tensor
 
 from channels import checks, units
 from channels.arithmetic import abs_squared, mean_square, multiply, scale
 from channels.checks import Unit, check_fields
 from channels.kinds import KindError, kind
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    from channels.lazy_torch import torch
 
 __all__ = [
     "CarrierFrequencyOffset",
