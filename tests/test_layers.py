@@ -82,7 +82,7 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.scenario_problems": {"channels.checks", "linksim.scenario"},
     "linksim.bounded_yaml": set(),
     "linksim.errors": set(),
-    "linksim.scenario_io": {"channels.cache", "channels.checks", "linksim.bounded_yaml", "linksim.scenario", "linksim.scenario_problems", "linksim.specs.fields"},
+    "linksim.scenario_io": {"channels.cache", "channels.checks", "linksim.errors", "linksim.bounded_yaml", "linksim.scenario", "linksim.scenario_problems", "linksim.specs.fields"},
     "linksim.places": {"channels.cache", "linksim.specs.fields"},
     "linksim.zoo": {"channels.checks", "linksim.pickle_reader", "linksim.places"},
     "linksim.precision": set(),
@@ -129,7 +129,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "linksim.run_format": set(),
     "linksim.results": {
-        "channels.checks", "linksim.files", "linksim.metrics.info", "linksim.run_format", "linksim.scenario_io",
+        "channels.checks", "linksim.errors", "linksim.files", "linksim.metrics.info", "linksim.run_format",
     },
     "linksim.time_left": set(),
     "linksim.downloads": {"channels.checks", "linksim", "linksim.scenario", "linksim.zoo"},
@@ -185,7 +185,7 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.drawing": {"linksim.curves", "linksim.files", "linksim.results"},
     "linksim.paired": {"channels.checks", "linksim.results", "linksim.specs.comparison", "linksim.statistics"},
     "linksim.theory": {
-        "channels.units", "linksim.build_channel", "linksim.scenario", "linksim.scenario_io", "linksim.statistics",
+        "channels.units", "linksim.errors", "linksim.kinds.", "linksim.scenario", "linksim.scenario_io", "linksim.statistics",
     },
     "linksim.figures": {
         "linksim.curves", "linksim.drawing", "linksim.metrics.info", "linksim.paired", "linksim.results",

@@ -57,7 +57,7 @@ def loaded(heavy: tuple[str, ...], *steps: str | list[str]) -> list[list[str]]:
 def test_the_command_line_and_its_lists_load_no_pytorch():
     imports = "import linksim, channels, linksim.figures, linksim.results, linksim.scenario_io"
     lists = [["list", what] for what in ("channels", "schemes", "models", "scenarios")]
-    found = loaded((*HEAVY, "torch", "numba", "PIL"), imports, *lists)
+    found = loaded((*HEAVY, "torch", "numba"), imports, *lists)
     assert found == [[]] * 5
 
 
