@@ -4,13 +4,18 @@ PyTorch's complex kernels round differently in their vector body and in their sc
 of a product can change with the batch size. Each real product and sum here is one correctly rounded
 operation.
 
-May import: torch.
+May import: torch, channels.lazy_torch.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    from channels.lazy_torch import torch
 
 __all__ = ["abs_squared", "mean_square", "multiply", "multiply_conj", "scale"]
 

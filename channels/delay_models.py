@@ -15,11 +15,8 @@ from channels import checks, sionna_seeding
 from channels.arithmetic import abs_squared
 from channels.base import Precision
 
-from sionna.phy import SPEED_OF_LIGHT
-from sionna.phy.channel.tr38901 import TDL
-from sionna.phy.ofdm import tdl_time_cov_mat
-
 __all__ = [
+    "SPEED_OF_LIGHT",
     "Covariance",
     "DelayModel",
     "ExponentialCovariance",
@@ -33,6 +30,7 @@ __all__ = [
 ]
 
 TdlProfile = Literal["A", "B", "C", "D", "E", "A10", "A30", "B100", "C60", "C300"]
+SPEED_OF_LIGHT = 299_792_458.0  # [m/s]
 _SCALED = ("A", "B", "C", "D", "E")
 _SINUSOIDS = 20  # of a tap
 _CHUNK, _LEAST = 4096, 1e-30
@@ -283,7 +281,7 @@ class TdlModel:
             exponential_correlation(num_tx_antennas, tx_correlation),
         )
         self._roots = tuple(_root(correlation) for correlation in self._correlations)
-        self._tdl = TDL(
+        self._tdl = sionna_seeding.sionna_phy().channel.tr38901.TDL(
             model=profile,
             **({} if delay_spread_s is None else {"delay_spread": delay_spread_s}),
             carrier_frequency=carrier_hz,
@@ -392,7 +390,7 @@ class TdlModel:
     def time_covariance(self, num_symbols: int, symbol_s: float) -> Tensor:
         """See :class:`DelayModel`."""
         # without a line of sight J0(2π f_d t), whatever the profile
-        return tdl_time_cov_mat(
+        covariance: Tensor = sionna_seeding.sionna_phy().ofdm.tdl_time_cov_mat(
             self.profile if self.profile in _SCALED else "A",
             self.speed_mps,
             self.carrier_hz,
@@ -401,6 +399,7 @@ class TdlModel:
             precision="double",
             device="cpu",
         )
+        return covariance
 
 
 class _TdlView:

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -33,11 +33,8 @@ from channels import checks, sionna_seeding
 from channels.arithmetic import abs_squared, multiply
 from channels.pilot_measurements import PilotElements
 
-from sionna.phy.ofdm import (
-    LinearInterpolator,
-    NearestNeighborInterpolator,
-    ResourceGrid,
-)
+if TYPE_CHECKING:
+    from sionna.phy.ofdm import ResourceGrid
 
 __all__ = [
     "EstimatorFactory",
@@ -204,12 +201,15 @@ class LsEstimator:
         interpolation: Interpolation = "linear",
     ) -> None:
         checks.check_choice("LsEstimator: interpolation", interpolation, ("linear", "nearest"))
-        kind = {"linear": LinearInterpolator, "nearest": NearestNeighborInterpolator}[interpolation]
+        ofdm = sionna_seeding.sionna_phy().ofdm
         device = pilots.values.device
         precision = "single" if pilots.values.dtype == torch.complex64 else "double"
         arguments = {"precision": precision, "device": sionna_seeding.sionna_device(device)}
         pattern = grid.pilot_pattern
-        interpolate = kind(pattern, **arguments) if interpolation == "linear" else kind(pattern)
+        if interpolation == "linear":
+            interpolate = ofdm.LinearInterpolator(pattern, **arguments)
+        else:
+            interpolate = ofdm.NearestNeighborInterpolator(pattern)
         self._pilots = pilots
         self._index, self._weight = self._read_weights(interpolate)
         if pilots.cover is not None:

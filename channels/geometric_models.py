@@ -6,23 +6,25 @@ May import: torch, scipy, sionna, channels.{checks, sionna_seeding, units, base,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from channels import checks, sionna_seeding, units
 from channels.base import Precision
-from channels.delay_models import Covariance, frequency_covariance
+from channels.delay_models import SPEED_OF_LIGHT, Covariance, frequency_covariance
+from channels.kept_arrays import Arrays, kept_arrays
 
-from sionna.phy import SPEED_OF_LIGHT
-from sionna.phy.channel import gen_single_sector_topology
-from sionna.phy.channel.tr38901 import CDL, InH, PanelArray, RMa, UMa, UMi
+if TYPE_CHECKING:
+    from sionna.phy.channel.tr38901 import CDL, PanelArray
 
 __all__ = ["CdlModel", "Cell", "CellModel", "Panel"]
 
@@ -73,7 +75,7 @@ class Panel:
 
     def array(self, carrier_hz: float, precision: Precision) -> PanelArray:
         """Sionna's array."""
-        return PanelArray(
+        return sionna_seeding.sionna_phy().channel.tr38901.PanelArray(
             num_rows_per_panel=self.rows,
             num_cols_per_panel=self.columns,
             polarization=self.polarization,
@@ -210,7 +212,7 @@ def _measure(
     steps = 33 if doppler_hz > 0 else 2  # two periods of the fastest Doppler shift
     delays, powers, raw, correlation = [], [], [], torch.zeros(steps, dtype=torch.complex128)
     paths: list[Tensor] = []
-    with sionna_seeding.sionna_rng(_STATISTICS_SEED, _CPU), torch.no_grad():
+    with sionna_seeding.sionna_rng(_STATISTICS_SEED, _CPU), torch.inference_mode():
         for _ in range(draws // chunk):
             gains, delay = model(chunk, steps, 1 / lag_s)
             first = gains[:, 0, :, 0].flatten(1, 2).to(torch.complex128)  # [chunk, pairs, paths, time]
@@ -231,6 +233,17 @@ def _measure(
     return _Statistics(
         torch.cat(delays), all_powers / all_powers.sum(), mean_power, lag_s, correlation, *together
     )
+
+
+def _kept(arguments: object, measure: Callable[[], _Statistics]) -> _Statistics:
+    """Statistics of an earlier process, where there was one."""
+
+    def compute() -> Arrays:
+        return {name: np.asarray(value) for name, value in vars(measure()).items()}
+
+    arrays = kept_arrays("channel-statistics", Path(__file__), arguments, compute)
+    values: dict[str, Any] = {k: torch.from_numpy(v) if v.ndim else v.item() for k, v in arrays.items()}
+    return _Statistics(**values)
 
 
 class _View:
@@ -308,7 +321,7 @@ def _cdl(
     receiver: Panel,
     precision: Precision,
 ) -> CDL:
-    return CDL(
+    return sionna_seeding.sionna_phy().channel.tr38901.CDL(
         model=profile,
         delay_spread=delay_spread_s,
         carrier_frequency=carrier_hz,
@@ -331,8 +344,12 @@ def _cdl_statistics(
     transmitter: Panel,
     receiver: Panel,
 ) -> _Statistics:
-    model = _cdl(profile, delay_spread_s, carrier_hz, speed_mps, transmitter, receiver, "single")
-    return _measure(model, _CDL_DRAWS, _CHUNK, speed_mps, carrier_hz)
+    arguments = (profile, delay_spread_s, carrier_hz, speed_mps, transmitter, receiver)
+
+    def measure() -> _Statistics:
+        return _measure(_cdl(*arguments, "single"), _CDL_DRAWS, _CHUNK, speed_mps, carrier_hz)
+
+    return _kept(("cdl", *arguments), measure)
 
 
 class CellModel(_Sampled):
@@ -437,7 +454,8 @@ class _Drop:
 
     def model(self, precision: Precision) -> Any:
         """A model of Sionna, for one batch size."""
-        kind = {"umi": UMi, "uma": UMa, "rma": RMa, "inh": InH}[self.cell]
+        tr38901 = sionna_seeding.sionna_phy().channel.tr38901
+        kind = {"umi": tr38901.UMi, "uma": tr38901.UMa, "rma": tr38901.RMa, "inh": tr38901.InH}[self.cell]
         arguments: dict[str, Any] = {
             "carrier_frequency": self.carrier_hz,
             "ut_array": self.receiver.array(self.carrier_hz, precision),
@@ -502,7 +520,7 @@ class _Drop:
     def _topology(self, batch: int, precision: Precision) -> tuple[Tensor, ...]:
         if self.cell == "inh":
             return self._office(batch, precision)
-        return gen_single_sector_topology(
+        return sionna_seeding.sionna_phy().channel.gen_single_sector_topology(
             batch,
             1,
             self.cell,
@@ -529,6 +547,10 @@ class _Drop:
 
 @lru_cache(maxsize=16)
 def _cell_statistics(drop: _Drop) -> _Statistics:
+    return _kept(drop, lambda: _measure_cell(drop))
+
+
+def _measure_cell(drop: _Drop) -> _Statistics:
     model = drop.model("single")
 
     def raw(batch: int, steps: int, rate_hz: float) -> tuple[Tensor, Tensor]:
@@ -544,7 +566,7 @@ def _cell_statistics(drop: _Drop) -> _Statistics:
 def _mean_power(drop: _Drop) -> float:
     """Mean of the large scale over many drops, times what antennas add to it."""
     model = drop.model("single")
-    with sionna_seeding.sionna_rng(_STATISTICS_SEED + 1, _CPU), torch.no_grad():
+    with sionna_seeding.sionna_rng(_STATISTICS_SEED + 1, _CPU), torch.inference_mode():
         means = [drop.large_scale(model, _LARGE_SCALE_CHUNK).mean() for _ in range(_LARGE_SCALE_CHUNKS)]
         antennas = drop.antenna_gain(drop.model("single"), _ANTENNA_DRAWS // _ANTENNA_CHUNK, _ANTENNA_CHUNK)
     return antennas * float(torch.stack(means).mean())

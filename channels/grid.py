@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,8 @@ from torch import Tensor
 from channels import checks, seeding, sionna_seeding, units
 from channels.base import Precision
 
-from sionna.phy.ofdm import PilotPattern, ResourceGrid
+if TYPE_CHECKING:
+    from sionna.phy.ofdm import ResourceGrid
 
 __all__ = ["NORMAL_PREFIX", "Pilots", "SlotGrid", "dmrs_symbols"]
 
@@ -196,10 +198,10 @@ class SlotGrid:
         """A grid of Sionna for every stream, with its own pilots and no others, for the estimators."""
         place = sionna_seeding.sionna_device(self._device)
         if not self.pilots.symbols:
-            return (ResourceGrid(pilot_pattern="empty", device=place, **self._arguments),)
+            return (self._resource_grid(pilot_pattern="empty", device=place),)
         if self.num_streams == 1 and self.pilots.comb == 1 and self.pilots.ports is None:
             return (self._boosted(self._kronecker()),)
-        empty = ResourceGrid(pilot_pattern="empty", device="cpu", **self._arguments)
+        empty = self._resource_grid(pilot_pattern="empty", device="cpu")
         num_used = int(empty.num_effective_subcarriers)
         return tuple(self._with_pattern(*self._comb(stream, num_used)) for stream in range(self.num_streams))
 
@@ -215,11 +217,10 @@ class SlotGrid:
 
     def _kronecker(self) -> ResourceGrid:
         with sionna_seeding.sionna_rng(_PILOT_SEED, _CPU):  # Sionna draws other pilots for every grid
-            return ResourceGrid(
+            return self._resource_grid(
                 pilot_pattern="kronecker",
                 pilot_ofdm_symbol_indices=list(self.pilots.symbols),
                 device="cpu",
-                **self._arguments,
             )
 
     def _boosted(self, grid: ResourceGrid) -> ResourceGrid:
@@ -246,8 +247,12 @@ class SlotGrid:
 
     def _with_pattern(self, mask: Tensor, values: Tensor) -> ResourceGrid:
         place = sionna_seeding.sionna_device(self._device)
-        pattern = PilotPattern(mask, values, precision=self._precision, device=place)
-        return ResourceGrid(pilot_pattern=pattern, device=place, **self._arguments)
+        ofdm = sionna_seeding.sionna_phy().ofdm
+        pattern = ofdm.PilotPattern(mask, values, precision=self._precision, device=place)
+        return self._resource_grid(pilot_pattern=pattern, device=place)
+
+    def _resource_grid(self, **pilots_and_place: Any) -> ResourceGrid:
+        return sionna_seeding.sionna_phy().ofdm.ResourceGrid(**pilots_and_place, **self._arguments)
 
     def _known_symbols(self, used: Tensor) -> Tensor:
         """Pilots of every stream [L, T, F] complex, 0 elsewhere."""

@@ -14,17 +14,20 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, is_dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import torch
 from annotated_types import Gt, Interval
-from scipy.signal import lfilter
-from torch import Tensor
 
 from channels import checks, units
 from channels.arithmetic import abs_squared, mean_square, multiply, scale
 from channels.checks import Unit, check_fields
 from channels.kinds import KindError, kind
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    from channels.lazy_torch import torch
 
 __all__ = [
     "CarrierFrequencyOffset",
@@ -387,6 +390,8 @@ class PhaseNoise(Impairment):
     def draw(
         self, num_antennas: int, num_samples: int, sample_rate_hz: float, gen: torch.Generator
     ) -> Tensor:
+        from scipy.signal import lfilter  # loads for most of a second: for those who have phase noise
+
         steps = torch.empty(num_samples, dtype=torch.float64).normal_(generator=gen)
         if self.loop_bandwidth_hz is None:
             memory, first, step = 1.0, 0.0, math.sqrt(2 * math.pi * self.linewidth_hz / sample_rate_hz)

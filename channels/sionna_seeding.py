@@ -1,24 +1,41 @@
-"""A fence around Sionna's generator. The first import of Sionna reseeds PyTorch's generators and costs
-seconds: it happens here, with their state saved and restored, and only where a block of Sionna is used.
+"""A fence around Sionna and its generator. The first import of Sionna reseeds PyTorch's generators and costs
+time: it happens here, when a block of Sionna is first used, with their state saved and restored.
 
-May import: torch, sionna, channels.triton_loading. Import ``sionna.phy`` only after this module.
+May import: torch, sionna, channels.{deferred_compilation, triton_loading}. It alone imports ``sionna.phy``.
 """
 
 from __future__ import annotations
 
+import importlib
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from channels.deferred_compilation import compilation_deferred
 from channels.triton_loading import load_triton
 
-load_triton()
-with torch.random.fork_rng():
-    import sionna.phy
+__all__ = ["sionna_device", "sionna_generator", "sionna_phy", "sionna_rng", "sionna_uniform"]
 
-__all__ = ["sionna_device", "sionna_generator", "sionna_rng", "sionna_uniform"]
+_PHY = "sionna.phy"
+_LOADING = threading.Lock()
+
+
+def sionna_phy() -> Any:
+    """The module ``sionna.phy``, loaded at the first call. Whatever stands around that call, a seed or a mode
+    of PyTorch, neither changes what is loaded nor is changed by it.
+    """
+    with _LOADING:
+        if _PHY not in sys.modules:
+            load_triton()
+            modes = torch.inference_mode(False), torch.device("cpu")
+            with torch.random.fork_rng(), modes[0], modes[1], compilation_deferred():
+                importlib.import_module(_PHY)
+    return sys.modules[_PHY]
 
 
 @contextmanager
@@ -27,7 +44,7 @@ def sionna_rng(seed: int, device: torch.device) -> Iterator[None]:
 
     Touches ``sionna.phy.config.torch_rng(device)`` only: PyTorch's global generators stay as they are.
     """
-    gen = sionna.phy.config.torch_rng(sionna_device(device))
+    gen = sionna_phy().config.torch_rng(sionna_device(device))
     state = gen.get_state()
     gen.manual_seed(seed)
     try:
@@ -40,7 +57,8 @@ def sionna_generator() -> torch.Generator:
     """The CPU generator that Sionna blocks draw from: what a channel model takes its randomness from, so that
     :func:`sionna_rng` decides all of it.
     """
-    return sionna.phy.config.torch_rng("cpu")
+    generator: torch.Generator = sionna_phy().config.torch_rng("cpu")
+    return generator
 
 
 def sionna_uniform(shape: Sequence[int], dtype: torch.dtype) -> Tensor:

@@ -1,6 +1,6 @@
 r"""Conversions between decibel and linear power, and between SNR definitions.
 
-The only file with ``10 ** (x / 10)``. May import: torch.
+The only file with ``10 ** (x / 10)``. May import: channels.lazy_torch.
 
 ``snr_db`` everywhere in this project is Es/N0 per complex data channel use at the receiver, averaged
 over fading, with E|x|² = E|h|² = 1, so the noise variance is ``no = 10**(-snr_db / 10)``.
@@ -9,10 +9,12 @@ over fading, with E|x|² = E|h|² = 1, so the noise variance is ``no = 10**(-snr
 from __future__ import annotations
 
 import math
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
-import torch
-from torch import Tensor
+from channels.lazy_torch import is_tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["db_to_linear", "ebno_db_to_snr_db", "linear_to_db", "snr_db_to_ebno_db", "snr_db_to_no"]
 
@@ -28,8 +30,9 @@ def db_to_linear(x_db: float | Tensor) -> float | Tensor:
         >>> db_to_linear(20.0)
         100.0
     """
-    if isinstance(x_db, Tensor):
-        return torch.pow(10.0, x_db / 10.0)
+    if is_tensor(x_db):
+        powers: Tensor = 10.0 ** (x_db / 10.0)
+        return powers
     return float(10.0 ** (x_db / 10.0))
 
 
@@ -44,8 +47,8 @@ def linear_to_db(x: float | Tensor) -> float | Tensor:
         >>> linear_to_db(100.0)
         20.0
     """
-    if isinstance(x, Tensor):
-        return 10.0 * torch.log10(x)
+    if is_tensor(x):
+        return 10.0 * x.log10()
     return 10.0 * math.log10(x) if x > 0 else -math.inf
 
 

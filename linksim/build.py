@@ -20,7 +20,7 @@ from channels.seeding import item_seed
 from channels.units import snr_db_to_no
 from linksim import zoo
 from linksim.build_channel import build_channel
-from linksim.checkpoints import CheckpointError, check_tensors, load_into, read_checkpoint
+from linksim.checkpoints import CheckpointError, check_tensors, load_into, read_checkpoint, shapes_only
 from linksim.digital.quality_search import QualitySearch
 from linksim.digital.stream_cache import StreamCache
 from linksim.images import ImageSet
@@ -99,7 +99,7 @@ def load_codec(checkpoint: str) -> AnalogCodec:
     if not stored.codec.is_codec:
         expected = "a codec; a denoiser belongs into checkpoint of kind: latent_diffusion"
         raise CheckpointError(complaint(f"checkpoint {checkpoint}", "no codec", stored.codec.kind, expected))
-    with torch.device("meta"):  # a header may announce any sizes
+    with shapes_only():  # a header may announce any sizes
         check_tensors(stored.codec.build(), stored.tensors, str(path))
     codec: Any = stored.codec.build()
     load_into(codec, stored.tensors, str(path))
@@ -148,7 +148,7 @@ def load_denoiser(checkpoint: str) -> LoadedDenoiser:
         raise CheckpointError(
             complaint(f"checkpoint {checkpoint}", "no denoiser", stored.codec.kind, expected)
         )
-    with torch.device("meta"):
+    with shapes_only():
         check_tensors(stored.codec.build(), stored.tensors, checkpoint)
     network: Any = stored.codec.build()
     load_into(network, stored.tensors, checkpoint)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from channels.checks import complaint
 from linksim.files import whole_file
@@ -34,6 +36,7 @@ __all__ = [
     "portable",
     "read_checkpoint",
     "save_checkpoint",
+    "shapes_only",
     "tree_digest",
     "weights_digest",
 ]
@@ -207,6 +210,29 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def _is_finite(value: Tensor) -> bool:
     return not value.is_floating_point() or bool(torch.isfinite(value).all())
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Values of new parameters are not drawn: on the meta device that only loads PyTorch's compiler."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named = dict(kwargs or {})
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return named["tensor"] if "tensor" in named else args[0]
+        return func(*args, **named)
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """What is made in here has shapes and types and neither memory nor values: for :func:`check_tensors`."""
+    with torch.device("meta"), _Uninitialised():
+        yield
 
 
 def check_tensors(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:

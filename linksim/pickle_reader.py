@@ -11,23 +11,29 @@ from __future__ import annotations
 import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from channels.checks import complaint
 
+if TYPE_CHECKING:  # torch takes a second that lists of what there is need not wait
+    from torch import Tensor
+
 __all__ = ["ModelFormatError", "read_tensors"]
 
-_HARMLESS: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
-    ("torch", "Size"): torch.Size,
-}
+
+@cache
+def _harmless() -> dict[tuple[str, str], Any]:
+    import torch
+
+    return {
+        ("collections", "OrderedDict"): OrderedDict,
+        ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+        ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+        ("torch", "Size"): torch.Size,
+    }
 
 
 class ModelFormatError(ValueError):
@@ -56,7 +62,7 @@ class _Skipped:
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Nothing is imported by name: what is not harmless is an empty class."""
-        return _HARMLESS.get((module, name), type(name.rpartition(".")[2], (_Skipped,), {}))
+        return _harmless().get((module, name), type(name.rpartition(".")[2], (_Skipped,), {}))
 
 
 # What torch.load wants of a module in the place of ``pickle``.
@@ -71,6 +77,8 @@ def read_tensors(path: Path) -> Mapping[str, Tensor]:
     Raises:
         ModelFormatError: no such file, no PyTorch checkpoint, or no tensors in it.
     """
+    import torch
+
     if not path.is_file():
         raise ModelFormatError(
             complaint(str(path), "no such file", path.absolute(), "the authors' model.ckpt")
@@ -90,7 +98,9 @@ def read_tensors(path: Path) -> Mapping[str, Tensor]:
         raise ModelFormatError(complaint(str(path), "cannot be read", said, expected)) from None
     found = stored.get("state_dict", stored) if isinstance(stored, dict) else None
     named = found.items() if isinstance(found, dict) else ()
-    tensors = {name: value for name, value in named if isinstance(name, str) and isinstance(value, Tensor)}
+    tensors = {
+        name: value for name, value in named if isinstance(name, str) and isinstance(value, torch.Tensor)
+    }
     if not tensors:
         raise ModelFormatError(complaint(str(path), "holds no tensors", type(stored).__name__, expected))
     return tensors

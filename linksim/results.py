@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from channels.checks import complaint
+from linksim.errors import ScenarioError
 from linksim.files import LockedElsewhere, lock, remove_leftovers, write_whole
 from linksim.metrics.info import MetricInfo
 from linksim.run_format import StoredHeader, StoredRecord, first_problem
-from linksim.scenario_io import ScenarioError
 
 __all__ = [
     "Record",

@@ -21,6 +21,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from channels.cache import FolderError, expanded
 from channels.checks import cut, shown
 from linksim.bounded_yaml import load_yaml, read_text
+from linksim.errors import ScenarioError
 from linksim.kinds import names
 from linksim.kinds.fields import RANGE_PATTERN, PathText, expanded_range
 from linksim.kinds.union import refresh
@@ -48,10 +49,6 @@ __all__ = [
     "scenario_hash",
     "variants",
 ]
-
-
-class ScenarioError(ValueError):
-    """A scenario file or an override that cannot be used; the message holds every problem, a line each."""
 
 
 class _Loader(yaml.SafeLoader):

@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
-from scipy.stats import t as student_t
 
 from linksim.results import Point, Record
 
@@ -118,6 +116,8 @@ def _studentised(
 
     Source: Davison & Hinkley 1997, sec. 5.2.1; for ratios their sec. 2.7.2.
     """
+    from scipy.stats import t as student_t  # half a second of loading, for those who have results
+
     count = len(values)
     if count < 2:
         return _NONE
@@ -157,6 +157,8 @@ def error_interval(errors: float, trials: int, confidence: float) -> Interval:
         return 0.0, one_sided
     if errors == trials:
         return 1 - one_sided, 1.0
+    from scipy.stats import beta
+
     tail = (1 - confidence) / 2
     low = beta.ppf(tail, errors, trials - errors + 1)
     high = beta.ppf(1 - tail, errors + 1, trials - errors)

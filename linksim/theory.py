@@ -9,18 +9,18 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from scipy.special import roots_legendre
-from scipy.stats import norm
+from scipy.special import ndtr, roots_legendre
 
-from linksim.kinds.channels.base import ChannelBase
-from linksim.scenario import Scenario, channel_names
-from linksim.scenario_io import ScenarioError, variants
+from linksim.errors import ScenarioError
 from linksim.statistics import Row
+
+if TYPE_CHECKING:
+    from linksim.kinds.channels.base import ChannelBase
 
 __all__ = ["awgn", "closed_forms", "has_closed_form", "qam_error_rate", "rayleigh", "rician"]
 
@@ -80,7 +80,7 @@ def qam_error_rate(bits_per_symbol: int, snr: float, fading: Fading) -> float:
 
 def awgn(k: float, snr: float) -> float:
     """Q(sqrt(k·snr)) without fading."""
-    return float(norm.sf(math.sqrt(k * snr)))
+    return float(ndtr(-math.sqrt(k * snr)))
 
 
 def _over_angles(moments: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> float:
@@ -146,6 +146,9 @@ def closed_forms(header: Mapping[str, Any], rows: Sequence[Row], x: str) -> list
     measured = [r for r in rows if r.metric == "ber"]
     if "uncoded" not in kinds or not measured:
         return []
+    from linksim.scenario import Scenario, channel_names  # kinds load PyTorch: for runs that have the form
+    from linksim.scenario_io import variants
+
     try:
         scenario = Scenario.model_validate(header["scenario"])
         points = list(variants(scenario))

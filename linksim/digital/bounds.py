@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 import torch
-from scipy.stats import norm
+from scipy.special import ndtri
 from torch import Tensor
 
 from channels.checks import check_range
@@ -70,7 +70,7 @@ def normal_approximation_bits(csi: Csi, block_error: float) -> Tensor:
     check_range("block_error", block_error, 1e-12, 0.5)
     gamma = csi.gamma.double()
     capacity = capacity_bits(csi)
-    spread = _dispersion(gamma).sum(-1).sqrt() * float(norm.isf(block_error))
+    spread = _dispersion(gamma).sum(-1).sqrt() * -float(ndtri(block_error))  # Q^-1
     bits = capacity - spread + 0.5 * math.log2(gamma.shape[-1])
     return torch.minimum(bits.clamp_min(0.0), capacity)
 
@@ -112,7 +112,7 @@ def ergodic_bits(power: Tensor, no: float, num_uses: int, block_error: float | N
         return capacity
     check_range("block_error", block_error, 1e-12, 0.5)
     dispersion = float(_dispersion(gamma).mean() + per_use.var(correction=0))
-    spread = math.sqrt(num_uses * dispersion) * float(norm.isf(block_error))
+    spread = math.sqrt(num_uses * dispersion) * -float(ndtri(block_error))  # Q^-1
     return min(max(capacity - spread + 0.5 * math.log2(num_uses), 0.0), capacity)
 
 

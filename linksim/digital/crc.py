@@ -16,13 +16,12 @@ CRC_POLYNOMIALS = {"24A": (24, 0x864CFB), "24B": (24, 0x800063), "16": (16, 0x10
 def _crc_matrix(name: str, length: int) -> Bits:
     """Remainder of each single bit, [length, L]: the CRC is linear."""
     degree, polynomial = CRC_POLYNOMIALS[name]
-    rows = np.zeros((length, degree), np.uint8)
-    register = polynomial
+    registers, register = np.zeros(length, np.int64), polynomial
     for i in range(length - 1, -1, -1):
-        rows[i] = [register >> (degree - 1 - j) & 1 for j in range(degree)]
+        registers[i] = register
         carry = register >> (degree - 1)
         register = (register << 1 & (1 << degree) - 1) ^ (polynomial if carry else 0)
-    return rows
+    return (registers[:, None] >> np.arange(degree)[::-1] & 1).astype(np.uint8)
 
 
 _CRC_CACHE: dict[tuple[str, int], NDArray[np.float32]] = {}

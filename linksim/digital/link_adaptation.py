@@ -17,7 +17,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from scipy.stats import beta
 
 from channels.checks import complaint
 from linksim.digital.mcs import MCS_TABLES, Mcs, in_table
@@ -101,6 +100,8 @@ class McsCurve(_Frozen):
     @property
     def limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """95% Clopper-Pearson limits of the block error rate at every point."""
+        from scipy.stats import beta  # half a second of loading, for those who calibrate
+
         e, n = np.array(self.errors), self.num_blocks
         low = np.where(e > 0, beta.ppf(0.025, np.maximum(e, 1), n - e + 1), 0.0)
         high = np.where(e < n, beta.ppf(0.975, e + 1, np.maximum(n - e, 1)), 1.0)

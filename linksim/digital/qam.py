@@ -5,24 +5,43 @@ May import: numpy, torch, sionna, channels.{checks, sionna_seeding}, linksim.dig
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from channels.checks import check_choice
-from channels.sionna_seeding import sionna_device
+from channels.sionna_seeding import sionna_device, sionna_phy
 from linksim.digital.demapper import soft_bits
 
-from sionna.phy.mapping import Constellation, Demapper
-
-__all__ = ["Qam"]
+__all__ = ["Qam", "qam_points"]
 
 Bits = NDArray[np.uint8]
 
 
+def qam_points(bits_per_symbol: int) -> NDArray[np.complex64]:
+    """Points [2^Q_m] of unit mean power; the label of a point is its place in binary, first bit first.
+
+    Args:
+        bits_per_symbol: Q_m, even.
+
+    Source: 3GPP TS 38.211 sec. 5.1; single precision as Sionna's ``Constellation``.
+    """
+    label = np.arange(1 << bits_per_symbol)
+    bits = label[:, None] >> np.arange(bits_per_symbol)[::-1] & 1
+    sign = 1 - 2 * bits
+    level = np.zeros((len(label), 2), dtype=np.int64)  # the two parts, from the last bit to the first
+    for pair in range(bits_per_symbol - 2, -1, -2):
+        level = sign[:, pair : pair + 2] * (2 ** ((bits_per_symbol - 2 - pair) // 2) - level)
+    power = np.float32((2 << bits_per_symbol) - 2) / 3
+    return ((level[:, 0] + 1j * level[:, 1]).astype(np.complex64) / np.sqrt(power)).astype(np.complex64)
+
+
 class Qam:
-    """Gray-mapped QAM of TS 38.211 sec. 5.1 with exact LLRs: constellation and, on GPUs, demapper by Sionna.
+    """Gray-mapped QAM of TS 38.211 sec. 5.1 with exact LLRs, on GPUs by Sionna's demapper.
 
     A square QAM is two Gray-mapped PAMs, even bits on the real and odd bits on the imaginary part, so the
     exact LLRs come from 2·sqrt(M) distances instead of M. On CPUs a compiled demapper does that in a tenth of
@@ -37,11 +56,21 @@ class Qam:
         check_choice("Qam: bits_per_symbol", bits_per_symbol, (2, 4, 6, 8))
         self.bits_per_symbol = bits_per_symbol
         self._device = torch.device(device)
-        name = sionna_device(self._device)
-        self._points = Constellation("qam", bits_per_symbol, precision="single", device=name).points
-        levels = Constellation("pam", bits_per_symbol // 2, precision="single", device=name)
-        self._demap = Demapper("app", constellation=levels, device=name)
-        self._nearest = Demapper("maxlog", constellation=levels, device=name)
+        self._points = torch.from_numpy(qam_points(bits_per_symbol)).to(self._device)
+
+    @cached_property
+    def _demap(self) -> Any:
+        return self._demapper("app")
+
+    @cached_property
+    def _nearest(self) -> Any:
+        return self._demapper("maxlog")
+
+    def _demapper(self, method: str) -> Any:
+        """Sionna's, of the PAM of one part."""
+        mapping, name = sionna_phy().mapping, sionna_device(self._device)
+        levels = mapping.Constellation("pam", self.bits_per_symbol // 2, precision="single", device=name)
+        return mapping.Demapper(method, constellation=levels, device=name)
 
     def modulate(self, bits: Bits) -> Tensor:
         """[B, n] complex64 symbols, unit mean power over the constellation, of bits [B, n·Q_m] uint8."""
@@ -67,7 +96,7 @@ class Qam:
         soft = self._soft(self._nearest, x_hat, torch.ones_like(x_hat.real))
         return (soft < 0).to(torch.uint8).cpu().numpy()
 
-    def _soft(self, demap: Demapper, x_hat: Tensor, no_eff: Tensor) -> Tensor:
+    def _soft(self, demap: Any, x_hat: Tensor, no_eff: Tensor) -> Tensor:
         parts = torch.view_as_real(x_hat.resolve_conj().to(torch.complex64)) * 2**0.5
         noise = 2 * no_eff.float()
         llr = [demap(torch.complex(part, torch.zeros_like(part)), noise) for part in parts.unbind(-1)]

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from channels.units import db_to_linear
 
@@ -80,7 +80,7 @@ def needed_snr_db(num_bits: int, num_uses: int, bits_per_symbol: int) -> float:
     approximation; inf for more bits than its uses have.
     """
     rate, dispersion = _table(bits_per_symbol)
-    spread = np.sqrt(num_uses * dispersion) * float(norm.isf(_BLOCK_ERROR))
+    spread = np.sqrt(num_uses * dispersion) * -float(ndtri(_BLOCK_ERROR))  # Q^-1
     carried = np.minimum(num_uses * rate, num_uses * rate - spread + 0.5 * math.log2(num_uses))
     if num_bits >= carried[-1] or num_bits >= num_uses * bits_per_symbol:
         return math.inf

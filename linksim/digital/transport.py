@@ -17,12 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from channels.checks import complaint
-from channels.sionna_seeding import sionna_device
+from channels.sionna_seeding import sionna_device, sionna_phy
 from linksim.digital.crc import CRC_POLYNOMIALS, append_crc, crc_holds
 from linksim.digital.ldpc import MAX_BLOCK, LdpcCode, select_base_graph, select_lifting
-
-from sionna.phy.fec.ldpc import LDPC5GDecoder, LDPC5GEncoder
-from sionna.phy.nr.utils import generate_prng_seq
 
 __all__ = ["Decoded", "LdpcDecoder", "TransportBlock", "gold_sequence", "transport_block_size"]
 
@@ -32,9 +29,23 @@ LdpcDecoder = Literal["auto", "layered", "sionna"]
 DEFAULT_ITERATIONS = 50
 
 
+_REGISTER, _DISCARDED = 31, 1600  # bits of a shift register, and those that come before the sequence
+_AT_ONCE = 28  # bits that follow from the last 31: the newest tap is the fourth
+
+
 @lru_cache(maxsize=8)
 def _gold_sequence(length: int) -> Bits:
-    return np.asarray(generate_prng_seq(length, (1 << 15) + 1)).astype(np.uint8)
+    seed = (1 << 15) + 1
+    first, second = np.zeros((2, length + _DISCARDED + _REGISTER + _AT_ONCE), dtype=np.uint8)
+    first[0] = 1
+    second[:_REGISTER] = [seed >> bit & 1 for bit in range(_REGISTER)]
+    for begin in range(0, length + _DISCARDED, _AT_ONCE):
+        end, new = begin + _AT_ONCE, slice(begin + _REGISTER, begin + _REGISTER + _AT_ONCE)
+        first[new] = first[begin + 3 : end + 3] ^ first[begin:end]
+        second[new] = (
+            second[begin + 3 : end + 3] ^ second[begin + 2 : end + 2] ^ second[begin + 1 : end + 1]
+        ) ^ second[begin:end]
+    return (first ^ second)[_DISCARDED : _DISCARDED + length]
 
 
 def gold_sequence(length: int) -> Bits:
@@ -326,10 +337,11 @@ class TransportBlock:
         if refusal is not None:
             raise refusal
         name, length = sionna_device(device), llr.shape[2]
-        encoder = LDPC5GEncoder(
+        ldpc = sionna_phy().fec.ldpc
+        encoder = ldpc.LDPC5GEncoder(
             self.block_bits, length, bg=f"bg{self.graph}", precision="single", device=name
         )
-        decode = LDPC5GDecoder(encoder, num_iter=iterations, precision="single", device=name)
+        decode = ldpc.LDPC5GDecoder(encoder, num_iter=iterations, precision="single", device=name)
         with torch.no_grad():
             return decode(torch.from_numpy(-llr[0]).to(device)).cpu().numpy().astype(np.uint8)
 

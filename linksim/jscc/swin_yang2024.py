@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.swin_transformer import SwinTransformerBlock
 
 from channels.equalization import equalize
 from channels.types import Csit, Received
@@ -73,6 +72,16 @@ class SwinYang2024Config:
         return (side, 0) if side <= self.window else (self.window, self.window // 2)
 
 
+def _swin_block() -> Any:
+    """The Swin block of torchvision, whose import takes a second and a half, for networks that have one. They
+    are also made on the meta device, what is imported never is.
+    """
+    with torch.device("cpu"):
+        from torchvision.models.swin_transformer import SwinTransformerBlock
+
+    return SwinTransformerBlock
+
+
 class _Blocks(nn.Sequential):
     """Swin blocks on [B, H, W, C], every second one with shifted windows.
 
@@ -83,11 +92,10 @@ class _Blocks(nn.Sequential):
         self, width: int, depth: int, heads: int, windows: tuple[int, int], mlp_ratio: float
     ) -> None:
         window, shift = windows
+        block = _swin_block()
         super().__init__(
             *(
-                SwinTransformerBlock(
-                    width, heads, [window] * 2, [shift if i % 2 else 0] * 2, mlp_ratio=mlp_ratio
-                )
+                block(width, heads, [window] * 2, [shift if i % 2 else 0] * 2, mlp_ratio=mlp_ratio)
                 for i in range(depth)
             )
         )

