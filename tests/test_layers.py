@@ -86,6 +86,7 @@ ALLOWED: dict[str, set[str]] = {
     "linksim.files": set(),
     "linksim.checkpoints": {"channels.checks", "linksim.files", "linksim.scenario"},
     "linksim.metrics.info": set(),
+    "linksim.metrics.facts": {"linksim.metrics."},
     "linksim.metrics.set_distances": set(),
     "linksim.metrics.": {"channels.base", "channels.signal_quality", "channels.types", "channels.checks", "channels.units", "linksim.metrics.", "linksim.zoo"},
     "linksim.digital.": {"linksim.files", "channels.cache", "channels.child_processes", "channels.types", "channels.units", "channels.checks", "channels.seeding", "channels.sionna_seeding", "linksim.digital."},
@@ -124,14 +125,14 @@ ALLOWED: dict[str, set[str]] = {
     },
     "linksim.run_format": set(),
     "linksim.results": {
-        "channels.checks", "linksim.files", "linksim.metrics.info", "linksim.run_format", "linksim.scenario_io",
+        "channels.checks", "linksim.files", "linksim.metrics.facts", "linksim.metrics.info", "linksim.run_format", "linksim.scenario_io",
     },
     "linksim.time_left": set(),
     "linksim.downloads": {"channels.checks", "linksim", "linksim.scenario", "linksim.zoo"},
     "linksim.statistics": {"linksim.results"},
     "linksim.feature_files": {"channels.checks", "linksim.metrics.set_distances", "linksim.results"},
     "linksim.set_statistics": {
-        "channels.checks", "linksim.feature_files", "linksim.metrics.info", "linksim.metrics.set_distances", "linksim.results",
+        "channels.checks", "linksim.feature_files", "linksim.metrics.facts", "linksim.metrics.info", "linksim.metrics.set_distances", "linksim.results",
         "linksim.statistics",
     },
     "linksim.arrivals": {"linksim.images", "linksim.results", "linksim.schemes.separation"},
@@ -183,7 +184,7 @@ ALLOWED: dict[str, set[str]] = {
         "channels.units", "linksim.build_channel", "linksim.scenario", "linksim.scenario_io", "linksim.statistics",
     },
     "linksim.figures": {
-        "linksim.curves", "linksim.drawing", "linksim.metrics.info", "linksim.paired", "linksim.results",
+        "linksim.curves", "linksim.drawing", "linksim.metrics.facts", "linksim.metrics.info", "linksim.paired", "linksim.results",
         "linksim.set_statistics", "linksim.statistics", "linksim.theory",
     },
     "linksim.ledger": {"linksim.figures", "linksim.results"},
