@@ -59,16 +59,16 @@ _MODULES = {
     "simulate": "linksim.api.simulation",
 }
 
+if not TYPE_CHECKING:  # a checker would take it for any name
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-    value = getattr(import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
+        value = getattr(import_module(_MODULES[name]), name)
+        globals()[name] = value
+        return value
 
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_MODULES})

@@ -22,6 +22,7 @@ from scipy.stats import t as student_t
 from linksim.results import Point, Record
 
 __all__ = [
+    "CSV_COLUMNS",
     "Interval",
     "Row",
     "bootstrap_interval",

@@ -1,6 +1,6 @@
 """Results of a run folder as pandas tables with typed columns. Reads stores only.
 
-May import: pandas, linksim.{results, set_statistics, statistics}.
+May import: pandas, channels.checks, linksim.{results, set_statistics, statistics}.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from channels.checks import complaint
 from linksim.results import Record, ResultStore, RunFolderError, UnitKey, side_info_uses
 from linksim.set_statistics import run_rows
-from linksim.statistics import to_csv
+from linksim.statistics import CSV_COLUMNS, to_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,34 +52,45 @@ def results_table(store: ResultStore) -> pd.DataFrame:
     pd = _pandas()
     header = store.header()
     try:
-        text = store.csv_path.read_text()
+        text = store.csv_path.read_text(encoding="utf-8")
     except FileNotFoundError:
         text = to_csv(run_rows(store, header))
     except (OSError, ValueError) as problem:
-        got = f"got {problem}, expected the table of a run. Remove it; it is then made from the records."
-        raise RunFolderError(f"{store.csv_path}: cannot be read, {got}") from None
+        raise RunFolderError(_broken(store, problem)) from None
+    try:
+        columns = _typed_columns(text, header["scenario"]["sweep"]["fields"])
+    except (ValueError, IndexError, csv.Error) as problem:
+        raise RunFolderError(_broken(store, problem)) from None
+    return pd.DataFrame(columns)
+
+
+def _broken(store: ResultStore, problem: Exception) -> str:
+    cure = "Remove it; the table is then made from the records."
+    return complaint(str(store.csv_path), "broken", problem, "results.csv of a run", cure)
+
+
+def _typed_columns(text: str, swept: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """Columns of results.csv by name.
+
+    Raises:
+        ValueError, IndexError: what is no such table.
+    """
     names, *lines = list(csv.reader(io.StringIO(text)))
-    swept = header["scenario"]["sweep"]["fields"]
-    columns: dict[str, Any] = {}
+    if not set(CSV_COLUMNS) <= set(names) or len(set(names)) < len(names):
+        raise ValueError(f"the columns {', '.join(names)}")
+    columns: dict[str, list[Any]] = {}
     for i, name in enumerate(names):
         column = [line[i] for line in lines]
         if name in swept:
-            columns[name] = _as_swept(column, swept[name], store)
+            known = {str(value): value for value in swept[name]}
+            if not set(column) <= set(known):
+                raise ValueError(f"a value of {name} that was not swept")
+            columns[name] = [known[entry] for entry in column]
         elif name in _WHOLE:
-            columns[name] = [int(text) for text in column]
+            columns[name] = [int(entry) for entry in column]
         else:
-            columns[name] = column if name in _TEXTS else [float(text or "nan") for text in column]
-    return pd.DataFrame(columns, columns=names)
-
-
-def _as_swept(texts: Sequence[str], values: Sequence[Any], store: ResultStore) -> list[Any]:
-    """Values of a swept field, from the texts of the file."""
-    known = {str(value): value for value in values}
-    strange = set(texts) - set(known)
-    if strange:
-        got, expected = sorted(strange)[0], f"one of {', '.join(known)}"
-        raise RunFolderError(f"{store.csv_path}: swept value, got {got}, expected {expected}.")
-    return [known[text] for text in texts]
+            columns[name] = column if name in _TEXTS else [float(entry or "nan") for entry in column]
+    return columns
 
 
 def units_table(store: ResultStore) -> pd.DataFrame:

@@ -111,7 +111,10 @@ def test_every_name_is_what_its_stub_says():
     import ast
 
     tree = ast.parse(Path(linksim.__file__).read_text())
-    [block] = [node for node in tree.body if isinstance(node, ast.If)]
+    block, hidden = [node for node in tree.body if isinstance(node, ast.If)]
+    assert [node.name for node in hidden.body] == ["__getattr__", "__dir__"], (
+        "to a checker they would be any name"
+    )
     stubs = {alias.asname: node.module for node in block.body for alias in node.names}
     assert set(stubs) <= set(dir(linksim))
     for name, module in stubs.items():
@@ -385,6 +388,32 @@ def test_a_run_that_was_stopped_has_tables_of_what_is_there(run, tmp_path):
     (folder / "run.json").unlink()
     assert "no run.json" in repr(stopped)
     assert "no run.json" in stopped._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (",num_images,", ",images,"),
+        ("1/24", "1/25"),
+        (",2,2,", ",2,two,"),
+        (",mean,", ",psnr,"),
+        ("channel,", "metric,"),
+        ("qpsk,", "qpsk\n,"),
+    ],
+)
+def test_a_table_that_was_changed_by_hand_is_refused_with_a_cure(run, tmp_path, old, new):
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    path = folder / "results.csv"
+    path.write_text(path.read_text().replace(old, new))
+    mine = linksim.Run(folder)
+    [text] = messages(mine.table)
+    assert text.startswith(f"{path}: broken, got ")
+    assert text.endswith("Remove it; the table is then made from the records.")
+    path.unlink()
+    assert mine.table().equals(run.table())
 
 
 def test_names_of_metrics_do_not_hide_other_columns(run, tmp_path):
