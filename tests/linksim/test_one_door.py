@@ -99,11 +99,9 @@ def test_import_takes_less_than_a_third_of_a_second():
     assert seconds("import linksim") - seconds("pass") < 0.3
 
 
-def test_errors_and_runs_need_no_torch():
-    """Opening a run elsewhere, for its header, costs no more than reading it."""
-    child(
-        "import sys, linksim; linksim.ScenarioError, linksim.Scenario, linksim.simulate; assert 'torch' not in sys.modules"
-    )
+def test_a_function_that_is_named_loads_no_network():
+    """Only a call does: a module may say ``from linksim import simulate, check`` and stay light."""
+    child("import sys; from linksim import check, load_scenario, simulate; assert 'torch' not in sys.modules")
 
 
 def test_every_name_is_what_its_stub_says():
@@ -122,6 +120,33 @@ def test_every_name_is_what_its_stub_says():
     lazy = {name for name in dir(linksim) if not name.startswith("_")}
     modules = {n for n in lazy if isinstance(getattr(linksim, n), type(sys))}
     assert lazy - modules - {"Any", "TYPE_CHECKING"} == set(stubs)
+
+
+def test_a_metric_of_ones_own_comes_in_by_the_door(tmp_path):
+    """Registered in this process, measured, and a rate because it counts; the run folder tells it to others, who
+    do not have it."""
+    from linksim.kinds import CountMetric, MetricInfo, unregister
+
+    class Symbols(CountMetric):
+        """Pairs of bits with an error."""
+
+        info = MetricInfo("pair_errors", "1", False, "here", label="errors of pairs")
+
+        def __call__(self, hat, true):
+            wrong = (hat != true).unflatten(1, (-1, 2)).any(2)
+            return wrong.sum(1), torch.full((len(wrong),), wrong.shape[1])
+
+    linksim.register("metric", "pair_errors", Symbols)
+    try:
+        small = {"metrics": ["psnr", "pair_errors"], "sweep": {"snr_db": [2, 4]}}
+        made = linksim.simulate(yaml.safe_load(SWEPT), small, limit=1, out=tmp_path / "run", progress=False)
+    finally:
+        unregister("metric", "pair_errors")
+    assert made.header["metrics"]["pair_errors"]["is_rate"] is True
+    axes = made.plot("pair_errors").axes[0]
+    assert (axes.get_yscale(), axes.get_ylabel()) == ("log", "errors of pairs, lower is better")
+    assert (made.per_image()["pair_errors_trials"].dropna() > 0).all()
+    assert "errors of pairs ↓" in made._repr_html_()
 
 
 def test_every_user_error_is_a_name_of_the_door():
