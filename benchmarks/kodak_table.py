@@ -29,6 +29,7 @@ from linksim.build import build_scheme, load_codec
 from linksim.cli import main as linksim
 from linksim.figures import load_rows
 from linksim.link import run_link
+from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.results import ResultStore
 from linksim.scenario import AwgnSpec, JsccSpec, LatentDiffusionSpec
@@ -75,7 +76,7 @@ class Goal:
 
 def facts(store: ResultStore) -> dict[str, MetricInfo]:
     """Label, unit and direction of the metrics of a run."""
-    return {name: MetricInfo.from_run(name, found) for name, found in store.header()["metrics"].items()}
+    return {name: read_facts(name, found) for name, found in store.header()["metrics"].items()}
 
 
 def values(store: ResultStore) -> Iterator[Value]:

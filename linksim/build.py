@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ from linksim.metrics.base import (
     MetricUnavailable,
     SetMetric,
     StateMetric,
+    counts,
 )
 from linksim.metrics.selection import Selection
 from linksim.pickle_reader import ModelFormatError
@@ -315,9 +316,9 @@ class Metrics:
     unavailable: dict[str, str]
 
     def infos(self) -> list[MetricInfo]:
-        """Facts of all metrics."""
-        kinds = (self.image, self.count, self.link, self.sets, self.state)
-        return [m.info for kind in kinds for m in kind]
+        """Facts of all metrics; whether they are rates follows from their classes."""
+        kinds: tuple[Sequence[Metric], ...] = (self.image, self.count, self.link, self.sets, self.state)
+        return [replace(m.info, is_rate=counts(type(m))) for kind in kinds for m in kind]
 
 
 def build_metrics(names: tuple[str, ...]) -> Metrics:

@@ -15,7 +15,6 @@ import logging
 import os
 import re
 import sys
-import time
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -25,11 +24,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 if TYPE_CHECKING:
     import torch
 
-    from linksim.downloads import Download
-    from linksim.runner import Plan, Preflight
     from linksim.scenario import ControlTrainScenario, Scenario
     from linksim.scenario_io import Training
-    from linksim.time_left import Estimate
 
 __all__ = ["entry_point", "main"]
 
@@ -259,40 +255,15 @@ def _parser() -> _Parser:
 
 
 def _device(name: str) -> torch.device:
-    import torch
+    from linksim.api.simulation import device_of
 
-    from linksim.scenario_io import ScenarioError
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = name.partition(":")
-    known = name == "cpu" or (kind == "cuda" and (not index or index.isdigit()))
-    if not known or (kind == "cuda" and int(index or 0) >= torch.cuda.device_count()):
-        expected = "auto, cpu" + (", cuda" if torch.cuda.is_available() else "; no CUDA device is there")
-        raise ScenarioError(f"--device: got {name!r}, expected {expected}.")
-    return torch.device("cuda:0" if name == "cuda" else name)
+    return device_of(name, "--device")
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
-    from channels.cache import FolderError
-    from channels.kinds import KindError
-    from linksim.checkpoints import CheckpointError
-    from linksim.digital.link_adaptation import CalibrationError
-    from linksim.images import ImageError
-    from linksim.metrics.base import MetricUnavailable
-    from linksim.pickle_reader import ModelFormatError
-    from linksim.scenario_io import ScenarioError
+    from linksim.api.errors import USER_ERRORS
 
-    return (
-        ScenarioError,
-        ImageError,
-        CheckpointError,
-        CalibrationError,
-        ModelFormatError,
-        MetricUnavailable,
-        FolderError,
-        KindError,
-    )
+    return USER_ERRORS
 
 
 def _writable(path: Path, option: str) -> None:
@@ -309,31 +280,6 @@ def _writable(path: Path, option: str) -> None:
         raise ScenarioError(f"{option}: cannot be written, got {problem}, expected a file.") from None
 
 
-class _Progress:
-    """Units done and time left, on stderr: one line that is rewritten, or one line every ten seconds."""
-
-    def __init__(self) -> None:
-        self.tty = sys.stderr.isatty()
-        self.first: tuple[float, int] | None = None
-        self.last = 0.0
-
-    def __call__(self, done: int, total: int, left: Estimate) -> None:
-        now = time.monotonic()
-        if self.first is None:
-            self.first = (now, done)
-            if done:
-                _say(f"resuming: {done} of {total} units are done", file=sys.stderr)
-        if done < total and now - self.last < (0.2 if self.tty else 10):
-            return
-        self.last = now
-        began, before = self.first
-        text = f"{done} of {total} units, {now - began:.0f} s"
-        if before < done < total:
-            text += f", {left}"
-        end = "\n" if done >= total or not self.tty else ""
-        print(("\r\x1b[K" if self.tty else "") + text, end=end, file=sys.stderr, flush=True)
-
-
 # -------------------------------------------------------------------------------------------- commands
 
 
@@ -344,172 +290,54 @@ def _load(args: argparse.Namespace) -> Scenario | Training:
 
 
 def _simulate(args: argparse.Namespace) -> int:
-    from linksim.downloads import missing_weights
-    from linksim.results import ResultStore
-    from linksim.runner import make_plan, run
-    from linksim.scenario_io import load_scenario, parse_overrides
+    from linksim.api.checking import what_without
+    from linksim.api.progress import ProgressLine
+    from linksim.api.simulation import prepare
+    from linksim.scenario_io import parse_overrides
 
-    scenario = load_scenario(args.scenario, parse_overrides(args.overrides))
-    folder = args.out or Path("runs") / scenario.name
-    device = _device(args.device)
-    from joblib import cpu_count
-
-    workers = args.workers or cpu_count()
-    plan = make_plan(scenario, limit=args.limit)
-    _say(f"images: {len(plan.images)} from {plan.origin}", file=sys.stderr)
-    for download in missing_weights(scenario.metrics):
-        _say(_what_without(download), file=sys.stderr)
-    summary = run(plan, folder, device, _Progress(), workers=workers)
+    chosen = {name: getattr(args, name) for name in ("out", "device", "limit", "workers")}
+    prepared = prepare(args.scenario, parse_overrides(args.overrides), **chosen, option="--")
+    _say(f"images: {len(prepared.plan.images)} from {prepared.plan.origin}", file=sys.stderr)
+    for download in prepared.downloads:
+        _say(what_without(download), file=sys.stderr)
+    run = prepared.run(ProgressLine(sys.stderr))
+    summary = run.summary
+    assert summary is not None
     for reason in summary.unavailable.values():
         _say(f"not measured: {reason}", file=sys.stderr)
     for line in summary.losses:
         _say(f"not arrived: {line}", file=sys.stderr)
     _say(f"{summary.units_run} units in {summary.seconds:.0f} s, {summary.units_kept} kept from before")
-    _say(f"results: {folder / 'results.csv'}")
+    _say(f"results: {run.folder / 'results.csv'}")
     if not args.no_report:
-        from linksim.report import write_report
-
-        _say(f"report:  {write_report(ResultStore(folder))}")
-        _say(f"figures: {folder / 'figures'}")
-        _say(f"images:  {folder / 'images'}")
+        _say(f"report:  {run.report()}")
+        _say(f"figures: {run.folder / 'figures'}")
+        _say(f"images:  {run.folder / 'images'}")
     return 0
 
 
 def _check(args: argparse.Namespace) -> int:
-    import torch
+    from linksim.api.checking import check_scenario
 
-    from linksim.build import build_codec, build_images
-    from linksim.build_channel import training_channels
-    from linksim.downloads import missing_losses
-    from linksim.runner import make_plan, preflight
-    from linksim.scenario import DenoiserTrainScenario, Scenario, TrainScenario
-    from linksim.scenario_io import scenario_hash
-
-    scenario = _load(args)
-    valid = f"{scenario.name}: valid, hash {scenario_hash(scenario)}"
-    if not isinstance(scenario, Scenario):
-        recipe: Any = scenario.recipe
-        num_uses = 1  # the codec of a control training comes with its model
-        missing: list[Download] = []
-        if isinstance(scenario, TrainScenario):
-            from linksim.training.codec import check_recipe
-
-            missing = missing_losses(scenario.train)
-            check_recipe(scenario, losses=not missing)
-            crop = max(phase.crop for phase in recipe.plan)
-            num_uses = build_codec(recipe.codec).num_symbols(crop, crop)
-        if isinstance(scenario, DenoiserTrainScenario):
-            from linksim.training.denoiser import check_denoiser_recipe
-
-            num_uses = check_denoiser_recipe(scenario).num_symbols(recipe.crop, recipe.crop)
-        training_channels(recipe.channels, torch.device("cpu"), num_uses, trace=False)
-        images = build_images(scenario.images)
-        _say(valid)
-        _say(f"training: {_extent(recipe)}")
-        _say(f"images: {len(images)} from {images.origin}")
-        for download in missing:
-            _say(f"warning: {download}; the training begins with it", file=sys.stderr)
-        return 0
-    plan = make_plan(scenario)
-    found = preflight(plan, torch.device("cpu"))
-    _say(valid)
-    _print_cost(plan, found)
-    for download in found.downloads:
-        _say(f"warning: {_what_without(download)}", file=sys.stderr)
-    for line in found.unfit:
-        cure = "Such frames are source_unfit, which no block error rate counts: use a larger ratio or MCS."
-        _say(f"warning: {line} {cure}", file=sys.stderr)
+    found = check_scenario(_load(args))
+    for line in found.lines:
+        _say(line)
+    for warning in found.warnings:
+        _say(f"warning: {warning}", file=sys.stderr)
     return 0
-
-
-def _what_without(download: Download) -> str:
-    """What is not on this machine, and what that means for a run."""
-    from linksim.downloads import at_hand
-
-    if download.scheme:
-        return f"{download}; a run begins with it, and its sizes were not checked"
-    others = at_hand()
-    cure = f" {others} could be measured without." if others else ""
-    return f"{download}; a run leaves the metric out if that fails.{cure}"
-
-
-def _extent(recipe: Any) -> str:
-    """How long a training is, in words."""
-    parts = getattr(recipe, "plan", (recipe,))
-    size = " then ".join(dict.fromkeys(str(part.batch_size) for part in parts))
-    limits = [] if recipe.steps is None else [f"{recipe.steps} steps"]
-    limits += [] if recipe.time_budget_s is None else [f"{recipe.time_budget_s / 60:g} min"]
-    return f"at most {' or '.join(limits)}, {size} crops a step"
-
-
-def _print_cost(plan: Plan, found: Preflight) -> None:
-    from linksim.scenario import channel_name, channel_names
-
-    scenario = plan.scenario
-    parts = {
-        "swept points": len(plan.variants),
-        "channels": len(scenario.channels),
-        "schemes": len(scenario.schemes),
-        "SNRs": len(scenario.sweep.snr_db or (None,)),
-        "images": len(plan.images),
-        "trials": scenario.sweep.trials,
-    }
-    _say(f"images: {len(plan.images)} from {plan.origin}")
-    _say(f"units: {plan.num_units} = " + " x ".join(f"{count} {what}" for what, count in parts.items()))
-    if scenario.sweep.snr_db is None:
-        _say("SNR (Es/N0 per data use): from the link budget")
-    else:
-        _say(f"SNR (Es/N0 per data use): {', '.join(f'{v:g}' for v in scenario.sweep.snr_db)} dB")
-    labels = channel_names(scenario)
-    for variant, built in zip(plan.variants, found.operators, strict=True):
-        for name, value in variant.values:
-            _say(f"at {name} = {value}:")
-        for label, spec in zip(labels, variant.scenario.channels, strict=True):
-            channel = built[label]
-            snr_db = spec.untraced().resulting_snr_db(channel)
-            if snr_db is not None:
-                _say(f"  {channel_name(spec)}: SNR {snr_db:g} dB, of the mean gain")
-            sizes = {tuple(i.shape[1:]): name for name, i in plan.images.items()}
-            for (height, width), name in sizes.items():
-                uses = channel.uses(plan.budget(variant, name))
-                values = 3 * height * width
-                _say(
-                    f"  {channel_name(spec)}, {height} x {width} pixels: "
-                    f"{uses.data} data + {uses.pilot} pilot + {uses.guard} guard uses, "
-                    f"CBR {uses.data / values:.6f} data, {uses.total / values:.6f} in all "
-                    "(side information comes on top)"
-                )
 
 
 def _plot(args: argparse.Namespace) -> int:
     from linksim import figures
+    from linksim.api.plotting import plot_runs
 
     if args.ledger:
         return _plot_ledger(args)
-    runs = figures.load_runs(args.run)
-    lpips = [name for run in runs for name in run.header["metrics"] if name.startswith("lpips")]
-    metric = lpips[0] if args.metric == "lpips" and lpips else args.metric
-    x = args.x or figures.default_x(runs[0].header)
-    title = ", ".join(dict.fromkeys(run.header["name"] for run in runs))
-    if args.against is None:
-        figure = figures.metric_figure(runs, metric, x=x, title=title)
-        kind = metric
-    else:
-        figure = figures.difference_figure(_only(runs), metric, against=args.against, x=x, title=title)
-        kind = f"{metric}_difference"
-    out = args.out or args.run[0] / "figures" / f"{kind}_vs_{x.split('.')[-1]}.png"
+    figure, stem = plot_runs(args.run, args.metric, x=args.x, against=args.against)
+    out = args.out or args.run[0] / "figures" / f"{stem}.png"
     figures.save_figure(figure, out)
     _say(out)
     return 0
-
-
-def _only(runs: Sequence[Any]) -> Any:
-    """The run of --against, which compares within one."""
-    from linksim.results import RunFolderError
-
-    if len(runs) > 1:
-        raise RunFolderError(f"--against: got {len(runs)} runs, expected one, to compare within it.")
-    return runs[0]
 
 
 def _plot_ledger(args: argparse.Namespace) -> int:

@@ -23,18 +23,12 @@ __all__ = [
     "axis_of",
     "best_of",
     "curves",
-    "is_error_rate",
     "step_points",
     "swept_text",
     "variant_texts",
 ]
 
 UNITS = {"db": "dB", "dbm": "dBm", "hz": "Hz", "s": "s", "m": "m", "mps": "m/s", "deg": "°", "k": "K"}
-
-
-def is_error_rate(metric: str) -> bool:
-    """Whether a metric is a share of errors, drawn on a logarithmic axis with upper limits for none."""
-    return metric in ("ber", "bler") or metric.startswith("outage")
 
 
 def _no_numbers() -> np.ndarray:
@@ -236,17 +230,24 @@ def _groups(rows: Sequence[Row], x: str) -> dict[tuple[str, str, Any], list[Row]
 
 
 def curves(
-    rows: Sequence[Row], metric: str, x: str, bounds: Iterable[str] = (), steps: Iterable[str] = ()
+    rows: Sequence[Row], info: MetricInfo, x: str, bounds: Iterable[str] = (), steps: Iterable[str] = ()
 ) -> list[Curve]:
     """Lines of a figure: one per channel, scheme and value of everything swept but ``x``.
+
+    Args:
+        rows: of results.
+        info: the metric that is shown.
+        x: "snr_db", "cbr_data", "cbr_total", or the path of a swept field.
+        bounds: names of schemes that are limits.
+        steps: names of schemes that are drawn thin.
 
     Raises:
         RunFolderError: no such metric in the rows, or ``x`` not swept.
     """
-    chosen = [r for r in rows if r.metric == metric]
+    chosen = [r for r in rows if r.metric == info.name]
     if not chosen:
         known = ", ".join(sorted({r.metric for r in rows}))
-        raise RunFolderError(f"--metric {metric}: got no such metric in the run, expected one of {known}.")
+        raise RunFolderError(f"--metric {info.name}: got no such metric in the run, expected one of {known}.")
     places, ticks = _positions(chosen, x)
     many_snr = len({r.snr_db for r in chosen}) > 1
     result = []
@@ -265,7 +266,7 @@ def curves(
                 ticks,
                 np.array([places[_swept_value(r, x)] for r in members]),
                 *(mean, low, high),
-                np.asarray((mean == 0) & is_error_rate(metric)),
+                np.asarray((mean == 0) & info.is_rate),
                 scheme in set(steps),
                 np.array([_share_arrived(r) for r in members]),
             )

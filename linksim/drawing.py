@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linksim.curves import Axis, Curve, axis_of, is_error_rate, step_points
+from linksim.curves import Axis, Curve, axis_of, step_points
 from linksim.files import whole_file
 from linksim.results import RunFolderError
 
@@ -140,8 +140,10 @@ class Looks:
         }
 
 
-def draw(axes: Axes, lines: Sequence[Curve], looks: Looks, x: str, metric: str) -> None:
-    """The lines of a field, with intervals, limits, and a legend entry for all that needs one."""
+def draw(axes: Axes, lines: Sequence[Curve], looks: Looks, x: str, *, is_rate: bool) -> None:
+    """The lines of a field, with intervals, limits, and a legend entry for all that needs one; ``is_rate`` of
+    shares of errors.
+    """
     for line in lines:
         style = looks.style(line)
         if line.is_step:
@@ -156,7 +158,7 @@ def draw(axes: Axes, lines: Sequence[Curve], looks: Looks, x: str, metric: str) 
     if gone:
         text = f"not drawn, no picture arrives: MCS {', '.join(gone)}"
         axes.plot([], [], linestyle="none", label=plain_lines(text, LEGEND_WIDTH))
-    if is_error_rate(metric):
+    if is_rate:
         _draw_limits(axes, lines, looks)
         axes.set_yscale("log")
     else:
@@ -260,12 +262,12 @@ def set_axis(axes: Axes, lines: Sequence[Curve], x: str) -> Axis:
     return axis
 
 
-def keep_means_in_view(axes: Axes, lines: Sequence[Curve], metric: str) -> None:
+def keep_means_in_view(axes: Axes, lines: Sequence[Curve], *, is_rate: bool) -> None:
     """Limit the vertical axis to the means and half as much again: intervals of two or three pictures reach
     far beyond everything, and would leave nothing of the curves. Steps count where most pictures arrive:
     grey ones have no quality to be compared.
     """
-    if is_error_rate(metric):
+    if is_rate:
         _keep_results_in_view(axes, lines)
         return
     shown = [line.mean[line.mostly_there] if line.is_step else line.mean for line in lines]

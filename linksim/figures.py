@@ -1,7 +1,7 @@
 """Figures from run folders: curves with intervals. Reads stores only.
 
 May import: numpy, matplotlib, linksim.{curves, drawing, paired, theory, results, statistics, set_statistics,
-metrics.info}.
+metrics.{facts, info}}.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from linksim.curves import (
     axis_label,
     best_of,
     curves,
-    is_error_rate,
     swept_text,
     variant_texts,
 )
@@ -36,6 +35,7 @@ from linksim.drawing import (
     save_figure,
     set_axis,
 )
+from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.paired import differences, reference_of
 from linksim.results import ResultStore, RunFolderError
@@ -134,26 +134,26 @@ def plot_metric(
         against: what the rows are differences to.
     """
     marked = set(trained)
-    lines = [_marked(c) if c.scheme in marked else c for c in curves(rows, info.name, x, bounds, steps)]
+    shown = replace(info, is_rate=False) if against else info  # a difference of rates is none
+    lines = [_marked(c) if c.scheme in marked else c for c in curves(rows, shown, x, bounds, steps)]
     many_snr = len({row.snr_db for row in rows}) > 1
-    lines += _best_of_steps(lines, info, steps, many_snr)
+    lines += _best_of_steps(lines, shown, steps, many_snr)
     if theory:
-        lines += [replace(line, is_theory=True) for line in curves(theory, info.name, x)]
+        lines += [replace(line, is_theory=True) for line in curves(theory, shown, x)]
     fields = _fields(lines, many_snr)
     by_variant = len({line.channel for line in lines}) < len(fields)
     looks = Looks.of(lines, by_variant=by_variant)
     entries = max(sum(_legend_lines(c) for c in field.lines) for field in fields) + 3
     figure, grid = axis_grid(len(fields), width=4.8, height=3.8 + _LEGEND_LINE * entries)
-    name = f"{info.name} difference" if against else info.name  # no error rate any more
     for axes, field in zip(grid, fields, strict=True):
-        draw(axes, field.lines, looks, x, name)
+        draw(axes, field.lines, looks, x, is_rate=shown.is_rate)
         if any(line.scheme in marked for line in field.lines):
             axes.plot([], [], linestyle="none", label=f"{TRAINED} trained on this measure")
         _finish(axes, field, lines, x)
         if against:
             axes.axhline(0, color="black", linewidth=0.8)
     if not against:
-        keep_means_in_view(grid[0], lines, info.name)
+        keep_means_in_view(grid[0], lines, is_rate=shown.is_rate)
     difference = f", difference to {against} ({info.better})" if against else f", {info.better}"
     for axes in grid:
         place = axes.get_subplotspec()
@@ -161,7 +161,7 @@ def plot_metric(
             axes.set_ylabel(plain_lines(info.axis + difference, 44))
     if title:
         figure.suptitle(plain(title), fontsize=12)
-    note = interval_text(rows, info.name, confidence)
+    note = interval_text(rows, shown, confidence)
     if note:
         columns = sum(axes.get_position().y0 == grid[0].get_position().y0 for axes in grid)
         figure.supxlabel(plain_lines(note, _NOTE_WIDTH * columns), fontsize=8)
@@ -229,14 +229,14 @@ def _marked(line: Curve) -> Curve:
     return replace(line, label=f"{line.scheme} {TRAINED}{line.label.removeprefix(line.scheme)}")
 
 
-def interval_text(rows: Sequence[Row], metric: str, confidence: float | None) -> str:
+def interval_text(rows: Sequence[Row], info: MetricInfo, confidence: float | None) -> str:
     """What the intervals of a figure are, and how much they rest on; "" where nothing is known of them."""
-    own = [r for r in rows if r.metric == metric and np.isfinite([r.ci_low, r.ci_high]).all()]
+    own = [r for r in rows if r.metric == info.name and np.isfinite([r.ci_low, r.ci_high]).all()]
     if confidence is None or not own:
         return ""
     pictures, trials = min(r.num_images for r in own), min(r.num_trials for r in own)
     level = f"{100 * confidence:g}% intervals"
-    if is_error_rate(metric):
+    if info.is_rate:
         return f"Bands and bars: {level}; {pictures * trials} transmissions per point."
     draws = f"{trials} channel realisation" + ("s" if trials > 1 else "") + " each"
     if pictures == 1:
@@ -260,12 +260,12 @@ def metric_info(headers: Iterable[Mapping[str, Any]], metric: str) -> MetricInfo
         known = {**header["metrics"], **known}
     whole, _, cause = metric.partition("_")
     if whole == "outage" and cause and whole in known:  # a share of it
-        info = MetricInfo.from_run(whole, known[whole])
+        info = read_facts(whole, known[whole])
         return replace(info, name=metric, label=f"{info.title}: {cause}")
     if metric not in known:
         names = ", ".join(sorted(known))
         raise RunFolderError(f"--metric {metric}: got no such metric in the run, expected one of {names}.")
-    return MetricInfo.from_run(metric, known[metric])
+    return read_facts(metric, known[metric])
 
 
 def trained_schemes(header: Mapping[str, Any], info: MetricInfo) -> list[str]:

@@ -20,18 +20,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_panel"]
+__all__ = ["plot_panel", "read_picture", "value_text"]
 
 
-def _value_text(record: Record, infos: Mapping[str, MetricInfo]) -> str:
-    parts = []
+def value_text(record: Record, infos: Mapping[str, MetricInfo]) -> str:
+    """Values of a picture with names and units, and why it did not arrive."""
+    parts = [] if record.state == "ok" else [record.state]
     for name, value in record.values.items():
         info = infos[name]
         text = f"{value:.3f}" if info.unit == "1" else f"{value:.2f} {info.unit}"
         parts.append(f"{info.title} {text}")
-    if record.state != "ok":
-        parts.insert(0, record.state)
-    return plain_lines(", ".join(parts), 34)
+    return ", ".join(parts)
 
 
 @own_style()
@@ -57,7 +56,7 @@ def plot_panel(store: ResultStore, image: str, channel: str) -> Figure:
         raise RunFolderError(
             f"{store.images}: got no pictures of {image} on {channel}, expected those of the panel."
         )
-    picture = _read_picture(original)
+    picture = np.asarray(read_picture(original))
     aspect = picture.shape[0] / picture.shape[1]
     columns, rows = 1 + len(schemes), len(points)
     figure = Figure(figsize=(3.0 * columns, (3.0 * aspect + 0.8) * rows + 0.4), layout="constrained")
@@ -71,16 +70,21 @@ def plot_panel(store: ResultStore, image: str, channel: str) -> Figure:
                 grid[i][j + 1].set_visible(False)
                 continue
             swept = "".join(f", {swept_text(name, value)}" for name, value in point)
-            shown = _read_picture(panel_file(store, record.key))
+            shown = np.asarray(read_picture(panel_file(store, record.key)))
             title = plain(f"{scheme}, {snr_db:g} dB{swept}")
-            _show(grid[i][j + 1], shown, title, _value_text(record, infos))
+            _show(grid[i][j + 1], shown, title, plain_lines(value_text(record, infos), 34))
     return figure
 
 
-def _read_picture(path: Path) -> np.ndarray:
+def read_picture(path: Path) -> Image.Image:
+    """A picture of a run, RGB.
+
+    Raises:
+        RunFolderError: gone or broken.
+    """
     try:
         with Image.open(path, formats=("PNG",)) as picture:
-            return np.asarray(picture.convert("RGB"))
+            return picture.convert("RGB")
     except (OSError, ValueError, SyntaxError) as problem:
         cure = "Remove it; linksim simulate with the same --out makes it again."
         raise RunFolderError(f"{path}: broken, got {problem}, expected a picture. {cure}") from None

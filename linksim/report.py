@@ -155,7 +155,7 @@ def plot_run(store: ResultStore) -> list[Path]:
     x = default_x(header)
     place = x.split(".")[-1]
     written = []
-    for metric in dict.fromkeys(r.metric for r in run.rows if not r.metric.startswith("outage_")):
+    for metric in dict.fromkeys(r.metric for r in run.rows if r.metric in header["metrics"]):
         figure = metric_figure([run], metric, x=x, title=header["name"])
         written.append(_save_both(figure, store.figures / f"{metric}_vs_{place}"))
         if header["scenario"]["statistics"].get("against") and metric_info([header], metric).scope == "image":

@@ -1,6 +1,6 @@
 """Records of a run and the folder that keeps them: append-only, safe to kill at any time.
 
-May import: channels.checks, linksim.{files, metrics.info, run_format, scenario_io}.
+May import: channels.checks, linksim.{files, metrics.{facts, info}, run_format, scenario_io}.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, NoReturn
 from channels.checks import complaint
 from linksim.errors import ScenarioError
 from linksim.files import LockedElsewhere, lock, remove_leftovers, write_whole
+from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.run_format import StoredHeader, StoredRecord, first_problem
 
@@ -313,7 +314,7 @@ class ResultStore:
             RunFolderError: no run, or a broken one.
         """
         facts = self.header()["metrics"]
-        return {name: MetricInfo.from_run(name, of) for name, of in facts.items()}
+        return {name: read_facts(name, of) for name, of in facts.items()}
 
     def records(self) -> Iterator[Record]:
         """Every record, in the order of writing; a torn last line is skipped.

@@ -111,6 +111,7 @@ class _MetricFacts(_Block):
     losses: tuple[str, ...] = ()
     features: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,60}$")] = ""
     distance: str = ""
+    is_rate: bool = False
 
 
 class StoredHeader(_Block):

@@ -1,4 +1,4 @@
-"""YAML to Scenario and back: extends, --set, sweeps, hash, JSON schema.
+"""YAML and Python values to Scenario and back: extends, --set, sweeps, hash, JSON schema.
 
 May import: pyyaml, pydantic, linksim.{scenario, scenario_problems}.
 """
@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ from linksim.scenario_problems import explain
 
 __all__ = [
     "ScenarioError",
+    "Source",
+    "Training",
     "Variant",
     "json_schema",
     "load_any",
@@ -137,6 +139,7 @@ def find_scenario(name: str) -> Path:
 
 
 def _read_mapping(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Keys and values of a file, with those of the files that it extends."""
     if path.resolve() in chain:
         names = " -> ".join(p.name for p in (*chain, path))
         raise ScenarioError(
@@ -152,18 +155,22 @@ def _read_mapping(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(data, dict):
         got = "an empty file" if data is None else f"a {type(data).__name__}"
         raise ScenarioError(f"{path}: got {got}, expected a mapping of keys to values.")
-    data = _with_folder(data, path.parent)
+    return _extended(_with_folder(data, path.parent), str(path), path.parent, (*chain, path.resolve()))
+
+
+def _extended(data: dict[str, Any], where: str, folder: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """``data`` over the file that it extends, which lies relative to ``folder``."""
     parent = data.pop("extends", None)
     if parent is None:
         return data
     if not isinstance(parent, str):
-        raise ScenarioError(f"{path}: extends: got {shown(parent)}, expected the name of one file.")
-    base = path.parent / parent
+        raise ScenarioError(f"{where}: extends: got {shown(parent)}, expected the name of one file.")
+    base = folder / parent
     if not base.is_file():
         raise ScenarioError(
-            f"{path}: extends: no such file, got {base}, expected a path relative to {path.parent}."
+            f"{where}: extends: no such file, got {base}, expected a path relative to {folder}."
         )
-    return _merge(_read_mapping(base, (*chain, path.resolve())), data)
+    return _merge(_read_mapping(base, chain), data)
 
 
 _PATH_KEYS = frozenset(
@@ -293,15 +300,36 @@ def _validate(model: type[BaseModel], data: dict[str, Any], where: str) -> Any:
 # ---------------------------------------------------------------------------------------------- loading
 
 
-def _load_mapping(name: str, overrides: Sequence[tuple[str, Any]]) -> tuple[dict[str, Any], Path]:
-    path = find_scenario(name)
-    data = _read_mapping(path)
+Training = TrainScenario | ControlTrainScenario | DenoiserTrainScenario
+Source = str | Path | Mapping[str, Any] | Scenario | Training
+"""A scenario: a file, the name of one that comes with linksim, what a file holds, or one that was read."""
+
+
+def _load_mapping(source: Source, overrides: Sequence[tuple[str, Any]]) -> tuple[dict[str, Any], str]:
+    """Keys and values of a scenario with overrides, and where it is from, for messages."""
+    data, where = _read_source(source)
     paths = [_numbered(data, key) for key, _ in overrides]
     for key, (_, value) in zip(paths, overrides, strict=True):
-        _set_path(data, key, value)
+        _set_path(data, key, _as_written(value))
     if "sweep.snr_db" in paths and "panel.snr_db" not in paths:
         _narrow_panel(data)
-    return data, path
+    return data, where
+
+
+def _read_source(source: Source) -> tuple[dict[str, Any], str]:
+    if isinstance(source, BaseModel):
+        return _as_written(source.model_dump()), "scenario"
+    if isinstance(source, Mapping):
+        try:
+            return _extended(_as_written(source), "scenario", Path()), "scenario"
+        except RecursionError:
+            got = "a mapping that is nested too deep, or holds itself"
+            raise ScenarioError(f"scenario: got {got}, expected keys and values of a file.") from None
+    if not isinstance(source, str | Path):
+        expected = "a file, a name, a mapping or a Scenario"
+        raise ScenarioError(f"scenario: got {shown(source)}, expected {expected}.")
+    path = find_scenario(str(source))
+    return _read_mapping(path), str(path)
 
 
 def _narrow_panel(data: dict[str, Any]) -> None:
@@ -315,22 +343,22 @@ def _narrow_panel(data: dict[str, Any]) -> None:
         data["panel"]["snr_db"] = kept or None
 
 
-Training = TrainScenario | ControlTrainScenario | DenoiserTrainScenario
 _TRAININGS = {kind.block: kind for kind in (TrainScenario, ControlTrainScenario, DenoiserTrainScenario)}
 
 
-def load_any(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario | Training:
+def load_any(source: Source, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario | Training:
     """Read a scenario of either kind: a file with the key ``train``, ``train_control`` or
     ``train_denoiser`` is a training.
 
     Args:
-        name: file, or name of a scenario that comes with linksim.
-        overrides: from :func:`parse_overrides`.
+        source: file, name of a scenario that comes with linksim, or what a file holds; relative paths of the
+            latter begin in the working directory.
+        overrides: paths and values, as from :func:`parse_overrides`.
 
     Raises:
         ScenarioError: every problem of the file, a line each.
     """
-    data, path = _load_mapping(name, overrides)
+    data, where = _load_mapping(source, overrides)
     model: type[BaseModel] = Scenario
     for key, training in _TRAININGS.items():
         if key in data:
@@ -338,41 +366,44 @@ def load_any(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario |
             if not isinstance(data[key], dict):
                 expected = "a block of keys and values, in a file that describes a training"
                 raise ScenarioError(
-                    f"{path}: {key}: not a block, got {shown(data[key])}, expected {expected}."
+                    f"{where}: {key}: not a block, got {shown(data[key])}, expected {expected}."
                 )
-    scenario = _validate(model, data, str(path))
+    scenario = _validate(model, data, where)
     if isinstance(scenario, Scenario):
-        list(variants(scenario, where=str(path)))
+        list(variants(scenario, where=where))
     assert isinstance(scenario, Scenario | Training)
     return scenario
 
 
-def load_scenario(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario:
+def load_scenario(source: Source, overrides: Sequence[tuple[str, Any]] = ()) -> Scenario:
     """Read an evaluation scenario; arguments as of :func:`load_any`.
 
     Raises:
         ScenarioError: every problem of the file, or a training.
     """
-    scenario = load_any(name, overrides)
+    scenario = load_any(source, overrides)
     if not isinstance(scenario, Scenario):
         raise ScenarioError(
-            f"{name}: train: got a training, expected an evaluation. Run it with linksim train."
+            f"{_named(source)}: train: got a training, expected an evaluation. Run it with linksim train."
         )
     return scenario
 
 
-def load_train_scenario(name: str, overrides: Sequence[tuple[str, Any]] = ()) -> Training:
+def load_train_scenario(source: Source, overrides: Sequence[tuple[str, Any]] = ()) -> Training:
     """Read a training scenario; arguments as of :func:`load_any`.
 
     Raises:
         ScenarioError: every problem of the file, or an evaluation.
     """
-    scenario = load_any(name, overrides)
+    scenario = load_any(source, overrides)
     if not isinstance(scenario, Training):
-        raise ScenarioError(
-            f"{name}: train: missing, got an evaluation, expected a training. Run it with linksim simulate."
-        )
+        said = "missing, got an evaluation, expected a training. Run it with linksim simulate."
+        raise ScenarioError(f"{_named(source)}: train: {said}")
     return scenario
+
+
+def _named(source: Source) -> str:
+    return str(source) if isinstance(source, str | Path) else "scenario"
 
 
 def scenario_hash(scenario: Scenario | Training) -> str:
@@ -428,10 +459,18 @@ def variants(scenario: Scenario, where: str = "sweep") -> Iterator[Variant]:
 
 
 def _as_written(node: Any) -> Any:
-    """Dumped blocks as a file has them: lists in the place of tuples."""
-    if isinstance(node, dict):
+    """Blocks as a file has them, from a dump or from Python: lists in the place of tuples and arrays, texts
+    in the place of paths.
+    """
+    if isinstance(node, BaseModel):
+        node = node.model_dump()
+    elif hasattr(node, "tolist"):  # an array, a tensor, or a number of one
+        node = node.tolist()
+    if isinstance(node, Mapping):
         return {key: _as_written(value) for key, value in node.items()}
-    return [_as_written(value) for value in node] if isinstance(node, list | tuple) else node
+    if isinstance(node, list | tuple):
+        return [_as_written(value) for value in node]
+    return str(node) if isinstance(node, Path) else node
 
 
 def _check_sweepable(path: str, where: str) -> None:

@@ -1,7 +1,7 @@
 """Rows of results.csv: those of single pictures, and of metrics of sets with intervals clustered by picture.
 
-May import: numpy, scipy, channels.checks, linksim.{results, statistics, feature_files, metrics.info,
-    metrics.set_distances}.
+May import: numpy, scipy, channels.checks, linksim.{results, statistics, feature_files,
+    metrics.{facts, info, set_distances}}.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from scipy.special import ndtr, ndtri
 
 from channels.checks import complaint
 from linksim.feature_files import FeatureFiles
+from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.metrics.set_distances import DISTANCES
 from linksim.results import Point, Record, ResultStore, RunFolderError
@@ -39,7 +40,7 @@ def run_rows(store: ResultStore, header: Mapping[str, Any]) -> list[Row]:
     confidence, resamples = scenario["statistics"]["confidence"], scenario["statistics"]["resamples"]
     records = list(store.records())
     rows = summarise(records, confidence, resamples)
-    infos = [MetricInfo.from_run(name, facts) for name, facts in header["metrics"].items()]
+    infos = [read_facts(name, facts) for name, facts in header["metrics"].items()]
     of_sets = [info for info in infos if info.scope == "set"]
     if of_sets:
         files = {name: FeatureFiles(store.features, name) for name in {i.features for i in of_sets}}

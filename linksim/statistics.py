@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from linksim.results import Point, Record
 
 __all__ = [
+    "CSV_COLUMNS",
     "Interval",
     "Row",
     "bootstrap_interval",

@@ -24,11 +24,17 @@ __all__ = [
     "SetMetric",
     "StateMetric",
     "check_pair",
+    "counts",
 ]
 
 
 class MetricUnavailable(RuntimeError):
     """A metric that cannot be computed here, with the reason and the cure."""
+
+
+def counts(metric: type[Metric]) -> bool:
+    """Whether a metric counts errors and trials: what is shown of it is a rate."""
+    return issubclass(metric, CountMetric | StateMetric)
 
 
 def check_pair(name: str, x_hat: Tensor, x: Tensor, min_side: int) -> None:

@@ -26,6 +26,8 @@ class MetricInfo:
         features: of a metric of sets, what it compares; metrics of the same features share them.
         distance: of a metric of sets, how two collections of features are compared; empty for a metric of
             single pictures.
+        is_rate: a share of errors, from counts of errors and trials: drawn on a logarithmic axis, with an
+            upper limit where no error was seen. Set by linksim for every metric that counts.
     """
 
     name: str
@@ -37,11 +39,12 @@ class MetricInfo:
     losses: tuple[str, ...] = ()
     features: str = ""
     distance: str = ""
+    is_rate: bool = False
 
     @classmethod
     def from_run(cls, name: str, facts: Mapping[str, Any]) -> MetricInfo:
-        """Read what run.json holds of a metric; fields that an older version did not write have their
-        defaults.
+        """Read what run.json holds of a metric. Fields that an older version did not write have their
+        defaults: :func:`linksim.metrics.facts.read_facts` knows more of the metrics that are installed.
         """
         known = {f.name for f in fields(cls)} - {"name"}
         read = {key: value for key, value in facts.items() if key in known}

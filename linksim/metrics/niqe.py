@@ -6,7 +6,7 @@ May import: torch, safetensors, channels.checks, linksim.metrics.base, linksim.z
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -195,7 +195,12 @@ class Niqe(ImageMetric):
         reference = f"Mittal et al. 2013, refitted to {fitted or 'given parameters'}"
         if pristine is None:
             reference += f" ({zoo.asset_digest(ASSET)})"
-        self.info = MetricInfo("niqe", "1", False, reference, min_side=BLOCK, label="NIQE (refitted)")
+        self.info = replace(self.facts(), reference=reference)
+
+    @staticmethod
+    def facts() -> MetricInfo:
+        """What needs no parameters to be known."""
+        return MetricInfo("niqe", "1", False, "", min_side=BLOCK, label="NIQE (refitted)")
 
     @torch.no_grad()
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["LPIPS_MIN_SIDE", "Lpips", "LpipsNet", "load_lpips"]
 
 LpipsNet = Literal["alex", "vgg", "squeeze"]
-LPIPS_MIN_SIDE = {"alex": 64, "vgg": 32, "squeeze": 32}
+LPIPS_MIN_SIDE: dict[LpipsNet, int] = {"alex": 64, "vgg": 32, "squeeze": 32}
 
 
 def _features(file: Path) -> dict[str, Tensor]:
@@ -101,7 +102,12 @@ class Lpips(ImageMetric):
         model, found = load_lpips(net)
         self._model = model.to(device)
         reference = f"lpips 0.1 heads, {BACKBONES[net].name} features, weights {found.digest}"
-        self.info = MetricInfo(f"lpips_{net}", "1", False, reference, LPIPS_MIN_SIDE[net], f"LPIPS ({net})")
+        self.info = replace(self.facts(net), reference=reference)
+
+    @staticmethod
+    def facts(net: LpipsNet) -> MetricInfo:
+        """What needs no weights to be known."""
+        return MetricInfo(f"lpips_{net}", "1", False, "", LPIPS_MIN_SIDE[net], f"LPIPS ({net})")
 
     @torch.no_grad()
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,12 +111,17 @@ class KidLite2(SetMetric):
     def __init__(self) -> None:
         network, digest = load_lite(2)
         self._network = _without_norms(network).to(memory_format=torch.channels_last)
-        self.info = MetricInfo(
-            "kid_lite2",
-            "1",
-            False,
-            f"Bińkowski et al. 2018 on EfficientNet-Lite2 features (weights {digest}) of {PATCH}-pixel "
-            f"patches, half-shifted as in Mentzer et al. 2020, enlarged {ENLARGED} times",
+        self.info = replace(
+            self.facts(),
+            reference=f"Bińkowski et al. 2018 on EfficientNet-Lite2 features (weights {digest}) of "
+            f"{PATCH}-pixel patches, half-shifted as in Mentzer et al. 2020, enlarged {ENLARGED} times",
+        )
+
+    @staticmethod
+    def facts() -> MetricInfo:
+        """What needs no weights to be known."""
+        return MetricInfo(
+            *("kid_lite2", "1", False, ""),
             min_side=PATCH,
             label="KID (Lite2 features)",
             losses=("efficientnet_lite2",),

@@ -13,19 +13,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from linksim.metrics.base import ImageMetric
+from linksim.metrics.base import ImageMetric, MetricInfo
 from linksim.metrics.distortion import MsSsim, Psnr, Ssim
-from linksim.metrics.perceptual import LPIPS_MIN_SIDE, Lpips
+from linksim.metrics.perceptual import Lpips
 
 __all__ = ["Selection"]
 
 _SIMPLE: dict[str, ImageMetric] = {"psnr": Psnr(), "ssim": Ssim(), "ms_ssim": MsSsim()}
 
 
+def _lpips_net(name: str) -> Any:
+    return name.removeprefix("lpips_")
+
+
 @lru_cache(maxsize=8)
 def _metric(name: str) -> ImageMetric:
-    net: Any = name.removeprefix("lpips_")
-    return _SIMPLE[name] if name in _SIMPLE else Lpips(net)
+    return _SIMPLE[name] if name in _SIMPLE else Lpips(_lpips_net(name))
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,19 @@ class Selection:
     name: str
 
     @property
+    def _facts(self) -> MetricInfo:
+        """What needs no weights to be known."""
+        return _SIMPLE[self.name].info if self.name in _SIMPLE else Lpips.facts(_lpips_net(self.name))
+
+    @property
     def higher_is_better(self) -> bool:
         """Direction."""
-        return self.name in _SIMPLE
+        return bool(self._facts.higher_is_better)
 
     @property
     def min_side(self) -> int:
         """Smallest side that it is defined for [pixels]."""
-        if self.name in _SIMPLE:
-            return _SIMPLE[self.name].info.min_side
-        return LPIPS_MIN_SIDE[self.name.removeprefix("lpips_")]
+        return self._facts.min_side
 
     @property
     def reference(self) -> str:

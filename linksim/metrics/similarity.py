@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -61,9 +61,13 @@ class PiqMetric(ImageMetric):
         self._function: Callable[..., Tensor] = getattr(piq, measure.function)
         self._dtype = measure.dtype
         reference = f"{measure.paper}; piq {importlib.metadata.version('piq')}"
-        self.info = MetricInfo(
-            *(name, "1", measure.higher_is_better, reference, measure.min_side), label=measure.label
-        )
+        self.info = replace(self.facts(name), reference=reference)
+
+    @staticmethod
+    def facts(name: str) -> MetricInfo:
+        """What needs no package to be known."""
+        measure = PIQ_METRICS[name]
+        return MetricInfo(name, "1", measure.higher_is_better, "", measure.min_side, measure.label)
 
     @torch.no_grad()
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:

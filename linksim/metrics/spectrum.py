@@ -136,10 +136,15 @@ class SlicedWasserstein(ImageMetric):
 
     def __init__(self, octave: int | None = None) -> None:
         self._octaves = range(1, OCTAVES + 1) if octave is None else (octave,)
+        self.info = self.facts(octave)
+
+    @staticmethod
+    def facts(octave: int | None = None) -> MetricInfo:
+        """All of its facts."""
         name, of = (
             ("swd", f"mean of {OCTAVES} octaves") if octave is None else (f"swd_{octave}", f"octave {octave}")
         )
-        self.info = MetricInfo(
+        return MetricInfo(
             name,
             "1",
             False,

@@ -358,7 +358,7 @@ def test_transmit_power_gives_the_snr(tmp_path):
     header = json.loads((tmp_path / "run" / "run.json").read_text())
     assert default_x(header) == "channel.link_budget.transmit_power_dbm"
     store = ResultStore(tmp_path / "run")
-    drawn = curves(load_rows(store), "psnr", default_x(header))
+    drawn = curves(load_rows(store), store.metrics()["psnr"], default_x(header))
     assert all(len(line.x) == 2 for line in drawn)
     assert main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "run")]) == 0  # kept, all of it
     received = {
@@ -462,7 +462,7 @@ def test_switches_can_be_swept_and_drawn(tmp_path):
     text = text.replace("sweep: {", "sweep: {channel.model.shadowing: [true, false], ")
     out = tmp_path / "run"
     assert main(["simulate", write(tmp_path, text), "--out", str(out)]) == 0
-    drawn = curves(load_rows(ResultStore(out)), "psnr", "channel.model.shadowing")
+    drawn = curves(load_rows(ResultStore(out)), ResultStore(out).metrics()["psnr"], "channel.model.shadowing")
     assert {label for line in drawn for label in line.ticks} == {"true", "false"}
     assert all(len(line.x) == 2 for line in drawn)
 

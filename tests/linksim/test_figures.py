@@ -17,7 +17,7 @@ from linksim.scenario_io import load_scenario, scenario_dir
 from linksim.statistics import Row
 
 PSNR = MetricInfo("psnr", "dB", True, "", label="PSNR")
-BER = MetricInfo("ber", "1", False, "", label="bit error rate")
+BER = MetricInfo("ber", "1", False, "", label="bit error rate", is_rate=True)
 
 
 def row(snr_db: float, mean: float, **fields) -> Row:
@@ -53,9 +53,9 @@ def test_a_bandwidth_that_changes_along_a_curve_is_a_range():
     """Four numbers of pilots: the mean over the sweep, 1/60, belongs to none of them."""
     totals = (1 / 64.8, 1 / 62, 1 / 55, 1 / 49.1)
     rows = [row(15, 20, point=(("p", i),), cbr_total=total) for i, total in enumerate(totals)]
-    [line] = curves(rows, "psnr", "p")
+    [line] = curves(rows, PSNR, "p")
     assert line.label == "code (CBR 1/96, 1/64.8 to 1/49.1 in all)"
-    [still] = curves([replace(r, cbr_total=1 / 64.8) for r in rows], "psnr", "p")
+    [still] = curves([replace(r, cbr_total=1 / 64.8) for r in rows], PSNR, "p")
     assert still.label == "code (CBR 1/96, 1/64.8 in all)"
 
 
@@ -124,7 +124,7 @@ def test_axes_are_logarithmic_where_values_were_chosen_so(x, values, scale):
     rows = [row(15, 20, point=() if x == "snr_db" else ((x, v),)) for v in values]
     if x == "snr_db":
         rows = [replace(r, snr_db=float(v)) for r, v in zip(rows, values, strict=True)]
-    axis = axis_of(curves(rows, "psnr", x), x)
+    axis = axis_of(curves(rows, PSNR, x), x)
     assert axis.scale == scale
     assert axis.ticks == values
     assert axis.labels == tuple(f"{v:g}" for v in values)
@@ -146,7 +146,7 @@ def test_ratios_are_ticks_as_people_write_them():
         row(10, 20, point=(("bandwidth.data_ratio", f"1/{n}"),), cbr_total=1 / n)
         for n in (384, 192, 96, 48, 24)
     ]
-    axis = axis_of(curves(rows, "psnr", "cbr_total"), "cbr_total")
+    axis = axis_of(curves(rows, PSNR, "cbr_total"), "cbr_total")
     assert axis.scale == "log"
     assert axis.labels == ("1/384", "1/192", "1/96", "1/48", "1/24")
 
@@ -163,7 +163,7 @@ def test_upper_limits_of_few_frames_do_not_hang_above_the_curves():
     limit = 1 - 0.05 ** (1 / 8)
     slow = [ber(10, 2e-2, 4e-2), ber(20, 6e-5, 2e-4), ber(30, 0, limit), ber(40, 0, limit)]
     fast = [replace(ber(s, 0.2, 0.25), scheme="fast") for s in (10, 20, 30, 40)]
-    lines = curves(slow + fast, "ber", "snr_db")
+    lines = curves(slow + fast, BER, "snr_db")
     assert not telling_limits(lines[0], lines).any()
     figure = plot_metric(slow + fast, BER)
     in_data = [
@@ -181,10 +181,10 @@ def test_upper_limits_of_few_frames_do_not_hang_above_the_curves():
 
 def test_limits_that_say_something_stand_at_their_value():
     many = [ber(10, 2e-2, 4e-2), ber(20, 6e-5, 2e-4), ber(30, 0, 3e-6)]
-    [line] = curves(many, "ber", "snr_db")
+    [line] = curves(many, BER, "snr_db")
     assert telling_limits(line, [line]).tolist() == [False, False, True]
     never = [replace(r, mean=0.0, ci_high=0.01, scheme="good") for r in many]
-    lines = curves([*many, *never], "ber", "snr_db")
+    lines = curves([*many, *never], BER, "snr_db")
     assert telling_limits(lines[1], lines).all(), "below the worst curve of the field"
     assert telling_limits(lines[1], lines[1:]).all(), "nothing else is known"
     assert "none seen: upper limit" in drawn_texts(plot_metric(many, BER))
@@ -203,18 +203,18 @@ def step(name: str, snrs, means, shares) -> list[Row]:
 def test_steps_have_no_slope_where_nobody_measured():
     """With points 3 dB apart a line from grey to the picture would be a slope of 3 dB."""
     wide = step("MCS 10", (1, 4, 7, 10), (12.8, 12.8, 30, 30), (0, 0, 1, 1))
-    [line] = curves(wide, "psnr", "snr_db", steps=["MCS 10"])
+    [line] = curves(wide, PSNR, "snr_db", steps=["MCS 10"])
     xs, means = step_points(line, "snr_db")
     assert xs.tolist() == [7, 10]
     assert means.tolist() == [30, 30]
     some = step("MCS 10", (1, 4, 7, 10), (12.8, 13.5, 30, 30), (0, 0.05, 1, 1))
-    [line] = curves(some, "psnr", "snr_db", steps=["MCS 10"])
+    [line] = curves(some, PSNR, "snr_db", steps=["MCS 10"])
     np.testing.assert_equal(step_points(line, "snr_db")[0], [4, np.nan, 7, 10])
     half = step("MCS 10", (7, 10, 13), (13.5, 22, 30), (0.05, 0.5, 1))
-    [line] = curves(half, "psnr", "snr_db", steps=["MCS 10"])
+    [line] = curves(half, PSNR, "snr_db", steps=["MCS 10"])
     np.testing.assert_equal(step_points(line, "snr_db")[0], [7, np.nan, 10, np.nan, 13])
     near = step("MCS 10", (4, 5, 6, 7), (12.8, 12.8, 30, 30), (0, 0, 1, 1))
-    [line] = curves(near, "psnr", "snr_db", steps=["MCS 10"])
+    [line] = curves(near, PSNR, "snr_db", steps=["MCS 10"])
     assert step_points(line, "snr_db")[0].tolist() == [5, 6, 7], "the foot of the step, and no grey line"
 
 
@@ -234,7 +234,7 @@ def test_pictures_that_never_fit_stretch_no_axis_and_are_named():
 
 def test_the_best_of_some_steps_is_not_called_a_limit():
     lines = curves(
-        step("MCS 4", (1, 4), (20, 20), (1, 1)) + step("MCS 9", (1, 4), (9, 25), (0, 1)), "psnr", "snr_db"
+        step("MCS 4", (1, 4), (20, 20), (1, 1)) + step("MCS 9", (1, 4), (9, 25), (0, 1)), PSNR, "snr_db"
     )
     best = best_of(lines, PSNR)
     assert best.mean.tolist() == [20, 25]

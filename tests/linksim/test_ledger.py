@@ -110,7 +110,7 @@ def test_run_made_with_another_codec_version_is_refused(store, capsys, tmp_path)
 def test_staircase_and_its_best_steps(store):
     steps = step_names(store.header())
     assert steps == ["MCS 2", "MCS 6", "MCS 10"], "harq takes more uses: it is no step"
-    lines = [c for c in curves(load_rows(store), "psnr", "snr_db", steps=steps) if c.is_step]
+    lines = [c for c in curves(load_rows(store), store.metrics()["psnr"], "snr_db", steps=steps) if c.is_step]
     assert {c.scheme for c in lines} == set(steps)
     own = [c for c in lines if c.channel == "awgn"]
     best = best_of(own, MetricInfo("psnr", "dB", True, ""))

@@ -4,8 +4,10 @@ was trained on it."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -14,9 +16,20 @@ from linksim import scenario
 from linksim.build import build_codec, build_metrics
 from linksim.checkpoints import Checkpoint, read_checkpoint, save_checkpoint
 from linksim.cli import main
-from linksim.figures import load_rows, metric_info, plot_metric, trained_schemes
+from linksim.curves import best_of, curves
+from linksim.figures import (
+    difference_figure,
+    load_rows,
+    load_runs,
+    metric_figure,
+    metric_info,
+    plot_metric,
+    trained_schemes,
+)
 from linksim.kinds import find, names
+from linksim.metrics.facts import known_facts
 from linksim.metrics.info import MetricInfo
+from linksim.metrics.selection import Selection
 from linksim.metrics.spectrum import OCTAVES
 from linksim.results import ResultStore, RunFolderError
 from linksim.scenario import LeanCodecSpec
@@ -215,26 +228,110 @@ def test_runs_side_by_side_keep_their_marks(run, tmp_path):
 
 
 def test_run_folder_of_an_older_version(run, tmp_path):
-    """Without labels and marks it is drawn with plain names; resumed, it has them."""
+    """Without labels and marks it is drawn with those of the classes; resumed, it has its own."""
     import shutil
 
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
     store = ResultStore(folder)
     header = store.header()
-    new = {"label", "losses", "features", "distance"}
+    new = {"label", "losses", "features", "distance", "is_rate"}
     header["metrics"] = {
         name: {k: v for k, v in facts.items() if k not in new} for name, facts in header["metrics"].items()
     }
     del header["trained_on"]
     store.header_path.write_text(json.dumps(header))
     info = metric_info([store.header()], "gmsd")
-    assert info.axis == "gmsd"
+    assert info == replace(known_facts("gmsd"), reference=info.reference)
     figure = plot_metric(load_rows(store), info, trained=trained_schemes(store.header(), info))
-    assert figure.axes[0].get_ylabel() == "gmsd, lower is better"
+    assert figure.axes[0].get_ylabel() == "GMSD, lower is better"
     assert main(["simulate", str(run.parent / "tiny.yaml"), "--out", str(folder), "--no-report"]) == 0
     assert store.metrics()["gmsd"].axis == "GMSD"
     assert store.header()["trained_on"]["said"] == ["gmsd", "psnr"]
+
+
+def measured_elsewhere(run: Path, folder: Path) -> ResultStore:
+    """A run with a metric, and a count, of a package that is not here: only run.json knows them."""
+    import shutil
+
+    shutil.copytree(run, folder)
+    store = ResultStore(folder)
+    header = store.header()
+    facts = {"unit": "dB", "higher_is_better": False, "reference": "nobody", "label": "my <distance>"}
+    header["metrics"]["my_metric"] = vars(MetricInfo("my_metric", **facts))
+    rate = MetricInfo("my_rate", "1", False, "nobody", label="symbol error rate", is_rate=True)
+    header["metrics"]["my_rate"] = vars(rate)
+    header["scenario"]["statistics"]["against"] = "linear"
+    store.header_path.write_text(json.dumps(header))
+    records = list(store.records())
+    counts = [{"my_rate": (i % 3, 100)} for i in range(len(records))]
+    mine = [
+        replace(r, values={**r.values, "my_metric": 40 - r.values["psnr"]}, counts=c)
+        for r, c in zip(records, counts, strict=True)
+    ]
+    store.records_path.write_text("".join(r.to_json() + "\n" for r in mine))
+    return store
+
+
+def test_a_metric_that_only_the_run_knows_is_labelled_by_it(run, tmp_path):
+    store = measured_elsewhere(run, tmp_path / "run")
+    [mine] = load_runs([store.folder])
+    axes = metric_figure([mine], "my_metric").axes[0]
+    assert axes.get_ylabel() == "my <distance> [dB], lower is better"
+    assert axes.get_yscale() == "linear"
+    axes = metric_figure([mine], "my_rate").axes[0]
+    assert axes.get_ylabel() == "symbol error rate, lower is better"
+    assert axes.get_yscale() == "log"
+    assert main(["plot", str(store.folder), "--metric", "my_metric", "--out", str(tmp_path / "a.svg")]) == 0
+    assert "my &lt;distance&gt; [dB], lower is better" in (tmp_path / "a.svg").read_text()
+    assert main(["report", str(store.folder)]) == 0
+    page = (store.folder / "report.html").read_text()
+    assert "<h2>my &lt;distance&gt; [dB], lower is better</h2>" in page
+    assert "<h2>symbol error rate, lower is better</h2>" in page
+    assert "<li>my_metric: nobody</li>" in page
+    assert (store.figures / "my_metric_vs_snr_db.png").exists()
+
+
+def test_the_best_of_fixed_schemes_is_the_lowest_of_a_metric_that_only_the_run_knows(run, tmp_path):
+    store = measured_elsewhere(run, tmp_path / "run")
+    info = metric_info([store.header()], "my_metric")
+    lines = curves(load_rows(store), info, "snr_db", steps=["linear", "said"])
+    best = best_of([line for line in lines if line.is_step], info)
+    np.testing.assert_array_equal(best.mean, np.min([c.mean for c in lines if c.is_step], axis=0))
+
+
+def test_differences_of_rates_are_no_rates(run, tmp_path):
+    """They may be negative, and 0 is a value: a linear axis, and no upper limits."""
+    store = measured_elsewhere(run, tmp_path / "run")
+    header = store.header()
+    header["metrics"]["outage"] = vars(known_facts("outage"))
+    store.header_path.write_text(json.dumps(header))
+    lost = [replace(r, counts={**r.counts, "outage": (0, 1)}) for r in store.records()]
+    store.records_path.write_text("".join(r.to_json() + "\n" for r in lost))
+    [mine] = load_runs([store.folder])
+    for name in ("my_rate", "outage"):
+        axes = difference_figure(mine, name).axes[0]
+        assert axes.get_yscale() == "linear"
+        drawn = [line for line in axes.get_lines() if str(line.get_label()).startswith("silent")]
+        assert len(drawn[0].get_xdata()) == 2, "a difference of 0 is a point"
+
+
+def test_known_facts_are_those_of_the_metrics():
+    """One for every name of a scenario; those that need weights or packages to measure are known without."""
+    known = {name: known_facts(name) for name in names("metric")}
+    assert all(known.values())
+    assert known_facts("of_nobody") is None
+    made = build_metrics(tuple(n for n in known if not n.startswith("lpips"))).infos()
+    assert all(replace(known[i.name], reference=i.reference) == i for i in made)
+    assert {n for n, i in known.items() if i.is_rate} == {"ber", "bler", "outage"}
+    assert known["lpips_vgg"].title == "LPIPS (vgg)"
+
+
+@pytest.mark.parametrize("name", ["psnr", "ssim", "ms_ssim", "lpips_alex", "lpips_vgg", "lpips_squeeze"])
+def test_transmitters_choose_in_the_direction_of_the_metric(name):
+    known = known_facts(name)
+    assert Selection(name).higher_is_better == known.higher_is_better
+    assert Selection(name).min_side == known.min_side
 
 
 def test_another_reference_of_a_metric_is_refused(run, tmp_path, capsys):

@@ -297,7 +297,7 @@ metrics: [psnr]
     assert {r["channel"] for r in table} == {"ofdm-tdla"}, "one label; what is swept has its own column"
     assert float(table[0]["mean"]) > float(table[1]["mean"])
     store = ResultStore(out)
-    drawn = curves(load_rows(store), "psnr", "channel.csi.kind")
+    drawn = curves(load_rows(store), store.metrics()["psnr"], "channel.csi.kind")
     assert drawn[0].ticks == ("perfect", "ls", "lmmse")
     assert drawn[0].x.tolist() == [0, 1, 2]
     assert (out / "figures" / "psnr_vs_kind.png").exists()

@@ -1,0 +1,179 @@
+"""Checking a scenario without running it: what ``linksim check`` prints and :func:`linksim.check` returns.
+
+May import: torch, linksim.{api, build, build_channel, downloads, runner, scenario, scenario_io, training}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from linksim.downloads import Download
+    from linksim.runner import Plan, Preflight
+    from linksim.scenario import Scenario
+    from linksim.scenario_io import Source, Training
+
+__all__ = ["Check", "check", "check_scenario", "what_without"]
+
+
+@dataclass(frozen=True, repr=False)
+class Check:
+    """A valid scenario and what it will cost.
+
+    Args:
+        scenario: evaluation or training.
+        scenario_hash: over everything that can change a record.
+        facts: lines about sizes, SNRs and channel uses.
+        warnings: downloads, and pictures that can never arrive, a line each.
+    """
+
+    scenario: Scenario | Training
+    scenario_hash: str
+    facts: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def lines(self) -> list[str]:
+        """What ``linksim check`` prints, without warnings."""
+        return [f"{self.scenario.name}: valid, hash {self.scenario_hash}", *self.facts]
+
+    def __str__(self) -> str:
+        return "\n".join([*self.lines, *(f"warning: {text}" for text in self.warnings)])
+
+    __repr__ = __str__
+
+
+def check(scenario: Source, overrides: Mapping[str, Any] | None = None, **fields: Any) -> Check:
+    """Validate a scenario or training, build all its parts, and say what it will cost; nothing runs.
+
+    Args:
+        scenario: see :func:`linksim.simulate`; trainings are checked, too.
+        overrides: values by dotted path.
+        fields: overrides as keywords.
+
+    Raises:
+        ScenarioError and its like: what would stop the run.
+    """
+    from linksim.api.simulation import merged_overrides
+    from linksim.scenario_io import load_any
+
+    return check_scenario(load_any(scenario, merged_overrides(overrides, fields, check)))
+
+
+def check_scenario(scenario: Scenario | Training) -> Check:
+    """:func:`check` of a scenario that was read."""
+    from linksim.scenario import Scenario as Evaluation
+    from linksim.scenario_io import scenario_hash
+
+    if isinstance(scenario, Evaluation):
+        facts, warnings = _evaluation(scenario)
+    else:
+        facts, warnings = _training(scenario)
+    return Check(scenario, scenario_hash(scenario), tuple(facts), tuple(warnings))
+
+
+def _training(scenario: Training) -> tuple[list[str], list[str]]:
+    import torch
+
+    from linksim.build import build_codec, build_images
+    from linksim.build_channel import training_channels
+    from linksim.downloads import missing_losses
+    from linksim.scenario import DenoiserTrainScenario, TrainScenario
+
+    recipe: Any = scenario.recipe
+    num_uses = 1  # the codec of a control training comes with its model
+    missing: list[Download] = []
+    if isinstance(scenario, TrainScenario):
+        from linksim.training.codec import check_recipe
+
+        missing = missing_losses(scenario.train)
+        check_recipe(scenario, losses=not missing)
+        crop = max(phase.crop for phase in recipe.plan)
+        num_uses = build_codec(recipe.codec).num_symbols(crop, crop)
+    if isinstance(scenario, DenoiserTrainScenario):
+        from linksim.training.denoiser import check_denoiser_recipe
+
+        num_uses = check_denoiser_recipe(scenario).num_symbols(recipe.crop, recipe.crop)
+    training_channels(recipe.channels, torch.device("cpu"), num_uses, trace=False)
+    images = build_images(scenario.images)
+    facts = [f"training: {_extent(recipe)}", f"images: {len(images)} from {images.origin}"]
+    return facts, [f"{download}; the training begins with it" for download in missing]
+
+
+def _extent(recipe: Any) -> str:
+    """How long a training is, in words."""
+    parts = getattr(recipe, "plan", (recipe,))
+    size = " then ".join(dict.fromkeys(str(part.batch_size) for part in parts))
+    limits = [] if recipe.steps is None else [f"{recipe.steps} steps"]
+    limits += [] if recipe.time_budget_s is None else [f"{recipe.time_budget_s / 60:g} min"]
+    return f"at most {' or '.join(limits)}, {size} crops a step"
+
+
+def _evaluation(scenario: Scenario) -> tuple[list[str], list[str]]:
+    import torch
+
+    from linksim.runner import make_plan, preflight
+
+    plan = make_plan(scenario)
+    found = preflight(plan, torch.device("cpu"))
+    cure = "Such frames are source_unfit, which no block error rate counts: use a larger ratio or MCS."
+    warnings = [what_without(download) for download in found.downloads]
+    return list(_costs(plan, found)), warnings + [f"{line} {cure}" for line in found.unfit]
+
+
+def what_without(download: Download) -> str:
+    """What is not on this machine, and what that means for a run."""
+    from linksim.downloads import at_hand
+
+    if download.scheme:
+        return f"{download}; a run begins with it, and its sizes were not checked"
+    others = at_hand()
+    cure = f" {others} could be measured without." if others else ""
+    return f"{download}; a run leaves the metric out if that fails.{cure}"
+
+
+def _costs(plan: Plan, found: Preflight) -> Iterator[str]:
+    """Units, SNRs and channel uses of a run, a line each."""
+    from linksim.scenario import channel_names
+
+    scenario = plan.scenario
+    parts = {
+        "swept points": len(plan.variants),
+        "channels": len(scenario.channels),
+        "schemes": len(scenario.schemes),
+        "SNRs": len(scenario.sweep.snr_db or (None,)),
+        "images": len(plan.images),
+        "trials": scenario.sweep.trials,
+    }
+    yield f"images: {len(plan.images)} from {plan.origin}"
+    yield f"units: {plan.num_units} = " + " x ".join(f"{count} {what}" for what, count in parts.items())
+    if scenario.sweep.snr_db is None:
+        yield "SNR (Es/N0 per data use): from the link budget"
+    else:
+        yield f"SNR (Es/N0 per data use): {', '.join(f'{v:g}' for v in scenario.sweep.snr_db)} dB"
+    labels = channel_names(scenario)
+    for variant, built in zip(plan.variants, found.operators, strict=True):
+        yield from (f"at {name} = {value}:" for name, value in variant.values)
+        for label, spec in zip(labels, variant.scenario.channels, strict=True):
+            yield from _uses(plan, variant, spec, built[label])
+
+
+def _uses(plan: Plan, variant: Any, spec: Any, channel: Any) -> Iterator[str]:
+    """What a channel costs pictures of each size."""
+    from linksim.scenario import channel_name
+
+    snr_db = spec.untraced().resulting_snr_db(channel)
+    if snr_db is not None:
+        yield f"  {channel_name(spec)}: SNR {snr_db:g} dB, of the mean gain"
+    sizes = {tuple(i.shape[1:]): name for name, i in plan.images.items()}
+    for (height, width), name in sizes.items():
+        uses = channel.uses(plan.budget(variant, name))
+        values = 3 * height * width
+        yield (
+            f"  {channel_name(spec)}, {height} x {width} pixels: "
+            f"{uses.data} data + {uses.pilot} pilot + {uses.guard} guard uses, "
+            f"CBR {uses.data / values:.6f} data, {uses.total / values:.6f} in all "
+            "(side information comes on top)"
+        )

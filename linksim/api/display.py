@@ -1,0 +1,96 @@
+"""How a run shows itself: a line of text, and a small table with intervals for notebooks. Reads stores only.
+
+May import: linksim.{metrics.info, results, set_statistics, statistics}.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from linksim.metrics.info import MetricInfo
+from linksim.results import ResultStore, RunFolderError
+from linksim.set_statistics import run_rows
+from linksim.statistics import Row
+
+__all__ = ["run_html", "run_text"]
+
+_ROWS = 40  # lines of the table
+_ARROWS = {True: "↑", False: "↓", None: "→ 0"}
+
+
+def run_text(store: ResultStore) -> str:
+    """Folder, size, what was measured and what is missing, in one line; it never raises."""
+    try:
+        header = store.header()
+        done = len(store.done())
+    except RunFolderError as problem:
+        return f"<Run {store.folder}: {problem}>"
+    sizes = {what: len(header["scenario"][f"{what}s"]) for what in ("channel", "scheme")}
+    sizes["image"] = len(header["images"])
+    text = ", ".join(f"{n} {what}" + ("s" if n > 1 else "") for what, n in sizes.items())
+    metrics = ", ".join(header["metrics"])
+    units = f"{done} of {header['num_units']} units"
+    lacking = f"; not measured: {', '.join(header['unavailable'])}" if header["unavailable"] else ""
+    return f"<Run {header['name']} in {store.folder}: {text}; {metrics}; {units}{lacking}>"
+
+
+def _missing(header: Mapping[str, Any], done: int) -> list[str]:
+    """What the run lacks, a sentence each."""
+    planned = header["num_units"]
+    found = [f"Incomplete: {done} of {planned} units."] if done < planned else []
+    return [*found, *(f"Not measured: {reason}" for reason in header["unavailable"].values())]
+
+
+def run_html(store: ResultStore) -> str:
+    """Means with intervals, a line per channel, scheme, swept values and SNR, a column per metric; above it
+    what is missing. It never raises.
+    """
+    try:
+        header = store.header()
+        rows = run_rows(store, header)
+        infos, done = store.metrics(), len(store.done())
+    except RunFolderError as problem:
+        return f"<p><b>Run</b> {html.escape(f'{store.folder}: {problem}')}</p>"
+    level = f"{100 * header['scenario']['statistics']['confidence']:g}% intervals"
+    size = f"{done} of {header['num_units']} units, {len(header['images'])} images"
+    name, folder = html.escape(header["name"]), html.escape(str(store.folder))
+    head = f"<p><b>{name}</b> ({folder}): {size}; means with {level}"
+    notes = "".join(f"<br>{html.escape(text)}" for text in _missing(header, done))
+    return f"{head}{notes}</p>{_table(rows, infos)}" if rows else f"{head}{notes}<br>No records yet.</p>"
+
+
+def _table(rows: Sequence[Row], infos: Mapping[str, MetricInfo]) -> str:
+    lines: dict[tuple[Any, ...], dict[str, Row]] = {}
+    for row in rows:
+        lines.setdefault((row.channel, row.scheme, row.point, row.snr_db), {})[row.metric] = row
+    shown = [name for name in infos if any(name in cells for cells in lines.values())]
+    heads = ["channel", "scheme", "swept", "SNR [dB]"]
+    heads += [f"{infos[name].axis} {_ARROWS[infos[name].higher_is_better]}" for name in shown]
+    body = []
+    for (channel, scheme, point, snr_db), cells in list(lines.items())[:_ROWS]:
+        swept = ", ".join(f"{name} = {value}" for name, value in point)
+        texts = [channel, scheme, swept, f"{snr_db:g}"]
+        texts += [_cell(cells[name]) if name in cells else "–" for name in shown]
+        texts.append(_lost(next(iter(cells.values()))))
+        body.append("<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in texts) + "</tr>")
+    top = "".join(f"<th>{html.escape(text)}</th>" for text in (*heads, "not arrived"))
+    left = len(lines) - _ROWS
+    more = f"<p>{left} more lines: run.table() has all.</p>" if left > 0 else ""
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(body)}</tbody></table>{more}"
+
+
+def _cell(row: Row) -> str:
+    """Mean and interval."""
+    if math.isnan(row.ci_low) or math.isnan(row.ci_high):
+        return f"{row.mean:.4g}"
+    return f"{row.mean:.4g} [{row.ci_low:.4g}, {row.ci_high:.4g}]"
+
+
+def _lost(row: Row) -> str:
+    if not row.num_failures:
+        return "0"
+    causes = ", ".join(f"{count} {cause}" for cause, count in row.causes)
+    return f"{row.num_failures} of {row.num_failures + row.num_arrived} ({causes})"

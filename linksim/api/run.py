@@ -1,0 +1,151 @@
+"""A run in Python: its tables, figures, pictures and report, and how it shows itself.
+
+May import: channels.cache, linksim.{api, drawing, report, results, scenario_io}.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from linksim.results import ResultStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from linksim.api.pictures import Pictures
+    from linksim.runner import RunSummary
+    from linksim.scenario import Scenario
+
+__all__ = ["Run", "open_run"]
+
+
+class Run:
+    """A run folder, opened. Nothing is kept in memory: what is read is what is there now.
+
+    Args:
+        folder: made by :func:`linksim.simulate` or ``linksim simulate``.
+        summary: what a run that has just ended did.
+
+    Raises:
+        RunFolderError: no run in the folder, or a broken one.
+    """
+
+    def __init__(self, folder: str | Path, *, summary: RunSummary | None = None) -> None:
+        from channels.cache import expanded
+
+        self.folder = expanded("folder", str(folder))
+        self.summary = summary
+        self._store = ResultStore(self.folder)
+        self._store.header()
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """Contents of run.json: scenario, hash, facts of metrics, versions, digests of what was used."""
+        return self._store.header()
+
+    @property
+    def scenario(self) -> Scenario:
+        """What was asked for. Relative paths in it begin in the working directory.
+
+        Raises:
+            ScenarioError: it is that of another version, or needs a package that is not installed.
+        """
+        from linksim.scenario_io import load_scenario
+
+        return load_scenario(self.header["scenario"])
+
+    @property
+    def name(self) -> str:
+        """Name of the scenario."""
+        return str(self.header["name"])
+
+    def table(self) -> pd.DataFrame:
+        """results.csv with typed columns: means, intervals; see :func:`linksim.api.tables.results_table`."""
+        from linksim.api.tables import results_table
+
+        return results_table(self._store)
+
+    def per_image(self) -> pd.DataFrame:
+        """A row per image, trial and point, see :func:`linksim.api.tables.units_table`."""
+        from linksim.api.tables import units_table
+
+        return units_table(self._store)
+
+    def plot(self, metric: str, *, x: str | None = None, against: str | None = None) -> Figure:
+        """The figure of ``linksim plot``: a metric with its intervals.
+
+        Args:
+            metric: of the run, e.g. "psnr".
+            x: "snr_db", "cbr_data", "cbr_total" or a swept field; None for what was swept.
+            against: name of a scheme, a channel, or PATH=VALUE: paired differences to it.
+
+        Raises:
+            RunFolderError: no such metric or field, or no records yet.
+        """
+        from linksim.api.plotting import plot_runs
+
+        figure, _ = plot_runs([self.folder], metric, x=x, against=against)
+        # Figures that pyplot does not know are shown by notebooks only if they say how.
+        setattr(figure, "_repr_png_", partial(_as_png, figure))  # noqa: B010
+        return figure
+
+    def images(
+        self,
+        *,
+        scheme: str | None = None,
+        channel: str | None = None,
+        snr_db: float | None = None,
+        image: str | None = None,
+    ) -> Pictures:
+        """Pictures that the panel of the scenario kept: ``.tensor()`` is [3, H, W] uint8, ``.pil()`` one of
+        Pillow, ``.label`` says what it is.
+
+        Args:
+            scheme: name, or "original".
+            channel, image: names.
+            snr_db: Es/N0 per data use [dB].
+
+        Raises:
+            RunFolderError: no such pictures; the message says which there are.
+        """
+        from linksim.api.pictures import kept_pictures
+
+        return kept_pictures(self._store, scheme=scheme, channel=channel, snr_db=snr_db, image=image)
+
+    def report(self) -> Path:
+        """Draw all figures and write report.html; returns its path."""
+        from linksim.report import write_report
+
+        return write_report(self._store)
+
+    def __repr__(self) -> str:
+        from linksim.api.display import run_text
+
+        return run_text(self._store)
+
+    def _repr_html_(self) -> str:
+        from linksim.api.display import run_html
+
+        return run_html(self._store)
+
+
+def _as_png(figure: Figure) -> bytes:
+    from linksim.drawing import own_style
+
+    buffer = io.BytesIO()
+    with own_style():
+        figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
+
+
+def open_run(folder: str | Path) -> Run:
+    """Open a run folder that was made earlier, here or elsewhere.
+
+    Raises:
+        RunFolderError: no run in the folder, or a broken one.
+    """
+    return Run(folder)

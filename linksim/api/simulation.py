@@ -1,0 +1,251 @@
+"""Running a scenario: what ``linksim simulate`` and :func:`linksim.simulate` do, step by step.
+
+May import: channels.{cache, checks}, linksim.{api, downloads, runner, scenario, scenario_io}.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import logging
+import operator
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from channels.checks import complaint
+
+if TYPE_CHECKING:
+    import torch
+
+    from linksim.api.run import Run
+    from linksim.downloads import Download
+    from linksim.runner import Plan, Progress
+    from linksim.scenario import Scenario
+    from linksim.scenario_io import Source
+
+__all__ = ["Simulation", "device_of", "load_scenario", "merged_overrides", "prepare", "simulate"]
+
+log = logging.getLogger("linksim.api.simulation")
+
+Overrides = Mapping[str, Any] | None
+
+
+def simulate(
+    scenario: Source,
+    overrides: Overrides = None,
+    *,
+    out: str | Path | None = None,
+    device: str | torch.device = "auto",
+    limit: int | None = None,
+    workers: int | None = None,
+    progress: bool | Progress = True,
+    **fields: Any,
+) -> Run:
+    """Run a scenario, or the rest of it, as ``linksim simulate`` does: the same records, files and messages.
+
+    Fields of the scenario are overridden as by ``--set``, in two ways. A mapping holds any path, also with
+    names that Python does not allow (``{"channels.tdl-c.csi.kind": "ls"}``). A keyword is easier to type: two
+    underscores stand for a dot (``sweep__trials=1``), as in other libraries, since Python has no dots in
+    keywords; names of fields have single ones, so nothing is ambiguous but a name of your own with two, for
+    which there is the mapping. Values are Python's: lists, tuples, arrays, mappings. No field of a scenario
+    has the name of an argument.
+
+    No report is written and no figure drawn: ``run.report()`` does.
+
+    Args:
+        scenario: a file, the name of one that comes with linksim ("quickstart"), a mapping with what a file
+            holds, or a :class:`~linksim.scenario.Scenario`. Relative paths in mappings begin in the working
+            directory.
+        overrides: values by dotted path.
+        out: run folder; None for ``runs/NAME``. An existing one of the same scenario is resumed.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        limit: use the first so many images only.
+        workers: processes that code pictures; None for one per core.
+        progress: True: a line on stderr; False: nothing; or called with (units done, units in all, time
+            left).
+        fields: overrides as keywords.
+
+    Returns:
+        The run, opened.
+
+    Raises:
+        ScenarioError, ImageError, CheckpointError, ...: bad input, before anything is written; the message
+            says what was expected. ``linksim.USER_ERRORS`` has all of them.
+        RunError: a unit failed; the same call goes on after the cause is removed.
+
+    Example:
+        run = linksim.simulate("quickstart", {"sweep.trials": 1}, limit=2, seed=3)
+    """
+    chosen = merged_overrides(overrides, fields, simulate)
+    prepared = prepare(scenario, chosen, out=out, device=device, limit=limit, workers=workers)
+    from linksim.api.checking import what_without
+    from linksim.api.progress import ProgressLine
+
+    for download in prepared.downloads:
+        log.warning("%s", what_without(download))
+
+    shown = ProgressLine(sys.stderr) if progress is True else progress
+    run = prepared.run(shown or _silent)
+    assert run.summary is not None
+    for reason in run.summary.unavailable.values():
+        log.warning("not measured: %s", reason)
+    return run
+
+
+def load_scenario(scenario: Source, overrides: Overrides = None, **fields: Any) -> Scenario:
+    """Read and validate a scenario, with overrides as of :func:`simulate`; nothing runs.
+
+    Raises:
+        ScenarioError: every problem of it, a line each.
+    """
+    from linksim import scenario_io
+
+    return scenario_io.load_scenario(scenario, merged_overrides(overrides, fields, load_scenario))
+
+
+def merged_overrides(overrides: Overrides, fields: Mapping[str, Any], function: Any) -> list[tuple[str, Any]]:
+    """Paths and values of both ways to override a field.
+
+    Args:
+        overrides: by dotted path.
+        fields: as keywords.
+        function: whose keywords they are, for a hint about arguments that are mistyped.
+
+    Raises:
+        ScenarioError: no mapping, a field that is given twice, or a mistyped argument.
+    """
+    from linksim.scenario import Scenario
+    from linksim.scenario_io import ScenarioError
+
+    if overrides is not None and not isinstance(overrides, Mapping):
+        got, expected = f"a {type(overrides).__name__}", 'a mapping such as {"sweep.trials": 1}'
+        raise ScenarioError(complaint("overrides", "not a mapping", got, expected))
+    merged = {str(path).strip(): value for path, value in (overrides or {}).items()}
+    arguments = [name for name in inspect.signature(function).parameters if name != "fields"]
+    for keyword, value in fields.items():
+        path = keyword.replace("__", ".")
+        near = difflib.get_close_matches(keyword, arguments, n=1, cutoff=0.75)
+        if near and keyword not in (*Scenario.model_fields, "channel", "extends"):
+            got, expected = "no argument, and no field of a scenario", f"{near[0]}, or a field"
+            raise ScenarioError(complaint(keyword, "unknown", got, expected, f"Did you mean {near[0]}?"))
+        if path in merged:
+            got, expected = "two values", "one"
+            raise ScenarioError(complaint(path, "given twice", got, expected, "Remove one of them."))
+        merged[path] = value
+    return list(merged.items())
+
+
+def _silent(done: int, total: int, left: object) -> None:
+    """No progress."""
+
+
+# ------------------------------------------------------------------------------------------- the steps
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A run that can begin.
+
+    Args:
+        plan: what it will do.
+        folder: where.
+        device: where networks and channels run.
+        workers: processes that code pictures.
+    """
+
+    plan: Plan
+    folder: Path
+    device: torch.device
+    workers: int
+
+    @property
+    def downloads(self) -> list[Download]:
+        """Weights of metrics that are not on this machine; without them the metric is left out."""
+        from linksim.downloads import missing_weights
+
+        return missing_weights(self.plan.scenario.metrics)
+
+    def run(self, progress: Progress) -> Run:
+        """Run it, or the rest of it.
+
+        Raises:
+            ScenarioError and its like: bad input, before anything is written.
+            RunError: a unit failed.
+        """
+        from linksim.api.run import Run
+        from linksim.runner import run
+
+        summary = run(self.plan, self.folder, self.device, progress, workers=self.workers)
+        return Run(self.folder, summary=summary)
+
+
+def prepare(
+    scenario: Source,
+    overrides: Sequence[tuple[str, Any]] = (),
+    *,
+    out: str | Path | None = None,
+    device: str | torch.device = "auto",
+    limit: int | None = None,
+    workers: int | None = None,
+    option: str = "",
+) -> Simulation:
+    """Read and check a scenario and its images, for a run.
+
+    Args:
+        scenario: see :func:`simulate`.
+        overrides: paths and values.
+        out, device, limit, workers: see :func:`simulate`.
+        option: what stands in front of the names of arguments in messages: "--" on the command line.
+
+    Raises:
+        ScenarioError, ImageError, ...: bad input.
+    """
+    from joblib import cpu_count
+
+    from channels.cache import expanded
+    from linksim import scenario_io
+    from linksim.runner import make_plan
+
+    loaded = scenario_io.load_scenario(scenario, overrides)
+    folder = Path("runs") / loaded.name if out is None else expanded(f"{option}out", str(out))
+    chosen = device_of(device, f"{option}device")
+    counts = {"limit": limit, "workers": workers}
+    limit, workers = (_count(value, f"{option}{name}") for name, value in counts.items())
+    return Simulation(make_plan(loaded, limit=limit), folder, chosen, workers or cpu_count())
+
+
+def _count(value: int | None, name: str) -> int | None:
+    """A whole number of at least 1, or None."""
+    from linksim.scenario_io import ScenarioError
+
+    try:
+        number = None if value is None else operator.index(value)
+    except TypeError:
+        number = 0
+    if number is not None and (number < 1 or isinstance(value, bool)):
+        raise ScenarioError(complaint(name, "wrong number", value, "a whole number of at least 1"))
+    return number
+
+
+def device_of(name: str | torch.device, argument: str) -> torch.device:
+    """The device that a name means; "auto" is CUDA where there is any.
+
+    Raises:
+        ScenarioError: no such device here.
+    """
+    import torch
+
+    from linksim.scenario_io import ScenarioError
+
+    name = str(name)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    known = name == "cpu" or (kind == "cuda" and (not index or index.isdigit()))
+    if not known or (kind == "cuda" and int(index or 0) >= torch.cuda.device_count()):
+        expected = "auto, cpu" + (", cuda" if torch.cuda.is_available() else "; no CUDA device is there")
+        raise ScenarioError(f"{argument}: got {name!r}, expected {expected}.")
+    return torch.device("cuda:0" if name == "cuda" else name)
