@@ -17,6 +17,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -242,7 +243,11 @@ def _origin(target: Any) -> Origin | None:
     source = getattr(sys.modules.get(module), "__file__", None)
     if source and Path(source).is_file():
         return Origin(file=Path(source).name, digest=_digest(Path(source)))
-    return Origin()
+    try:
+        text = inspect.getsource(target)  # a cell of a notebook
+    except (OSError, TypeError):
+        return Origin()
+    return Origin(file="session", digest=hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
 def _same_place(a: Any, b: Any) -> bool:

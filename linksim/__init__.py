@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from channels.cache import FolderError as FolderError
+    from channels.impairments import Impairment as Impairment
     from channels.kinds import KindError as KindError
     from linksim.api.checking import Check as Check
     from linksim.api.checking import check as check
@@ -23,32 +24,64 @@ if TYPE_CHECKING:
     from linksim.api.tables import MissingPackage as MissingPackage
     from linksim.checkpoints import CheckpointError as CheckpointError
     from linksim.digital.link_adaptation import CalibrationError as CalibrationError
+    from linksim.digital.source_codec import SourceCodec as SourceCodec
     from linksim.images import ImageError as ImageError
     from linksim.kinds import kind as kind
     from linksim.kinds import register as register
+    from linksim.kinds import unregister as unregister
+    from linksim.kinds.channels.base import ChannelBase as ChannelBase
+    from linksim.kinds.channels.csi import EstimatorBase as EstimatorBase
+    from linksim.kinds.context import BuildContext as BuildContext
+    from linksim.kinds.images import ImagesBase as ImagesBase
+    from linksim.kinds.models.base import DelayModelBase as DelayModelBase
+    from linksim.kinds.networks import NetworkBase as NetworkBase
+    from linksim.kinds.schemes.base import AnalogSchemeBase as AnalogSchemeBase
+    from linksim.kinds.schemes.base import SchemeBase as SchemeBase
+    from linksim.kinds.schemes.base import SentSchemeBase as SentSchemeBase
     from linksim.link import RunError as RunError
     from linksim.link import run_link as run_link
+    from linksim.metrics.base import CountMetric as CountMetric
+    from linksim.metrics.base import ImageMetric as ImageMetric
+    from linksim.metrics.base import LinkMetric as LinkMetric
+    from linksim.metrics.base import MetricInfo as MetricInfo
     from linksim.metrics.base import MetricUnavailable as MetricUnavailable
+    from linksim.metrics.base import SetMetric as SetMetric
     from linksim.pickle_reader import ModelFormatError as ModelFormatError
     from linksim.results import RunFolderError as RunFolderError
     from linksim.scenario import Scenario as Scenario
     from linksim.scenario_io import ScenarioError as ScenarioError
 
 _MODULES = {
+    "AnalogSchemeBase": "linksim.kinds.schemes.base",
+    "BuildContext": "linksim.kinds.context",
     "CalibrationError": "linksim.digital.link_adaptation",
+    "ChannelBase": "linksim.kinds.channels.base",
     "Check": "linksim.api.checking",
     "CheckpointError": "linksim.checkpoints",
+    "CountMetric": "linksim.metrics.base",
+    "DelayModelBase": "linksim.kinds.models.base",
+    "EstimatorBase": "linksim.kinds.channels.csi",
     "FolderError": "channels.cache",
     "ImageError": "linksim.images",
+    "ImageMetric": "linksim.metrics.base",
+    "ImagesBase": "linksim.kinds.images",
+    "Impairment": "channels.impairments",
     "KindError": "channels.kinds",
+    "LinkMetric": "linksim.metrics.base",
+    "MetricInfo": "linksim.metrics.base",
     "MetricUnavailable": "linksim.metrics.base",
     "MissingPackage": "linksim.api.tables",
     "ModelFormatError": "linksim.pickle_reader",
+    "NetworkBase": "linksim.kinds.networks",
     "Run": "linksim.api.run",
     "RunError": "linksim.link",
     "RunFolderError": "linksim.results",
     "Scenario": "linksim.scenario",
     "ScenarioError": "linksim.scenario_io",
+    "SchemeBase": "linksim.kinds.schemes.base",
+    "SentSchemeBase": "linksim.kinds.schemes.base",
+    "SetMetric": "linksim.metrics.base",
+    "SourceCodec": "linksim.digital.source_codec",
     "USER_ERRORS": "linksim.api.errors",
     "check": "linksim.api.checking",
     "kind": "linksim.kinds",
@@ -57,6 +90,7 @@ _MODULES = {
     "register": "linksim.kinds",
     "run_link": "linksim.link",
     "simulate": "linksim.api.simulation",
+    "unregister": "linksim.kinds",
 }
 
 if not TYPE_CHECKING:  # a checker would take it for any name

@@ -132,7 +132,7 @@ def calibration_key(channel: ChannelBase, scheme: SchemeBase) -> dict[str, objec
     key = channel.model_dump(mode="json", exclude={"name", "link_budget", "told"}, exclude_defaults=True)
     if scheme.interleaves(channel):
         key["interleave"] = True
-    if getattr(scheme, "csit", None) == "instantaneous_snr":
+    if isinstance(scheme, SeparationSpec) and scheme.csit == "instantaneous_snr":
         key["csit"] = "instantaneous_snr"
         if channel.told.transmitter.delay_slots:
             key["report_delay_slots"] = channel.told.transmitter.delay_slots

@@ -57,7 +57,7 @@ from linksim.kinds.networks import (
     NetworkSpec,
     SwinYang2024Spec,
 )
-from linksim.kinds.schemes.base import SchemeBase, SentSpec
+from linksim.kinds.schemes.base import SchemeBase, SentSchemeBase
 from linksim.kinds.schemes.bound import BoundBase, CapacityBoundSpec, FiniteBlocklengthBoundSpec
 from linksim.kinds.schemes.diffusion import DiffJsccSpec, LatentDiffusionSpec
 from linksim.kinds.schemes.jscc import JsccSpec
@@ -136,7 +136,7 @@ __all__ = [
     "Scenario",
     "SchemeBase",
     "SchemeSpec",
-    "SentSpec",
+    "SentSchemeBase",
     "SeparationSpec",
     "SingleCarrierBase",
     "SkimageImagesSpec",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from linksim.kinds import foreign, unregister
 from linksim.scenario_io import load_scenario, parse_overrides
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,8 +19,14 @@ def test_python_blocks_run_in_order(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where their runs are written
     (tmp_path / "scenarios").symlink_to(ROOT / "scenarios")
     space = {"__name__": path.stem}
-    for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL):
-        exec(compile(block, str(path), "exec"), space)
+    before = {(found.family, found.name) for found in foreign()}
+    try:
+        for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL):
+            exec(compile(block, str(path), "exec"), space)
+    finally:
+        for found in foreign():
+            if (found.family, found.name) not in before:
+                unregister(found.family, found.name)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)

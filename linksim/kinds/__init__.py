@@ -29,20 +29,22 @@ if TYPE_CHECKING:
     from channels.impairments import Impairment
     from linksim.digital.source_codec import SourceCodec
     from linksim.kinds.channels.base import ChannelBase
-    from linksim.kinds.channels.csi import OfdmCsiBase
+    from linksim.kinds.channels.csi import EstimatorBase
     from linksim.kinds.context import BuildContext
     from linksim.kinds.images import ImagesBase
-    from linksim.kinds.models.base import ModelBase
+    from linksim.kinds.models.base import DelayModelBase
     from linksim.kinds.networks import NetworkBase
-    from linksim.kinds.schemes.base import CodecBase, SchemeBase, SentSpec
+    from linksim.kinds.schemes.base import AnalogSchemeBase, SchemeBase, SentSchemeBase
     from linksim.metrics.base import CountMetric, ImageMetric, LinkMetric, MetricInfo, SetMetric
 
 __all__ = [
+    "AnalogSchemeBase",
     "BuildContext",
     "ChannelBase",
     "ChannelOperator",
-    "CodecBase",
     "CountMetric",
+    "DelayModelBase",
+    "EstimatorBase",
     "Family",
     "ImageMetric",
     "ImagesBase",
@@ -51,12 +53,10 @@ __all__ = [
     "KindError",
     "LinkMetric",
     "MetricInfo",
-    "ModelBase",
     "NetworkBase",
-    "OfdmCsiBase",
     "Origin",
     "SchemeBase",
-    "SentSpec",
+    "SentSchemeBase",
     "SetMetric",
     "SourceCodec",
     "find",
@@ -110,18 +110,18 @@ _PLACES = {
     "BuildContext": "linksim.kinds.context",
     "ChannelBase": "linksim.kinds.channels.base",
     "ChannelOperator": "channels.base",
-    "CodecBase": "linksim.kinds.schemes.base",
+    "AnalogSchemeBase": "linksim.kinds.schemes.base",
     "CountMetric": "linksim.metrics.base",
     "ImageMetric": "linksim.metrics.base",
     "ImagesBase": "linksim.kinds.images",
     "Impairment": "channels.impairments",
     "LinkMetric": "linksim.metrics.base",
     "MetricInfo": "linksim.metrics.base",
-    "ModelBase": "linksim.kinds.models.base",
+    "DelayModelBase": "linksim.kinds.models.base",
     "NetworkBase": "linksim.kinds.networks",
-    "OfdmCsiBase": "linksim.kinds.channels.csi",
+    "EstimatorBase": "linksim.kinds.channels.csi",
     "SchemeBase": "linksim.kinds.schemes.base",
-    "SentSpec": "linksim.kinds.schemes.base",
+    "SentSchemeBase": "linksim.kinds.schemes.base",
     "SetMetric": "linksim.metrics.base",
     "SourceCodec": "linksim.digital.source_codec",
 }

@@ -68,8 +68,8 @@ def _is_inherited_stub(target: type, method: str) -> bool:
 
 
 channel = partial(_described, "channel", "linksim.kinds.channels.base:ChannelBase", "kind")
-delay_model = partial(_described, "delay_model", "linksim.kinds.models.base:ModelBase", "kind")
-estimator = partial(_described, "estimator", "linksim.kinds.channels.csi:OfdmCsiBase", "kind")
+delay_model = partial(_described, "delay_model", "linksim.kinds.models.base:DelayModelBase", "kind")
+estimator = partial(_described, "estimator", "linksim.kinds.channels.csi:EstimatorBase", "kind")
 scheme = partial(_described, "scheme", "linksim.kinds.schemes.base:SchemeBase", "kind")
 network = partial(_described, "network", "linksim.kinds.networks:NetworkBase", "kind")
 images = partial(_described, "images", "linksim.kinds.images:ImagesBase", "kind")

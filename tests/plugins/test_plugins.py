@@ -192,7 +192,21 @@ def test_fields_of_own_kinds_are_checked_like_built_in_ones(tmp_path, capsys, fo
     assert main(["check", scenario, "--with", file, "--set", "channel.margin=3"]) == 2
     message = capsys.readouterr().err
     assert "Did you mean margin_db?" in message
-    assert main(["check", scenario, "--with", file, "--set", "sweep.channel.margin_db=[1,2]"]) == 0
+    assert (
+        main(
+            [
+                "check",
+                scenario,
+                "--with",
+                file,
+                "--set",
+                "channel.margin_db=1",
+                "--set",
+                "sweep.channel.margin_db=[1,2]",
+            ]
+        )
+        == 0
+    )
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sionna.phy.ofdm import ResourceGrid
 
-__all__ = ["USUAL_PILOTS", "AssumedSpec", "DmrsSpec", "OfdmCsiBase", "OfdmCsiSpec"]
+__all__ = ["USUAL_PILOTS", "AssumedSpec", "DmrsSpec", "EstimatorBase", "OfdmCsiSpec"]
 
 USUAL_PILOTS = (2, 11)
 _DMRS_COMB, _DMRS_BOOST_DB = 2, 3.0
@@ -50,7 +50,7 @@ class AssumedSpec(Spec):
     speed_mps: Speed = 0.0
 
 
-class OfdmCsiBase(Spec):
+class EstimatorBase(Spec):
     """Channel knowledge on OFDM, estimated from pilot symbols of every slot. A kind has ``estimator``."""
 
     REQUIRED: ClassVar[dict[str, str]] = {
@@ -93,7 +93,7 @@ class OfdmCsiBase(Spec):
         return ((2,), (2, 11), (2, 7, 11), (2, 5, 8, 11))[self.dmrs.additional_positions]
 
     @model_validator(mode="after")
-    def _one_pattern(self) -> OfdmCsiBase:
+    def _one_pattern(self) -> EstimatorBase:
         if self.dmrs is None:
             if self.pilot_symbols is None:
                 raise ValueError("pilot_symbols: got none, expected OFDM symbols, or dmrs.")
@@ -147,7 +147,7 @@ class OfdmCsiBase(Spec):
 @kind("estimator", "perfect")
 @kind("estimator", "ls")
 @kind("estimator", "lmmse")
-class OfdmCsiSpec(OfdmCsiBase):
+class OfdmCsiSpec(EstimatorBase):
     """Channel knowledge on OFDM: perfect, or estimated from pilot symbols of every slot."""
 
     kind: Literal["perfect", "ls", "lmmse"]
@@ -156,7 +156,7 @@ class OfdmCsiSpec(OfdmCsiBase):
     def estimator(
         self, grid: ResourceGrid, statistics: Sequence[Statistics], pilots: PilotElements
     ) -> GainEstimator:
-        """See :class:`OfdmCsiBase`.
+        """See :class:`EstimatorBase`.
 
         Raises:
             ValueError: known gains, which nothing estimates.
@@ -167,16 +167,16 @@ class OfdmCsiSpec(OfdmCsiBase):
 
     @property
     def knowledge(self) -> OfdmCsi | EstimatorFactory:
-        """See :class:`OfdmCsiBase`."""
+        """See :class:`EstimatorBase`."""
         return self.kind
 
     @property
     def is_perfect(self) -> bool:
-        """See :class:`OfdmCsiBase`."""
+        """See :class:`EstimatorBase`."""
         return self.kind == "perfect"
 
     def without_effect(self) -> dict[str, tuple[Any, Any]]:
-        """See :class:`OfdmCsiBase`."""
+        """See :class:`EstimatorBase`."""
         found: dict[str, tuple[Any, Any]] = {}
         if self.kind != "ls":
             found["interpolation"] = self.interpolation, "linear"

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from channels.kinds import kind
 from linksim.kinds.channels.base import ChannelBase, Idle, ToldEndSpec
-from linksim.kinds.channels.csi import USUAL_PILOTS, OfdmCsiBase, OfdmCsiSpec
+from linksim.kinds.channels.csi import USUAL_PILOTS, EstimatorBase, OfdmCsiSpec
 from linksim.kinds.fields import (
     SNR_DB_RANGE,
     Bool,
@@ -23,7 +23,7 @@ from linksim.kinds.fields import (
     Spec,
 )
 from linksim.kinds.impairments import ImpairmentBase
-from linksim.kinds.models.base import ModelBase
+from linksim.kinds.models.base import DelayModelBase
 from linksim.kinds.union import KindOf
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class OfdmSpec(ChannelBase):
     """OFDM over a channel model; slots of one image follow each other in time."""
 
     kind: Literal["ofdm"]
-    model: Annotated[ModelBase, KindOf("delay_model"), BeforeValidator(_usual_model)]
+    model: Annotated[DelayModelBase, KindOf("delay_model"), BeforeValidator(_usual_model)]
     carrier_hz: Carrier = 3.5e9
     subcarrier_spacing_hz: Spacing = 15e3
     num_subcarriers: Annotated[Int, Field(ge=2, le=4096)] = 64
@@ -105,7 +105,7 @@ class OfdmSpec(ChannelBase):
     )
     guard_subcarriers: tuple[NaturalInt, NaturalInt] = (0, 0)
     dc_null: Bool = False
-    csi: Annotated[OfdmCsiBase, KindOf("estimator")] = OfdmCsiSpec(kind="ls")
+    csi: Annotated[EstimatorBase, KindOf("estimator")] = OfdmCsiSpec(kind="ls")
     transmission: TransmissionSpec = TransmissionSpec()
     link_budget: LinkBudgetSpec | None = Field(
         None, description="transmit power and noise figure, instead of sweep.snr_db"

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from linksim.kinds.context import BuildContext
     from linksim.kinds.models.tdl import TdlSpec
 
-__all__ = ["ModelBase"]
+__all__ = ["DelayModelBase"]
 
 Idle = dict[str, tuple[Any, Any]]
 
 
-class ModelBase(Spec):
+class DelayModelBase(Spec):
     """Description of a delay model. A kind has ``build`` and states those facts below in which it differs."""
 
     kind: str

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from channels.kinds import kind
 from linksim.kinds.fields import Bool, DelaySpread, PositiveInt, Share, Spec, Speed
-from linksim.kinds.models.base import ModelBase
+from linksim.kinds.models.base import DelayModelBase
 
 if TYPE_CHECKING:
     from channels.delay_models import DelayModel
@@ -39,7 +39,7 @@ class AntennaPanelSpec(Spec):
 
 
 @kind("delay_model", "cdl")
-class CdlSpec(ModelBase):
+class CdlSpec(DelayModelBase):
     """Clustered delay line of 3GPP TR 38.901 sec. 7.7.1: paths with directions between two panels."""
 
     kind: Literal["cdl"]
@@ -50,7 +50,7 @@ class CdlSpec(ModelBase):
     receiver: AntennaPanelSpec = AntennaPanelSpec()
 
     def build(self, context: BuildContext) -> DelayModel:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         from channels.geometric_models import CdlModel
 
         return CdlModel(
@@ -65,12 +65,12 @@ class CdlSpec(ModelBase):
 
     @property
     def profile_label(self) -> str:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         return self.profile.lower()
 
     @property
     def transmit_antennas(self) -> int | None:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         return self.transmitter.num_antennas
 
 
@@ -78,7 +78,7 @@ class CdlSpec(ModelBase):
 @kind("delay_model", "uma")
 @kind("delay_model", "rma")
 @kind("delay_model", "inh")
-class CellSpec(ModelBase):
+class CellSpec(DelayModelBase):
     """A receiver dropped anew for every image into a cell of 3GPP TR 38.901 sec. 7.2 to 7.5."""
 
     kind: Literal["umi", "uma", "rma", "inh"]
@@ -93,7 +93,7 @@ class CellSpec(ModelBase):
     receiver: AntennaPanelSpec = AntennaPanelSpec()
 
     def build(self, context: BuildContext) -> DelayModel:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         from channels.geometric_models import CellModel
 
         return CellModel(
@@ -111,24 +111,24 @@ class CellSpec(ModelBase):
 
     @property
     def transmit_antennas(self) -> int | None:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         return self.transmitter.num_antennas
 
     @property
     def unequal_draws(self) -> bool:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         return True
 
     @property
     def path_loss_kept(self) -> bool:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         return self.path_loss
 
     @property
     def needs_path_loss(self) -> bool:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         return False
 
     def budget_complaint(self) -> str:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         return "" if self.path_loss else "model.path_loss: got false with a link_budget, expected true."

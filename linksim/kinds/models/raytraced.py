@@ -8,7 +8,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from channels.kinds import kind
 from linksim.kinds.fields import Bool, Int, Positive, PositiveInt, Real, Share, Spec, Speed, Text
-from linksim.kinds.models.base import ModelBase
+from linksim.kinds.models.base import DelayModelBase
 from linksim.kinds.models.recorded import keeps_path_loss
 from linksim.kinds.models.tdl import TdlSpec
 
@@ -65,7 +65,7 @@ def _places(value: Any) -> str:
 
 
 @kind("delay_model", "raytraced")
-class RayTracedSpec(ModelBase):
+class RayTracedSpec(DelayModelBase):
     """Rays in a built-in scene of Sionna RT, traced once and kept; every image stands at one position."""
 
     kind: Literal["raytraced"]
@@ -102,7 +102,7 @@ class RayTracedSpec(ModelBase):
         return self
 
     def build(self, context: BuildContext) -> DelayModel:
-        """See :class:`ModelBase`; rays are traced, or found in the cache."""
+        """See :class:`DelayModelBase`; rays are traced, or found in the cache."""
         from channels.ray_traced import RayTracedModel
 
         try:
@@ -146,7 +146,7 @@ class RayTracedSpec(ModelBase):
         )
 
     def untraced(self, carrier_hz: float) -> TdlSpec | None:
-        """See :class:`ModelBase`; the request for rays is checked.
+        """See :class:`DelayModelBase`; the request for rays is checked.
 
         Raises:
             ValueError: no such scene, or arguments out of range.
@@ -160,19 +160,19 @@ class RayTracedSpec(ModelBase):
 
     @property
     def transmit_antennas(self) -> int | None:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         return self.tx_array.num_antennas
 
     @property
     def unequal_draws(self) -> bool:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         return self.normalize == "ensemble"
 
     @property
     def needs_path_loss(self) -> bool:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         return False
 
     def budget_complaint(self) -> str:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         return keeps_path_loss(self.normalize)

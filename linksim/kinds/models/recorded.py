@@ -11,7 +11,7 @@ from pydantic import Field
 
 from channels.kinds import kind
 from linksim.kinds.fields import PathName, Speed
-from linksim.kinds.models.base import ModelBase
+from linksim.kinds.models.base import DelayModelBase
 from linksim.places import place, scenario_dir
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ __all__ = ["RecordedSpec", "recording_path"]
 
 
 @kind("delay_model", "recorded")
-class RecordedSpec(ModelBase):
+class RecordedSpec(DelayModelBase):
     """Impulse responses from a file, .npz or HDF5, in the layout of docs/recorded-channels.md."""
 
     kind: Literal["recorded"]
@@ -39,7 +39,7 @@ class RecordedSpec(ModelBase):
     speed_mps: Speed | None = Field(None, description="Doppler shifts rescaled to it; none: as recorded")
 
     def build(self, context: BuildContext) -> DelayModel:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         from channels.recorded import RecordedModel
 
         recorded = RecordedModel(
@@ -72,7 +72,7 @@ class RecordedSpec(ModelBase):
 
     @property
     def unequal_draws(self) -> bool:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         return self.normalize == "ensemble"
 
     @property
@@ -82,16 +82,16 @@ class RecordedSpec(ModelBase):
 
     @property
     def needs_path_loss(self) -> bool:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         return False
 
     def budget_complaint(self) -> str:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         return keeps_path_loss(self.normalize)
 
     @property
     def carrier_is_recorded(self) -> bool:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         return True
 
     def files(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from channels.kinds import kind
 from linksim.kinds.fields import DelaySpread, PositiveInt, Real, Speed
-from linksim.kinds.models.base import Idle, ModelBase
+from linksim.kinds.models.base import DelayModelBase, Idle
 
 if TYPE_CHECKING:
     from channels.delay_models import DelayModel
@@ -21,7 +21,7 @@ _RAYLEIGH_PROFILES = ("A", "B", "C", "A10", "A30", "B100", "C60", "C300")
 
 
 @kind("delay_model", "tdl")
-class TdlSpec(ModelBase):
+class TdlSpec(DelayModelBase):
     """Tapped delay line of 3GPP TR 38.901 sec. 7.7.2 or TS 38.101-4."""
 
     kind: Literal["tdl"] = "tdl"
@@ -47,7 +47,7 @@ class TdlSpec(ModelBase):
         return self
 
     def build(self, context: BuildContext) -> DelayModel:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         from channels.delay_models import TdlModel
 
         return TdlModel(
@@ -64,12 +64,12 @@ class TdlSpec(ModelBase):
 
     @property
     def profile_label(self) -> str:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         return self.profile.lower()
 
     @property
     def transmit_antennas(self) -> int | None:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         return self.tx_antennas
 
     def without_effect(self) -> Idle:
@@ -80,7 +80,7 @@ class TdlSpec(ModelBase):
 
     @property
     def rayleigh_branches(self) -> tuple[int, int] | None:
-        """See :class:`ModelBase`."""
+        """See :class:`DelayModelBase`."""
         correlated = (self.rx_antennas > 1 and self.rx_correlation) or (
             self.tx_antennas > 1 and self.tx_correlation
         )

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from linksim.metrics.info import SideLimit
     from linksim.schemes.base import Bound, Scheme
 
-__all__ = ["CodecBase", "Idle", "SchemeBase", "SentSpec"]
+__all__ = ["AnalogSchemeBase", "Idle", "SchemeBase", "SentSchemeBase"]
 
 Idle = dict[str, tuple[Any, Any]]
 
 
 class SchemeBase(Spec):
     """Description of a scheme: a kind and a label. A kind has ``build``, and says with which of the facts
-    below it differs; most derive from :class:`SentSpec` or :class:`CodecBase`.
+    below it differs; most derive from :class:`SentSchemeBase` or :class:`AnalogSchemeBase`.
     """
 
     REQUIRED: ClassVar[dict[str, str]] = {"build": "build(context) -> linksim.schemes.base.Scheme"}
@@ -96,7 +96,7 @@ class SchemeBase(Spec):
         return None
 
 
-class SentSpec(SchemeBase):
+class SentSchemeBase(SchemeBase):
     """A scheme that sends symbols, analog or digital, and not a limit."""
 
     is_sent: ClassVar[bool] = True
@@ -124,7 +124,7 @@ class SentSpec(SchemeBase):
         return channel.has_grid if self.interleave is None else self.interleave
 
 
-class CodecBase(SentSpec):
+class AnalogSchemeBase(SentSchemeBase):
     """A scheme that sends analog symbols: what its transmitter is told, a field."""
 
     receiver_is_told: ClassVar[bool] = True

@@ -12,7 +12,7 @@ from channels.kinds import kind
 from linksim import zoo
 from linksim.kinds.channels.base import ChannelBase
 from linksim.kinds.fields import Bool, Int, NaturalInt, PathName, Real, Share, SnrDb
-from linksim.kinds.schemes.base import CodecBase
+from linksim.kinds.schemes.base import AnalogSchemeBase
 from linksim.kinds.schemes.jscc import check_csi
 from linksim.kinds.union import KindName
 
@@ -27,7 +27,7 @@ __all__ = ["DiffJsccSpec", "LatentDiffusionSpec"]
 
 
 @kind("scheme", "diffjscc")
-class DiffJsccSpec(CodecBase):
+class DiffJsccSpec(AnalogSchemeBase):
     """DiffJSCC: a JSCC codec with a latent diffusion behind its decoder."""
 
     kind: Literal["diffjscc"]
@@ -147,7 +147,7 @@ class DiffJsccSpec(CodecBase):
 
 
 @kind("scheme", "latent_diffusion")
-class LatentDiffusionSpec(CodecBase):
+class LatentDiffusionSpec(AnalogSchemeBase):
     """A codec with dials, and a diffusion on its latents that goes on where the channel stopped."""
 
     kind: Literal["latent_diffusion"]

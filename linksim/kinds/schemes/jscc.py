@@ -10,7 +10,7 @@ from channels.checks import complaint
 from channels.kinds import kind
 from linksim.kinds.channels.base import ChannelBase, channel_name
 from linksim.kinds.fields import PathName, Share
-from linksim.kinds.schemes.base import CodecBase
+from linksim.kinds.schemes.base import AnalogSchemeBase
 
 if TYPE_CHECKING:
     from linksim.downloads import Download
@@ -22,7 +22,7 @@ __all__ = ["JsccSpec", "check_csi", "uses_gain"]
 
 
 @kind("scheme", "jscc")
-class JsccSpec(CodecBase):
+class JsccSpec(AnalogSchemeBase):
     """A trained JSCC codec."""
 
     kind: Literal["jscc"]

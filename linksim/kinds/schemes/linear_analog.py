@@ -9,7 +9,7 @@ from pydantic import Field
 from channels.kinds import kind
 from linksim.kinds.channels.base import ChannelBase
 from linksim.kinds.fields import SnrDb
-from linksim.kinds.schemes.base import CodecBase, Idle
+from linksim.kinds.schemes.base import AnalogSchemeBase, Idle
 
 if TYPE_CHECKING:
     from linksim.kinds.context import BuildContext
@@ -22,7 +22,7 @@ _BLOCK_KLT = "block-klt-16.safetensors"
 
 
 @kind("scheme", "linear_analog")
-class LinearAnalogSpec(CodecBase):
+class LinearAnalogSpec(AnalogSchemeBase):
     """Block KLT, water-filled power, LMMSE receiver."""
 
     kind: Literal["linear_analog"]

@@ -12,7 +12,7 @@ from channels.kinds import kind
 from linksim import zoo
 from linksim.kinds.channels.base import ChannelBase
 from linksim.kinds.fields import CsitName, Int, PathName, PositiveInt, Real, Spec
-from linksim.kinds.schemes.base import Idle, SentSpec
+from linksim.kinds.schemes.base import Idle, SentSchemeBase
 from linksim.kinds.schemes.source import Source, make_source
 from linksim.places import place
 
@@ -57,7 +57,7 @@ McsName = Annotated[
 
 
 @kind("scheme", "separation")
-class SeparationSpec(SentSpec):
+class SeparationSpec(SentSchemeBase):
     """Source codec, CRC, 5G LDPC and QAM, adapted to the SNR by a frozen table."""
 
     receiver_is_told: ClassVar[bool] = True

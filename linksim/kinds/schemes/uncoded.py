@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from channels.kinds import kind
-from linksim.kinds.schemes.base import SentSpec
+from linksim.kinds.schemes.base import SentSchemeBase
 
 if TYPE_CHECKING:
     from linksim.kinds.context import BuildContext
@@ -15,7 +15,7 @@ __all__ = ["UncodedSpec"]
 
 
 @kind("scheme", "uncoded")
-class UncodedSpec(SentSpec):
+class UncodedSpec(SentSchemeBase):
     """Pixels of a reduced picture in uncoded QAM: the check of bit error rates against theory."""
 
     has_bits: ClassVar[bool] = True

@@ -17,7 +17,7 @@ from torch import nn
 from channels.equalization import equalize
 from linksim.digital.hevc import CodecError
 from linksim.jscc.layout import SymbolLayout
-from linksim.kinds import BuildContext, CodecBase, NetworkBase, kind
+from linksim.kinds import AnalogSchemeBase, BuildContext, NetworkBase, kind
 
 SIDE = 16
 
@@ -74,7 +74,7 @@ class MeanColours(Pooling):
 
 
 @kind("scheme", "average")
-class Average(CodecBase):
+class Average(AnalogSchemeBase):
     """A learned scheme of one's own: the mean colour of every block."""
 
     def build(self, context: BuildContext):

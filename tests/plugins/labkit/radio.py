@@ -10,7 +10,7 @@ from pydantic import Field
 from channels.delay_models import TdlModel
 from channels.estimation import LsEstimator
 from channels.flat_fading import FlatFadingChannel
-from linksim.kinds import BuildContext, ChannelBase, ModelBase, OfdmCsiBase, kind
+from linksim.kinds import BuildContext, ChannelBase, DelayModelBase, EstimatorBase, kind
 
 
 class NakagamiChannel(FlatFadingChannel):
@@ -51,7 +51,7 @@ class Nakagami(ChannelBase):
 
 
 @kind("delay_model", "two_path")
-class TwoPath(ModelBase):
+class TwoPath(DelayModelBase):
     """A profile of TR 38.901 under another name, as short as a room."""
 
     delay_spread_s: Annotated[float, Field(ge=0, le=1e-6)] = 30e-9
@@ -77,7 +77,7 @@ class MovingAverage(LsEstimator):
 
 
 @kind("estimator", "smoothing")
-class Smoothing(OfdmCsiBase):
+class Smoothing(EstimatorBase):
     """Least squares with a moving average over subcarriers."""
 
     width: Annotated[int, Field(ge=1, le=9)] = 3

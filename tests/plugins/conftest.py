@@ -1,0 +1,3 @@
+"""labkit is no test: it is installed by one."""
+
+collect_ignore_glob = ["labkit/*"]
