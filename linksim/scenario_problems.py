@@ -128,7 +128,8 @@ def _unknown_key(model: type[BaseModel], loc: Path_) -> str:
 def _unknown_kind(context: Any, path: str) -> str:
     tags, key = (context[name].replace("'", "") for name in ("expected_tags", "discriminator"))
     if key != "kind":
-        return f"{path}.{key}: {_choice(context['tag'], tags)}"
+        head, _, last = tags.rpartition(", ")
+        return f"{path}.{key}: {_choice(context['tag'], f'{head} or {last}' if head else last)}"
     close = difflib.get_close_matches(context["tag"], tags.split(", "), n=1)
     cure = f" Did you mean {close[0]}?" if close else ""
     prefix = f"{path}: " if path else ""

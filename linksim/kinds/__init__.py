@@ -70,6 +70,7 @@ __all__ = [
 ]
 
 _HERE = "linksim.kinds"
+_METRIC_FILES = (".distortion", ".perceptual", ".similarity", ".spectrum", ".niqe", ".realism", ".errors", "")
 for _family in (
     Family("channel", "a channel", (f"{_HERE}.channels",), f"{_HERE}.prepare:channel"),
     Family(
@@ -94,12 +95,7 @@ for _family in (
     Family("sampler", "a sampler", ("linksim.diffusion",), f"{_HERE}.prepare:sampler"),
     Family(
         *("metric", "a metric"),
-        (
-            "linksim.metrics.distortion",
-            "linksim.metrics.perceptual",
-            "linksim.metrics.similarity",
-            "linksim.metrics",
-        ),
+        tuple(f"linksim.metrics{name}" for name in _METRIC_FILES),
         f"{_HERE}.prepare:metric",
     ),
     Family("images", "a set of pictures", (f"{_HERE}.images",), f"{_HERE}.prepare:images"),
