@@ -521,9 +521,11 @@ def test_pictures_that_are_not_there_are_named(run):
     ]
 
 
-def test_report_is_written(run):
-    path = run.report()
-    assert path == run.folder / "report.html"
+def test_report_is_written(tmp_path):
+    small = {"sweep": {"snr_db": [2]}, "channels": [{"kind": "awgn"}], "metrics": ["psnr"]}
+    made = linksim.simulate(yaml.safe_load(SWEPT), small, limit=1, out=tmp_path / "run", progress=False)
+    path = made.report()
+    assert path == tmp_path / "run" / "report.html"
     assert "PSNR [dB], higher is better" in path.read_text()
 
 
