@@ -24,7 +24,7 @@ from linksim.bounded_yaml import load_yaml, read_text
 from linksim.errors import ScenarioError
 from linksim.kinds import names
 from linksim.kinds.fields import RANGE_PATTERN, PathText, expanded_range
-from linksim.kinds.union import refresh
+from linksim.kinds.union import path_keys, refresh
 from linksim.kinds.used import foreign_kinds
 from linksim.places import scenario_dir
 from linksim.scenario import (
@@ -155,7 +155,7 @@ def _read_mapping(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(data, dict):
         got = "an empty file" if data is None else f"a {type(data).__name__}"
         raise ScenarioError(f"{path}: got {got}, expected a mapping of keys to values.")
-    return _extended(_with_folder(data, path.parent), str(path), path.parent, (*chain, path.resolve()))
+    return _extended(_with_folder(data, path.parent, path_keys()), str(path), path.parent, (*chain, path.resolve()))
 
 
 def _extended(data: dict[str, Any], where: str, folder: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -173,18 +173,13 @@ def _extended(data: dict[str, Any], where: str, folder: Path, chain: tuple[Path,
     return _merge(_read_mapping(base, chain), data)
 
 
-_PATH_KEYS = frozenset(
-    {"path", "paths", "checkpoint", "caption", "calibration", "initial", "model", "stable_diffusion", "codec"}
-)
-
-
-def _with_folder(node: Any, folder: Path, key: str = "") -> Any:
-    """A copy in which texts under keys of paths, and such swept values, know the folder of their file."""
+def _with_folder(node: Any, folder: Path, paths: frozenset[str], key: str = "") -> Any:
+    """A copy in which texts under the keys ``paths``, and such swept values, know the folder of their file."""
     if isinstance(node, dict):
-        return {k: _with_folder(v, folder, str(k).rpartition(".")[2]) for k, v in node.items()}
+        return {k: _with_folder(v, folder, paths, str(k).rpartition(".")[2]) for k, v in node.items()}
     if isinstance(node, list):
-        return [_with_folder(v, folder, key) for v in node]
-    return PathText(node, folder) if isinstance(node, str) and key in _PATH_KEYS else node
+        return [_with_folder(v, folder, paths, key) for v in node]
+    return PathText(node, folder) if isinstance(node, str) and key in paths else node
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

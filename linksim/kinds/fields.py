@@ -45,6 +45,7 @@ __all__ = [
     "Speed",
     "Text",
     "expanded_range",
+    "is_path",
     "kept_folder",
     "quantity",
 ]
@@ -133,6 +134,11 @@ def _path(value: Any, check: ValidatorFunctionWrapHandler) -> PathText:
                 f"got {got!r}, expected ~ or ~user with a home folder on this machine."
             ) from None
     return value if isinstance(value, PathText) else PathText(text)
+
+
+def is_path(part: object) -> bool:
+    """Whether this metadata of a field makes it a path."""
+    return isinstance(part, WrapValidator) and part.func is _path
 
 
 def kept_folder(value: Any, check: ValidatorFunctionWrapHandler) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from typing import Annotated, Any, get_args
 
@@ -16,9 +16,9 @@ from pydantic import BaseModel, Discriminator, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from channels import kinds
-from linksim.kinds.fields import Spec
+from linksim.kinds.fields import Spec, is_path
 
-__all__ = ["KindName", "KindOf", "descriptions", "refresh"]
+__all__ = ["KindName", "KindOf", "annotation_parts", "descriptions", "path_keys", "refresh"]
 
 
 def descriptions(family: str) -> tuple[type[Spec], ...]:
@@ -124,3 +124,30 @@ def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     else:
         for part in (*get_args(annotation), *getattr(annotation, "__metadata__", ())):
             yield from models_in(part)
+
+
+def path_keys() -> frozenset[str]:
+    """Names of all fields, of foreign kinds too, that hold paths: those begin beside the scenario's file."""
+    refresh()
+    return _path_keys(_STATE.generation)
+
+
+@cache
+def _path_keys(generation: int) -> frozenset[str]:
+    models = dict.fromkeys(_subclasses(Spec))
+    return frozenset(
+        name
+        for model in models
+        for name, info in model.model_fields.items()
+        if any(is_path(part) for part in annotation_parts(info))
+    )
+
+
+def annotation_parts(info: Any) -> Iterator[Any]:
+    """All metadata of a field, however deep in its annotation."""
+    yield from info.metadata
+    stack = [info.annotation]
+    while stack:
+        part = stack.pop()
+        yield from getattr(part, "__metadata__", ())
+        stack += get_args(part)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
 
 from channels import kinds
 from linksim.kinds.prepare import description
-from linksim.kinds.union import KindName
+from linksim.kinds.union import KindName, annotation_parts
 
 __all__ = ["foreign_kinds"]
 
@@ -40,7 +40,7 @@ def _named(value: Any) -> Iterator[Any]:
         yield type(value)
         for name, info in type(value).model_fields.items():
             inner = getattr(value, name)
-            families = [part.family for part in _parts(info) if isinstance(part, KindName)]
+            families = [part.family for part in annotation_parts(info) if isinstance(part, KindName)]
             for family in families:
                 texts = [inner] if isinstance(inner, str) else inner
                 yield from ((family, text) for text in texts)
@@ -48,13 +48,3 @@ def _named(value: Any) -> Iterator[Any]:
     elif isinstance(value, tuple | list):
         for item in value:
             yield from _named(item)
-
-
-def _parts(info: Any) -> Iterator[Any]:
-    """All that an annotation says, however deep."""
-    yield from info.metadata
-    stack = [info.annotation]
-    while stack:
-        part = stack.pop()
-        yield from getattr(part, "__metadata__", ())
-        stack += get_args(part)
