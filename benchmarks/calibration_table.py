@@ -107,10 +107,10 @@ def main() -> int:
 
 def _forget(path: Path, chosen: list[Measurement]) -> None:
     """Take the channels of scenarios out of a table."""
-    from linksim.build_channel import load_calibration
-    from linksim.calibrate import links
-    from linksim.runner import make_plan
-    from linksim.scenario_io import load_scenario, parse_overrides
+    from linksim.run.build_channel import load_calibration
+    from linksim.run.calibrate import links
+    from linksim.run.runner import make_plan
+    from linksim.scenario.files import load_scenario, parse_overrides
 
     table = load_calibration(path)
     gone = []

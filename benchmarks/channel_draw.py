@@ -28,12 +28,12 @@ from typing import Any
 import torch
 
 from channels import seeding
-from channels.delay_models import TdlModel
-from channels.geometric_models import CdlModel, CellModel, Panel
-from channels.grid import Pilots
-from channels.ofdm import OfdmChannel
-from channels.time_ofdm import TimeDomainOfdmChannel
-from channels.transmission import Transmission
+from channels.antennas.transmission import Transmission
+from channels.models.base import TdlModel
+from channels.models.geometric import CdlModel, CellModel, Panel
+from channels.ofdm.grid import Pilots
+from channels.ofdm.link import OfdmChannel
+from channels.ofdm.time import TimeDomainOfdmChannel
 
 from sionna.phy.channel import (
     GenerateOFDMChannel,

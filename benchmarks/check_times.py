@@ -30,7 +30,7 @@ def watch(event, arguments):
         sys.stderr.flush()
         os._exit(86)
 sys.addaudithook(watch)
-from linksim.cli import entry_point
+from linksim.cli.main import entry_point
 entry_point()
 """
 NETWORK = 86
@@ -55,8 +55,8 @@ def check(name: str, *pairs: str) -> tuple[int, float, float, str]:
 
 def settings(path: Path) -> list[str]:
     """What a scenario lacks on a machine without data sets and earlier trainings."""
-    from linksim.build import build_images
-    from linksim.scenario_io import load_any
+    from linksim.run.build import build_images
+    from linksim.scenario.files import load_any
 
     scenario = load_any(str(path))
     pairs = []
@@ -70,7 +70,7 @@ def settings(path: Path) -> list[str]:
 
 def main() -> int:
     """Check them all."""
-    from linksim.scenario_io import scenario_dir
+    from linksim.scenario.files import scenario_dir
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

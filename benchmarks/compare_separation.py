@@ -15,10 +15,10 @@ import json
 import sys
 from pathlib import Path
 
-from linksim.cli import main as linksim
-from linksim.figures import Run, load_runs, metric_figure, metric_info, save_figure, swept_text
-from linksim.paired import differences
-from linksim.results import RunFolderError
+from linksim.cli.main import main as linksim
+from linksim.report.figures import Run, load_runs, metric_figure, metric_info, save_figure, swept_text
+from linksim.run.paired import differences
+from linksim.run.results import RunFolderError
 
 
 def report(run: Run, metric: str, reference: str | None = None) -> str:
@@ -68,7 +68,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="run folder; default runs/NAME")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="PATH=VALUE")
     args = parser.parse_args()
-    from linksim.scenario_io import ScenarioError, load_scenario, parse_overrides
+    from linksim.scenario.files import ScenarioError, load_scenario, parse_overrides
 
     try:
         scenario = load_scenario(args.scenario, parse_overrides(args.overrides))

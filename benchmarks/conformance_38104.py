@@ -27,17 +27,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from channels.delay_models import TdlModel, TdlProfile
+from channels.antennas.transmission import Transmission
 from channels.equalization import equalize
-from channels.grid import Pilots, dmrs_symbols
-from channels.ofdm import OfdmChannel, OfdmDraw
-from channels.ofdm_receiver import OfdmCsi
+from channels.models.base import TdlModel, TdlProfile
+from channels.ofdm.grid import Pilots, dmrs_symbols
+from channels.ofdm.link import OfdmChannel, OfdmDraw
+from channels.ofdm.receiver import OfdmCsi
 from channels.seeding import item_seed
-from channels.transmission import Transmission
-from linksim.digital.qam import Qam
-from linksim.digital.transport import TransportBlock
+from linksim.coding.qam import Qam
+from linksim.coding.transport import TransportBlock
+from linksim.run.statistics import bootstrap_interval, error_interval
 from linksim.schemes.separation import Harq
-from linksim.statistics import bootstrap_interval, error_interval
 
 from sionna.phy import SPEED_OF_LIGHT
 
@@ -168,7 +168,7 @@ class SpacedSlots:
     def __call__(
         self, batch_size: int, num_time_steps: int, sampling_frequency: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """See :class:`channels.delay_models.DelayModel`."""
+        """See :class:`channels.models.base.DelayModel`."""
         slots = num_time_steps // self._length
         steps = ((slots - 1) * self._gap + 1) * self._length
         gains, delays = self._model(batch_size, steps, sampling_frequency)

@@ -26,11 +26,11 @@ from typing import Any
 
 import torch
 
-from channels.awgn import AwgnChannel
+from channels.flat.awgn import AwgnChannel
 from channels.types import Csit
-from linksim.build import load_diffjscc
 from linksim.diffusion.caption import HubCaptioner
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
+from linksim.run.build import load_diffjscc
 from linksim.schemes.jscc import JsccScheme
 
 

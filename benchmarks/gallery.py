@@ -18,10 +18,10 @@ from pathlib import Path
 
 from readme_results import update
 
-from linksim import figures
-from linksim.cli import main as linksim
-from linksim.scenario import Scenario, SkimageImagesSpec
-from linksim.scenario_io import load_scenario, parse_overrides, scenario_dir
+from linksim.cli.main import main as linksim
+from linksim.report.page import figures
+from linksim.scenario.files import load_scenario, parse_overrides, scenario_dir
+from linksim.scenario.schema import Scenario, SkimageImagesSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "docs" / "gallery"

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-_CLI = "import sys; sys.argv = ['linksim', *{}]; from linksim.cli import entry_point; entry_point()"
+_CLI = "import sys; sys.argv = ['linksim', *{}]; from linksim.cli.main import entry_point; entry_point()"
 # what runs, and its limits: seconds, or a ratio to PyTorch
 WITHOUT_TORCH = {
     "import linksim": ("import linksim", 0.3),
@@ -28,12 +28,12 @@ WITHOUT_TORCH = {
     "linksim --help": (_CLI.format(["--help"]), 0.3),
     "linksim list channels": (_CLI.format(["list", "channels"]), 1.0),
     "linksim list scenarios": (_CLI.format(["list", "scenarios"]), 1.0),
-    "import linksim.figures": ("import linksim.figures", 1.0),
+    "import linksim.report.figures": ("import linksim.report.figures", 1.0),
 }
 WITH_TORCH = {
-    "import channels.awgn": ("import channels.awgn", 1.2),
-    "import channels.flat_fading": ("import channels.flat_fading", 1.2),
-    "import channels.ofdm": ("import channels.ofdm", 1.2),
+    "import channels.flat.awgn": ("import channels.flat.awgn", 1.2),
+    "import channels.flat.fading": ("import channels.flat.fading", 1.2),
+    "import channels.ofdm.link": ("import channels.ofdm.link", 1.2),
 }
 TORCH = "import torch"
 # what a Python that imports nothing takes is part of each entry

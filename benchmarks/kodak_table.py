@@ -24,15 +24,15 @@ from pathlib import Path
 
 import torch
 
-from channels.awgn import AwgnChannel
-from linksim.build import build_scheme, load_codec
-from linksim.cli import main as linksim
-from linksim.figures import load_rows
+from channels.flat.awgn import AwgnChannel
+from linksim.cli.main import main as linksim
 from linksim.link import run_link
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
-from linksim.results import ResultStore
-from linksim.scenario import AwgnSpec, JsccSpec, LatentDiffusionSpec
+from linksim.report.figures import load_rows
+from linksim.run.build import build_scheme, load_codec
+from linksim.run.results import ResultStore
+from linksim.scenario.schema import AwgnSpec, JsccSpec, LatentDiffusionSpec
 
 RATES = ("kodak-rates", "kodak-diffusion", "kodak-separation")  # the same pictures and noise
 SCENARIOS = (*RATES, "kodak-fading", "kodak-told-snr")

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from channels.sionna_seeding import sionna_device
-from linksim.digital.ldpc import LdpcCode, select_lifting
+from channels.runtime.sionna_seeding import sionna_device
+from linksim.coding.ldpc import LdpcCode, select_lifting
 
 from sionna.phy.fec.ldpc import LDPC5GDecoder, LDPC5GEncoder
 

@@ -21,25 +21,25 @@ import torch
 from PIL import Image
 from skimage.feature import canny
 
-from channels.awgn import AwgnChannel
 from channels.base import ChannelOperator
 from channels.equalization import equalize
-from channels.flat_fading import FlatFadingChannel
+from channels.flat.awgn import AwgnChannel
+from channels.flat.fading import FlatFadingChannel
 from channels.types import Csi, Csit, Received
-from linksim import zoo
-from linksim.digital.bounds import outage_bits
-from linksim.digital.hevc import CodecError
-from linksim.digital.link_adaptation import AdaptiveMcs, Calibration
-from linksim.digital.mcs import MCS_TABLE_1, Mcs
-from linksim.digital.qam import Qam
-from linksim.digital.quality_search import QualitySearch, Wish
-from linksim.digital.source_codec import make_source_codec
-from linksim.digital.transport import TransportBlock, transport_block_size
-from linksim.images import Crop, SkimageImages, image_digest
+from linksim.coding.bounds import outage_bits
+from linksim.coding.link_adaptation import AdaptiveMcs, Calibration
+from linksim.coding.mcs import MCS_TABLE_1, Mcs
+from linksim.coding.qam import Qam
+from linksim.coding.transport import TransportBlock, transport_block_size
+from linksim.images.sets import Crop, SkimageImages, image_digest
 from linksim.jscc.block_klt import BlockKlt
 from linksim.jscc.linear_analog import LinearAnalogCodec
-from linksim.results import side_info_uses
+from linksim.run.results import side_info_uses
 from linksim.schemes.payload import stream_budget
+from linksim.source.codec import make_source_codec
+from linksim.source.hevc import CodecError
+from linksim.source.quality_search import QualitySearch, Wish
+from linksim.weights import zoo
 
 NAMES = ("astronaut", "coffee", "chelsea", "rocket", "motorcycle")
 SIZE = (256, 384)

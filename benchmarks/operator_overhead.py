@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 import torch
 
-from channels.awgn import AwgnChannel
-from channels.delay_models import TdlModel
-from channels.ofdm import OfdmChannel
+from channels.flat.awgn import AwgnChannel
+from channels.models.base import TdlModel
+from channels.ofdm.link import OfdmChannel
 
 from sionna.phy.channel import AWGN, OFDMChannel
 from sionna.phy.channel.tr38901 import TDL

@@ -21,16 +21,16 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from channels.awgn import AwgnChannel
 from channels.base import ChannelOperator
 from channels.equalization import equalize
-from channels.flat_fading import FlatFadingChannel
+from channels.flat.awgn import AwgnChannel
+from channels.flat.fading import FlatFadingChannel
 from channels.units import db_to_linear
-from linksim.digital.mcs import MCS_TABLE_1
-from linksim.digital.qam import Qam
-from linksim.digital.transport import TransportBlock
-from linksim.figures import COLOURS, MARKERS, save_figure
-from linksim.theory import awgn, qam_error_rate, rayleigh
+from linksim.coding.mcs import MCS_TABLE_1
+from linksim.coding.qam import Qam
+from linksim.coding.transport import TransportBlock
+from linksim.report.figures import COLOURS, MARKERS, save_figure
+from linksim.report.theory import awgn, qam_error_rate, rayleigh
 
 NAMES = {2: "QPSK", 4: "16-QAM", 6: "64-QAM", 8: "256-QAM"}
 CODED = (0, 4, 9, 13, 19, 27)

@@ -13,8 +13,8 @@ import json
 import sys
 from pathlib import Path
 
-from linksim.figures import load_runs, metric_figure, save_figure
-from linksim.results import RunFolderError
+from linksim.report.figures import load_runs, metric_figure, save_figure
+from linksim.run.results import RunFolderError
 
 
 def main() -> int:

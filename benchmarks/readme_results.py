@@ -25,7 +25,7 @@ from typing import Any
 
 from PIL import Image
 
-from linksim.figures import (
+from linksim.report.figures import (
     TRAINED,
     load_rows,
     load_runs,
@@ -35,10 +35,10 @@ from linksim.figures import (
     step_names,
     trained_schemes,
 )
-from linksim.panels import plot_panel
-from linksim.results import ResultStore, RunFolderError
-from linksim.scenario import Scenario
-from linksim.statistics import Row, error_interval
+from linksim.report.panels import plot_panel
+from linksim.run.results import ResultStore, RunFolderError
+from linksim.run.statistics import Row, error_interval
+from linksim.scenario.schema import Scenario
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "docs" / "figures"

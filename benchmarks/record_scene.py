@@ -22,9 +22,9 @@ from typing import get_args
 
 import numpy as np
 
-from channels.ray_scene import Pattern, PlanarArray, Polarization, Position, RayTracing, Route, scenes
-from channels.ray_traced import trace
-from channels.recording import save_recorded
+from channels.models.recording import save_recorded
+from channels.raytraced.model import trace
+from channels.raytraced.scene import Pattern, PlanarArray, Polarization, Position, RayTracing, Route, scenes
 
 
 def position(text: str) -> Position:

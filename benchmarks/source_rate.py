@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
 
-from linksim.digital.source_codec import make_source_codec
-from linksim.images import FolderImages
+from linksim.images.sets import FolderImages
+from linksim.source.codec import make_source_codec
 
 REFERENCE = ((0.068, 26.20), (0.161, 28.68), (0.352, 31.60), (0.685, 34.86))
 QPS = (44, 42, 40, 38, 36, 34, 32, 30, 28, 26)

@@ -34,8 +34,8 @@ import torch
 from torch import Tensor
 
 from channels import seeding
-from channels.tf_bridge import TensorFlowChannel
-from channels.tf_call import tensorflow_call
+from channels.tensorflow.call import tensorflow_call
+from channels.tensorflow.channel import TensorFlowChannel
 
 TAPS = [0.8 + 0.1j, 0.3 - 0.3j, 0.2 + 0.2j, -0.1 + 0.15j]
 

@@ -3,8 +3,6 @@
 PyTorch's complex kernels round differently in their vector body and in their scalar tail, so the last bit
 of a product can change with the batch size. Each real product and sum here is one correctly rounded
 operation.
-
-May import: torch, channels.lazy_torch.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 else:
-    from channels.lazy_torch import torch
+    from channels.runtime.lazy_torch import torch
 
 __all__ = ["abs_squared", "mean_square", "multiply", "multiply_conj", "scale"]
 

@@ -1,7 +1,4 @@
-"""ChannelOperator: the one door between symbols and what a receiver gets.
-
-May import: torch, channels.{types, arithmetic, units, checks, seeding}.
-"""
+"""ChannelOperator: the one door between symbols and what a receiver gets."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Checks of arguments with one message grammar: field: what is wrong, got, expected, cure.
-
-May import: torch, when symbols are checked (processes that only code pictures do without it).
-"""
+"""Checks of arguments with one message grammar: field: what is wrong, got, expected, cure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The only equaliser call site. May import: torch, channels.{types, arithmetic, checks}."""
+"""The only equaliser call site."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def equalize(received: Received, mode: Literal["lmmse", "zf", "none"]) -> tuple[
 
     Example:
         >>> import torch
-        >>> from channels.awgn import AwgnChannel
+        >>> from channels.flat.awgn import AwgnChannel
         >>> x = torch.ones(2, 768, dtype=torch.complex64)
         >>> received = AwgnChannel()(x, torch.tensor([5.0, 9.0]), seeds=[1, 2])
         >>> x_hat, no_eff = equalize(received, "zf")

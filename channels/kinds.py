@@ -4,8 +4,6 @@ A class says by a decorator what it is called: ``@kind("impairment", "clipping")
 by reading, not importing, the files of a few packages; kinds of other people come in by the entry points
 ``linksim.kinds`` of an installed package, by a file that the command line names, or by a call of
 :func:`register`. A scenario file alone never makes anything be executed.
-
-May import: the standard library and channels.checks.
 """
 
 from __future__ import annotations
@@ -85,7 +83,10 @@ def add_family(family: Family) -> None:
 
 add_family(
     Family(
-        "impairment", "an impairment", ("channels.impairments",), "channels.impairments:checked_impairment"
+        "impairment",
+        "an impairment",
+        ("channels.hardware.impairments",),
+        "channels.hardware.impairments:checked_impairment",
     )
 )
 

@@ -1,7 +1,4 @@
-"""Link budget: transmit power, noise figure and path gain instead of an SNR.
-
-May import: channels.{checks, units}.
-"""
+"""Link budget: transmit power, noise figure and path gain instead of an SNR."""
 
 from __future__ import annotations
 

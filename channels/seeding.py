@@ -1,4 +1,4 @@
-"""Randomness as an argument: hashed seeds, one generator per image. May import: torch."""
+"""Randomness as an argument: hashed seeds, one generator per image."""
 
 from __future__ import annotations
 

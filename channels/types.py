@@ -12,7 +12,7 @@ Shape letters, used in every docstring of this project:
 ``S``   slots per image
 ======  ==========================================================
 
-Lives here: the frozen containers. May import: torch, channels.arithmetic.
+Lives here: the frozen containers.
 """
 
 from __future__ import annotations

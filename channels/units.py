@@ -1,9 +1,6 @@
 r"""Conversions between decibel and linear power, and between SNR definitions.
 
-The only file with ``10 ** (x / 10)``. May import: channels.lazy_torch.
-
-``snr_db`` everywhere in this project is Es/N0 per complex data channel use at the receiver, averaged
-over fading, with E|x|² = E|h|² = 1, so the noise variance is ``no = 10**(-snr_db / 10)``.
+The only file with ``10 ** (x / 10)``.
 """
 
 from __future__ import annotations
@@ -11,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, overload
 
-from channels.lazy_torch import is_tensor
+from channels.runtime.lazy_torch import is_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor

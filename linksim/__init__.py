@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from channels.cache import FolderError as FolderError
-    from channels.impairments import Impairment as Impairment
+    from channels.hardware.impairments import Impairment as Impairment
     from channels.kinds import KindError as KindError
+    from channels.runtime.cache import FolderError as FolderError
     from linksim.api.checking import Check as Check
     from linksim.api.checking import check as check
     from linksim.api.errors import USER_ERRORS as USER_ERRORS
@@ -22,10 +22,8 @@ if TYPE_CHECKING:
     from linksim.api.simulation import load_scenario as load_scenario
     from linksim.api.simulation import simulate as simulate
     from linksim.api.tables import MissingPackage as MissingPackage
-    from linksim.checkpoints import CheckpointError as CheckpointError
-    from linksim.digital.link_adaptation import CalibrationError as CalibrationError
-    from linksim.digital.source_codec import SourceCodec as SourceCodec
-    from linksim.images import ImageError as ImageError
+    from linksim.coding.link_adaptation import CalibrationError as CalibrationError
+    from linksim.images.sets import ImageError as ImageError
     from linksim.kinds import kind as kind
     from linksim.kinds import register as register
     from linksim.kinds import unregister as unregister
@@ -46,42 +44,44 @@ if TYPE_CHECKING:
     from linksim.metrics.base import MetricInfo as MetricInfo
     from linksim.metrics.base import MetricUnavailable as MetricUnavailable
     from linksim.metrics.base import SetMetric as SetMetric
-    from linksim.pickle_reader import ModelFormatError as ModelFormatError
-    from linksim.results import RunFolderError as RunFolderError
-    from linksim.scenario import Scenario as Scenario
-    from linksim.scenario_io import ScenarioError as ScenarioError
+    from linksim.run.results import RunFolderError as RunFolderError
+    from linksim.scenario.files import ScenarioError as ScenarioError
+    from linksim.scenario.schema import Scenario as Scenario
+    from linksim.source.codec import SourceCodec as SourceCodec
+    from linksim.weights.checkpoints import CheckpointError as CheckpointError
+    from linksim.weights.pickle_reader import ModelFormatError as ModelFormatError
 
 _MODULES = {
     "AnalogSchemeBase": "linksim.kinds.schemes.base",
     "BuildContext": "linksim.kinds.context",
-    "CalibrationError": "linksim.digital.link_adaptation",
+    "CalibrationError": "linksim.coding.link_adaptation",
     "ChannelBase": "linksim.kinds.channels.base",
     "Check": "linksim.api.checking",
-    "CheckpointError": "linksim.checkpoints",
+    "CheckpointError": "linksim.weights.checkpoints",
     "CountMetric": "linksim.metrics.base",
     "DelayModelBase": "linksim.kinds.models.base",
     "EstimatorBase": "linksim.kinds.channels.csi",
-    "FolderError": "channels.cache",
-    "ImageError": "linksim.images",
+    "FolderError": "channels.runtime.cache",
+    "ImageError": "linksim.images.sets",
     "ImageMetric": "linksim.metrics.base",
     "ImagesBase": "linksim.kinds.images",
-    "Impairment": "channels.impairments",
+    "Impairment": "channels.hardware.impairments",
     "KindError": "channels.kinds",
     "LinkMetric": "linksim.metrics.base",
     "MetricInfo": "linksim.metrics.base",
     "MetricUnavailable": "linksim.metrics.base",
     "MissingPackage": "linksim.api.tables",
-    "ModelFormatError": "linksim.pickle_reader",
+    "ModelFormatError": "linksim.weights.pickle_reader",
     "NetworkBase": "linksim.kinds.networks",
     "Run": "linksim.api.run",
     "RunError": "linksim.link",
-    "RunFolderError": "linksim.results",
-    "Scenario": "linksim.scenario",
-    "ScenarioError": "linksim.scenario_io",
+    "RunFolderError": "linksim.run.results",
+    "Scenario": "linksim.scenario.schema",
+    "ScenarioError": "linksim.scenario.files",
     "SchemeBase": "linksim.kinds.schemes.base",
     "SentSchemeBase": "linksim.kinds.schemes.base",
     "SetMetric": "linksim.metrics.base",
-    "SourceCodec": "linksim.digital.source_codec",
+    "SourceCodec": "linksim.source.codec",
     "USER_ERRORS": "linksim.api.errors",
     "check": "linksim.api.checking",
     "kind": "linksim.kinds",

@@ -1,7 +1,4 @@
-"""run_link: the one function that joins a scheme and a channel, for evaluation and training alike.
-
-May import: torch, linksim.schemes.base, channels.{base, seeding, types, units}.
-"""
+"""run_link: the one function that joins a scheme and a channel, for evaluation and training alike."""
 
 from __future__ import annotations
 

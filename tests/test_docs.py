@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from linksim.kinds import foreign, unregister
-from linksim.scenario_io import load_scenario, parse_overrides
+from linksim.scenario.files import load_scenario, parse_overrides
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(

@@ -15,89 +15,89 @@ CHANNEL_LEAVES = {
     "channels.units",
     "channels.checks",
     "channels.seeding",
-    "channels.sionna_seeding",
+    "channels.runtime.sionna_seeding",
     "channels.arithmetic",
-    "channels.lazy_torch",
+    "channels.runtime.lazy_torch",
 }
 ALLOWED: dict[str, set[str]] = {
     "channels.types": {"channels.arithmetic"},
-    "channels.units": {"channels.lazy_torch"},
-    "channels.lazy_torch": set(),
+    "channels.units": {"channels.runtime.lazy_torch"},
+    "channels.runtime.lazy_torch": set(),
     "channels.checks": set(),
-    "channels.arithmetic": {"channels.lazy_torch"},
-    "channels.cache": {"channels.checks"},
-    "channels.kept_arrays": {"channels.cache"},
-    "channels.deferred_compilation": set(),
-    "channels.child_processes": set(),
-    "channels.triton_loading": set(),
+    "channels.arithmetic": {"channels.runtime.lazy_torch"},
+    "channels.runtime.cache": {"channels.checks"},
+    "channels.runtime.kept_arrays": {"channels.runtime.cache"},
+    "channels.runtime.deferred_compilation": set(),
+    "channels.runtime.child_processes": set(),
+    "channels.runtime.triton_loading": set(),
     "channels.seeding": set(),
-    "channels.sionna_seeding": {"channels.deferred_compilation", "channels.triton_loading"},
+    "channels.runtime.sionna_seeding": {"channels.runtime.deferred_compilation", "channels.runtime.triton_loading"},
     "channels.base": CHANNEL_LEAVES,
-    "channels.awgn": CHANNEL_LEAVES | {"channels.base"},
-    "channels.flat_fading": CHANNEL_LEAVES | {"channels.base"},
-    "channels.interleaving": CHANNEL_LEAVES | {"channels.base"},
+    "channels.flat.awgn": CHANNEL_LEAVES | {"channels.base"},
+    "channels.flat.fading": CHANNEL_LEAVES | {"channels.base"},
+    "channels.flat.interleaving": CHANNEL_LEAVES | {"channels.base"},
     "channels.link_budget": CHANNEL_LEAVES,
-    "channels.grid": CHANNEL_LEAVES | {"channels.base"},
-    "channels.transmission": CHANNEL_LEAVES,
-    "channels.detection": CHANNEL_LEAVES,
-    "channels.interference": CHANNEL_LEAVES | {"channels.delay_models"},
-    "channels.hardware_effect": CHANNEL_LEAVES | {"channels.delay_models", "channels.impairments"},
-    "channels.pilot_measurements": CHANNEL_LEAVES | {"channels.base"},
-    "channels.signal_quality": CHANNEL_LEAVES,
-    "channels.front_end": CHANNEL_LEAVES | {
-        "channels.base", "channels.delay_models", "channels.grid", "channels.hardware_effect", "channels.impairments",
-        "channels.signal_quality", "channels.waveform",
+    "channels.ofdm.grid": CHANNEL_LEAVES | {"channels.base"},
+    "channels.antennas.transmission": CHANNEL_LEAVES,
+    "channels.antennas.detection": CHANNEL_LEAVES,
+    "channels.ofdm.interference": CHANNEL_LEAVES | {"channels.models.base"},
+    "channels.hardware.effect": CHANNEL_LEAVES | {"channels.models.base", "channels.hardware.impairments"},
+    "channels.ofdm.pilot_measurements": CHANNEL_LEAVES | {"channels.base"},
+    "channels.hardware.signal_quality": CHANNEL_LEAVES,
+    "channels.ofdm.front_end": CHANNEL_LEAVES | {
+        "channels.base", "channels.models.base", "channels.ofdm.grid", "channels.hardware.effect", "channels.hardware.impairments",
+        "channels.hardware.signal_quality", "channels.ofdm.waveform",
     },
-    "channels.geometric_models": CHANNEL_LEAVES | {"channels.base", "channels.delay_models", "channels.kept_arrays"},
-    "channels.time_ofdm": CHANNEL_LEAVES | {"channels.base", "channels.front_end", "channels.ofdm", "channels.waveform"},
-    "channels.delay_models": CHANNEL_LEAVES | {"channels.base"},
-    "channels.estimation": CHANNEL_LEAVES | {"channels.base", "channels.pilot_measurements"},
+    "channels.models.geometric": CHANNEL_LEAVES | {"channels.base", "channels.models.base", "channels.runtime.kept_arrays"},
+    "channels.ofdm.time": CHANNEL_LEAVES | {"channels.base", "channels.ofdm.front_end", "channels.ofdm.link", "channels.ofdm.waveform"},
+    "channels.models.base": CHANNEL_LEAVES | {"channels.base"},
+    "channels.ofdm.estimation": CHANNEL_LEAVES | {"channels.base", "channels.ofdm.pilot_measurements"},
     "channels.equalization": CHANNEL_LEAVES,
-    "channels.tf_call": {"channels.checks", "channels.triton_loading"},
-    "channels.tf_bridge": CHANNEL_LEAVES | {"channels.base", "channels.tf_call"},
-    "channels.recording": {"channels.checks"},
-    "channels.recorded": CHANNEL_LEAVES | {"channels.base", "channels.delay_models", "channels.recording"},
-    "channels.llvm": {"channels.checks"},
-    "channels.ray_scene": {"channels.checks"},
-    "channels.ray_tracer": set(),
-    "channels.ray_traced": {
-        "channels.cache", "channels.checks", "channels.child_processes", "channels.base", "channels.recording", "channels.recorded", "channels.ray_scene",
-        "channels.llvm",
+    "channels.tensorflow.call": {"channels.checks", "channels.runtime.triton_loading"},
+    "channels.tensorflow.channel": CHANNEL_LEAVES | {"channels.base", "channels.tensorflow.call"},
+    "channels.models.recording": {"channels.checks"},
+    "channels.models.recorded": CHANNEL_LEAVES | {"channels.base", "channels.models.base", "channels.models.recording"},
+    "channels.raytraced.llvm": {"channels.checks"},
+    "channels.raytraced.scene": {"channels.checks"},
+    "channels.raytraced.tracer": set(),
+    "channels.raytraced.model": {
+        "channels.runtime.cache", "channels.checks", "channels.runtime.child_processes", "channels.base", "channels.models.recording", "channels.models.recorded", "channels.raytraced.scene",
+        "channels.raytraced.llvm",
     },
-    "channels.impairments": CHANNEL_LEAVES,
-    "channels.waveform": {"channels.checks"},
-    "channels.ofdm_receiver": CHANNEL_LEAVES | {
-        "channels.base", "channels.delay_models", "channels.detection", "channels.estimation", "channels.grid",
-        "channels.hardware_effect", "channels.pilot_measurements", "channels.transmission",
+    "channels.hardware.impairments": CHANNEL_LEAVES,
+    "channels.ofdm.waveform": {"channels.checks"},
+    "channels.ofdm.receiver": CHANNEL_LEAVES | {
+        "channels.base", "channels.models.base", "channels.antennas.detection", "channels.ofdm.estimation", "channels.ofdm.grid",
+        "channels.hardware.effect", "channels.ofdm.pilot_measurements", "channels.antennas.transmission",
     },
-    "channels.ofdm": CHANNEL_LEAVES | {
-        "channels.base", "channels.delay_models", "channels.estimation", "channels.front_end", "channels.grid",
-        "channels.hardware_effect", "channels.impairments", "channels.interference", "channels.ofdm_receiver",
-        "channels.transmission",
+    "channels.ofdm.link": CHANNEL_LEAVES | {
+        "channels.base", "channels.models.base", "channels.ofdm.estimation", "channels.ofdm.front_end", "channels.ofdm.grid",
+        "channels.hardware.effect", "channels.hardware.impairments", "channels.ofdm.interference", "channels.ofdm.receiver",
+        "channels.antennas.transmission",
     },
     # linksim, from left to right of the pipeline
     "linksim": set(),
     "linksim.specs.": {"linksim.specs."},
-    "linksim.scenario": {"linksim.specs."},
-    "linksim.scenario_problems": {"channels.checks", "linksim.scenario"},
-    "linksim.bounded_yaml": set(),
-    "linksim.errors": set(),
-    "linksim.scenario_io": {"channels.cache", "channels.checks", "linksim.errors", "linksim.bounded_yaml", "linksim.scenario", "linksim.scenario_problems", "linksim.specs.fields"},
-    "linksim.places": {"channels.cache", "linksim.specs.fields"},
-    "linksim.zoo": {"channels.checks", "linksim.pickle_reader", "linksim.places"},
-    "linksim.precision": set(),
-    "linksim.picture_file": {"channels.checks"},
-    "linksim.images": {"channels.checks", "linksim.picture_file"},
-    "linksim.files": set(),
-    "linksim.checkpoints": {"channels.checks", "linksim.files", "linksim.scenario"},
+    "linksim.scenario.schema": {"linksim.specs."},
+    "linksim.scenario.messages": {"channels.checks", "linksim.scenario.schema"},
+    "linksim.scenario.bounded_yaml": set(),
+    "linksim.scenario.errors": set(),
+    "linksim.scenario.files": {"channels.runtime.cache", "channels.checks", "linksim.scenario.errors", "linksim.scenario.bounded_yaml", "linksim.scenario.schema", "linksim.scenario.messages", "linksim.specs.fields"},
+    "linksim.scenario.places": {"channels.runtime.cache", "linksim.specs.fields"},
+    "linksim.weights.zoo": {"channels.checks", "linksim.weights.pickle_reader", "linksim.scenario.places"},
+    "linksim.weights.precision": set(),
+    "linksim.images.picture_file": {"channels.checks"},
+    "linksim.images.sets": {"channels.checks", "linksim.images.picture_file"},
+    "linksim.weights.files": set(),
+    "linksim.weights.checkpoints": {"channels.checks", "linksim.weights.files", "linksim.scenario.schema"},
     "linksim.metrics.info": set(),
     "linksim.metrics.set_distances": set(),
-    "linksim.metrics.": {"channels.base", "channels.signal_quality", "channels.types", "channels.checks", "channels.units", "linksim.metrics.", "linksim.zoo"},
-    "linksim.digital.": {"linksim.files", "channels.cache", "channels.child_processes", "channels.types", "channels.units", "channels.checks", "channels.seeding", "channels.sionna_seeding", "linksim.digital."},
-    "linksim.pickle_reader": {"channels.checks"},
-    "linksim.jscc.": {"linksim.bounded_yaml", "linksim.files", "linksim.pickle_reader", "channels.seeding", "channels.arithmetic", "channels.types", "channels.units", "channels.checks", "channels.equalization", "linksim.jscc."},
+    "linksim.metrics.": {"channels.base", "channels.hardware.signal_quality", "channels.types", "channels.checks", "channels.units", "linksim.metrics.", "linksim.weights.zoo"},
+    "linksim.digital.": {"linksim.weights.files", "channels.runtime.cache", "channels.runtime.child_processes", "channels.types", "channels.units", "channels.checks", "channels.seeding", "channels.runtime.sionna_seeding", "linksim.digital."},
+    "linksim.weights.pickle_reader": {"channels.checks"},
+    "linksim.jscc.": {"linksim.scenario.bounded_yaml", "linksim.weights.files", "linksim.weights.pickle_reader", "channels.seeding", "channels.arithmetic", "channels.types", "channels.units", "channels.checks", "channels.equalization", "linksim.jscc."},
     "linksim.diffusion.": {
-        "channels.checks", "channels.seeding", "linksim.bounded_yaml", "linksim.pickle_reader", "linksim.zoo",
+        "channels.checks", "channels.seeding", "linksim.scenario.bounded_yaml", "linksim.weights.pickle_reader", "linksim.weights.zoo",
         "linksim.diffusion.",
     },
     "linksim.schemes.diffjscc": {
@@ -110,105 +110,105 @@ ALLOWED: dict[str, set[str]] = {
     },
     "linksim.schemes.": {
         "channels.types", "channels.arithmetic", "channels.checks", "channels.equalization", "channels.seeding",
-        "channels.units", "linksim.schemes.base", "linksim.schemes.jscc", "linksim.schemes.payload", "linksim.digital.", "linksim.jscc.", "linksim.images",
+        "channels.units", "linksim.schemes.base", "linksim.schemes.jscc", "linksim.schemes.payload", "linksim.digital.", "linksim.jscc.", "linksim.images.sets",
     },
     "linksim.link": {"channels.arithmetic", "channels.base", "channels.seeding", "channels.types", "channels.units", "channels.checks", "linksim.schemes.base"},
-    "linksim.effects": {"channels.checks", "linksim.scenario", "linksim.scenario_io"},
-    "linksim.build_channel": {
-        "channels.", "linksim", "linksim.places", "linksim.scenario", "linksim.scenario_io", "linksim.effects",
-        "linksim.digital.link_adaptation",
+    "linksim.scenario.effects": {"channels.checks", "linksim.scenario.schema", "linksim.scenario.files"},
+    "linksim.run.build_channel": {
+        "channels.", "linksim", "linksim.scenario.places", "linksim.scenario.schema", "linksim.scenario.files", "linksim.scenario.effects",
+        "linksim.coding.link_adaptation",
     },
-    "linksim.build": {
-        "linksim.build_channel",
-        "channels.", "linksim", "linksim.pickle_reader", "linksim.places", "linksim.precision", "linksim.scenario", "linksim.zoo", "linksim.checkpoints", "linksim.images",
+    "linksim.run.build": {
+        "linksim.run.build_channel",
+        "channels.", "linksim", "linksim.weights.pickle_reader", "linksim.scenario.places", "linksim.weights.precision", "linksim.scenario.schema", "linksim.weights.zoo", "linksim.weights.checkpoints", "linksim.images.sets",
         "linksim.metrics.", "linksim.digital.", "linksim.diffusion.", "linksim.jscc.", "linksim.schemes.",
     },
-    "linksim.convert": {
-        "channels.checks", "linksim.build", "linksim.checkpoints", "linksim.diffusion.", "linksim.files", "linksim.jscc.",
-        "linksim.pickle_reader", "linksim.scenario", "linksim.zoo",
+    "linksim.weights.convert": {
+        "channels.checks", "linksim.run.build", "linksim.weights.checkpoints", "linksim.diffusion.", "linksim.weights.files", "linksim.jscc.",
+        "linksim.weights.pickle_reader", "linksim.scenario.schema", "linksim.weights.zoo",
     },
-    "linksim.run_format": set(),
-    "linksim.results": {
-        "channels.checks", "linksim.errors", "linksim.files", "linksim.metrics.info", "linksim.run_format",
+    "linksim.run.format": set(),
+    "linksim.run.results": {
+        "channels.checks", "linksim.scenario.errors", "linksim.weights.files", "linksim.metrics.info", "linksim.run.format",
     },
-    "linksim.time_left": set(),
-    "linksim.downloads": {"channels.checks", "linksim", "linksim.scenario", "linksim.zoo"},
-    "linksim.statistics": {"linksim.results"},
-    "linksim.feature_files": {"channels.checks", "linksim.metrics.set_distances", "linksim.results"},
-    "linksim.set_statistics": {
-        "channels.checks", "linksim.feature_files", "linksim.metrics.info", "linksim.metrics.set_distances", "linksim.results",
-        "linksim.statistics",
+    "linksim.run.time_left": set(),
+    "linksim.weights.downloads": {"channels.checks", "linksim", "linksim.scenario.schema", "linksim.weights.zoo"},
+    "linksim.run.statistics": {"linksim.run.results"},
+    "linksim.run.feature_files": {"channels.checks", "linksim.metrics.set_distances", "linksim.run.results"},
+    "linksim.run.set_statistics": {
+        "channels.checks", "linksim.run.feature_files", "linksim.metrics.info", "linksim.metrics.set_distances", "linksim.run.results",
+        "linksim.run.statistics",
     },
-    "linksim.arrivals": {"linksim.images", "linksim.results", "linksim.schemes.separation"},
-    "linksim.runner": {
-        "linksim.arrivals", "linksim.schemes.separation",
-        "channels.base", "channels.checks", "channels.seeding", "linksim", "linksim.build", "linksim.build_channel",
-        "linksim.downloads", "linksim.effects", "linksim.feature_files", "linksim.files", "linksim.images", "linksim.link",
-        "linksim.metrics.selection", "linksim.results", "linksim.run_format", "linksim.scenario", "linksim.scenario_io",
-        "linksim.schemes.base", "linksim.set_statistics", "linksim.statistics", "linksim.time_left",
+    "linksim.run.arrivals": {"linksim.images.sets", "linksim.run.results", "linksim.schemes.separation"},
+    "linksim.run.runner": {
+        "linksim.run.arrivals", "linksim.schemes.separation",
+        "channels.base", "channels.checks", "channels.seeding", "linksim", "linksim.run.build", "linksim.run.build_channel",
+        "linksim.weights.downloads", "linksim.scenario.effects", "linksim.run.feature_files", "linksim.weights.files", "linksim.images.sets", "linksim.link",
+        "linksim.metrics.selection", "linksim.run.results", "linksim.run.format", "linksim.scenario.schema", "linksim.scenario.files",
+        "linksim.schemes.base", "linksim.run.set_statistics", "linksim.run.statistics", "linksim.run.time_left",
     },
-    "linksim.training.muon": {"linksim.scenario"},
+    "linksim.training.muon": {"linksim.scenario.schema"},
     "linksim.training.event_log": set(),
-    "linksim.training.loop": {"channels.checks", "linksim.images", "linksim.link", "linksim.training.event_log"},
-    "linksim.training.extent": {"channels.checks", "linksim.scenario_io"},
-    "linksim.training.picture_list": {"channels.checks", "linksim.images", "linksim.picture_file"},
+    "linksim.training.loop": {"channels.checks", "linksim.images.sets", "linksim.link", "linksim.training.event_log"},
+    "linksim.training.extent": {"channels.checks", "linksim.scenario.files"},
+    "linksim.training.picture_list": {"channels.checks", "linksim.images.sets", "linksim.images.picture_file"},
     "linksim.training.discriminators": set(),
     "linksim.training.features": {"linksim.metrics."},
-    "linksim.training.losses": {"linksim.metrics.", "linksim.scenario", "linksim.training.features"},
-    "linksim.training.phases": {"linksim.scenario"},
+    "linksim.training.losses": {"linksim.metrics.", "linksim.scenario.schema", "linksim.training.features"},
+    "linksim.training.phases": {"linksim.scenario.schema"},
     "linksim.training.adversary": {
-        "linksim.scenario", "linksim.training.discriminators", "linksim.training.features", "linksim.training.losses",
+        "linksim.scenario.schema", "linksim.training.discriminators", "linksim.training.features", "linksim.training.losses",
     },
     "linksim.training.link": {
         "channels.base", "channels.types", "channels.units", "linksim.jscc.", "linksim.link", "linksim.schemes.base",
         "linksim.schemes.jscc",
     },
     "linksim.training.photographs": {
-        "channels.checks", "linksim.images", "linksim.picture_file", "linksim.training.picture_list",
+        "channels.checks", "linksim.images.sets", "linksim.images.picture_file", "linksim.training.picture_list",
     },
     "linksim.training.folder": {
-        "channels.checks", "linksim.files", "linksim.link", "linksim.scenario_io", "linksim.training.picture_list",
+        "channels.checks", "linksim.weights.files", "linksim.link", "linksim.scenario.files", "linksim.training.picture_list",
     },
     "linksim.training.": {
         "linksim.training.",
-        "channels.base", "channels.checks", "channels.seeding", "linksim.build", "linksim.build_channel", "linksim.checkpoints",
-        "linksim.convert", "linksim.diffusion.", "linksim.files", "linksim.images", "linksim.jscc.", "linksim.link",
-        "linksim.metrics.", "channels.equalization", "channels.types", "linksim.precision", "linksim.scenario",
-        "linksim.scenario_io", "linksim.schemes.jscc", "linksim.schemes.latent_diffusion", "linksim.zoo",
+        "channels.base", "channels.checks", "channels.seeding", "linksim.run.build", "linksim.run.build_channel", "linksim.weights.checkpoints",
+        "linksim.weights.convert", "linksim.diffusion.", "linksim.weights.files", "linksim.images.sets", "linksim.jscc.", "linksim.link",
+        "linksim.metrics.", "channels.equalization", "channels.types", "linksim.weights.precision", "linksim.scenario.schema",
+        "linksim.scenario.files", "linksim.schemes.jscc", "linksim.schemes.latent_diffusion", "linksim.weights.zoo",
     },
-    "linksim.calibrate": {
+    "linksim.run.calibrate": {
         "channels.arithmetic", "channels.base", "channels.equalization", "channels.seeding", "channels.types", "channels.units",
-        "linksim", "linksim.digital.", "linksim.build", "linksim.build_channel", "linksim.images", "linksim.metrics.", "linksim.runner", "linksim.scenario",
+        "linksim", "linksim.digital.", "linksim.run.build", "linksim.run.build_channel", "linksim.images.sets", "linksim.metrics.", "linksim.run.runner", "linksim.scenario.schema",
         "linksim.schemes.base",
     },
-    "linksim.curves": {"linksim.metrics.info", "linksim.results", "linksim.statistics"},
-    "linksim.drawing": {"linksim.curves", "linksim.files", "linksim.results"},
-    "linksim.paired": {"channels.checks", "linksim.results", "linksim.specs.comparison", "linksim.statistics"},
-    "linksim.theory": {
-        "channels.units", "linksim.errors", "linksim.kinds.", "linksim.scenario", "linksim.scenario_io", "linksim.statistics",
+    "linksim.report.curves": {"linksim.metrics.info", "linksim.run.results", "linksim.run.statistics"},
+    "linksim.report.drawing": {"linksim.report.curves", "linksim.weights.files", "linksim.run.results"},
+    "linksim.run.paired": {"channels.checks", "linksim.run.results", "linksim.scenario.comparison", "linksim.run.statistics"},
+    "linksim.report.theory": {
+        "channels.units", "linksim.scenario.errors", "linksim.kinds.", "linksim.scenario.schema", "linksim.scenario.files", "linksim.run.statistics",
     },
-    "linksim.figures": {
-        "linksim.curves", "linksim.drawing", "linksim.metrics.info", "linksim.paired", "linksim.results",
-        "linksim.set_statistics", "linksim.statistics", "linksim.theory",
+    "linksim.report.figures": {
+        "linksim.report.curves", "linksim.report.drawing", "linksim.metrics.info", "linksim.run.paired", "linksim.run.results",
+        "linksim.run.set_statistics", "linksim.run.statistics", "linksim.report.theory",
     },
-    "linksim.ledger": {"linksim.figures", "linksim.results"},
-    "linksim.panels": {"linksim.figures", "linksim.metrics.info", "linksim.results"},
-    "linksim.report": {
-        "linksim.files", "linksim.figures", "linksim.ledger", "linksim.panels", "linksim.results", "linksim.statistics",
+    "linksim.report.ledger": {"linksim.report.figures", "linksim.run.results"},
+    "linksim.report.panels": {"linksim.report.figures", "linksim.metrics.info", "linksim.run.results"},
+    "linksim.report.page": {
+        "linksim.weights.files", "linksim.report.figures", "linksim.report.ledger", "linksim.report.panels", "linksim.run.results", "linksim.run.statistics",
     },
-    "linksim.cli": {"channels.cache", "linksim", "linksim."},
-    "linksim.__main__": {"linksim.cli"},
+    "linksim.cli.main": {"channels.runtime.cache", "linksim", "linksim."},
+    "linksim.__main__": {"linksim.cli.main"},
 }  # fmt: skip
 
 # a name that only these modules may use
 OWNERS = {
     "torch.randn": {"channels.seeding"},
-    "torch.rand": {"channels.flat_fading", "channels.seeding", "channels.sionna_seeding"},
+    "torch.rand": {"channels.flat.fading", "channels.seeding", "channels.runtime.sionna_seeding"},
     "torch.manual_seed": {"linksim.training.codec", "linksim.training.control", "linksim.training.denoiser"},
     "torch.fft": set(),
     "sys.exit": set(),
-    "SystemExit": {"linksim.cli"},
-    "print": {"linksim.cli"},
+    "SystemExit": {"linksim.cli.main"},
+    "print": {"linksim.cli.main"},
 }
 
 
@@ -264,9 +264,11 @@ def test_imports_follow_the_design(module):
 
 
 def test_the_check_sees_a_forbidden_import():
-    assert forbidden_edges("channels.awgn", "from linksim import link") == ["channels.awgn -> linksim.link"]
-    assert forbidden_edges("linksim.jscc.lean", "from linksim.digital.ldpc import LdpcCode")
-    assert forbidden_edges("linksim.link", "import linksim.runner")
+    assert forbidden_edges("channels.flat.awgn", "from linksim import link") == [
+        "channels.flat.awgn -> linksim.link"
+    ]
+    assert forbidden_edges("linksim.jscc.lean", "from linksim.coding.ldpc import LdpcCode")
+    assert forbidden_edges("linksim.link", "import linksim.run.runner")
     assert not forbidden_edges("linksim.schemes.jscc", "from linksim.jscc.layout import SymbolLayout")
 
 
@@ -303,7 +305,7 @@ def test_no_drawer_for_everything():
 
 def test_heavy_packages_are_not_imported_by_the_command_line():
     """``linksim --help`` must answer at once: the command line imports the standard library only."""
-    tree = ast.parse(MODULES["linksim.cli"].read_text())
+    tree = ast.parse(MODULES["linksim.cli.main"].read_text())
     top = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
     names = {(n.module if isinstance(n, ast.ImportFrom) else n.names[0].name).split(".")[0] for n in top}
     assert names <= {"__future__", "argparse", "collections", "difflib", "errno", "io", "json", "logging", "os", "pathlib", "re", "sys",
@@ -322,7 +324,7 @@ def _imported(node: ast.AST) -> list[str]:
 
 
 def test_sionna_is_imported_behind_the_fence():
-    """The first import reseeds PyTorch: only channels.sionna_seeding has one (and the ray tracer, in a process
+    """The first import reseeds PyTorch: only channels.runtime.sionna_seeding has one (and the ray tracer, in a process
     of its own).
     """
     users = {
@@ -330,5 +332,5 @@ def test_sionna_is_imported_behind_the_fence():
         for module, path in MODULES.items()
         if any(name.split(".")[0] == "sionna" for name in _imported(ast.parse(path.read_text())))
     }
-    assert users <= {"channels.ray_tracer"}  # the fence names Sionna in a text
-    assert '"sionna.phy"' in MODULES["channels.sionna_seeding"].read_text()
+    assert users <= {"channels.raytraced.tracer"}  # the fence names Sionna in a text
+    assert '"sionna.phy"' in MODULES["channels.runtime.sionna_seeding"].read_text()

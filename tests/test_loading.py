@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from channels.delay_models import TdlModel
-from channels.ofdm import OfdmChannel
+from channels.models.base import TdlModel
+from channels.ofdm.link import OfdmChannel
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("sionna", "diffusers", "transformers", "tensorflow", "lpips", "torchvision", "matplotlib", "scipy.signal",
@@ -37,7 +37,7 @@ def child(code: str, *arguments: str) -> list[str]:
 STEPS = """
 import contextlib, io, json, sys
 heavy, steps = json.loads(sys.argv[1]), json.loads(sys.argv[2])
-from linksim.cli import main
+from linksim.cli.main import main
 for step in steps:
     if isinstance(step, str):
         exec(step)
@@ -55,7 +55,7 @@ def loaded(heavy: tuple[str, ...], *steps: str | list[str]) -> list[list[str]]:
 
 
 def test_the_command_line_and_its_lists_load_no_pytorch():
-    imports = "import linksim, channels, linksim.figures, linksim.results, linksim.scenario_io"
+    imports = "import linksim, channels, linksim.report.figures, linksim.run.results, linksim.scenario.files"
     lists = [["list", what] for what in ("channels", "schemes", "models", "scenarios")]
     found = loaded((*HEAVY, "torch", "numba"), imports, *lists)
     assert found == [[]] * 5
@@ -65,9 +65,9 @@ def test_flat_links_load_no_sionna():
     """Neither modules nor operators nor the check of a scenario with learned and digital schemes."""
     modules = ["awgn", "flat_fading", "front_end", "impairments", "ofdm", "recorded", "estimation"]
     use = (
-        "import torch; from channels.awgn import AwgnChannel;"
-        "from channels.flat_fading import FlatFadingChannel; from channels.front_end import SingleCarrierChannel;"
-        "from channels.impairments import Clipping, IqImbalance;"
+        "import torch; from channels.flat.awgn import AwgnChannel;"
+        "from channels.flat.fading import FlatFadingChannel; from channels.ofdm.front_end import SingleCarrierChannel;"
+        "from channels.hardware.impairments import Clipping, IqImbalance;"
         "hardware = [Clipping(papr_db=6.0), IqImbalance(gain_db=1.0, phase_deg=2.0)];"
         "links = [AwgnChannel(), FlatFadingChannel(csi='ls', pilots_per_block=1, coherence_symbols=8)];"
         "links.append(SingleCarrierChannel(links[0], hardware, symbol_rate_hz=1e6));"
@@ -117,7 +117,7 @@ x.requires_grad_()
 ofdm_output(x).abs().square().sum().backward()
 print(float(x.grad.abs().sum()) > 0)
 
-from channels.deferred_compilation import compilation_deferred
+from channels.runtime.deferred_compilation import compilation_deferred
 real = torch.compile, torch.compiler.disable
 seen = []
 with compilation_deferred():

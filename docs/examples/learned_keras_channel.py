@@ -24,11 +24,11 @@ import torch
 from torch import Tensor
 
 from channels import seeding
-from channels.tf_bridge import TensorFlowChannel
-from linksim.build import load_codec
-from linksim.images import SkimageImages
+from channels.tensorflow.channel import TensorFlowChannel
+from linksim.images.sets import SkimageImages
 from linksim.link import run_link
 from linksim.metrics.distortion import psnr
+from linksim.run.build import load_codec
 from linksim.schemes.jscc import JsccScheme
 
 ECHOES = (0.9, 0.25 - 0.2j, -0.1 + 0.15j, 0.08j)

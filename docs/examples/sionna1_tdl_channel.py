@@ -15,7 +15,7 @@ import torch
 from torch.utils.dlpack import from_dlpack
 
 from channels.equalization import equalize
-from channels.tf_bridge import TensorFlowChannel
+from channels.tensorflow.channel import TensorFlowChannel
 
 import sionna.phy
 from sionna.phy.channel import ApplyOFDMChannel, cir_to_ofdm_channel, subcarrier_frequencies

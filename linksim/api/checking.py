@@ -1,7 +1,4 @@
-"""Checking a scenario without running it: what ``linksim check`` prints and :func:`linksim.check` returns.
-
-May import: torch, linksim.{api, build, build_channel, downloads, runner, scenario, scenario_io, training}.
-"""
+"""Checking a scenario without running it: what ``linksim check`` prints and :func:`linksim.check` returns."""
 
 from __future__ import annotations
 
@@ -10,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from linksim.downloads import Download
-    from linksim.runner import Plan, Preflight
-    from linksim.scenario import Scenario
-    from linksim.scenario_io import Source, Training
+    from linksim.run.runner import Plan, Preflight
+    from linksim.scenario.files import Source, Training
+    from linksim.scenario.schema import Scenario
+    from linksim.weights.downloads import Download
 
 __all__ = ["Check", "check", "check_scenario", "what_without"]
 
@@ -57,15 +54,15 @@ def check(scenario: Source, overrides: Mapping[str, Any] | None = None, **fields
         ScenarioError and its like: what would stop the run.
     """
     from linksim.api.simulation import merged_overrides
-    from linksim.scenario_io import load_any
+    from linksim.scenario.files import load_any
 
     return check_scenario(load_any(scenario, merged_overrides(overrides, fields, check)))
 
 
 def check_scenario(scenario: Scenario | Training) -> Check:
     """:func:`check` of a scenario that was read."""
-    from linksim.scenario import Scenario as Evaluation
-    from linksim.scenario_io import scenario_hash
+    from linksim.scenario.files import scenario_hash
+    from linksim.scenario.schema import Scenario as Evaluation
 
     if isinstance(scenario, Evaluation):
         facts, warnings = _evaluation(scenario)
@@ -77,10 +74,10 @@ def check_scenario(scenario: Scenario | Training) -> Check:
 def _training(scenario: Training) -> tuple[list[str], list[str]]:
     import torch
 
-    from linksim.build import build_codec, build_images
-    from linksim.build_channel import training_channels
-    from linksim.downloads import missing_losses
-    from linksim.scenario import DenoiserTrainScenario, TrainScenario
+    from linksim.run.build import build_codec, build_images
+    from linksim.run.build_channel import training_channels
+    from linksim.scenario.schema import DenoiserTrainScenario, TrainScenario
+    from linksim.weights.downloads import missing_losses
 
     recipe: Any = scenario.recipe
     num_uses = 1  # the codec of a control training comes with its model
@@ -114,7 +111,7 @@ def _extent(recipe: Any) -> str:
 def _evaluation(scenario: Scenario) -> tuple[list[str], list[str]]:
     import torch
 
-    from linksim.runner import make_plan, preflight
+    from linksim.run.runner import make_plan, preflight
 
     plan = make_plan(scenario)
     found = preflight(plan, torch.device("cpu"))
@@ -125,7 +122,7 @@ def _evaluation(scenario: Scenario) -> tuple[list[str], list[str]]:
 
 def what_without(download: Download) -> str:
     """What is not on this machine, and what that means for a run."""
-    from linksim.downloads import at_hand
+    from linksim.weights.downloads import at_hand
 
     if download.scheme:
         return f"{download}; a run begins with it, and its sizes were not checked"
@@ -136,7 +133,7 @@ def what_without(download: Download) -> str:
 
 def _costs(plan: Plan, found: Preflight) -> Iterator[str]:
     """Units, SNRs and channel uses of a run, a line each."""
-    from linksim.scenario import channel_names
+    from linksim.scenario.schema import channel_names
 
     scenario = plan.scenario
     parts = {
@@ -162,7 +159,7 @@ def _costs(plan: Plan, found: Preflight) -> Iterator[str]:
 
 def _uses(plan: Plan, variant: Any, spec: Any, channel: Any) -> Iterator[str]:
     """What a channel costs pictures of each size."""
-    from linksim.scenario import channel_name
+    from linksim.scenario.schema import channel_name
 
     snr_db = spec.untraced().resulting_snr_db(channel)
     if snr_db is not None:

@@ -1,7 +1,4 @@
-"""How a run shows itself: a line of text, and a small table with intervals for notebooks. Reads stores only.
-
-May import: linksim.{metrics.info, results, set_statistics, statistics}.
-"""
+"""How a run shows itself: a line of text, and for notebooks a small table with intervals."""
 
 from __future__ import annotations
 
@@ -11,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from linksim.metrics.info import MetricInfo
-from linksim.results import ResultStore, RunFolderError
-from linksim.set_statistics import run_rows
-from linksim.statistics import Row
+from linksim.run.results import ResultStore, RunFolderError
+from linksim.run.set_statistics import run_rows
+from linksim.run.statistics import Row
 
 __all__ = ["run_html", "run_text"]
 

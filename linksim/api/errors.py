@@ -1,19 +1,15 @@
-"""What is raised for bad input: one message each that says what was expected.
-
-May import: channels.{cache, kinds}, linksim.{checkpoints, digital, images, metrics, pickle_reader,
-    scenario_io}.
-"""
+"""What is raised for bad input: one message each that says what was expected."""
 
 from __future__ import annotations
 
-from channels.cache import FolderError
 from channels.kinds import KindError
-from linksim.checkpoints import CheckpointError
-from linksim.digital.link_adaptation import CalibrationError
-from linksim.images import ImageError
+from channels.runtime.cache import FolderError
+from linksim.coding.link_adaptation import CalibrationError
+from linksim.images.sets import ImageError
 from linksim.metrics.base import MetricUnavailable
-from linksim.pickle_reader import ModelFormatError
-from linksim.scenario_io import ScenarioError
+from linksim.scenario.files import ScenarioError
+from linksim.weights.checkpoints import CheckpointError
+from linksim.weights.pickle_reader import ModelFormatError
 
 __all__ = ["USER_ERRORS"]
 

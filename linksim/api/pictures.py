@@ -1,7 +1,4 @@
-"""Pictures that a run kept, with what they are. Reads stores only.
-
-May import: numpy, torch, PIL, linksim.{metrics.info, panels, results}.
-"""
+"""Pictures that a run kept, with what they are. Reads stores only."""
 
 from __future__ import annotations
 
@@ -14,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from linksim.api.tables import units_in_order
 from linksim.metrics.info import MetricInfo
-from linksim.panels import read_picture, value_text
-from linksim.results import Point, Record, ResultStore, RunFolderError, original_file, panel_file
+from linksim.report.panels import read_picture, value_text
+from linksim.run.results import Point, Record, ResultStore, RunFolderError, original_file, panel_file
 
 if TYPE_CHECKING:
     import torch

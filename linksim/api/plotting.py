@@ -1,7 +1,4 @@
-"""The figure that ``linksim plot`` and ``Run.plot`` draw.
-
-May import: matplotlib, linksim.{figures, results}.
-"""
+"""The figure that ``linksim plot`` and ``Run.plot`` draw."""
 
 from __future__ import annotations
 
@@ -9,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from linksim.figures import Run, default_x, difference_figure, load_runs, metric_figure
-from linksim.results import RunFolderError
+from linksim.report.figures import Run, default_x, difference_figure, load_runs, metric_figure
+from linksim.run.results import RunFolderError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,7 +1,4 @@
-"""How far a run is, for people: one line that is rewritten, or one line every ten seconds.
-
-May import: linksim.time_left.
-"""
+"""How far a run is, for people: one line that is rewritten, or one line every ten seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from linksim.time_left import Estimate
+    from linksim.run.time_left import Estimate
 
 __all__ = ["ProgressLine"]
 

@@ -1,7 +1,4 @@
-"""A run in Python: its tables, figures, pictures and report, and how it shows itself.
-
-May import: channels.cache, linksim.{api, drawing, report, results, scenario_io}.
-"""
+"""A run in Python: its tables, figures, pictures and report, and how it shows itself."""
 
 from __future__ import annotations
 
@@ -10,15 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linksim.results import ResultStore
+from linksim.run.results import ResultStore
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
     from linksim.api.pictures import Pictures
-    from linksim.runner import RunSummary
-    from linksim.scenario import Scenario
+    from linksim.run.runner import RunSummary
+    from linksim.scenario.schema import Scenario
 
 __all__ = ["Run", "open_run"]
 
@@ -35,7 +32,7 @@ class Run:
     """
 
     def __init__(self, folder: str | Path, *, summary: RunSummary | None = None) -> None:
-        from channels.cache import expanded
+        from channels.runtime.cache import expanded
 
         self.folder = expanded("folder", str(folder))
         self.summary = summary
@@ -54,7 +51,7 @@ class Run:
         Raises:
             ScenarioError: it is that of another version, or needs a package that is not installed.
         """
-        from linksim.scenario_io import load_scenario
+        from linksim.scenario.files import load_scenario
 
         return load_scenario(self.header["scenario"])
 
@@ -118,7 +115,7 @@ class Run:
 
     def report(self) -> Path:
         """Draw all figures and write report.html; returns its path."""
-        from linksim.report import write_report
+        from linksim.report.page import write_report
 
         return write_report(self._store)
 
@@ -134,7 +131,7 @@ class Run:
 
 
 def _as_png(figure: Figure) -> bytes:
-    from linksim.drawing import own_style
+    from linksim.report.drawing import own_style
 
     buffer = io.BytesIO()
     with own_style():

@@ -1,7 +1,4 @@
-"""Running a scenario: what ``linksim simulate`` and :func:`linksim.simulate` do, step by step.
-
-May import: channels.{cache, checks}, linksim.{api, downloads, runner, scenario, scenario_io}.
-"""
+"""Running a scenario: what ``linksim simulate`` and :func:`linksim.simulate` do, step by step."""
 
 from __future__ import annotations
 
@@ -21,10 +18,10 @@ if TYPE_CHECKING:
     import torch
 
     from linksim.api.run import Run
-    from linksim.downloads import Download
-    from linksim.runner import Plan, Progress
-    from linksim.scenario import Scenario
-    from linksim.scenario_io import Source
+    from linksim.run.runner import Plan, Progress
+    from linksim.scenario.files import Source
+    from linksim.scenario.schema import Scenario
+    from linksim.weights.downloads import Download
 
 __all__ = ["Simulation", "device_of", "load_scenario", "merged_overrides", "prepare", "simulate"]
 
@@ -57,8 +54,8 @@ def simulate(
 
     Args:
         scenario: a file, the name of one that comes with linksim ("quickstart"), a mapping with what a file
-            holds, or a :class:`~linksim.scenario.Scenario`. Relative paths in mappings begin in the working
-            directory.
+            holds, or a :class:`~linksim.scenario.schema.Scenario`. Relative paths in mappings begin in the
+            working directory.
         overrides: values by dotted path.
         out: run folder; None for ``runs/NAME``. An existing one of the same scenario is resumed.
         device: "auto", "cpu", "cuda" or "cuda:1".
@@ -101,7 +98,7 @@ def load_scenario(scenario: Source, overrides: Overrides = None, **fields: Any) 
     Raises:
         ScenarioError: every problem of it, a line each.
     """
-    from linksim import scenario_io
+    from linksim.scenario import files as scenario_io
 
     return scenario_io.load_scenario(scenario, merged_overrides(overrides, fields, load_scenario))
 
@@ -117,8 +114,8 @@ def merged_overrides(overrides: Overrides, fields: Mapping[str, Any], function: 
     Raises:
         ScenarioError: no mapping, a field that is given twice, or a mistyped argument.
     """
-    from linksim.scenario import Scenario
-    from linksim.scenario_io import ScenarioError
+    from linksim.scenario.files import ScenarioError
+    from linksim.scenario.schema import Scenario
 
     if overrides is not None and not isinstance(overrides, Mapping):
         got, expected = f"a {type(overrides).__name__}", 'a mapping such as {"sweep.trials": 1}'
@@ -164,7 +161,7 @@ class Simulation:
     @property
     def downloads(self) -> list[Download]:
         """Weights of metrics that are not on this machine; without them the metric is left out."""
-        from linksim.downloads import missing_weights
+        from linksim.weights.downloads import missing_weights
 
         return missing_weights(self.plan.scenario.metrics)
 
@@ -176,7 +173,7 @@ class Simulation:
             RunError: a unit failed.
         """
         from linksim.api.run import Run
-        from linksim.runner import run
+        from linksim.run.runner import run
 
         summary = run(self.plan, self.folder, self.device, progress, workers=self.workers)
         return Run(self.folder, summary=summary)
@@ -205,9 +202,9 @@ def prepare(
     """
     from joblib import cpu_count
 
-    from channels.cache import expanded
-    from linksim import scenario_io
-    from linksim.runner import make_plan
+    from channels.runtime.cache import expanded
+    from linksim.run.runner import make_plan
+    from linksim.scenario import files as scenario_io
 
     loaded = scenario_io.load_scenario(scenario, overrides)
     folder = Path("runs") / loaded.name if out is None else expanded(f"{option}out", str(out))
@@ -219,7 +216,7 @@ def prepare(
 
 def _count(value: int | None, name: str) -> int | None:
     """A whole number of at least 1, or None."""
-    from linksim.scenario_io import ScenarioError
+    from linksim.scenario.files import ScenarioError
 
     try:
         number = None if value is None else operator.index(value)
@@ -238,7 +235,7 @@ def device_of(name: str | torch.device, argument: str) -> torch.device:
     """
     import torch
 
-    from linksim.scenario_io import ScenarioError
+    from linksim.scenario.files import ScenarioError
 
     name = str(name)
     if name == "auto":

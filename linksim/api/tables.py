@@ -1,7 +1,4 @@
-"""Results of a run folder as pandas tables with typed columns. Reads stores only.
-
-May import: pandas, channels.checks, linksim.{results, set_statistics, statistics}.
-"""
+"""Results of a run folder as pandas tables with typed columns. Reads stores only."""
 
 from __future__ import annotations
 
@@ -12,9 +9,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from channels.checks import complaint
-from linksim.results import Record, ResultStore, RunFolderError, UnitKey, side_info_uses
-from linksim.set_statistics import run_rows
-from linksim.statistics import CSV_COLUMNS, to_csv
+from linksim.run.results import Record, ResultStore, RunFolderError, UnitKey, side_info_uses
+from linksim.run.set_statistics import run_rows
+from linksim.run.statistics import CSV_COLUMNS, to_csv
 
 if TYPE_CHECKING:
     import pandas as pd

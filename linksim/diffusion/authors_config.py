@@ -1,7 +1,4 @@
-"""The authors' ``config.yaml`` of DiffJSCC, as configurations of stock diffusers and transformers classes.
-
-May import: yaml, channels.checks, linksim.pickle_reader (its error), linksim.diffusion.ldm_names.
-"""
+"""The authors' ``config.yaml`` of DiffJSCC, as configurations of stock diffusers and transformers classes."""
 
 from __future__ import annotations
 
@@ -12,9 +9,9 @@ from typing import Any
 import yaml
 
 from channels.checks import complaint
-from linksim.bounded_yaml import load_yaml, read_text
 from linksim.diffusion.ldm_names import UnetLayout, VaeLayout
-from linksim.pickle_reader import ModelFormatError
+from linksim.scenario.bounded_yaml import load_yaml, read_text
+from linksim.weights.pickle_reader import ModelFormatError
 
 __all__ = ["AuthorsConfig", "read_authors_config"]
 

@@ -1,8 +1,4 @@
-"""Captions of initial reconstructions, by an image-to-text model of transformers, loaded when first used.
-
-May import: torch, transformers, safetensors, psutil, channels.checks, linksim.zoo, linksim.pickle_reader
-(its error).
-"""
+"""Captions of initial reconstructions, by an image-to-text model of transformers, loaded when first used."""
 
 from __future__ import annotations
 
@@ -17,8 +13,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from channels.checks import complaint
-from linksim.pickle_reader import ModelFormatError
-from linksim.zoo import CAPTIONER, find_folder
+from linksim.weights.pickle_reader import ModelFormatError
+from linksim.weights.zoo import CAPTIONER, find_folder
 
 __all__ = ["BLIP2", "HubCaptioner", "model_bytes"]
 

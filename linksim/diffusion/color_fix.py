@@ -1,7 +1,4 @@
-"""Colour correction: what a generated picture takes over from the initial reconstruction.
-
-May import: torch.
-"""
+"""Colour correction: what a generated picture takes over from the initial reconstruction."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The authors' DiffJSCC checkpoints as stock diffusers and transformers models, strictly.
-
-May import: torch, diffusers, transformers, channels.checks, linksim.pickle_reader,
-linksim.diffusion.{authors_config, hint, ldm_names}.
-"""
+"""The authors' DiffJSCC checkpoints as stock diffusers and transformers models, strictly."""
 
 from __future__ import annotations
 
@@ -20,7 +16,7 @@ from channels.checks import complaint
 from linksim.diffusion.authors_config import AuthorsConfig, read_authors_config
 from linksim.diffusion.hint import hint_tensors
 from linksim.diffusion.ldm_names import control_names, text_names, unet_names, vae_names
-from linksim.pickle_reader import ModelFormatError, read_tensors
+from linksim.weights.pickle_reader import ModelFormatError, read_tensors
 
 __all__ = ["AuthorsCheckpoint", "open_authors_checkpoint"]
 

@@ -1,4 +1,4 @@
-"""The hint of a control module as one convolution, in stock diffusers classes. May import: torch."""
+"""The hint of a control module as one convolution, in stock diffusers classes."""
 
 from __future__ import annotations
 

@@ -5,8 +5,6 @@ reliability r = s² / (s² + σ²): u = sqrt(r)·v/s + sqrt(1 - r)·n/σ has uni
 one level, a fade some of them lower, and a value that was not sent is at r = 0. So every value has a level
 of its own, and one denoiser serves every rate, SNR, fade and CSI: start at the levels that the channel left,
 raise all of them to r = 1.
-
-May import: torch, channels.checks.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@ the same tensors. Names only: no tensor is touched here.
 
 Sources: CompVis latent-diffusion ``ldm/modules/diffusionmodules`` (openaimodel.py, model.py); diffusers
 ``UNet2DConditionModel``, ``ControlNetModel``, ``AutoencoderKL``; OpenCLIP ``TextTransformer``.
-
-May import: standard library.
 """
 
 from __future__ import annotations

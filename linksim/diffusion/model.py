@@ -2,9 +2,6 @@
 
 A folder has one sub-folder per part, each of which loads with ``from_pretrained`` of its class, and
 ``diffjscc.json`` with what the parts do not say. It can be pushed to a hub as it is.
-
-May import: torch, diffusers, safetensors, transformers, channels.checks, linksim.zoo,
-linksim.pickle_reader (its error), linksim.diffusion.{sampler, text, diffjscc_checkpoint}.
 """
 
 from __future__ import annotations
@@ -29,8 +26,8 @@ from channels.checks import complaint
 from linksim.diffusion.diffjscc_checkpoint import AuthorsCheckpoint
 from linksim.diffusion.sampler import Schedule
 from linksim.diffusion.text import TOKENIZER_FOLDER
-from linksim.pickle_reader import ModelFormatError
-from linksim.zoo import DIFFJSCC_INDEX
+from linksim.weights.pickle_reader import ModelFormatError
+from linksim.weights.zoo import DIFFJSCC_INDEX
 
 __all__ = ["DiffusionModel", "cast", "quiet", "read_part"]
 

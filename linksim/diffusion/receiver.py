@@ -1,7 +1,4 @@
-"""The diffusion receiver: from the initial reconstruction and the SNR to a realistic picture.
-
-May import: torch, channels.{checks, seeding}, linksim.diffusion, linksim.jscc.csi_embedding (its ranges).
-"""
+"""The diffusion receiver: from the initial reconstruction and the SNR to a realistic picture."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 ``predict(z, t) -> eps`` is the network: z [B, c, h, w] at the integer time t. Everything else is here. Noises
 are arguments, one stream per image, so the result of an image does not depend on its batch mates.
-
-May import: torch, diffusers (its schedulers), channels.checks.
 """
 
 from __future__ import annotations

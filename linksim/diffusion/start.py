@@ -1,8 +1,4 @@
-"""A new control module from Stable Diffusion: a copy of its UNet's encoder that says nothing at first.
-
-May import: torch, diffusers, transformers, channels.checks, linksim.pickle_reader (its error),
-linksim.diffusion.{hint, model, sampler}.
-"""
+"""A new control module from Stable Diffusion: a copy of its UNet's encoder that says nothing at first."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ from channels.checks import complaint
 from linksim.diffusion.hint import hint_tensors
 from linksim.diffusion.model import DiffusionModel, read_part
 from linksim.diffusion.sampler import Schedule
-from linksim.pickle_reader import ModelFormatError
+from linksim.weights.pickle_reader import ModelFormatError
 
 __all__ = ["STABLE_DIFFUSION_FILES", "from_stable_diffusion", "new_control"]
 

@@ -1,7 +1,4 @@
-"""Textual features: captions to embeddings of the text tower.
-
-May import: torch, transformers, channels.checks, linksim.zoo, linksim.pickle_reader (its error).
-"""
+"""Textual features: captions to embeddings of the text tower."""
 
 from __future__ import annotations
 
@@ -14,8 +11,8 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from channels.checks import complaint
-from linksim.pickle_reader import ModelFormatError
-from linksim.zoo import find_folder
+from linksim.weights.pickle_reader import ModelFormatError
+from linksim.weights.zoo import find_folder
 
 __all__ = ["CLIP_TOKENIZER", "TOKENIZER_FOLDER", "TextFeatures", "read_tokenizer"]
 

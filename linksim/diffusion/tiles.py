@@ -1,4 +1,4 @@
-"""Overlapping tiles of a large latent, blended. May import: torch, channels.checks."""
+"""Overlapping tiles of a large latent, blended."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""JSCC codecs in the format of DiffJSCC's authors: ``config.yaml`` and the tensors of ``preprocess_model``.
-
-May import: torch, pyyaml, channels.checks, linksim.pickle_reader, linksim.jscc.{cnn_yang2024, swin_yang2024}.
-"""
+"""JSCC codecs in the format of DiffJSCC's authors: ``config.yaml`` and tensors of ``preprocess_model``."""
 
 from __future__ import annotations
 
@@ -14,11 +11,11 @@ import yaml
 from torch import Tensor
 
 from channels.checks import complaint, shown
-from linksim.bounded_yaml import load_yaml, read_text
 from linksim.jscc import cnn_yang2024, swin_yang2024
 from linksim.jscc.cnn_yang2024 import NUM_DOWN, CnnYang2024, CnnYang2024Config
 from linksim.jscc.swin_yang2024 import SwinYang2024, SwinYang2024Config
-from linksim.pickle_reader import ModelFormatError, read_tensors
+from linksim.scenario.bounded_yaml import load_yaml, read_text
+from linksim.weights.pickle_reader import ModelFormatError, read_tensors
 
 __all__ = [
     "AuthorsCodec",

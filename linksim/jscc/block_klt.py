@@ -1,7 +1,4 @@
-"""Karhunen-Loeve transform of square colour blocks: the best linear block code for MSE.
-
-May import: torch, safetensors, channels.checks, linksim.files.
-"""
+"""Karhunen-Loeve transform of square colour blocks: the best linear block code for MSE."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from channels.checks import complaint
-from linksim.files import whole_file
+from linksim.weights.files import whole_file
 
 __all__ = ["BlockKlt", "fit_block_klt"]
 

@@ -1,4 +1,4 @@
-"""Residual blocks of the convolutional networks. May import: torch."""
+"""Residual blocks of the convolutional networks."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 Source: Yang et al., "Diffusion-Aided Joint Source Channel Coding For High Realism Wireless Image
 Transmission", arXiv 2404.17736, 2024 (architecture of the authors' ``DeepJSCC`` class).
-
-May import: torch, channels.{checks, types, equalization}, linksim.jscc (layout, csi_embedding).
 """
 
 from __future__ import annotations

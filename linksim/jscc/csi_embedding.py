@@ -1,7 +1,4 @@
-"""How channel state enters a neural receiver: the only place, with the only dB clipping range.
-
-May import: torch, channels.{types, units, checks}, linksim.jscc.layout.
-"""
+"""How channel state enters a neural receiver: the only place, with the only dB clipping range."""
 
 from __future__ import annotations
 

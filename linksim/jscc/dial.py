@@ -6,9 +6,6 @@ The encoder makes one latent map of 64 channels at 1/16 resolution; a rate sends
 reliability of every value, zero where nothing was sent, and the effective SNR: one network for AWGN and for
 fading with any CSI. Realism 0 asks for the picture nearest to the original in the mean square, realism 1
 for the most natural one; what it adds is made of noise maps from one generator per picture.
-
-May import: torch, channels.{types, equalization, seeding}, linksim.jscc.{layout, csi_embedding, block_klt,
-blocks, scale_pilot}.
 """
 
 from __future__ import annotations

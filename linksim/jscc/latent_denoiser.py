@@ -1,7 +1,4 @@
-"""The denoiser of latents: a residual network at 1/16 resolution that is shown the level of every value.
-
-May import: torch, channels.{equalization, types}, linksim.jscc.{blocks, csi_embedding, layout}.
-"""
+"""The denoiser of latents: a residual network at 1/16 resolution that is shown the level of every value."""
 
 from __future__ import annotations
 

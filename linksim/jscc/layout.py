@@ -1,7 +1,4 @@
-"""How a latent map becomes channel symbols and back: the only place that pairs, orders and normalises.
-
-May import: torch, channels.{arithmetic, checks}.
-"""
+"""How a latent map becomes channel symbols and back: the only place that pairs, orders and normalises."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@ CPU.
 Encoder and decoder each have a linear path (block KLT, the warm start) and a convolutional path at 1/8 and
 1/16 resolution. The decoder sees LMMSE-equalised symbols, a map of their reliability gamma / (1 + gamma) and
 the effective SNR, so one network serves AWGN and fading channels with any CSI.
-
-May import: torch, channels.{types, equalization}, linksim.jscc.{layout, csi_embedding, block_klt, blocks}.
 """
 
 from __future__ import annotations

@@ -1,9 +1,6 @@
 r"""The linear analog code: block KLT, water-filled power, LMMSE receiver. Nothing is trained.
 
 A code that any learned analog scheme must beat, and the linear path from which the lean network starts.
-
-May import: torch, channels.{types, arithmetic, units, checks, equalization}, linksim.jscc.{layout,
-block_klt, scale_pilot}.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 A frame is sent with unit power, so the receiver does not know by what its latent values were divided. A
 constant amplitude that is added before that division tells it.
-
-May import: torch.
 """
 
 from __future__ import annotations

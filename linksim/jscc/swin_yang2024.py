@@ -4,8 +4,6 @@ Sources: Yang et al., "Diffusion-Aided Joint Source Channel Coding For High Real
 Transmission", arXiv 2404.17736, 2024 (the authors' ``DeepJSCC_SWIN`` class); Yang et al., "WITT: A Wireless
 Image Transmission Transformer for Semantic Communications", ICASSP 2023; Liu et al., "Swin Transformer", ICCV
 2021.
-
-May import: torch, torchvision, channels.{types, equalization}, linksim.jscc (layout, csi_embedding).
 """
 
 from __future__ import annotations

@@ -26,8 +26,7 @@ from channels.kinds import (
 
 if TYPE_CHECKING:
     from channels.base import ChannelOperator
-    from channels.impairments import Impairment
-    from linksim.digital.source_codec import SourceCodec
+    from channels.hardware.impairments import Impairment
     from linksim.kinds.channels.base import ChannelBase
     from linksim.kinds.channels.csi import EstimatorBase
     from linksim.kinds.context import BuildContext
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from linksim.kinds.networks import NetworkBase
     from linksim.kinds.schemes.base import AnalogSchemeBase, SchemeBase, SentSchemeBase
     from linksim.metrics.base import CountMetric, ImageMetric, LinkMetric, MetricInfo, SetMetric
+    from linksim.source.codec import SourceCodec
 
 __all__ = [
     "AnalogSchemeBase",
@@ -89,7 +89,7 @@ for _family in (
     Family("network", "a network", (f"{_HERE}.networks",), f"{_HERE}.prepare:network"),
     Family(
         *("source_codec", "a source codec"),
-        tuple(f"linksim.digital{name}" for name in (".source_codec", ".external_bpg", ".pillow_codec", "")),
+        tuple(f"linksim.source{name}" for name in (".codec", ".external_bpg", ".pillow_codec", "")),
         f"{_HERE}.prepare:source_codec",
     ),
     Family("sampler", "a sampler", ("linksim.diffusion",), f"{_HERE}.prepare:sampler"),
@@ -110,7 +110,7 @@ _PLACES = {
     "CountMetric": "linksim.metrics.base",
     "ImageMetric": "linksim.metrics.base",
     "ImagesBase": "linksim.kinds.images",
-    "Impairment": "channels.impairments",
+    "Impairment": "channels.hardware.impairments",
     "LinkMetric": "linksim.metrics.base",
     "MetricInfo": "linksim.metrics.base",
     "DelayModelBase": "linksim.kinds.models.base",
@@ -119,7 +119,7 @@ _PLACES = {
     "SchemeBase": "linksim.kinds.schemes.base",
     "SentSchemeBase": "linksim.kinds.schemes.base",
     "SetMetric": "linksim.metrics.base",
-    "SourceCodec": "linksim.digital.source_codec",
+    "SourceCodec": "linksim.source.codec",
 }
 
 

@@ -10,10 +10,10 @@ from channels.checks import complaint
 from channels.kinds import kind
 from linksim.kinds.fields import PathName, PositiveInt, Ratio, Spec
 from linksim.kinds.union import KindOf
-from linksim.places import looked_at, place
+from linksim.scenario.places import looked_at, place
 
 if TYPE_CHECKING:
-    from linksim.images import Crop, ImageSet
+    from linksim.images.sets import Crop, ImageSet
 
 __all__ = [
     "BandwidthSpec",
@@ -35,7 +35,7 @@ def _crop(value: object) -> object:
 class ImagesBase(Spec):
     """What all sets of pictures have in common: cutting to size. A kind has ``build``."""
 
-    REQUIRED: ClassVar[dict[str, str]] = {"build": "build() -> linksim.images.ImageSet"}
+    REQUIRED: ClassVar[dict[str, str]] = {"build": "build() -> linksim.images.sets.ImageSet"}
 
     kind: str
     crop: Annotated[tuple[PositiveInt, PositiveInt] | None, BeforeValidator(_crop)] = Field(
@@ -46,7 +46,7 @@ class ImagesBase(Spec):
     @property
     def cutting(self) -> Crop:
         """How pictures are cut to size."""
-        from linksim.images import Crop
+        from linksim.images.sets import Crop
 
         height, width = self.crop or (None, None)
         return Crop(height, width, self.multiple_of)
@@ -71,7 +71,7 @@ class FolderImagesSpec(ImagesBase):
 
     def build(self) -> ImageSet:
         """See :class:`ImagesBase`."""
-        from linksim.images import FolderImages, ImageError
+        from linksim.images.sets import FolderImages, ImageError
 
         folder = place(self.path)
         if not folder.is_dir():
@@ -92,7 +92,7 @@ class TarImagesSpec(ImagesBase):
 
     def build(self) -> ImageSet:
         """See :class:`ImagesBase`."""
-        from linksim.images import ImageError, TarImages
+        from linksim.images.sets import ImageError, TarImages
 
         for path in self.paths:
             if not place(path).is_file():
@@ -116,7 +116,7 @@ class SkimageImagesSpec(ImagesBase):
 
     def build(self) -> ImageSet:
         """See :class:`ImagesBase`."""
-        from linksim.images import SkimageImages
+        from linksim.images.sets import SkimageImages
 
         return SkimageImages(self.names, self.cutting)
 

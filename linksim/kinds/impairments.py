@@ -1,4 +1,6 @@
-"""Descriptions of imperfect radios, made of the fields of their classes (:mod:`channels.impairments`)."""
+"""Descriptions of imperfect radios, made of the fields of their classes
+(:mod:`channels.hardware.impairments`).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import TYPE_CHECKING
 from linksim.kinds.fields import Spec
 
 if TYPE_CHECKING:
-    from channels.impairments import Impairment
+    from channels.hardware.impairments import Impairment
 
 __all__ = ["ImpairmentBase"]
 

@@ -139,7 +139,7 @@ def _strict(hint: Any) -> Any:
 
 def source_codec(name: str, target: Any, bound: Mapping[str, Any]) -> Any:
     """A source codec: a frozen dataclass with the attributes of
-    :class:`linksim.digital.source_codec.SourceCodec`.
+    :class:`linksim.source.codec.SourceCodec`.
 
     Raises:
         KindError: what it lacks.

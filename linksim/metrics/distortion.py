@@ -1,6 +1,4 @@
-"""PSNR, SSIM and MS-SSIM: pure functions, per image, differentiable. May import: torch,
-linksim.metrics.base.
-"""
+"""PSNR, SSIM and MS-SSIM: pure functions, per image, differentiable."""
 
 from __future__ import annotations
 

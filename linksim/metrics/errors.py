@@ -1,6 +1,4 @@
-"""Bit and block errors, and pictures that did not arrive, as counts. May import: torch,
-linksim.metrics.base.
-"""
+"""Bit and block errors, and pictures that did not arrive, as counts."""
 
 from __future__ import annotations
 

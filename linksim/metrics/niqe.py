@@ -1,7 +1,4 @@
-"""NIQE: how far the statistics of a picture are from those of pristine photographs. No original is needed.
-
-May import: torch, safetensors, channels.checks, linksim.metrics.base, linksim.zoo.
-"""
+"""NIQE: how far the statistics of a picture are from those of pristine photographs. No original is needed."""
 
 from __future__ import annotations
 
@@ -15,9 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from linksim import zoo
 from linksim.kinds import kind
 from linksim.metrics.base import ImageMetric, MetricInfo, MetricUnavailable, check_pair
+from linksim.weights import zoo
 
 __all__ = ["BLOCK", "Niqe", "Pristine", "block_features", "fit_pristine", "generalised_gaussian"]
 

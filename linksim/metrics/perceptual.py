@@ -1,7 +1,4 @@
-"""LPIPS of the ``lpips`` package, with weights found, fetched or plainly reported missing.
-
-May import: torch, torchvision, lpips, channels.checks, linksim.metrics.base, linksim.zoo.
-"""
+"""LPIPS of the ``lpips`` package, with weights found, fetched or plainly reported missing."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from torch import Tensor, nn
 from channels.checks import complaint
 from linksim.kinds import kind
 from linksim.metrics.base import ImageMetric, MetricInfo, MetricUnavailable
-from linksim.zoo import BACKBONES, BackboneFile, WeightsUnavailable, find_backbone
+from linksim.weights.zoo import BACKBONES, BackboneFile, WeightsUnavailable, find_backbone
 
 if TYPE_CHECKING:
     import lpips

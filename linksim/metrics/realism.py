@@ -1,7 +1,4 @@
-"""Features of patches for metrics of sets of pictures.
-
-May import: torch, numpy, efficientnet_lite_pytorch (extra ``realism``), linksim.metrics.base.
-"""
+"""Features of patches for metrics of sets of pictures."""
 
 from __future__ import annotations
 

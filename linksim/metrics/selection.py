@@ -1,7 +1,4 @@
-"""Measures by which a transmitter chooses between codings of a picture; light until the first choice.
-
-May import: numpy, torch, linksim.metrics.
-"""
+"""Measures by which a transmitter chooses between codings of a picture; light until the first choice."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Measures of visual similarity from the piq package, per image, no weights. May import: torch, piq (when a
-metric is made), linksim.metrics.base.
-"""
+"""Measures of visual similarity from the piq package, per image, no weights."""
 
 from __future__ import annotations
 

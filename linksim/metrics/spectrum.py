@@ -1,7 +1,5 @@
 """Texture by its statistics: power in the top octave, and sliced Wasserstein distances of local patches per
 octave of a Laplacian pyramid. Per image, no weights.
-
-May import: torch, channels.units, linksim.metrics.base.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Facts of the transmission itself: peak power at the antennas, error vectors at the receiver.
-
-May import: torch, channels.{base, types, signal_quality}, linksim.metrics.base.
-"""
+"""Facts of the transmission itself: peak power at the antennas, error vectors at the receiver."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import torch
 from torch import Tensor
 
 from channels.base import ChannelOperator
-from channels.signal_quality import evm
+from channels.hardware.signal_quality import evm
 from channels.types import Draw, Received
 from channels.units import linear_to_db
 from linksim.kinds import kind

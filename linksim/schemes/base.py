@@ -1,7 +1,4 @@
-"""Scheme: how an image becomes symbols and what a receiver makes of what arrives.
-
-May import: torch, channels.types.
-"""
+"""Scheme: how an image becomes symbols and what a receiver makes of what arrives."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Bounds: the best picture of a source codec if the channel code were as good as theory allows.
-
-May import: torch, channels.{types, units}, linksim.schemes.{base, payload}, linksim.digital.
-"""
+"""Bounds: the best picture of a source codec if the channel code were as good as theory allows."""
 
 from __future__ import annotations
 
@@ -14,16 +11,16 @@ from torch import Tensor
 
 from channels.seeding import uniform
 from channels.types import Csi
-from linksim.digital.bounds import (
+from linksim.coding.bounds import (
     block_error_probability,
     capacity_bits,
     ergodic_bits,
     normal_approximation_bits,
     outage_bits,
 )
-from linksim.digital.quality_search import QualitySearch, Wish
 from linksim.schemes.base import Info, Reconstruction, State, mean_grey
 from linksim.schemes.payload import fit_facts, pixels
+from linksim.source.quality_search import QualitySearch, Wish
 
 __all__ = ["BoundRate", "Fading", "SourceBound"]
 

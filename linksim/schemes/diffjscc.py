@@ -1,8 +1,4 @@
-"""DiffJSCC as a scheme: a JSCC codec, and a diffusion receiver behind its decoder.
-
-May import: torch, channels.types, linksim.schemes.{base, jscc}, linksim.jscc.csi_embedding,
-    linksim.diffusion.receiver.
-"""
+"""DiffJSCC as a scheme: a JSCC codec, and a diffusion receiver behind its decoder."""
 
 from __future__ import annotations
 

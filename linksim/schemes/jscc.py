@@ -1,7 +1,4 @@
-"""JSCC as a scheme: any analog codec behind the channel.
-
-May import: torch, channels.types, linksim.schemes.base, linksim.jscc.layout.
-"""
+"""JSCC as a scheme: any analog codec behind the channel."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Latent diffusion as a scheme: a codec with dials, and a diffusion that goes on where the channel stopped.
-
-May import: torch, channels.{equalization, seeding, types}, linksim.schemes.{base, jscc}, linksim.jscc,
-linksim.diffusion.latent_sampler.
-"""
+"""Latent diffusion as a scheme: a codec with dials, and a diffusion that goes on behind the channel."""
 
 from __future__ import annotations
 

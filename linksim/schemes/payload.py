@@ -1,7 +1,4 @@
-"""A coded picture as the payload of a transport block: length field, stream, zeros. Nothing travels outside.
-
-May import: numpy, torch, channels.checks, linksim.digital.{hevc, quality_search}, linksim.images.
-"""
+"""A coded picture as the payload of a transport block: length, stream, zeros. Nothing travels outside."""
 
 from __future__ import annotations
 
@@ -12,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from channels.checks import complaint
-from linksim.digital.hevc import CodecError
-from linksim.digital.quality_search import Fit
-from linksim.images import image_digest, round_to_uint8
+from linksim.images.sets import image_digest, round_to_uint8
 from linksim.schemes.base import Info
+from linksim.source.hevc import CodecError
+from linksim.source.quality_search import Fit
 
 __all__ = ["Payload", "fit_facts", "pack", "pixels", "stream_budget", "unpack"]
 

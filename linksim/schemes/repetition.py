@@ -1,7 +1,4 @@
-"""An analog codec in more channel uses than it can fill: its symbols are sent several times and combined.
-
-May import: torch, channels.{types, arithmetic, units}, linksim.jscc.layout, linksim.schemes.jscc.
-"""
+"""An analog codec in more channel uses than it can fill: its symbols are sent several times and combined."""
 
 from __future__ import annotations
 

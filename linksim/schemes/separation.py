@@ -1,7 +1,4 @@
-"""Separation coding: picture codec, transport block, QAM, and the way back; with retransmissions on demand.
-
-May import: numpy, torch, channels.{types, equalization}, linksim.schemes.{base, payload}, linksim.digital.
-"""
+"""Separation coding: picture codec, transport block, QAM, and the way back; retransmissions on demand."""
 
 from __future__ import annotations
 
@@ -18,12 +15,10 @@ from torch import Tensor
 from channels.checks import check_at_least, check_choice, check_range, complaint
 from channels.equalization import equalize
 from channels.types import Csit, Received
-from linksim.digital.hevc import CodecError
-from linksim.digital.link_adaptation import AdaptiveMcs
-from linksim.digital.mcs import Mcs
-from linksim.digital.qam import Qam
-from linksim.digital.quality_search import QualitySearch, Wish
-from linksim.digital.transport import (
+from linksim.coding.link_adaptation import AdaptiveMcs
+from linksim.coding.mcs import Mcs
+from linksim.coding.qam import Qam
+from linksim.coding.transport import (
     DEFAULT_ITERATIONS,
     LdpcDecoder,
     TransportBlock,
@@ -31,6 +26,8 @@ from linksim.digital.transport import (
 )
 from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction, State, mean_grey
 from linksim.schemes.payload import Payload, fit_facts, pack, pixels, stream_budget, unpack
+from linksim.source.hevc import CodecError
+from linksim.source.quality_search import QualitySearch, Wish
 
 __all__ = ["DigitalLayout", "Harq", "SeparationScheme"]
 
@@ -98,7 +95,7 @@ class SeparationScheme:
         mcs: fixed, or adaptive to the SNR that the transmitter is told.
         csit: which SNR that is, the average over draws or that of the frame; of adaptive MCS.
         harq: retransmissions.
-        decoder: LDPC decoder, see :meth:`linksim.digital.transport.TransportBlock.decode`.
+        decoder: LDPC decoder, see :meth:`linksim.coding.transport.TransportBlock.decode`.
         iterations: of the decoder.
         device: where QAM runs, and Sionna's decoder.
     """

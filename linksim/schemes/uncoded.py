@@ -1,8 +1,4 @@
-"""Uncoded QAM of reduced pictures: what bit errors look like, and the check of BER against theory.
-
-May import: numpy, torch, channels.{types, equalization}, linksim.schemes.base, linksim.digital.transport,
-linksim.images.
-"""
+"""Uncoded QAM of reduced pictures: what bit errors look like, and the check of BER against theory."""
 
 from __future__ import annotations
 
@@ -18,9 +14,9 @@ from torch import Tensor
 from channels.checks import complaint
 from channels.equalization import equalize
 from channels.types import Csit, Received
-from linksim.digital.qam import Qam
-from linksim.digital.transport import gold_sequence
-from linksim.images import round_to_uint8
+from linksim.coding.qam import Qam
+from linksim.coding.transport import gold_sequence
+from linksim.images.sets import round_to_uint8
 from linksim.schemes.base import CsitKind, Frame, Reconstruction, all_ok
 
 __all__ = ["UncodedScheme"]

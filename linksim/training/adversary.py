@@ -1,7 +1,4 @@
-"""Training of the critics beside a codec.
-
-May import: torch, linksim.scenario, linksim.training.{discriminators, features, losses}.
-"""
+"""Training of the critics beside a codec."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
-from linksim.scenario import PhaseSpec
+from linksim.scenario.schema import PhaseSpec
 from linksim.training.discriminators import Critics, PatchCritic, ProjectedCritic, hinge
 from linksim.training.features import Lite0Features
 from linksim.training.losses import Terms

@@ -2,9 +2,6 @@
 
 Every random choice of a step (pictures, crops, SNR, channel, noise) is a function of the seed and the step,
 so a training that was killed and resumed is the training that was not.
-
-May import: torch, accelerate, linksim.{build, link, scenario, images, checkpoints, metrics, precision,
-training}.
 """
 
 from __future__ import annotations
@@ -23,18 +20,15 @@ from torch import Tensor, nn
 
 from channels.checks import complaint
 from channels.seeding import item_seed
-from linksim import zoo
-from linksim.build import build_codec, build_images, load_codec
-from linksim.build_channel import recordings, training_channels
-from linksim.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
-from linksim.images import ImageError
+from linksim.images.sets import ImageError
 from linksim.jscc.block_klt import fit_block_klt
 from linksim.jscc.dial import DialCodec
 from linksim.jscc.lean import LeanCodec
 from linksim.metrics.distortion import MsSsim, psnr
-from linksim.precision import resolve_precision
-from linksim.scenario import PhaseSpec, TrainScenario
-from linksim.scenario_io import ScenarioError, scenario_hash
+from linksim.run.build import build_codec, build_images, load_codec
+from linksim.run.build_channel import recordings, training_channels
+from linksim.scenario.files import ScenarioError, scenario_hash
+from linksim.scenario.schema import PhaseSpec, TrainScenario
 from linksim.training.adversary import Adversary
 from linksim.training.extent import Extent
 from linksim.training.folder import (
@@ -57,6 +51,9 @@ from linksim.training.muon import make_optimizers
 from linksim.training.phases import Position, last_phase_begin, position, rate_factor
 from linksim.training.photographs import Photographs
 from linksim.training.picture_list import survey
+from linksim.weights import zoo
+from linksim.weights.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
+from linksim.weights.precision import resolve_precision
 
 __all__ = ["TrainSummary", "TrainingDiverged", "check_recipe", "train"]
 

@@ -3,9 +3,6 @@
 UNet, autoencoder, text tower and JSCC codec are frozen. Every random choice (pictures, crops, SNR, channel,
 noise, time) is a function of the seed, the step and the place of a picture in the whole batch, so a training
 that was killed and resumed, or that runs in several processes, is the training that was not.
-
-May import: torch, accelerate, linksim.{build, checkpoints, convert, diffusion, link, photographs, scenario,
-schemes, training, zoo}.
 """
 
 from __future__ import annotations
@@ -28,22 +25,17 @@ from torch import Tensor, nn
 from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import derived_seed, item_seed, real_normal
-from linksim import zoo
-from linksim.build import build_captioner, build_images, load_codec, load_diffjscc
-from linksim.build_channel import recordings, training_channels
-from linksim.checkpoints import file_digest, tree_digest
-from linksim.convert import save_codec
 from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
 from linksim.diffusion.start import STABLE_DIFFUSION_FILES, from_stable_diffusion
-from linksim.files import whole_folder
-from linksim.images import ImageError
+from linksim.images.sets import ImageError
 from linksim.jscc.csi_embedding import CsiKind, csi_vector, gamma_map
 from linksim.kinds.schemes.jscc import uses_gain
 from linksim.link import run_link
-from linksim.precision import resolve_precision
-from linksim.scenario import ControlTrainScenario, ControlTrainSpec
-from linksim.scenario_io import ScenarioError
+from linksim.run.build import build_captioner, build_images, load_codec, load_diffjscc
+from linksim.run.build_channel import recordings, training_channels
+from linksim.scenario.files import ScenarioError
+from linksim.scenario.schema import ControlTrainScenario, ControlTrainSpec
 from linksim.schemes.jscc import AnalogCodec, JsccScheme
 from linksim.training.event_log import open_log
 from linksim.training.extent import Extent
@@ -60,7 +52,12 @@ from linksim.training.folder import (
 )
 from linksim.training.photographs import Photographs
 from linksim.training.picture_list import survey
-from linksim.zoo import find_folder
+from linksim.weights import zoo
+from linksim.weights.checkpoints import file_digest, tree_digest
+from linksim.weights.convert import save_codec
+from linksim.weights.files import whole_folder
+from linksim.weights.precision import resolve_precision
+from linksim.weights.zoo import find_folder
 
 __all__ = ["ControlSummary", "train_control"]
 

@@ -1,8 +1,4 @@
-"""Training of the denoiser of latents: the codec is frozen, the levels are those that channels leave.
-
-May import: torch, accelerate, linksim.{build, build_channel, checkpoints, jscc, diffusion.latent_sampler,
-precision, scenario, training}.
-"""
+"""Training of the denoiser of latents: the codec is frozen, the levels are those that channels leave."""
 
 from __future__ import annotations
 
@@ -21,17 +17,15 @@ from channels.checks import complaint
 from channels.equalization import equalize
 from channels.seeding import item_seed
 from channels.types import Csit
-from linksim.build import build_images, load_codec, load_denoiser
-from linksim.build_channel import recordings, training_channels
-from linksim.checkpoints import CheckpointError, save_checkpoint, weights_digest
 from linksim.diffusion.latent_sampler import noised, reliability_of
 from linksim.jscc.dial import DialCodec
 from linksim.jscc.latent_denoiser import fit_deviation, sent_scale
 from linksim.link import run_link
 from linksim.metrics.distortion import psnr
-from linksim.precision import resolve_precision
-from linksim.scenario import DenoiserTrainScenario
-from linksim.scenario_io import ScenarioError, scenario_hash
+from linksim.run.build import build_images, load_codec, load_denoiser
+from linksim.run.build_channel import recordings, training_channels
+from linksim.scenario.files import ScenarioError, scenario_hash
+from linksim.scenario.schema import DenoiserTrainScenario
 from linksim.schemes.latent_diffusion import LatentDiffusionOptions, LatentDiffusionScheme
 from linksim.training.extent import Extent
 from linksim.training.folder import (
@@ -52,6 +46,8 @@ from linksim.training.muon import make_optimizers
 from linksim.training.phases import rate_factor
 from linksim.training.photographs import Photographs
 from linksim.training.picture_list import survey
+from linksim.weights.checkpoints import CheckpointError, save_checkpoint, weights_digest
+from linksim.weights.precision import resolve_precision
 
 __all__ = ["DenoiserSummary", "DenoiserTrainer", "check_denoiser_recipe", "train_denoiser"]
 

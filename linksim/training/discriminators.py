@@ -1,7 +1,4 @@
-"""Discriminators (critics) of adversarial training: one sees grain, one sees content.
-
-May import: torch.
-"""
+"""Discriminators (critics) of adversarial training: one sees grain, one sees content."""
 
 from __future__ import annotations
 

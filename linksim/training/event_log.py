@@ -1,4 +1,4 @@
-"""The TensorBoard log of a training. May import: torch."""
+"""The TensorBoard log of a training."""
 
 from __future__ import annotations
 

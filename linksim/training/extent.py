@@ -1,7 +1,4 @@
-"""How far a training goes: until its steps or its time are used up, and what changes when it is extended.
-
-May import: channels.checks, linksim.scenario_io (its error).
-"""
+"""How far a training goes: until its steps or its time are used up, and what changes when it is extended."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from channels.checks import complaint
-from linksim.scenario_io import ScenarioError
+from linksim.scenario.files import ScenarioError
 
 __all__ = ["Extent"]
 

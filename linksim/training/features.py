@@ -1,8 +1,4 @@
-"""Frozen feature networks that losses and discriminators look through.
-
-May import: torch, torchvision, efficientnet_lite_pytorch (extra ``realism``), linksim.metrics.{perceptual,
-realism}.
-"""
+"""Frozen feature networks that losses and discriminators look through."""
 
 from __future__ import annotations
 

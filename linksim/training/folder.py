@@ -1,7 +1,4 @@
-"""The folder of a training: whose it is, who writes to it, and what resumes it.
-
-May import: torch, channels.checks, linksim.{files, link (its error), scenario_io, training.picture_list}.
-"""
+"""The folder of a training: whose it is, who writes to it, and what resumes it."""
 
 from __future__ import annotations
 
@@ -17,10 +14,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from channels.checks import complaint
-from linksim.files import LockedElsewhere, lock, remove_leftovers, whole_file, write_whole
 from linksim.link import RunError
-from linksim.scenario_io import ScenarioError, Training, scenario_hash
+from linksim.scenario.files import ScenarioError, Training, scenario_hash
 from linksim.training.picture_list import Listed, changes, written
+from linksim.weights.files import LockedElsewhere, lock, remove_leftovers, whole_file, write_whole
 
 __all__ = [
     "PICTURES_FILE",

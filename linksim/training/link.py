@@ -1,7 +1,5 @@
 """The link of a training step: a batch in groups, each over a channel, at a rate and with told CSI of its
 own.
-
-May import: torch, channels.{base, types}, linksim.{link, jscc.dial, schemes.jscc}.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The loop of a training: steps until the time or the steps are used up, log, validation, state on disk.
-
-May import: torch, channels.checks, linksim.{images, link} (their errors), linksim.training.event_log.
-"""
+"""The loop of a training: steps until the time or the steps are used up, log, validation, state on disk."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ import numpy as np
 import torch
 
 from channels.checks import complaint
-from linksim.images import ImageError
+from linksim.images.sets import ImageError
 from linksim.link import RunError
 from linksim.training.event_log import open_log
 

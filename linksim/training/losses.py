@@ -1,7 +1,4 @@
-"""What a codec is trained for: distances per picture, and the balance of their gradients at the picture.
-
-May import: torch, linksim.metrics.distortion, linksim.scenario, linksim.training.features.
-"""
+"""What a codec is trained for: distances per picture, and the balance of their gradients at the picture."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from linksim.metrics.distortion import ms_ssim
-from linksim.scenario import LossSpec
+from linksim.scenario.schema import LossSpec
 from linksim.training.features import Lite0Features, LpipsFeatures
 
 __all__ = ["Losses", "PictureGradient", "Terms", "wasserstein_distortion"]

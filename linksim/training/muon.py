@@ -1,6 +1,4 @@
-"""Muon: momentum whose matrix steps are made orthogonal. May import: torch,
-linksim.scenario.
-"""
+"""Muon: momentum whose matrix steps are made orthogonal."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from linksim.scenario import OptimizerSpec
+from linksim.scenario.schema import OptimizerSpec
 
 __all__ = ["Muon", "make_optimizers", "orthogonalise"]
 

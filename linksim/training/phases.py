@@ -1,14 +1,11 @@
-"""Where a training stands: which phase, how far, and the learning rate there.
-
-May import: linksim.scenario.
-"""
+"""Where a training stands: which phase, how far, and the learning rate there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from linksim.scenario import OptimizerSpec, PhaseSpec
+from linksim.scenario.schema import OptimizerSpec, PhaseSpec
 
 __all__ = ["Position", "last_phase_begin", "position", "rate_factor"]
 

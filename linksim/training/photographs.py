@@ -1,8 +1,6 @@
 """Training pictures: crops, scales and mirror images as a function of a random generator.
 
 Sets that do not fit into memory are decoded as they are needed; every crop is the same either way.
-
-May import: torch, numpy, psutil, channels.checks, linksim.{images, picture_file, training.picture_list}.
 """
 
 from __future__ import annotations
@@ -21,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from channels.checks import complaint
-from linksim.images import ImageError, ImageSet, decoding_threads, read_all
-from linksim.picture_file import read_image
+from linksim.images.picture_file import read_image
+from linksim.images.sets import ImageError, ImageSet, decoding_threads, read_all
 from linksim.training.picture_list import Listed, read_stored, survey
 
 __all__ = ["Photographs", "memory_for_pictures"]

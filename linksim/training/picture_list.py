@@ -1,7 +1,4 @@
-"""What a set of training pictures consists of, and whether it is still the one that a training began with.
-
-May import: PIL, channels.checks, linksim.{images, picture_file}.
-"""
+"""What a set of training pictures consists of, and whether it is still the one that a training began with."""
 
 from __future__ import annotations
 
@@ -14,8 +11,8 @@ from typing import Any
 from PIL.ContainerIO import ContainerIO
 
 from channels.checks import complaint
-from linksim.images import ImageError, ImageSet, StoredAt, for_all
-from linksim.picture_file import read_size
+from linksim.images.picture_file import read_size
+from linksim.images.sets import ImageError, ImageSet, StoredAt, for_all
 
 __all__ = ["Listed", "changes", "read_stored", "survey", "written"]
 

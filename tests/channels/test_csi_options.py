@@ -8,19 +8,19 @@ import pytest
 import torch
 from scipy.special import j0
 
-from channels.delay_models import ExponentialCovariance, RobustCovariance, TdlModel
-from channels.flat_fading import FlatFadingChannel
-from channels.grid import Pilots
-from channels.impairments import (
+from channels.antennas.transmission import Precoding, Transmission
+from channels.flat.fading import FlatFadingChannel
+from channels.flat.interleaving import InterleavedChannel, permutation
+from channels.hardware.impairments import (
     CarrierFrequencyOffset,
     NarrowbandInterferer,
     PhaseNoise,
     TimingOffset,
 )
-from channels.interleaving import InterleavedChannel, permutation
-from channels.ofdm import OfdmChannel
-from channels.time_ofdm import TimeDomainOfdmChannel
-from channels.transmission import Precoding, Transmission
+from channels.models.base import ExponentialCovariance, RobustCovariance, TdlModel
+from channels.ofdm.grid import Pilots
+from channels.ofdm.link import OfdmChannel
+from channels.ofdm.time import TimeDomainOfdmChannel
 
 from sionna.phy import SPEED_OF_LIGHT
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from channels.delay_models import TdlModel
-from channels.estimation import LmmseEstimator, LsEstimator, Moments, Statistics
-from channels.grid import Pilots, SlotGrid
-from channels.interference import interference_power
-from channels.ofdm import OfdmChannel
-from channels.pilot_measurements import PilotElements
-from channels.sionna_seeding import sionna_rng
+from channels.models.base import TdlModel
+from channels.ofdm.estimation import LmmseEstimator, LsEstimator, Moments, Statistics
+from channels.ofdm.grid import Pilots, SlotGrid
+from channels.ofdm.interference import interference_power
+from channels.ofdm.link import OfdmChannel
+from channels.ofdm.pilot_measurements import PilotElements
+from channels.runtime.sionna_seeding import sionna_rng
 
 from sionna.phy.channel import GenerateOFDMChannel
 from sionna.phy.ofdm import LMMSEChannelEstimator, LSChannelEstimator, ResourceGrid

@@ -7,12 +7,12 @@ from functools import cache
 import pytest
 import torch
 
-from channels.delay_models import TdlModel
-from channels.geometric_models import CellModel
-from channels.impairments import Clipping, TimingOffset
-from channels.ofdm import OfdmChannel
-from channels.time_ofdm import TimeDomainOfdmChannel
-from channels.transmission import Precoding, Transmission
+from channels.antennas.transmission import Precoding, Transmission
+from channels.hardware.impairments import Clipping, TimingOffset
+from channels.models.base import TdlModel
+from channels.models.geometric import CellModel
+from channels.ofdm.link import OfdmChannel
+from channels.ofdm.time import TimeDomainOfdmChannel
 
 SEEDS = range(12)
 USES = 768

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from channels.impairments import (
+from channels.hardware.impairments import (
     CarrierFrequencyOffset,
     Clipping,
     FrontEnd,
@@ -21,7 +21,7 @@ from channels.impairments import (
     RappAmplifier,
     TimingOffset,
 )
-from channels.signal_quality import evm, papr_db
+from channels.hardware.signal_quality import evm, papr_db
 
 RATE_HZ, POWER = 1e6, 0.7
 

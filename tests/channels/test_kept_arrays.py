@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from channels import geometric_models
-from channels.geometric_models import CdlModel, Panel
-from channels.kept_arrays import kept_arrays
+from channels.models import geometric as geometric_models
+from channels.models.geometric import CdlModel, Panel
+from channels.runtime.kept_arrays import kept_arrays
 
 SOURCE = Path(__file__)
 
@@ -66,7 +66,7 @@ def test_damaged_files_are_made_again(cache, damage):
 
 def test_large_ones_and_those_without_a_place_are_not_kept(cache, monkeypatch):
     compute = Counted()
-    monkeypatch.setattr("channels.kept_arrays._LARGEST", 8)
+    monkeypatch.setattr("channels.runtime.kept_arrays._LARGEST", 8)
     kept_arrays("kind", SOURCE, (), compute)
     assert not cache.exists()
     monkeypatch.undo()

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from channels import llvm, ray_traced
-from channels.llvm import LIBRARY_VARIABLE, LlvmUnavailable, find_llvm
-from channels.ray_scene import PlanarArray, RayTracing, Route, scenes
-from channels.ray_traced import RayTracedModel, trace
-from channels.ray_tracer import _strongest
-from channels.recorded import RecordedModel
-from channels.recording import load_recorded, save_recorded
-from channels.sionna_seeding import sionna_rng
+from channels.models.recorded import RecordedModel
+from channels.models.recording import load_recorded, save_recorded
+from channels.raytraced import llvm
+from channels.raytraced import model as ray_traced
+from channels.raytraced.llvm import LIBRARY_VARIABLE, LlvmUnavailable, find_llvm
+from channels.raytraced.model import RayTracedModel, trace
+from channels.raytraced.scene import PlanarArray, RayTracing, Route, scenes
+from channels.raytraced.tracer import _strongest
+from channels.runtime.sionna_seeding import sionna_rng
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "scenarios/data/street-canyon.npz"
@@ -211,8 +212,8 @@ def test_what_the_cache_holds_needs_no_ray_tracer(tmp_path, tracer):
     trace(tracing(), cache_dir=tmp_path)
     code = (
         "import sys\n"
-        "from channels.ray_scene import RayTracing, Route\n"
-        "from channels.ray_traced import RayTracedModel\n"
+        "from channels.raytraced.scene import RayTracing, Route\n"
+        "from channels.raytraced.model import RayTracedModel\n"
         f"route = Route({STRAIGHT.waypoints}, num_points=4)\n"
         "tracing = RayTracing(scene='empty', transmitter=(0, 0, 10), receivers=route)\n"
         f"model = RayTracedModel(tracing, speed_mps=3.0, cache_dir={str(tmp_path)!r})\n"

@@ -13,10 +13,10 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from channels.ofdm import OfdmChannel
-from channels.recorded import RecordedModel
-from channels.recording import Recording, RecordingError, load_recorded, save_recorded
-from channels.sionna_seeding import sionna_rng
+from channels.models.recorded import RecordedModel
+from channels.models.recording import Recording, RecordingError, load_recorded, save_recorded
+from channels.ofdm.link import OfdmChannel
+from channels.runtime.sionna_seeding import sionna_rng
 
 CPU = torch.device("cpu")
 SPACING_HZ = 15e3

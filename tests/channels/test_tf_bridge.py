@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch.autograd.gradcheck import GradcheckError
 
-from channels import seeding, tf_call
-from channels.tf_bridge import TensorFlowChannel
-from channels.tf_call import tensorflow_call
+from channels import seeding
+from channels.tensorflow import call as tf_call
+from channels.tensorflow.call import tensorflow_call
+from channels.tensorflow.channel import TensorFlowChannel
 from linksim.jscc.layout import SymbolLayout
 from tests.contracts import operator_checks as checks
 from tests.contracts.operators import Case
@@ -244,7 +245,10 @@ def test_second_derivative_is_refused():
 def test_tensorflow_may_be_imported_before_or_after():
     """Both bring an LLVM along, as Triton, which Sionna loads: a process that mixes them up crashes."""
     use = "print(tensorflow_call(tf.function(lambda t: 2 * t, jit_compile=True), torch.ones(3)).tolist())"
-    imports = ["import tensorflow as tf", "import torch; from channels.tf_call import tensorflow_call"]
+    imports = [
+        "import tensorflow as tf",
+        "import torch; from channels.tensorflow.call import tensorflow_call",
+    ]
     for order in (imports, imports[::-1]):
         code = "; ".join([*order, "torch.compile(lambda t: t)", use])
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -255,7 +259,7 @@ def test_first_call_leaves_the_global_generators_alone():
     """In a new process: importing TensorFlow reseeds Python's generator."""
     code = """
 import random, numpy as np, torch
-from channels.tf_call import tensorflow_call
+from channels.tensorflow.call import tensorflow_call
 states = lambda: (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
 before = states()
 tensorflow_call(lambda t: 2 * t, torch.ones(3, requires_grad=True)).sum().backward()

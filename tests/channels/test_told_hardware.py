@@ -7,15 +7,12 @@ import math
 import pytest
 import torch
 
-from channels.awgn import AwgnChannel
+from channels.antennas.transmission import Transmission
 from channels.base import ChannelOperator
-from channels.delay_models import ExponentialCovariance, TdlModel
 from channels.equalization import equalize
-from channels.flat_fading import FlatFadingChannel
-from channels.front_end import SingleCarrierChannel
-from channels.geometric_models import CdlModel, Panel
-from channels.grid import Pilots
-from channels.impairments import (
+from channels.flat.awgn import AwgnChannel
+from channels.flat.fading import FlatFadingChannel
+from channels.hardware.impairments import (
     CarrierFrequencyOffset,
     Clipping,
     Impairment,
@@ -24,10 +21,13 @@ from channels.impairments import (
     Quantization,
     RappAmplifier,
 )
-from channels.ofdm import OfdmChannel
-from channels.transmission import Transmission
-from linksim.digital.mcs import MCS_TABLE_1
-from linksim.digital.qam import Qam
+from channels.models.base import ExponentialCovariance, TdlModel
+from channels.models.geometric import CdlModel, Panel
+from channels.ofdm.front_end import SingleCarrierChannel
+from channels.ofdm.grid import Pilots
+from channels.ofdm.link import OfdmChannel
+from linksim.coding.mcs import MCS_TABLE_1
+from linksim.coding.qam import Qam
 from linksim.jscc.layout import SymbolLayout
 from tests.contracts.frames import decoded
 

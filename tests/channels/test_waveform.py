@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from channels.sionna_seeding import sionna_rng  # noqa: F401 (fences the first import of Sionna)
-from channels.waveform import OfdmWaveform
+from channels.ofdm.waveform import OfdmWaveform
+from channels.runtime.sionna_seeding import sionna_rng  # noqa: F401 (fences the first import of Sionna)
 
 from sionna.phy.ofdm import OFDMDemodulator, OFDMModulator
 

@@ -8,9 +8,9 @@ import sys
 import pytest
 import torch
 
-from channels import tf_call
-from channels.tf_bridge import TensorFlowChannel
-from channels.tf_call import tensorflow_call
+from channels.tensorflow import call as tf_call
+from channels.tensorflow.call import tensorflow_call
+from channels.tensorflow.channel import TensorFlowChannel
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def _no_tensorflow(monkeypatch):
 
 def test_import_and_construction_do_not_import_tensorflow():
     code = (
-        "import sys; from channels.tf_bridge import TensorFlowChannel;"
+        "import sys; from channels.tensorflow.channel import TensorFlowChannel;"
         "c = TensorFlowChannel(abs, csi='ls', pilots_per_block=1); c.uses(10); c.draw(10, [1]);"
         "print('tensorflow' in sys.modules)"
     )

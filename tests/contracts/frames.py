@@ -10,9 +10,9 @@ import torch
 from channels.base import ChannelOperator
 from channels.equalization import equalize
 from channels.types import Draw
-from linksim.digital.mcs import Mcs
-from linksim.digital.qam import Qam
-from linksim.digital.transport import TransportBlock
+from linksim.coding.mcs import Mcs
+from linksim.coding.qam import Qam
+from linksim.coding.transport import TransportBlock
 
 
 def decoded(

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from channels.awgn import AwgnChannel
-from channels.impairments import Impairment
-from linksim.build import load_codec
-from linksim.checkpoints import read_checkpoint, save_checkpoint
+from channels.flat.awgn import AwgnChannel
+from channels.hardware.impairments import Impairment
 from linksim.diffusion.sampler import Schedule, sample
-from linksim.digital.hevc import CodecError
 from linksim.link import run_link
+from linksim.run.build import load_codec
 from linksim.schemes.jscc import JsccScheme
+from linksim.source.hevc import CodecError
+from linksim.weights.checkpoints import read_checkpoint, save_checkpoint
 
 RATE_HZ, POWER = 1e6, 0.7
 

@@ -11,7 +11,7 @@ import torch
 
 from channels.base import ChannelOperator
 from channels.equalization import equalize
-from channels.sionna_seeding import sionna_rng
+from channels.runtime.sionna_seeding import sionna_rng
 from linksim.jscc.layout import SymbolLayout
 
 SEEDS = [11, 2**62 - 5, 17, 3, 99, 1234567, 8, 42]

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from channels.awgn import AwgnChannel
+from channels.antennas.transmission import Precoding, Transmission
 from channels.base import ChannelOperator, Precision
-from channels.delay_models import DelayModel, ExponentialCovariance, TdlModel
-from channels.flat_fading import FlatFadingChannel
-from channels.front_end import SingleCarrierChannel
-from channels.geometric_models import CdlModel, CellModel, Panel
-from channels.grid import Pilots
-from channels.impairments import (
+from channels.flat.awgn import AwgnChannel
+from channels.flat.fading import FlatFadingChannel
+from channels.flat.interleaving import InterleavedChannel
+from channels.hardware.impairments import (
     CarrierFrequencyOffset,
     Clipping,
     IqImbalance,
@@ -23,12 +21,14 @@ from channels.impairments import (
     RappAmplifier,
     TimingOffset,
 )
-from channels.interleaving import InterleavedChannel
-from channels.ofdm import OfdmChannel
-from channels.recorded import RecordedModel
-from channels.time_ofdm import TimeDomainOfdmChannel
-from channels.transmission import Precoding, Transmission
-from linksim.scenario_io import scenario_dir
+from channels.models.base import DelayModel, ExponentialCovariance, TdlModel
+from channels.models.geometric import CdlModel, CellModel, Panel
+from channels.models.recorded import RecordedModel
+from channels.ofdm.front_end import SingleCarrierChannel
+from channels.ofdm.grid import Pilots
+from channels.ofdm.link import OfdmChannel
+from channels.ofdm.time import TimeDomainOfdmChannel
+from linksim.scenario.files import scenario_dir
 
 
 @dataclass(frozen=True)

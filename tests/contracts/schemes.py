@@ -7,12 +7,7 @@ from pathlib import Path
 
 import torch
 
-from linksim import zoo
-from linksim.digital.mcs import MCS_TABLE_1
-from linksim.digital.pillow_codec import PillowCodec
-from linksim.digital.quality_search import QualitySearch
-from linksim.digital.source_codec import make_source_codec
-from linksim.digital.stream_cache import StreamCache
+from linksim.coding.mcs import MCS_TABLE_1
 from linksim.jscc.block_klt import BlockKlt
 from linksim.jscc.cnn_yang2024 import CnnYang2024, CnnYang2024Config
 from linksim.jscc.dial import DialCodec, DialConfig
@@ -26,6 +21,11 @@ from linksim.schemes.latent_diffusion import LatentDiffusionOptions, LatentDiffu
 from linksim.schemes.repetition import RepeatingCodec
 from linksim.schemes.separation import SeparationScheme
 from linksim.schemes.uncoded import UncodedScheme
+from linksim.source.codec import make_source_codec
+from linksim.source.pillow_codec import PillowCodec
+from linksim.source.quality_search import QualitySearch
+from linksim.source.stream_cache import StreamCache
+from linksim.weights import zoo
 
 SIDE = 64
 BUDGET = 64 * 64 * 3 // 12  # CBR 1/12, so that a digital scheme fits a picture of this size

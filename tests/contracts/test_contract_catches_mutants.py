@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from channels import seeding
-from channels.awgn import AwgnChannel
-from channels.flat_fading import FlatFadingChannel
+from channels.flat.awgn import AwgnChannel
+from channels.flat.fading import FlatFadingChannel
 from channels.types import Csi, Received
 from tests.contracts import operator_checks as checks
 

@@ -7,13 +7,14 @@ import tarfile
 import pytest
 from PIL import Image
 
-from channels import impairments, kinds
-from linksim.digital.pillow_codec import PillowCodec
-from linksim.digital.source_codec import make_source_codec
+from channels import kinds
+from channels.hardware import impairments
 from linksim.kinds import find, names
 from linksim.kinds.images import FolderImagesSpec, SkimageImagesSpec, TarImagesSpec
 from linksim.kinds.networks import CnnYang2024Spec, DialCodecSpec, LeanCodecSpec, SwinYang2024Spec
 from linksim.metrics.base import ImageMetric, MetricUnavailable
+from linksim.source.codec import make_source_codec
+from linksim.source.pillow_codec import PillowCodec
 from tests.contracts import kind_checks
 from tests.contracts.operators import OPERATORS
 from tests.contracts.schemes import SCHEMES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from channels.awgn import AwgnChannel
+from channels.flat.awgn import AwgnChannel
 from tests.contracts import operator_checks as checks
 from tests.contracts.operators import OPERATORS, Case
 

@@ -10,17 +10,17 @@ import pickle
 import pytest
 import torch
 
-from channels.awgn import AwgnChannel
-from channels.flat_fading import FlatFadingChannel
+from channels.flat.awgn import AwgnChannel
+from channels.flat.fading import FlatFadingChannel
 from channels.types import Csit
-from linksim.digital.quality_search import QualitySearch
-from linksim.digital.source_codec import make_source_codec
-from linksim.images import SkimageImages
+from linksim.images.sets import SkimageImages
 from linksim.link import run_link
 from linksim.metrics.distortion import psnr
 from linksim.schemes.base import Frame, Reconstruction
 from linksim.schemes.bound import SourceBound
 from linksim.schemes.jscc import IMAGE_SIZE_BITS
+from linksim.source.codec import make_source_codec
+from linksim.source.quality_search import QualitySearch
 from tests.contracts import schemes
 from tests.contracts.schemes import ANALOG, BUDGET, DIGITAL, SCHEMES, SIDE, Kept, receive_elsewhere
 

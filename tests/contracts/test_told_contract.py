@@ -9,14 +9,12 @@ from functools import cache
 import pytest
 import torch
 
-from channels.awgn import AwgnChannel
+from channels.antennas.transmission import Precoding, Transmission
 from channels.base import ChannelOperator
-from channels.delay_models import DelayModel, TdlModel
-from channels.flat_fading import FlatFadingChannel
-from channels.front_end import SingleCarrierChannel
-from channels.geometric_models import CdlModel, CellModel, Panel
-from channels.grid import Pilots
-from channels.impairments import (
+from channels.flat.awgn import AwgnChannel
+from channels.flat.fading import FlatFadingChannel
+from channels.flat.interleaving import InterleavedChannel
+from channels.hardware.impairments import (
     CarrierFrequencyOffset,
     Clipping,
     Impairment,
@@ -25,15 +23,17 @@ from channels.impairments import (
     Quantization,
     RappAmplifier,
 )
-from channels.interleaving import InterleavedChannel
-from channels.ofdm import OfdmChannel
-from channels.recorded import RecordedModel
-from channels.time_ofdm import TimeDomainOfdmChannel
-from channels.transmission import Precoding, Transmission
+from channels.models.base import DelayModel, TdlModel
+from channels.models.geometric import CdlModel, CellModel, Panel
+from channels.models.recorded import RecordedModel
+from channels.ofdm.front_end import SingleCarrierChannel
+from channels.ofdm.grid import Pilots
+from channels.ofdm.link import OfdmChannel
+from channels.ofdm.time import TimeDomainOfdmChannel
 from channels.types import Csi
-from linksim.digital.bounds import capacity_bits, normal_approximation_bits
-from linksim.digital.mcs import ALL_MCS, MCS_TABLE_1, Mcs
-from linksim.scenario_io import scenario_dir
+from linksim.coding.bounds import capacity_bits, normal_approximation_bits
+from linksim.coding.mcs import ALL_MCS, MCS_TABLE_1, Mcs
+from linksim.scenario.files import scenario_dir
 from tests.contracts.frames import decoded
 
 SNRS_DB = (-5.0, 5.0, 15.0, 30.0)

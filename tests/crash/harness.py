@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from linksim.digital.stream_cache import StreamCache
+from linksim.source.stream_cache import StreamCache
 
 __all__ = ["CASES", "KILLS", "RECIPE", "Damage", "main", "pictures_tar", "run_case"]
 
@@ -82,7 +82,7 @@ class Damage(AssertionError):
 
 
 def _linksim(arguments: Sequence[str]) -> int:
-    from linksim.cli import main as linksim
+    from linksim.cli.main import main as linksim
 
     return linksim(list(arguments))
 
@@ -230,7 +230,7 @@ class Calibrate(Case):
         return _linksim(["calibrate", str(self.scenario), "--out", str(folder / "table.json"), *options])
 
     def after_kill(self, folder: Path, whole: Path) -> bool:
-        from linksim.build_channel import load_calibration
+        from linksim.run.build_channel import load_calibration
 
         if (folder / "table.json").exists():
             load_calibration(folder / "table.json")
@@ -255,7 +255,7 @@ class Train(Case):
         return _linksim(["train", str(self.recipe), "--out", str(folder / "run"), "--device", "cpu"])
 
     def facts(self, folder: Path) -> dict[str, Any]:
-        from linksim.checkpoints import read_checkpoint
+        from linksim.weights.checkpoints import read_checkpoint
 
         run = folder / "run"
         model = read_checkpoint(run / "model.safetensors")
@@ -400,18 +400,18 @@ def _import_all() -> None:
 
     for name in (
         *(
-            "linksim.cli",
-            "linksim.runner",
-            "linksim.report",
-            "linksim.calibrate",
-            "linksim.convert",
+            "linksim.cli.main",
+            "linksim.run.runner",
+            "linksim.report.page",
+            "linksim.run.calibrate",
+            "linksim.weights.convert",
             "matplotlib.pyplot",
         ),
         *(
             "linksim.training.codec",
             "linksim.schemes.separation",
             "linksim.schemes.uncoded",
-            "linksim.digital.ldpc_decoder",
+            "linksim.coding.ldpc_decoder",
         ),
         *(
             "linksim.jscc.linear_analog",

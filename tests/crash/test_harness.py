@@ -27,7 +27,7 @@ def run(code: str, tmp_path: Path) -> tuple[int, str]:
 def test_entries_that_are_written_in_place_are_damage(tmp_path):
     code = """
     import time
-    from linksim.digital.stream_cache import StreamCache
+    from linksim.source.stream_cache import StreamCache
     harness.Cache.COUNT = 20
     def put(self, key, data):
         path = self._path(key)

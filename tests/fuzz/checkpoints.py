@@ -17,18 +17,18 @@ import yaml
 from pydantic import TypeAdapter
 
 from benchmarks.make_diffjscc_checkpoint import make
-from linksim.build import load_codec, load_denoiser
-from linksim.build_channel import load_calibration
-from linksim.checkpoints import CheckpointError, save_checkpoint
-from linksim.convert import convert_diffjscc
+from linksim.coding.link_adaptation import CalibrationError
 from linksim.diffusion.diffjscc_checkpoint import open_authors_checkpoint
 from linksim.diffusion.model import DiffusionModel
-from linksim.digital.link_adaptation import CalibrationError
-from linksim.pickle_reader import ModelFormatError, read_tensors
-from linksim.scenario import NetworkSpec
-from linksim.scenario_io import ScenarioError
+from linksim.run.build import load_codec, load_denoiser
+from linksim.run.build_channel import load_calibration
+from linksim.scenario.files import ScenarioError
+from linksim.scenario.schema import NetworkSpec
 from linksim.training.folder import read_state, write_state
-from linksim.zoo import asset
+from linksim.weights.checkpoints import CheckpointError, save_checkpoint
+from linksim.weights.convert import convert_diffjscc
+from linksim.weights.pickle_reader import ModelFormatError, read_tensors
+from linksim.weights.zoo import asset
 from tests.fuzz.harness import Attempt, Finding
 from tests.fuzz.mutations import mutated_bytes, mutated_text, mutated_tree, strange_value
 
@@ -266,7 +266,7 @@ def _table_attempt(work: Path) -> Attempt:
 
 def _state_attempt(work: Path) -> Attempt:
     """The state of a training, as far as its folder reads it."""
-    from linksim.scenario_io import load_any
+    from linksim.scenario.files import load_any
     from tests.linksim.test_train import RECIPE as TRAINING
 
     recipe = work / "recipe.yaml"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from linksim.images import FolderImages, ImageError, TarImages, read_all, read_image
+from linksim.images.sets import FolderImages, ImageError, TarImages, read_all, read_image
 from tests.fuzz.harness import Attempt
 from tests.fuzz.mutations import mutated_bytes
 

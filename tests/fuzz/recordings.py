@@ -12,8 +12,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from channels.recorded import RecordedModel
-from channels.recording import Recording, RecordingError, load_recorded, save_recorded
+from channels.models.recorded import RecordedModel
+from channels.models.recording import Recording, RecordingError, load_recorded, save_recorded
 from tests.fuzz.harness import Attempt
 from tests.fuzz.mutations import mutated_bytes, strange_value
 

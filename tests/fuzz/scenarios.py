@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from linksim.scenario_io import scenario_dir
+from linksim.scenario.files import scenario_dir
 from tests.fuzz.harness import Attempt, command
 from tests.fuzz.mutations import mutated_text, mutated_tree, strange_value
 

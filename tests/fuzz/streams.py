@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from linksim.digital.heic import HeicCodec
-from linksim.digital.hevc import CodecError
-from linksim.digital.source_codec import SourceCodec, make_source_codec
 from linksim.schemes.payload import pack, unpack
+from linksim.source.codec import SourceCodec, make_source_codec
+from linksim.source.heic import HeicCodec
+from linksim.source.hevc import CodecError
 from tests.fuzz.harness import Attempt
 from tests.fuzz.mutations import mutated_bytes
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.functional import gaussian_blur
 
-from linksim.images import SkimageImages, round_to_uint8
+from linksim.images.sets import SkimageImages, round_to_uint8
 
 BLURS, NOISES, QUALITIES = (0.6, 1.2, 2.5), (0.02, 0.06, 0.15), (60, 20, 5)
 

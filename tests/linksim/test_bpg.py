@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from linksim.digital import bpg
-from linksim.digital.hevc import CodecError, Picture, coding_block, decode_hevc, encode_hevc
-from linksim.digital.pillow_codec import PillowCodec
-from linksim.images import SkimageImages
+from linksim.images.sets import SkimageImages
+from linksim.source import bpg
+from linksim.source.hevc import CodecError, Picture, coding_block, decode_hevc, encode_hevc
+from linksim.source.pillow_codec import PillowCodec
 
 REFERENCE = Path(__file__).parent.parent / "data" / "bpg"
 MANIFEST = json.loads((REFERENCE / "manifest.json").read_text())

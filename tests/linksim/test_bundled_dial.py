@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from channels.base import ChannelOperator
-from linksim.build import build_metrics, build_scheme
-from linksim.build_channel import build_channel
-from linksim.checkpoints import portable, read_checkpoint
-from linksim.images import SkimageImages
+from linksim.images.sets import SkimageImages
 from linksim.link import run_link
-from linksim.scenario import AwgnSpec, JsccSpec, LatentDiffusionSpec, OfdmSpec, RayleighSpec, TdlSpec
-from linksim.zoo import BUNDLED_FILES, asset
+from linksim.run.build import build_metrics, build_scheme
+from linksim.run.build_channel import build_channel
+from linksim.scenario.schema import AwgnSpec, JsccSpec, LatentDiffusionSpec, OfdmSpec, RayleighSpec, TdlSpec
+from linksim.weights.checkpoints import portable, read_checkpoint
+from linksim.weights.zoo import BUNDLED_FILES, asset
 
 CPU = torch.device("cpu")
 NAMES = ("astronaut", "coffee", "chelsea", "rocket")

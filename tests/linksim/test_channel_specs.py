@@ -15,31 +15,31 @@ import torch
 from scipy.stats import binomtest
 
 from channels.equalization import equalize
-from channels.grid import dmrs_symbols
-from channels.interleaving import InterleavedChannel
-from channels.ofdm import OfdmChannel
-from channels.recording import Recording, save_recorded
-from channels.time_ofdm import TimeDomainOfdmChannel
-from linksim import zoo
-from linksim.build import sampled_sinrs
-from linksim.build_channel import build_channel, calibration_key, load_calibration, sent_over
-from linksim.cli import main
-from linksim.digital.link_adaptation import CalibrationError
-from linksim.digital.mcs import MCS_TABLE_1
-from linksim.digital.qam import Qam
-from linksim.digital.transport import TransportBlock
-from linksim.figures import curves, default_x, load_rows
+from channels.flat.interleaving import InterleavedChannel
+from channels.models.recording import Recording, save_recorded
+from channels.ofdm.grid import dmrs_symbols
+from channels.ofdm.link import OfdmChannel
+from channels.ofdm.time import TimeDomainOfdmChannel
+from linksim.cli.main import main
+from linksim.coding.link_adaptation import CalibrationError
+from linksim.coding.mcs import MCS_TABLE_1
+from linksim.coding.qam import Qam
+from linksim.coding.transport import TransportBlock
 from linksim.kinds.union import descriptions
-from linksim.results import ResultStore
-from linksim.scenario import (
+from linksim.report.figures import curves, default_x, load_rows
+from linksim.run.build import sampled_sinrs
+from linksim.run.build_channel import build_channel, calibration_key, load_calibration, sent_over
+from linksim.run.results import ResultStore
+from linksim.scenario.files import load_scenario, scenario_dir
+from linksim.scenario.schema import (
     ChannelBase,
     OfdmCsiSpec,
     OfdmSpec,
     SeparationSpec,
     TdlSpec,
 )
-from linksim.scenario_io import load_scenario, scenario_dir
 from linksim.schemes.bound import BoundRate
+from linksim.weights import zoo
 from tests.linksim.tiny import TINY, write
 
 CPU = torch.device("cpu")
@@ -176,8 +176,8 @@ def test_wrong_channel_is_refused_with_field_value_and_cure(channel, expect, tmp
 
 
 def test_missing_llvm_is_asked_for_and_nothing_crashes(tmp_path, capsys, monkeypatch):
-    from channels import ray_traced
-    from channels.llvm import LlvmUnavailable
+    from channels.raytraced import model as ray_traced
+    from channels.raytraced.llvm import LlvmUnavailable
 
     def none() -> str:
         raise LlvmUnavailable(
@@ -198,7 +198,7 @@ def test_missing_llvm_is_asked_for_and_nothing_crashes(tmp_path, capsys, monkeyp
 def test_checking_a_ray_traced_scenario_traces_nothing():
     """No ray tracer is even loaded, so every machine can check the library."""
     code = (
-        "import sys; from linksim.cli import main; "
+        "import sys; from linksim.cli.main import main; "
         "code = main(['check', 'munich-route', '--set', 'images={kind: skimage, names: [coffee], crop: 256}']); "
         "sys.exit(code or ('mitsuba' in sys.modules))"
     )
@@ -244,7 +244,7 @@ def test_every_scheme_that_sends_is_interleaved_alike(kind, text):
 def test_a_fade_does_not_lose_one_code_block_of_an_interleaved_picture():
     """TDL-C 300 ns at 10 m/s, LS, 16-QAM of rate 0.42 in 12,288 uses (three code blocks) at 12 dB, 40 frames over
     the same fades: in order 20 are lost, interleaved 4. One-sided sign test of the pairs at 1e-3."""
-    from channels.delay_models import TdlModel
+    from channels.models.base import TdlModel
 
     mcs, num_uses, count = MCS_TABLE_1[12], 12288, 40
     block, qam = TransportBlock(num_uses, mcs.bits_per_symbol, mcs.rate), Qam(mcs.bits_per_symbol)
@@ -271,7 +271,7 @@ def _channel(text: str) -> ChannelBase:
     import yaml
     from pydantic import TypeAdapter
 
-    from linksim.scenario import ChannelSpec
+    from linksim.scenario.schema import ChannelSpec
 
     return TypeAdapter(ChannelSpec).validate_python(yaml.safe_load(text))
 
@@ -451,7 +451,9 @@ def test_channels_can_be_swept_by_the_name_that_messages_give_them(tmp_path, cap
         "sweep: {", "sweep: {channels.ofdm-tdla-ls.model.speed_mps: [1.0, 2.0], "
     )
     assert main(["check", write(tmp_path, text)]) == 0
-    both = text.replace("channels.ofdm", "channels.ofdm-tdla-ls.csi.kind: [ls, lmmse], channels.ofdm", 1)
+    both = text.replace(
+        "channels.ofdm.link", "channels.ofdm-tdla-ls.csi.kind: [ls, lmmse], channels.ofdm.link", 1
+    )
     assert main(["check", write(tmp_path, both)]) == 0, "the first field changes the label"
     wrong = write(tmp_path, text.replace("tdla-ls.model", "tdlb-ls.model"))
     assert "got 'ofdm-tdlb-ls', expected one of ofdm-tdla-ls" in _refused(capsys, "check", wrong)

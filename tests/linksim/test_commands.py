@@ -9,10 +9,10 @@ import shutil
 import jsonschema
 import pytest
 
-from linksim.cli import main
-from linksim.results import ResultStore
-from linksim.scenario_io import json_schema, load_any, scenario_hash
-from linksim.time_left import TimeLeft
+from linksim.cli.main import main
+from linksim.run.results import ResultStore
+from linksim.run.time_left import TimeLeft
+from linksim.scenario.files import json_schema, load_any, scenario_hash
 from tests.linksim.tiny import write
 
 TEXT = """

@@ -8,11 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from channels.awgn import AwgnChannel
-from channels.flat_fading import FlatFadingChannel
+from channels.flat.awgn import AwgnChannel
+from channels.flat.fading import FlatFadingChannel
 from channels.types import Csit
-from linksim import zoo
-from linksim.images import SkimageImages
+from linksim.images.sets import SkimageImages
 from linksim.jscc.block_klt import BlockKlt
 from linksim.jscc.dial import DialCodec, DialConfig
 from linksim.jscc.latent_denoiser import LatentDenoiser, LatentDenoiserConfig, sent_scale
@@ -21,6 +20,7 @@ from linksim.link import run_link
 from linksim.metrics.distortion import psnr
 from linksim.schemes.jscc import JsccScheme
 from linksim.schemes.latent_diffusion import LatentDiffusionOptions, LatentDiffusionScheme
+from linksim.weights import zoo
 
 RATES = (4, 8, 16)
 TINY = DialConfig(
@@ -304,8 +304,8 @@ metrics: [psnr]
 
 @pytest.fixture
 def files(codec, denoiser, tmp_path) -> dict[str, str]:
-    from linksim.checkpoints import save_checkpoint, weights_digest
-    from linksim.scenario import DialCodecSpec, LatentDenoiserSpec
+    from linksim.scenario.schema import DialCodecSpec, LatentDenoiserSpec
+    from linksim.weights.checkpoints import save_checkpoint, weights_digest
 
     sizes = {"rates": RATES, "width_4": 8, "width_8": 8, "width_16": 16}
     spec = DialCodecSpec(kind="dial", encoder_blocks=(1, 1), decoder_blocks=(1, 1, 2), **sizes)
@@ -317,7 +317,7 @@ def files(codec, denoiser, tmp_path) -> dict[str, str]:
 
 
 def simulated(text: str, tmp_path, *words: str) -> int:
-    from linksim.cli import main
+    from linksim.cli.main import main
 
     (tmp_path / "s.yaml").write_text(text)
     return main(
@@ -347,7 +347,7 @@ def test_codecs_without_the_dial_refuse_realism(files, tmp_path, capsys):
 
 
 def test_a_denoiser_of_another_encoder_is_refused(files, codec, tmp_path, capsys):
-    from linksim.checkpoints import read_checkpoint, save_checkpoint
+    from linksim.weights.checkpoints import read_checkpoint, save_checkpoint
 
     stored = read_checkpoint(tmp_path / "codec.safetensors")
     stored.tensors["encoder.head.weight"] += 0.1

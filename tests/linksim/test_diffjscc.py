@@ -14,11 +14,9 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.make_diffjscc_checkpoint import make
-from channels.awgn import AwgnChannel
-from channels.flat_fading import FlatFadingChannel
-from linksim.build import load_codec, load_diffjscc
-from linksim.cli import main
-from linksim.convert import convert_diffjscc
+from channels.flat.awgn import AwgnChannel
+from channels.flat.fading import FlatFadingChannel
+from linksim.cli.main import main
 from linksim.diffusion.caption import HubCaptioner, model_bytes
 from linksim.diffusion.color_fix import adain, wavelet
 from linksim.diffusion.diffjscc_checkpoint import open_authors_checkpoint
@@ -26,13 +24,15 @@ from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
 from linksim.diffusion.sampler import Guidance, sample
 from linksim.diffusion.tiles import Tiles
-from linksim.images import SkimageImages
+from linksim.images.sets import SkimageImages
 from linksim.link import run_link
-from linksim.pickle_reader import ModelFormatError, read_tensors
-from linksim.results import ResultStore
+from linksim.run.build import load_codec, load_diffjscc
+from linksim.run.results import ResultStore
 from linksim.schemes.diffjscc import DiffJsccScheme
 from linksim.schemes.jscc import JsccScheme
-from linksim.zoo import find_folder
+from linksim.weights.convert import convert_diffjscc
+from linksim.weights.pickle_reader import ModelFormatError, read_tensors
+from linksim.weights.zoo import find_folder
 from tests.linksim.tiny import write, write_tokenizer
 
 REFERENCE = (

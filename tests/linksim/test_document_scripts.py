@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from linksim.scenario import channel_names
-from linksim.scenario_io import load_scenario, parse_overrides, variants
-from linksim.theory import has_closed_form
+from linksim.report.theory import has_closed_form
+from linksim.scenario.files import load_scenario, parse_overrides, variants
+from linksim.scenario.schema import channel_names
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from linksim.digital.bpg import decode_bpg, encode_bpg
-from linksim.digital.external_bpg import ExternalBpgCodec
-from linksim.digital.hevc import CodecError
-from linksim.digital.quality_search import QualitySearch
-from linksim.digital.source_codec import BpgCodec
-from linksim.digital.stream_cache import StreamCache
-from linksim.images import SkimageImages, image_digest
+from linksim.images.sets import SkimageImages, image_digest
+from linksim.source.bpg import decode_bpg, encode_bpg
+from linksim.source.codec import BpgCodec
+from linksim.source.external_bpg import ExternalBpgCodec
+from linksim.source.hevc import CodecError
+from linksim.source.quality_search import QualitySearch
+from linksim.source.stream_cache import StreamCache
 
 pytestmark = [
     pytest.mark.external,

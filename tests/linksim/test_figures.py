@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from linksim.curves import axis_of, best_of, curves, step_points
-from linksim.drawing import telling_limits
-from linksim.figures import plot_metric
 from linksim.metrics.info import MetricInfo
-from linksim.scenario import Scenario, channel_names
-from linksim.scenario_io import load_scenario, scenario_dir
-from linksim.statistics import Row
+from linksim.report.curves import axis_of, best_of, curves, step_points
+from linksim.report.drawing import telling_limits
+from linksim.report.figures import plot_metric
+from linksim.run.statistics import Row
+from linksim.scenario.files import load_scenario, scenario_dir
+from linksim.scenario.schema import Scenario, channel_names
 
 PSNR = MetricInfo("psnr", "dB", True, "", label="PSNR")
 BER = MetricInfo("ber", "1", False, "", label="bit error rate", is_rate=True)

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from channels.awgn import AwgnChannel
-from channels.flat_fading import FlatFadingChannel
-from linksim.digital.mcs import MCS_TABLE_1
-from linksim.digital.qam import Qam
-from linksim.digital.quality_search import QualitySearch
-from linksim.digital.source_codec import make_source_codec
-from linksim.digital.transport import TransportBlock
-from linksim.images import SkimageImages
+from channels.flat.awgn import AwgnChannel
+from channels.flat.fading import FlatFadingChannel
+from linksim.coding.mcs import MCS_TABLE_1
+from linksim.coding.qam import Qam
+from linksim.coding.transport import TransportBlock
+from linksim.images.sets import SkimageImages
 from linksim.link import run_link
 from linksim.schemes.separation import Harq, SeparationScheme
+from linksim.source.codec import make_source_codec
+from linksim.source.quality_search import QualitySearch
 from tests.contracts.schemes import NoCache
 
 SIDE = 64

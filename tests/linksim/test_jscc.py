@@ -9,13 +9,11 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from channels.awgn import AwgnChannel
-from channels.flat_fading import FlatFadingChannel
+from channels.flat.awgn import AwgnChannel
+from channels.flat.fading import FlatFadingChannel
 from channels.types import ChannelUses, Csi, Csit, Received
-from linksim import zoo
-from linksim.build import load_codec
-from linksim.cli import main
-from linksim.images import SkimageImages
+from linksim.cli.main import main
+from linksim.images.sets import SkimageImages
 from linksim.jscc.authors import load_authors_checkpoint
 from linksim.jscc.block_klt import BlockKlt, fit_block_klt
 from linksim.jscc.csi_embedding import csi_vector, effective_snr_db, gamma_map
@@ -23,9 +21,11 @@ from linksim.jscc.layout import SymbolLayout
 from linksim.jscc.linear_analog import LinearAnalogCodec, waterfill
 from linksim.link import run_link
 from linksim.metrics.distortion import psnr
-from linksim.pickle_reader import ModelFormatError
+from linksim.run.build import load_codec
 from linksim.schemes.jscc import JsccScheme
 from linksim.schemes.repetition import RepeatingCodec
+from linksim.weights import zoo
+from linksim.weights.pickle_reader import ModelFormatError
 from tests.linksim.tiny import TINY, write
 
 REFERENCE = Path(__file__).parent.parent / "data" / "diffjscc_tiny"

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from linksim.cli import main
-from linksim.figures import best_of, curves, load_rows, metric_info, plot_metric, step_names
-from linksim.ledger import CATEGORIES, ledger, spent
+from linksim.cli.main import main
 from linksim.metrics.info import MetricInfo
-from linksim.results import ResultStore, side_info_uses
+from linksim.report.figures import best_of, curves, load_rows, metric_info, plot_metric, step_names
+from linksim.report.ledger import CATEGORIES, ledger, spent
+from linksim.run.results import ResultStore, side_info_uses
 from tests.linksim.tiny import write
 
 SCENARIO = """

@@ -7,10 +7,10 @@ import csv
 import pytest
 import torch
 
-from channels.llvm import LlvmUnavailable, find_llvm
-from linksim.cli import main
-from linksim.runner import make_plan
-from linksim.scenario_io import ScenarioError, find_scenario, load_scenario, parse_overrides, scenario_dir
+from channels.raytraced.llvm import LlvmUnavailable, find_llvm
+from linksim.cli.main import main
+from linksim.run.runner import make_plan
+from linksim.scenario.files import ScenarioError, find_scenario, load_scenario, parse_overrides, scenario_dir
 
 THEMES = (
     "theory", "awgn", "fading", "ofdm", "mobility", "mimo", "csi", "impairments", "38901", "raytraced",
@@ -53,7 +53,7 @@ def test_a_file_is_found_by_its_name_alone_and_by_its_folder(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     assert find_scenario("umi") == find_scenario("38901/umi") == scenario_dir() / "38901" / "umi.yaml"
     root = _twins(tmp_path, "kodak-1-384", "diffjscc", "paper")
-    monkeypatch.setattr("linksim.scenario_io.scenario_dir", lambda: root)
+    monkeypatch.setattr("linksim.scenario.files.scenario_dir", lambda: root)
     with pytest.raises(ScenarioError, match="several files, got diffjscc/kodak-1-384"):
         find_scenario("kodak-1-384")
 

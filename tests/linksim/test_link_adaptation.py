@@ -9,15 +9,15 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from channels.awgn import AwgnChannel
-from linksim import zoo
-from linksim.build_channel import load_calibration
-from linksim.digital.link_adaptation import MOST_RATE, AdaptiveMcs, sent_rate
-from linksim.digital.mcs import ALL_MCS, MCS_TABLE_1
-from linksim.digital.qam import Qam
-from linksim.digital.qam_rate import needed_snr_db, rate_and_dispersion
-from linksim.digital.transport import TransportBlock
+from channels.flat.awgn import AwgnChannel
+from linksim.coding.link_adaptation import MOST_RATE, AdaptiveMcs, sent_rate
+from linksim.coding.mcs import ALL_MCS, MCS_TABLE_1
+from linksim.coding.qam import Qam
+from linksim.coding.qam_rate import needed_snr_db, rate_and_dispersion
+from linksim.coding.transport import TransportBlock
+from linksim.run.build_channel import load_calibration
 from linksim.schemes.payload import stream_budget
+from linksim.weights import zoo
 
 LENGTHS = sorted({round(n) for n in np.geomspace(100, 100_000, 120)} | {128, 255, 256, 257, 512, 3072, 8192})
 

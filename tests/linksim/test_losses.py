@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from linksim.metrics.base import MetricUnavailable
-from linksim.scenario import LossSpec, PhaseSpec
+from linksim.scenario.schema import LossSpec, PhaseSpec
 from linksim.training.adversary import Adversary
 from linksim.training.discriminators import PatchCritic, ProjectedCritic, hinge
 from linksim.training.features import Lite0Features, LpipsFeatures
@@ -30,7 +30,7 @@ def squeeze(tmp_path, monkeypatch) -> LpipsFeatures:
     """LPIPS on a SqueezeNet with random weights: the distance does not know where weights come from."""
     import torchvision
 
-    from linksim.zoo import BACKBONES
+    from linksim.weights.zoo import BACKBONES
 
     with torch.random.fork_rng():
         torch.manual_seed(3)

@@ -12,12 +12,14 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from linksim import scenario
-from linksim.build import build_codec, build_metrics
-from linksim.checkpoints import Checkpoint, read_checkpoint, save_checkpoint
-from linksim.cli import main
-from linksim.curves import best_of, curves
-from linksim.figures import (
+from linksim.cli.main import main
+from linksim.kinds import find, names
+from linksim.metrics.facts import known_facts
+from linksim.metrics.info import MetricInfo
+from linksim.metrics.selection import Selection
+from linksim.metrics.spectrum import OCTAVES
+from linksim.report.curves import best_of, curves
+from linksim.report.figures import (
     difference_figure,
     load_rows,
     load_runs,
@@ -26,14 +28,12 @@ from linksim.figures import (
     plot_metric,
     trained_schemes,
 )
-from linksim.kinds import find, names
-from linksim.metrics.facts import known_facts
-from linksim.metrics.info import MetricInfo
-from linksim.metrics.selection import Selection
-from linksim.metrics.spectrum import OCTAVES
-from linksim.results import ResultStore, RunFolderError
-from linksim.scenario import LeanCodecSpec
-from linksim.zoo import asset
+from linksim.run.build import build_codec, build_metrics
+from linksim.run.results import ResultStore, RunFolderError
+from linksim.scenario.schema import LeanCodecSpec
+from linksim.scenario.schema import schema as scenario
+from linksim.weights.checkpoints import Checkpoint, read_checkpoint, save_checkpoint
+from linksim.weights.zoo import asset
 from tests.linksim.tiny import write
 
 TRAINED = """

@@ -10,12 +10,12 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-from linksim.images import SkimageImages, round_to_uint8
+from linksim.images.sets import SkimageImages, round_to_uint8
 from linksim.metrics.base import MetricUnavailable
 from linksim.metrics.distortion import MsSsim, Psnr, ms_ssim, psnr, ssim
 from linksim.metrics.errors import Ber, Bler
 from linksim.metrics.perceptual import Lpips, load_lpips
-from linksim.zoo import BACKBONES
+from linksim.weights.zoo import BACKBONES
 
 
 @pytest.fixture(scope="module")

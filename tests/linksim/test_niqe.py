@@ -8,7 +8,6 @@ import torch
 from scipy.ndimage import correlate1d
 from scipy.special import gamma
 
-from linksim import zoo
 from linksim.metrics.base import MetricUnavailable
 from linksim.metrics.niqe import (
     ASSET,
@@ -18,6 +17,7 @@ from linksim.metrics.niqe import (
     fit_pristine,
     generalised_gaussian,
 )
+from linksim.weights import zoo
 from tests.linksim.pictures import blurred, compressed, ladders, photograph
 
 X = photograph(height=192, width=288)

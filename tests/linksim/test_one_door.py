@@ -20,11 +20,11 @@ import yaml
 from PIL import Image
 
 import linksim
-from linksim.cli import main
-from linksim.figures import load_rows
-from linksim.panels import plot_panel
-from linksim.results import ResultStore, panel_file
-from linksim.scenario_io import load_any, parse_overrides, scenario_dir, scenario_hash
+from linksim.cli.main import main
+from linksim.report.figures import load_rows
+from linksim.report.panels import plot_panel
+from linksim.run.results import ResultStore, panel_file
+from linksim.scenario.files import load_any, parse_overrides, scenario_dir, scenario_hash
 from tests.linksim.tiny import TINY, write
 
 SWEPT = """
@@ -297,7 +297,7 @@ def test_default_folder_progress_and_limit(tmp_path, monkeypatch, capsys):
 
 def test_what_was_not_measured_is_said(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("LINKSIM_WEIGHTS", str(tmp_path / "nothing"))
-    monkeypatch.setattr("linksim.zoo.find_backbone", _no_weights)
+    monkeypatch.setattr("linksim.weights.zoo.find_backbone", _no_weights)
     monkeypatch.setattr("linksim.metrics.perceptual.find_backbone", _no_weights)
     data = yaml.safe_load(SWEPT) | {"metrics": ["psnr", "lpips_vgg"]}
     small = {"sweep": {"snr_db": [2], "trials": 1}, "schemes": data["schemes"][:1]}
@@ -309,7 +309,7 @@ def test_what_was_not_measured_is_said(tmp_path, monkeypatch, caplog):
 
 
 def _no_weights(net):
-    from linksim.zoo import WeightsUnavailable
+    from linksim.weights.zoo import WeightsUnavailable
 
     raise WeightsUnavailable("no weights here")
 
@@ -472,7 +472,7 @@ def test_without_pandas_one_message_says_what_to_do(run, monkeypatch):
 
 
 def test_figure_is_that_of_the_command(run, tmp_path):
-    from linksim.drawing import save_figure
+    from linksim.report.drawing import save_figure
 
     for arguments in ({}, {"x": "bandwidth.data_ratio"}, {"against": "qpsk"}):
         save_figure(run.plot("psnr", **arguments), tmp_path / "own.svg")
@@ -583,7 +583,7 @@ def test_check_says_what_the_command_says(tmp_path, capsys):
 
 
 def test_a_link_of_ones_own_is_reachable_from_the_top():
-    from channels.awgn import AwgnChannel
+    from channels.flat.awgn import AwgnChannel
     from linksim.schemes.uncoded import UncodedScheme
 
     image = torch.rand(1, 3, 16, 16)

@@ -7,9 +7,9 @@ import csv
 import pytest
 from scipy.stats import beta, binomtest
 
-from linksim.arrivals import not_arrived
-from linksim.cli import main
-from linksim.statistics import error_interval, summarise
+from linksim.cli.main import main
+from linksim.run.arrivals import not_arrived
+from linksim.run.statistics import error_interval, summarise
 from tests.linksim.test_statistics import record
 from tests.linksim.tiny import TINY, write
 

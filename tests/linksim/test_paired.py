@@ -7,11 +7,11 @@ import shutil
 import numpy as np
 import pytest
 
-from linksim.cli import main
-from linksim.figures import difference_figure, load_runs
-from linksim.paired import differences, reference_of
-from linksim.results import Record, RunFolderError, UnitKey
-from linksim.scenario_io import ScenarioError, load_scenario
+from linksim.cli.main import main
+from linksim.report.figures import difference_figure, load_runs
+from linksim.run.paired import differences, reference_of
+from linksim.run.results import Record, RunFolderError, UnitKey
+from linksim.scenario.files import ScenarioError, load_scenario
 from tests.linksim.tiny import write
 
 SCENARIO = {

@@ -18,8 +18,8 @@ import pytest
 from PIL import Image, ImageOps
 from PIL.ContainerIO import ContainerIO
 
-from linksim.images import Crop, FolderImages, ImageError, SkimageImages, TarImages, read_all
-from linksim.picture_file import is_picture, read_image, read_size
+from linksim.images.picture_file import is_picture, read_image, read_size
+from linksim.images.sets import Crop, FolderImages, ImageError, SkimageImages, TarImages, read_all
 
 RNG = np.random.default_rng(0)
 HEIGHT, WIDTH = 40, 56
@@ -238,7 +238,7 @@ def test_several_pictures_in_one_file_are_refused(kind, what):
 
 
 def test_the_first_picture_of_a_jpeg_with_several_is_used_and_that_is_said(caplog, monkeypatch):
-    monkeypatch.setattr("linksim.picture_file._said", set())
+    monkeypatch.setattr("linksim.images.picture_file._said", set())
     first, second = Image.fromarray(noise()), Image.fromarray(noise())
     data = saved(first, "MPO", save_all=True, append_images=[second], quality=95)
     assert shown(data).shape == (HEIGHT, WIDTH, 3)

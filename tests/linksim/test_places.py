@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from linksim.build import build_images
-from linksim.cli import main
+from linksim.cli.main import main
 from linksim.kinds.models.recorded import recording_path
 from linksim.kinds.union import path_keys
-from linksim.places import place
-from linksim.scenario_io import load_any, scenario_hash, variants
+from linksim.run.build import build_images
+from linksim.scenario.files import load_any, scenario_hash, variants
+from linksim.scenario.places import place
 from tests.linksim.tiny import write
 
 TEXT = """

@@ -12,21 +12,21 @@ import sys
 import numpy as np
 import pytest
 
-from linksim import zoo
-from linksim.build import make_search
-from linksim.build_channel import load_calibration
-from linksim.cli import main
-from linksim.digital.heic import HeicCodec
-from linksim.digital.hevc import CodecError
-from linksim.digital.link_adaptation import QualityCurve
-from linksim.digital.pillow_codec import PillowCodec
-from linksim.digital.quality_search import QualitySearch, Wish, _best_neighbour
-from linksim.digital.source_codec import make_source_codec
-from linksim.digital.stream_cache import StreamCache
-from linksim.images import SkimageImages, image_digest
+from linksim.cli.main import main
+from linksim.coding.link_adaptation import QualityCurve
+from linksim.images.sets import SkimageImages, image_digest
 from linksim.kinds import names
 from linksim.metrics.selection import Selection
-from linksim.scenario import SourceSpec
+from linksim.run.build import make_search
+from linksim.run.build_channel import load_calibration
+from linksim.scenario.schema import SourceSpec
+from linksim.source.codec import make_source_codec
+from linksim.source.heic import HeicCodec
+from linksim.source.hevc import CodecError
+from linksim.source.pillow_codec import PillowCodec
+from linksim.source.quality_search import QualitySearch, Wish, _best_neighbour
+from linksim.source.stream_cache import StreamCache
+from linksim.weights import zoo
 from tests.linksim.tiny import TINY, write
 
 NAMES = ("astronaut", "coffee", "chelsea", "rocket")
@@ -77,7 +77,7 @@ def test_remembered_choice_needs_no_encoder(tmp_path, monkeypatch):
     asked = wishes(200, 900)
     before = search(tmp_path).best_of(asked)
     monkeypatch.setattr(
-        "linksim.digital.source_codec.encode_bpg", lambda *a: pytest.fail("coded although remembered")
+        "linksim.source.codec.encode_bpg", lambda *a: pytest.fail("coded although remembered")
     )
     assert search(tmp_path).best_of(asked) == before
 
@@ -96,7 +96,7 @@ def test_remembered_choice_of_another_budget_is_not_trusted(tmp_path):
 WRITER = """
 import random, sys
 from pathlib import Path
-from linksim.digital.stream_cache import StreamCache
+from linksim.source.stream_cache import StreamCache
 cache, rng = StreamCache(Path(sys.argv[1])), random.Random(int(sys.argv[2]))
 wrong = 0
 for _ in range(1500):

@@ -15,12 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from linksim.checkpoints import save_checkpoint
-from linksim.cli import main
-from linksim.figures import plain, plain_lines
-from linksim.files import remove_leftovers, whole_folder, write_whole
-from linksim.results import ResultStore, file_name
-from linksim.scenario import LeanCodecSpec
+from linksim.cli.main import main
+from linksim.report.figures import plain, plain_lines
+from linksim.run.results import ResultStore, file_name
+from linksim.scenario.schema import LeanCodecSpec
+from linksim.weights.checkpoints import save_checkpoint
+from linksim.weights.files import remove_leftovers, whole_folder, write_whole
 from tests.linksim.tiny import write
 
 TEXT = """
@@ -160,7 +160,7 @@ metrics: [psnr, ber]
 def test_figures_do_not_depend_on_a_matplotlibrc(run, tmp_path, monkeypatch):
     import matplotlib as mpl
 
-    from linksim.figures import load_rows, plot_metric, save_figure
+    from linksim.report.figures import load_rows, plot_metric, save_figure
 
     rows, info = load_rows(ResultStore(run)), ResultStore(run).metrics()["psnr"]
     save_figure(plot_metric(rows, info), tmp_path / "a.png")
@@ -291,7 +291,7 @@ def test_records_with_wrong_fields_are_refused_by_every_reader(field, value, run
 
 
 def test_fields_that_a_header_may_lack_are_missed_by_no_reader(run):
-    """Those with a default in linksim.run_format, as in runs of older versions, all at once."""
+    """Those with a default in linksim.run.format, as in runs of older versions, all at once."""
     header = json.loads((run / "run.json").read_text())
     scenario = header["scenario"]
     lacking = [(header, "trained_on"), (scenario, "question"), (scenario["statistics"], "against"), (scenario["panel"], "snr_db")]  # fmt: skip

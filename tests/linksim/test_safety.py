@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from channels.child_processes import safe_children, safe_environment
-from linksim.images import FolderImages, ImageError
-from linksim.picture_file import read_image
+from channels.runtime.child_processes import safe_children, safe_environment
+from linksim.images.picture_file import read_image
+from linksim.images.sets import FolderImages, ImageError
 from tests.crash.harness import RECIPE, pictures_tar
 from tests.linksim.tiny import write
 
@@ -68,7 +68,7 @@ def console(
     """The console script, started in a folder: sys.path begins with the folder of the script, as installed."""
     script = folder.parent / "bin" / "linksim"
     script.parent.mkdir(exist_ok=True)
-    script.write_text("from linksim.cli import entry_point\nentry_point()\n")
+    script.write_text("from linksim.cli.main import entry_point\nentry_point()\n")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     for name in ("PYTHONSAFEPATH", *(("LINKSIM_CACHE",) if "LINKSIM_CACHE" not in variables else ())):
         environment.pop(name, None)

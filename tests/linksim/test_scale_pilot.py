@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from channels.awgn import AwgnChannel
-from linksim.cli import main
-from linksim.images import SkimageImages
+from channels.flat.awgn import AwgnChannel
+from linksim.cli.main import main
+from linksim.images.sets import SkimageImages
 from linksim.jscc.dial import DialCodec
 from linksim.jscc.latent_denoiser import sent_scale
 from linksim.jscc.lean import LeanCodec, LeanConfig

@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from benchmarks.make_diffjscc_checkpoint import SIZES, make
-from linksim.cli import main
-from linksim.runner import make_plan, preflight
-from linksim.scenario import Scenario
-from linksim.scenario_io import (
+from linksim.cli.main import main
+from linksim.run.runner import make_plan, preflight
+from linksim.scenario.files import (
     ScenarioError,
     _read_mapping,
     json_schema,
@@ -24,6 +23,7 @@ from linksim.scenario_io import (
     scenario_hash,
     variants,
 )
+from linksim.scenario.schema import Scenario
 from tests.linksim.tiny import TINY, write
 
 SHIPPED = [p for p in sorted(scenario_dir().rglob("*.yaml")) if p.parent.name != "base"]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from linksim.cli import main
-from linksim.results import ResultStore
-from linksim.scenario_io import ScenarioError, load_scenario
+from linksim.cli.main import main
+from linksim.run.results import ResultStore
+from linksim.scenario.files import ScenarioError, load_scenario
 from tests.linksim.tiny import write
 
 SCENARIO = """
@@ -31,7 +31,7 @@ metrics: [psnr, ms_ssim, bler]
 
 PROGRAM = """
 import sys
-from linksim.cli import main
+from linksim.cli.main import main
 assert main(["simulate", sys.argv[1], "--out", sys.argv[2], "--workers", "1"]) == 0
 strange = [m for m in sys.modules if m.split(".")[0] in ("diffusers", "transformers", "accelerate", "lpips")]
 strange += [m for m in sys.modules if m.startswith(("linksim.jscc", "linksim.schemes.jscc", "linksim.training.codec"))]
@@ -43,7 +43,7 @@ print(strange)
 def pictures(tmp_path) -> Path:
     from PIL import Image
 
-    from linksim.images import SkimageImages
+    from linksim.images.sets import SkimageImages
 
     folder = tmp_path / "pictures"
     folder.mkdir()

@@ -9,7 +9,7 @@ from scipy.stats import bootstrap
 from torchmetrics.image.kid import poly_mmd
 
 from linksim.metrics.set_distances import DISTANCES, PolynomialMmd
-from linksim.set_statistics import _weights, bca_interval
+from linksim.run.set_statistics import _weights, bca_interval
 
 ALL, ACROSS = PolynomialMmd(across=False), PolynomialMmd(across=True)
 

@@ -13,13 +13,13 @@ import pytest
 import torch
 from torchmetrics.image.kid import poly_mmd
 
-from linksim.cli import main
-from linksim.feature_files import FeatureFiles
-from linksim.figures import load_rows
-from linksim.images import SkimageImages, round_to_uint8
+from linksim.cli.main import main
+from linksim.images.sets import SkimageImages, round_to_uint8
 from linksim.metrics.base import MetricUnavailable
 from linksim.metrics.realism import PATCH, KidLite2, half_shifted_patches, load_lite
-from linksim.results import ResultStore, RunFolderError
+from linksim.report.figures import load_rows
+from linksim.run.feature_files import FeatureFiles
+from linksim.run.results import ResultStore, RunFolderError
 from tests.linksim.pictures import ladders, photograph
 from tests.linksim.test_set_distances import ACROSS, distances
 from tests.linksim.tiny import write

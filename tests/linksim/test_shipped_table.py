@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from linksim import zoo
-from linksim.build_channel import load_calibration
-from linksim.calibrate import SNR_GRID_DB
-from linksim.cli import main
-from linksim.digital.link_adaptation import Calibration, ChannelCalibration
-from linksim.digital.mcs import ALL_MCS
+from linksim.cli.main import main
+from linksim.coding.link_adaptation import Calibration, ChannelCalibration
+from linksim.coding.mcs import ALL_MCS
+from linksim.run.build_channel import load_calibration
+from linksim.run.calibrate import SNR_GRID_DB
+from linksim.weights import zoo
 from tests.linksim.tiny import write
 
 

@@ -10,31 +10,31 @@ import torch
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from channels.awgn import AwgnChannel
-from channels.delay_models import TdlModel
-from channels.flat_fading import FlatFadingChannel
-from channels.grid import Pilots
-from channels.ofdm import OfdmChannel
-from channels.transmission import Transmission
-from linksim.calibrate import _Frames, _thresholds, measure_channel, measure_quality, merge
-from linksim.digital.hevc import CodecError
-from linksim.digital.link_adaptation import (
+from channels.antennas.transmission import Transmission
+from channels.flat.awgn import AwgnChannel
+from channels.flat.fading import FlatFadingChannel
+from channels.models.base import TdlModel
+from channels.ofdm.grid import Pilots
+from channels.ofdm.link import OfdmChannel
+from linksim.coding.link_adaptation import (
     AdaptiveMcs,
     Calibration,
     CalibrationError,
     ChannelCalibration,
     McsCurve,
 )
-from linksim.digital.mcs import ALL_MCS, MCS_TABLE_1, MCS_TABLES, in_table
-from linksim.digital.pillow_codec import PillowCodec
-from linksim.digital.qam import Qam
-from linksim.digital.qam_rate import rate_and_dispersion
-from linksim.digital.quality_search import QualitySearch
-from linksim.digital.source_codec import make_source_codec
-from linksim.digital.stream_cache import StreamCache
-from linksim.digital.transport import TransportBlock
-from linksim.images import SkimageImages, image_digest
+from linksim.coding.mcs import ALL_MCS, MCS_TABLE_1, MCS_TABLES, in_table
+from linksim.coding.qam import Qam
+from linksim.coding.qam_rate import rate_and_dispersion
+from linksim.coding.transport import TransportBlock
+from linksim.images.sets import SkimageImages, image_digest
+from linksim.run.calibrate import _Frames, _thresholds, measure_channel, measure_quality, merge
 from linksim.schemes.payload import pack, stream_budget, unpack
+from linksim.source.codec import make_source_codec
+from linksim.source.hevc import CodecError
+from linksim.source.pillow_codec import PillowCodec
+from linksim.source.quality_search import QualitySearch
+from linksim.source.stream_cache import StreamCache
 
 from sionna.phy.nr.utils import decode_mcs_index
 

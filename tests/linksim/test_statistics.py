@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from linksim.results import Record, UnitKey, side_info_uses
-from linksim.statistics import _ratio_interval, bootstrap_interval, error_interval, summarise, to_csv
+from linksim.run.results import Record, UnitKey, side_info_uses
+from linksim.run.statistics import _ratio_interval, bootstrap_interval, error_interval, summarise, to_csv
 
 
 def record(

@@ -10,12 +10,12 @@ import pytest
 import torch
 from scipy.special import j0
 
-from channels.awgn import AwgnChannel
-from channels.delay_models import TdlModel
-from channels.flat_fading import FlatFadingChannel
-from channels.ofdm import OfdmChannel
+from channels.flat.awgn import AwgnChannel
+from channels.flat.fading import FlatFadingChannel
+from channels.models.base import TdlModel
+from channels.ofdm.link import OfdmChannel
 from channels.types import Csit
-from linksim.cli import main
+from linksim.cli.main import main
 from linksim.link import Told, ToldEnd, run_link
 from linksim.schemes.base import Frame, Reconstruction
 from tests.contracts.schemes import ANALOG, BUDGET, DIGITAL, SIDE, UNCODED

@@ -16,11 +16,11 @@ import pytest
 import torch
 from PIL import Image
 
-from linksim.build import load_codec
-from linksim.cli import main
-from linksim.images import SkimageImages
-from linksim.scenario import LossSpec
-from linksim.scenario_io import ScenarioError, load_train_scenario, parse_overrides
+from linksim.cli.main import main
+from linksim.images.sets import SkimageImages
+from linksim.run.build import load_codec
+from linksim.scenario.files import ScenarioError, load_train_scenario, parse_overrides
+from linksim.scenario.schema import LossSpec
 from linksim.training.codec import Trainer, train
 from linksim.training.losses import Losses
 from linksim.training.muon import Muon, orthogonalise
@@ -187,7 +187,7 @@ def test_ms_ssim_loss_needs_crops_of_its_windows(recipe, tmp_path):
 def test_lpips_loss_trains(recipe, tmp_path, monkeypatch):
     import torchvision
 
-    from linksim.zoo import BACKBONES
+    from linksim.weights.zoo import BACKBONES
 
     torch.save(
         torchvision.models.squeezenet1_1(weights=None).state_dict(), tmp_path / BACKBONES["squeeze"].file

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from linksim.build import load_codec, load_denoiser
-from linksim.cli import main
-from linksim.precision import resolve_precision
-from linksim.scenario import LossSpec, OptimizerSpec, PhaseSpec
-from linksim.scenario_io import ScenarioError, load_train_scenario, parse_overrides
+from linksim.cli.main import main
+from linksim.run.build import load_codec, load_denoiser
+from linksim.scenario.files import ScenarioError, load_train_scenario, parse_overrides
+from linksim.scenario.schema import LossSpec, OptimizerSpec, PhaseSpec
 from linksim.training.codec import Trainer, train
 from linksim.training.phases import position, rate_factor
+from linksim.weights.precision import resolve_precision
 from tests.linksim.test_train import tars  # noqa: F401 (a fixture)
 
 CPU = torch.device("cpu")
@@ -67,7 +67,7 @@ train:
 def recipe(tars, tmp_path, monkeypatch) -> str:  # noqa: F811
     import torchvision
 
-    from linksim.zoo import BACKBONES
+    from linksim.weights.zoo import BACKBONES
 
     with torch.random.fork_rng():
         torch.manual_seed(3)
@@ -219,7 +219,7 @@ def test_awgn_and_fading_train_without_sionna(recipe, tmp_path):
     """The training works where Sionna cannot be imported at all."""
     code = (
         "import sys; sys.modules['sionna'] = None\n"
-        "from linksim.cli import main\n"
+        "from linksim.cli.main import main\n"
         f"sys.exit(main(['train', {recipe!r}, '--set', 'train.steps=2', '--out', {str(tmp_path / 'o')!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -422,7 +422,7 @@ def test_a_finished_training_in_phases_is_extended_by_its_last_phase(recipe, tmp
 
 
 def test_a_checkpoint_says_what_it_and_its_start_were_trained_on(recipe, tmp_path, monkeypatch):
-    from linksim.checkpoints import read_checkpoint
+    from linksim.weights.checkpoints import read_checkpoint
 
     first = train(load_train_scenario(recipe, parse_overrides(["train.steps=2"])), tmp_path / "a", CPU)
     assert read_checkpoint(first.checkpoint).trained_on == ("lpips_squeeze", "psnr")

@@ -16,10 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
-from linksim.cli import main
-from linksim.images import FolderImages, SkimageImages
-from linksim.scenario import OptimizerSpec
-from linksim.scenario_io import ScenarioError, load_train_scenario, parse_overrides
+from linksim.cli.main import main
+from linksim.images.sets import FolderImages, SkimageImages
+from linksim.scenario.files import ScenarioError, load_train_scenario, parse_overrides
+from linksim.scenario.schema import OptimizerSpec
 from linksim.training.codec import Trainer, TrainingDiverged, train
 from linksim.training.extent import Extent
 from linksim.training.folder import opened
@@ -126,7 +126,7 @@ def test_pictures_that_moved_are_the_same_pictures(recipe, pictures, tmp_path):
 
 def test_a_folder_of_an_older_version_goes_on_and_learns_its_pictures(recipe, tmp_path, caplog):
     """Its header has the recipe alone, without fields that came later; its state no place in the schedule."""
-    from linksim.scenario_io import scenario_hash
+    from linksim.scenario.files import scenario_hash
 
     out, scenario = tmp_path / "run", load_train_scenario(recipe)
     run(recipe, out)
@@ -157,7 +157,7 @@ def test_files_of_one_length_differ_by_their_begin_middle_and_end(tmp_path):
 
 
 def test_a_recording_that_changed_is_named(recipe, tmp_path, capsys):
-    from channels.recording import Recording, save_recorded
+    from channels.models.recording import Recording, save_recorded
 
     def record(seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -284,7 +284,7 @@ def test_a_second_process_is_refused(recipe, tmp_path, capsys):
     out = tmp_path / "run"
     code = (
         "import sys, torch; from pathlib import Path\n"
-        "from linksim.scenario_io import load_train_scenario\n"
+        "from linksim.scenario.files import load_train_scenario\n"
         "from linksim.training.folder import opened\n"
         f"with opened(load_train_scenario({recipe!r}), Path({str(out)!r})):\n"
         "    print('open', flush=True); sys.stdin.read()"
@@ -402,7 +402,7 @@ def test_a_broken_picture_is_refused_in_memory_and_replaced_on_disk(pictures, ca
     held = Photographs(images, seed=1, crop=48, held_out=2, memory_bytes=0)
     name = held.training._names[3]
     _cut_short(pictures / name)
-    from linksim.images import ImageError
+    from linksim.images.sets import ImageError
 
     with pytest.raises(ImageError, match=f"image {name}: cannot be decoded"):
         Photographs(images, seed=1, crop=48, held_out=2)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from linksim.digital.crc import append_crc, crc_holds
-from linksim.digital.ldpc import LIFTING_SETS, LdpcCode, Lifting, select_lifting
-from linksim.digital.mcs import ALL_MCS, MCS_TABLE_1
-from linksim.digital.qam import Qam, qam_points
-from linksim.digital.transport import TransportBlock, gold_sequence
+from linksim.coding.crc import append_crc, crc_holds
+from linksim.coding.ldpc import LIFTING_SETS, LdpcCode, Lifting, select_lifting
+from linksim.coding.mcs import ALL_MCS, MCS_TABLE_1
+from linksim.coding.qam import Qam, qam_points
+from linksim.coding.transport import TransportBlock, gold_sequence
 
 from sionna.phy.fec.crc import CRCEncoder
 from sionna.phy.fec.ldpc import LDPC5GEncoder

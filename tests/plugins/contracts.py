@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from linksim.kinds import BuildContext, find, load_installed
-from linksim.scenario import OfdmSpec
+from linksim.scenario.schema import OfdmSpec
 from tests.contracts import kind_checks
 from tests.contracts import operator_checks as checks
 

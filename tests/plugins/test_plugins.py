@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from channels.kinds import FAMILIES, KindError, find, names, register, unregister
-from linksim.cli import main
+from linksim.cli.main import main
 from linksim.kinds import kind
-from linksim.scenario_io import load_scenario, scenario_hash
+from linksim.scenario.files import load_scenario, scenario_hash
 from tests.contracts.kind_checks import picture
 
 HERE = Path(__file__).parent
@@ -129,7 +129,7 @@ class Noise(linksim.ChannelBase):
     margin_db: Annotated[float, Field(ge=0, le=30)] = 0.0
 
     def build(self, context):
-        from channels.awgn import AwgnChannel
+        from channels.flat.awgn import AwgnChannel
 
         return AwgnChannel(device=context.device, precision=context.precision)
 '''
@@ -283,7 +283,7 @@ def test_a_sampler_with_other_arguments_is_refused():
 def test_an_impairment_states_its_facts():
     from dataclasses import dataclass
 
-    from channels.impairments import Impairment
+    from channels.hardware.impairments import Impairment
 
     @dataclass(frozen=True)
     class Silent(Impairment):

@@ -25,8 +25,8 @@ import tensorflow as tf
 from channels import seeding
 from channels.arithmetic import multiply
 from channels.equalization import equalize
-from channels.tf_bridge import TensorFlowChannel
-from channels.tf_call import tensorflow_call
+from channels.tensorflow.call import tensorflow_call
+from channels.tensorflow.channel import TensorFlowChannel
 from tests.contracts import operator_checks as checks
 
 

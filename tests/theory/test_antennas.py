@@ -9,13 +9,13 @@ import pytest
 import torch
 from scipy import integrate, special, stats
 
-from channels.delay_models import TdlModel
+from channels.antennas.transmission import Precoding, Transmission
 from channels.equalization import equalize
-from channels.geometric_models import CdlModel, Panel
-from channels.grid import Pilots
-from channels.ofdm import OfdmChannel
-from channels.transmission import Precoding, Transmission
-from linksim.digital.qam import Qam
+from channels.models.base import TdlModel
+from channels.models.geometric import CdlModel, Panel
+from channels.ofdm.grid import Pilots
+from channels.ofdm.link import OfdmChannel
+from linksim.coding.qam import Qam
 
 FRAMES = 1500
 SEEDS = [7919 * i + 1 for i in range(FRAMES)]

@@ -10,7 +10,7 @@ import torch
 from scipy.special import exp1
 
 from channels.types import Csi
-from linksim.digital.bounds import (
+from linksim.coding.bounds import (
     block_error_probability,
     capacity_bits,
     ergodic_bits,

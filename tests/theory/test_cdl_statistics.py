@@ -18,13 +18,13 @@ from scipy import integrate
 from scipy.special import j0
 from scipy.stats import chi2
 
-from channels import geometric_models
-from channels.delay_models import DelayModel
-from channels.geometric_models import CdlModel, CellModel, Panel
-from channels.grid import Pilots
-from channels.interference import interference_power
-from channels.ofdm import OfdmChannel
-from channels.sionna_seeding import sionna_rng
+from channels.models import geometric as geometric_models
+from channels.models.base import DelayModel
+from channels.models.geometric import CdlModel, CellModel, Panel
+from channels.ofdm.grid import Pilots
+from channels.ofdm.interference import interference_power
+from channels.ofdm.link import OfdmChannel
+from channels.runtime.sionna_seeding import sionna_rng
 
 CARRIER_HZ, SPREAD_S, LIGHT_MPS = 3.5e9, 100e-9, 299792458.0
 PROFILES = ["A", "B", "C", "D", "E"]

@@ -10,10 +10,10 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from linksim.cli import main
-from linksim.figures import load_runs, metric_figure
-from linksim.scenario import OfdmSpec, RayleighSpec, Scenario
-from linksim.theory import awgn, closed_forms, has_closed_form, qam_error_rate, rayleigh, rician
+from linksim.cli.main import main
+from linksim.report.figures import load_runs, metric_figure
+from linksim.report.theory import awgn, closed_forms, has_closed_form, qam_error_rate, rayleigh, rician
+from linksim.scenario.schema import OfdmSpec, RayleighSpec, Scenario
 from tests.linksim.tiny import write
 
 

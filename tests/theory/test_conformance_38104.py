@@ -27,8 +27,8 @@ from benchmarks.conformance_38104 import (
     crossing,
     interval,
 )
-from channels.delay_models import TdlModel
-from channels.sionna_seeding import sionna_rng
+from channels.models.base import TdlModel
+from channels.runtime.sionna_seeding import sionna_rng
 
 from sionna.phy import SPEED_OF_LIGHT
 

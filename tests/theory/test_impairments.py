@@ -17,7 +17,7 @@ from scipy.special import erfc
 from scipy.stats import kstest, norm
 
 from channels import seeding
-from channels.impairments import (
+from channels.hardware.impairments import (
     CarrierFrequencyOffset,
     Clipping,
     FrontEnd,
@@ -29,8 +29,8 @@ from channels.impairments import (
     RappAmplifier,
     TimingOffset,
 )
-from channels.signal_quality import evm, papr_db
-from channels.waveform import OfdmWaveform
+from channels.hardware.signal_quality import evm, papr_db
+from channels.ofdm.waveform import OfdmWaveform
 
 POWER = 0.7
 F, CP = 64, 8

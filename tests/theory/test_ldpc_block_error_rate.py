@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from channels.awgn import AwgnChannel
-from linksim.digital.ldpc import LdpcCode, select_base_graph, select_lifting
-from linksim.digital.qam import Qam
+from channels.flat.awgn import AwgnChannel
+from linksim.coding.ldpc import LdpcCode, select_base_graph, select_lifting
+from linksim.coding.qam import Qam
 
 from sionna.phy.fec.ldpc import LDPC5GDecoder, LDPC5GEncoder
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from linksim.digital.ldpc import LdpcCode, select_base_graph, select_lifting
+from linksim.coding.ldpc import LdpcCode, select_base_graph, select_lifting
 
 from sionna.phy.fec.ldpc import LDPC5GDecoder, LDPC5GEncoder
 

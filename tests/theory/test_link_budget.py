@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from channels.delay_models import TdlModel
-from channels.geometric_models import CellModel
 from channels.link_budget import LinkBudget
-from channels.ofdm import OfdmChannel
-from channels.sionna_seeding import sionna_rng
+from channels.models.base import TdlModel
+from channels.models.geometric import CellModel
+from channels.ofdm.link import OfdmChannel
+from channels.runtime.sionna_seeding import sionna_rng
 
 CPU = torch.device("cpu")
 CARRIER_HZ = 3.5e9

@@ -10,20 +10,20 @@ import pytest
 import torch
 from scipy.special import j0
 
+from channels.antennas.transmission import Precoding, Transmission
 from channels.base import ChannelOperator
-from channels.delay_models import DelayModel, TdlModel
-from channels.flat_fading import FlatFadingChannel
-from channels.front_end import SingleCarrierChannel
-from channels.geometric_models import CdlModel, CellModel
-from channels.grid import Pilots
-from channels.impairments import CarrierFrequencyOffset, PhaseNoise
-from channels.interleaving import InterleavedChannel
-from channels.ofdm import OfdmChannel
-from channels.recorded import RecordedModel
-from channels.recording import Recording
-from channels.sionna_seeding import sionna_rng
-from channels.time_ofdm import TimeDomainOfdmChannel
-from channels.transmission import Precoding, Transmission
+from channels.flat.fading import FlatFadingChannel
+from channels.flat.interleaving import InterleavedChannel
+from channels.hardware.impairments import CarrierFrequencyOffset, PhaseNoise
+from channels.models.base import DelayModel, TdlModel
+from channels.models.geometric import CdlModel, CellModel
+from channels.models.recorded import RecordedModel
+from channels.models.recording import Recording
+from channels.ofdm.front_end import SingleCarrierChannel
+from channels.ofdm.grid import Pilots
+from channels.ofdm.link import OfdmChannel
+from channels.ofdm.time import TimeDomainOfdmChannel
+from channels.runtime.sionna_seeding import sionna_rng
 from linksim.link import run_link
 from linksim.schemes.base import Frame, Reconstruction
 

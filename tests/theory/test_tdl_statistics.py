@@ -10,8 +10,8 @@ import torch
 from scipy.special import j0
 from scipy.stats import kstest, rice
 
-from channels.delay_models import TdlModel, exponential_correlation
-from channels.sionna_seeding import sionna_rng
+from channels.models.base import TdlModel, exponential_correlation
+from channels.runtime.sionna_seeding import sionna_rng
 
 from sionna.phy.channel.tr38901 import TDL
 from sionna.phy.ofdm import tdl_freq_cov_mat

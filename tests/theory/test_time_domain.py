@@ -7,13 +7,13 @@ import math
 import pytest
 import torch
 
-from channels.delay_models import TdlModel
-from channels.grid import Pilots
-from channels.impairments import TimingOffset
-from channels.interference import interference_power
-from channels.ofdm import OfdmChannel
-from channels.time_ofdm import TimeDomainOfdmChannel
-from channels.transmission import Transmission
+from channels.antennas.transmission import Transmission
+from channels.hardware.impairments import TimingOffset
+from channels.models.base import TdlModel
+from channels.ofdm.grid import Pilots
+from channels.ofdm.interference import interference_power
+from channels.ofdm.link import OfdmChannel
+from channels.ofdm.time import TimeDomainOfdmChannel
 from linksim.jscc.layout import SymbolLayout
 
 SEEDS = [3, 8, 21, 34, 55, 89]

@@ -9,11 +9,11 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from channels.awgn import AwgnChannel
 from channels.base import ChannelOperator
 from channels.equalization import equalize
-from channels.flat_fading import FlatFadingChannel
-from linksim.digital.qam import Qam
+from channels.flat.awgn import AwgnChannel
+from channels.flat.fading import FlatFadingChannel
+from linksim.coding.qam import Qam
 
 NUM_SYMBOLS = 60_000
 

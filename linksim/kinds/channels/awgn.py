@@ -22,7 +22,7 @@ class AwgnSpec(SingleCarrierBase):
 
     def build_flat(self, context: BuildContext) -> ChannelOperator:
         """See :class:`SingleCarrierBase`."""
-        from channels.awgn import AwgnChannel
+        from channels.flat.awgn import AwgnChannel
 
         return AwgnChannel(device=context.device, precision=context.precision)
 
@@ -43,6 +43,6 @@ class AwgnSpec(SingleCarrierBase):
 
     def closed_form(self) -> Any:
         """See :class:`linksim.kinds.channels.base.ChannelBase`."""
-        from linksim.theory import awgn
+        from linksim.report.theory import awgn
 
         return None if self.impairments else (awgn, 1.0)

@@ -146,8 +146,8 @@ class ChannelBase(Spec):
         return self
 
     def closed_form(self) -> Any:
-        """(fading of :mod:`linksim.theory`, share of the SNR of each branch) where bit errors of uncoded QAM
-        have a closed form; None otherwise.
+        """(fading of :mod:`linksim.report.theory`, share of the SNR of each branch) where bit errors of
+        uncoded QAM have a closed form; None otherwise.
         """
         return None
 
@@ -175,7 +175,7 @@ class SingleCarrierBase(ChannelBase):
         inner = self.build_flat(context)
         if not self.impairments:
             return inner
-        from channels.front_end import SingleCarrierChannel
+        from channels.ofdm.front_end import SingleCarrierChannel
 
         hardware = [imperfect.build() for imperfect in self.impairments]
         return SingleCarrierChannel(inner, hardware, symbol_rate_hz=self.symbol_rate_hz)

@@ -11,10 +11,10 @@ from channels.kinds import kind
 from linksim.kinds.fields import DelaySpread, Int, NaturalInt, PositiveInt, Real, Spec, Speed
 
 if TYPE_CHECKING:
-    from channels.estimation import EstimatorFactory, GainEstimator, Statistics
-    from channels.grid import Pilots
-    from channels.ofdm_receiver import OfdmCsi
-    from channels.pilot_measurements import PilotElements
+    from channels.ofdm.estimation import EstimatorFactory, GainEstimator, Statistics
+    from channels.ofdm.grid import Pilots
+    from channels.ofdm.pilot_measurements import PilotElements
+    from channels.ofdm.receiver import OfdmCsi
 
     from sionna.phy.ofdm import ResourceGrid
 
@@ -54,7 +54,7 @@ class EstimatorBase(Spec):
     """Channel knowledge on OFDM, estimated from pilot symbols of every slot. A kind has ``estimator``."""
 
     REQUIRED: ClassVar[dict[str, str]] = {
-        "estimator": "estimator(grid, statistics, pilots) -> channels.estimation.GainEstimator"
+        "estimator": "estimator(grid, statistics, pilots) -> channels.ofdm.estimation.GainEstimator"
     }
 
     kind: str
@@ -119,7 +119,7 @@ class EstimatorBase(Spec):
 
     @property
     def knowledge(self) -> OfdmCsi | EstimatorFactory:
-        """What :class:`channels.ofdm.OfdmChannel` takes as its csi."""
+        """What :class:`channels.ofdm.link.OfdmChannel` takes as its csi."""
         return self.estimator
 
     @property
@@ -129,7 +129,7 @@ class EstimatorBase(Spec):
 
     def pilots(self, streams: int) -> Pilots:
         """Where the pilots of as many streams stand."""
-        from channels.grid import Pilots
+        from channels.ofdm.grid import Pilots
         from channels.units import linear_to_db
 
         if self.dmrs is not None:
@@ -161,7 +161,7 @@ class OfdmCsiSpec(EstimatorBase):
         Raises:
             ValueError: known gains, which nothing estimates.
         """
-        from channels.ofdm_receiver import estimator_factory
+        from channels.ofdm.receiver import estimator_factory
 
         return estimator_factory(self.kind, self.interpolation)(grid, statistics, pilots)
 

@@ -59,7 +59,7 @@ class FlatFadingBase(SingleCarrierBase):
 
     def build_flat(self, context: BuildContext) -> ChannelOperator:
         """See :class:`SingleCarrierBase`."""
-        from channels.flat_fading import FlatFadingChannel
+        from channels.flat.fading import FlatFadingChannel
 
         return FlatFadingChannel(
             coherence_symbols=self.coherence_symbols,
@@ -79,7 +79,7 @@ class RayleighSpec(FlatFadingBase):
 
     def closed_form(self) -> Any:
         """See :class:`linksim.kinds.channels.base.ChannelBase`."""
-        from linksim.theory import rayleigh
+        from linksim.report.theory import rayleigh
 
         return None if self.impairments or self.csi.kind != "perfect" else (rayleigh(1), 1.0)
 
@@ -94,7 +94,7 @@ class RicianSpec(FlatFadingBase):
     def closed_form(self) -> Any:
         """See :class:`linksim.kinds.channels.base.ChannelBase`."""
         from channels.units import db_to_linear
-        from linksim.theory import rician
+        from linksim.report.theory import rician
 
         if self.impairments or self.csi.kind != "perfect":
             return None

@@ -27,9 +27,9 @@ from linksim.kinds.models.base import DelayModelBase
 from linksim.kinds.union import KindOf
 
 if TYPE_CHECKING:
+    from channels.antennas.transmission import Transmission
     from channels.base import ChannelOperator
-    from channels.delay_models import Covariance
-    from channels.transmission import Transmission
+    from channels.models.base import Covariance
     from linksim.kinds.context import BuildContext
 
 __all__ = ["LinkBudgetSpec", "OfdmSpec", "PrecodingSpec", "TransmissionSpec"]
@@ -65,7 +65,7 @@ class TransmissionSpec(Spec):
 
     def build(self) -> Transmission:
         """The transmission."""
-        from channels.transmission import Precoding, Transmission
+        from channels.antennas.transmission import Precoding, Transmission
 
         precoding = Precoding(**self.precoding.model_dump()) if self.kind == "svd" else Precoding()
         return Transmission(self.kind, self.streams, precoding)
@@ -184,8 +184,8 @@ class OfdmSpec(ChannelBase):
 
     def build(self, context: BuildContext) -> ChannelOperator:
         """See :class:`ChannelBase`."""
-        from channels.ofdm import OfdmChannel
-        from channels.time_ofdm import TimeDomainOfdmChannel
+        from channels.ofdm.link import OfdmChannel
+        from channels.ofdm.time import TimeDomainOfdmChannel
 
         model = self.model.build(
             replace(context, carrier_hz=self.carrier_hz, bandwidth_hz=self.bandwidth_hz, channel=self)
@@ -219,7 +219,7 @@ class OfdmSpec(ChannelBase):
         assumed = self.csi.assumed
         if assumed is None or assumed == "robust":
             return assumed
-        from channels.delay_models import ExponentialCovariance
+        from channels.models.base import ExponentialCovariance
 
         return ExponentialCovariance(
             delay_spread_s=assumed.delay_spread_s, carrier_hz=self.carrier_hz, speed_mps=assumed.speed_mps
@@ -231,7 +231,7 @@ class OfdmSpec(ChannelBase):
             return None
         from channels.checks import complaint
         from channels.link_budget import LinkBudget
-        from channels.ofdm import OfdmChannel
+        from channels.ofdm.link import OfdmChannel
         from channels.units import linear_to_db
 
         assert isinstance(operator, OfdmChannel)
@@ -265,7 +265,7 @@ class OfdmSpec(ChannelBase):
 
     def closed_form(self) -> Any:
         """See :class:`ChannelBase`."""
-        from linksim.theory import rayleigh
+        from linksim.report.theory import rayleigh
 
         known = self.csi.is_perfect and self.csi.noise == "known" and self.link_budget is None
         antennas, kind = self.model.rayleigh_branches, self.transmission.kind

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from linksim.kinds.fields import Spec
 
 if TYPE_CHECKING:
-    from channels.delay_models import DelayModel
+    from channels.models.base import DelayModel
     from linksim.kinds.context import BuildContext
     from linksim.kinds.models.tdl import TdlSpec
 
@@ -20,7 +20,7 @@ class DelayModelBase(Spec):
     """Description of a delay model. A kind has ``build`` and states those facts below in which it differs."""
 
     kind: str
-    REQUIRED: ClassVar[dict[str, str]] = {"build": "build(context) -> channels.delay_models.DelayModel"}
+    REQUIRED: ClassVar[dict[str, str]] = {"build": "build(context) -> channels.models.base.DelayModel"}
 
     def build(self, context: BuildContext) -> DelayModel:
         """The delay model, for the carrier and the bandwidth of the context.

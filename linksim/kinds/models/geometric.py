@@ -11,8 +11,8 @@ from linksim.kinds.fields import Bool, DelaySpread, PositiveInt, Share, Spec, Sp
 from linksim.kinds.models.base import DelayModelBase
 
 if TYPE_CHECKING:
-    from channels.delay_models import DelayModel
-    from channels.geometric_models import Panel
+    from channels.models.base import DelayModel
+    from channels.models.geometric import Panel
     from linksim.kinds.context import BuildContext
 
 __all__ = ["AntennaPanelSpec", "CdlSpec", "CellSpec"]
@@ -33,7 +33,7 @@ class AntennaPanelSpec(Spec):
 
     def build(self) -> Panel:
         """The panel."""
-        from channels.geometric_models import Panel
+        from channels.models.geometric import Panel
 
         return Panel(**self.model_dump())
 
@@ -51,7 +51,7 @@ class CdlSpec(DelayModelBase):
 
     def build(self, context: BuildContext) -> DelayModel:
         """See :class:`DelayModelBase`."""
-        from channels.geometric_models import CdlModel
+        from channels.models.geometric import CdlModel
 
         return CdlModel(
             self.profile,
@@ -94,7 +94,7 @@ class CellSpec(DelayModelBase):
 
     def build(self, context: BuildContext) -> DelayModel:
         """See :class:`DelayModelBase`."""
-        from channels.geometric_models import CellModel
+        from channels.models.geometric import CellModel
 
         return CellModel(
             self.kind,

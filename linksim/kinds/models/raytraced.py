@@ -13,8 +13,8 @@ from linksim.kinds.models.recorded import keeps_path_loss
 from linksim.kinds.models.tdl import TdlSpec
 
 if TYPE_CHECKING:
-    from channels.delay_models import DelayModel
-    from channels.ray_scene import PlanarArray, RayTracing
+    from channels.models.base import DelayModel
+    from channels.raytraced.scene import PlanarArray, RayTracing
     from linksim.kinds.context import BuildContext
 
 __all__ = ["ArraySpec", "RayTracedSpec", "RouteSpec"]
@@ -40,7 +40,7 @@ class ArraySpec(Spec):
 
     def build(self) -> PlanarArray:
         """The array."""
-        from channels.ray_scene import PlanarArray
+        from channels.raytraced.scene import PlanarArray
 
         return PlanarArray(**self.model_dump())
 
@@ -103,7 +103,7 @@ class RayTracedSpec(DelayModelBase):
 
     def build(self, context: BuildContext) -> DelayModel:
         """See :class:`DelayModelBase`; rays are traced, or found in the cache."""
-        from channels.ray_traced import RayTracedModel
+        from channels.raytraced.model import RayTracedModel
 
         try:
             return RayTracedModel(
@@ -123,7 +123,7 @@ class RayTracedSpec(DelayModelBase):
         Raises:
             ValueError: no such scene, or arguments out of range.
         """
-        from channels.ray_scene import RayTracing, Route
+        from channels.raytraced.scene import RayTracing, Route
 
         receivers: Any = self.receivers
         if self._route is not None:

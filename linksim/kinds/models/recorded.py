@@ -12,10 +12,10 @@ from pydantic import Field
 from channels.kinds import kind
 from linksim.kinds.fields import PathName, Speed
 from linksim.kinds.models.base import DelayModelBase
-from linksim.places import place, scenario_dir
+from linksim.scenario.places import place, scenario_dir
 
 if TYPE_CHECKING:
-    from channels.delay_models import DelayModel
+    from channels.models.base import DelayModel
     from linksim.kinds.context import BuildContext
 
 __all__ = ["RecordedSpec", "recording_path"]
@@ -40,7 +40,7 @@ class RecordedSpec(DelayModelBase):
 
     def build(self, context: BuildContext) -> DelayModel:
         """See :class:`DelayModelBase`."""
-        from channels.recorded import RecordedModel
+        from channels.models.recorded import RecordedModel
 
         recorded = RecordedModel(
             recording_path(self.path),

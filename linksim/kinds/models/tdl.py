@@ -11,7 +11,7 @@ from linksim.kinds.fields import DelaySpread, PositiveInt, Real, Speed
 from linksim.kinds.models.base import DelayModelBase, Idle
 
 if TYPE_CHECKING:
-    from channels.delay_models import DelayModel
+    from channels.models.base import DelayModel
     from linksim.kinds.context import BuildContext
 
 __all__ = ["TdlSpec"]
@@ -48,7 +48,7 @@ class TdlSpec(DelayModelBase):
 
     def build(self, context: BuildContext) -> DelayModel:
         """See :class:`DelayModelBase`."""
-        from channels.delay_models import TdlModel
+        from channels.models.base import TdlModel
 
         return TdlModel(
             self.profile,

@@ -45,11 +45,11 @@ class LinearAnalogSpec(AnalogSchemeBase):
 
     def build(self, context: BuildContext) -> Scheme:
         """See :class:`linksim.kinds.schemes.base.SchemeBase`."""
-        from linksim import zoo
         from linksim.jscc.block_klt import BlockKlt
         from linksim.jscc.linear_analog import LinearAnalogCodec
         from linksim.schemes.jscc import JsccScheme
         from linksim.schemes.repetition import RepeatingCodec
+        from linksim.weights import zoo
 
         klt = BlockKlt.load(zoo.asset(_BLOCK_KLT))
         linear = LinearAnalogCodec(klt, scale=self.scale, design_snr_db=self.design_snr_db)
@@ -57,7 +57,7 @@ class LinearAnalogSpec(AnalogSchemeBase):
 
     def files(self) -> dict[str, str]:
         """Its transform."""
-        from linksim import zoo
-        from linksim.checkpoints import file_digest
+        from linksim.weights import zoo
+        from linksim.weights.checkpoints import file_digest
 
         return {_BLOCK_KLT: file_digest(zoo.asset(_BLOCK_KLT))}

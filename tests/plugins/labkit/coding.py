@@ -15,9 +15,9 @@ from pydantic import Field
 from torch import nn
 
 from channels.equalization import equalize
-from linksim.digital.hevc import CodecError
 from linksim.jscc.layout import SymbolLayout
 from linksim.kinds import AnalogSchemeBase, BuildContext, NetworkBase, kind
+from linksim.source.hevc import CodecError
 
 SIDE = 16
 
@@ -93,7 +93,7 @@ class CommandCodec:
 
     @property
     def name(self) -> str:
-        """See linksim.digital.source_codec.SourceCodec."""
+        """See linksim.source.codec.SourceCodec."""
         return f"command-{self.method}"
 
     @property

@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from linksim.images import ImageSet
+from linksim.images.sets import ImageSet
 from linksim.kinds import ImagesBase, kind
 
 

@@ -1,0 +1,1 @@
+"""Streams over several antennas."""

@@ -1,0 +1,1 @@
+"""Propagation behind an OFDM link: delay models."""

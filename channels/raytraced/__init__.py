@@ -1,0 +1,1 @@
+"""Rays in scenes, traced in a process of its own."""

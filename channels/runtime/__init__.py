@@ -1,0 +1,1 @@
+"""What the libraries beneath need: caches, processes, imports that wait."""

@@ -1,0 +1,69 @@
+"""Arrays that take seconds to compute, kept in the user's cache between processes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import zipfile
+import zlib
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from channels.runtime.cache import cache_folder
+
+__all__ = ["Arrays", "kept_arrays"]
+
+Arrays: TypeAlias = dict[str, NDArray[Any]]
+_LARGEST = 1 << 25  # bytes of an entry that is kept
+
+
+def kept_arrays(kind: str, source: Path, arguments: object, compute: Callable[[], Arrays]) -> Arrays:
+    """Arrays of an earlier process, bit for bit, else computed now and kept.
+
+    What cannot be read or is damaged is computed again, and what cannot be written or is larger than 32 MiB
+    is not kept: only time is lost.
+
+    Args:
+        kind: folder within the cache.
+        source: file that ``compute`` is in: what another version of it computed is not used.
+        arguments: whatever ``compute`` depends on, with a repr that says it all; the versions of Sionna,
+            PyTorch and NumPy are added.
+        compute: makes the arrays, the same each time.
+    """
+    versions = [version(name) for name in ("sionna", "torch", "numpy")]
+    digest = hashlib.sha256(repr((arguments, versions)).encode() + source.read_bytes()).hexdigest()
+    path = cache_folder(kind) / f"{digest[:32]}.npz"
+    stored = _read(path)
+    if stored is not None:
+        return stored
+    arrays = compute()
+    if sum(array.nbytes for array in arrays.values()) <= _LARGEST:
+        with contextlib.suppress(OSError):
+            _write(path, arrays)
+    return arrays
+
+
+def _read(path: Path) -> Arrays | None:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,139 @@
+"""Modules under the names that they once had: scripts of users go on working, with a DeprecationWarning."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+import warnings
+from collections.abc import Sequence
+from types import ModuleType
+
+__all__ = ["MOVED", "install"]
+
+MOVED = {
+    "channels.awgn": "channels.flat.awgn",
+    "channels.cache": "channels.runtime.cache",
+    "channels.child_processes": "channels.runtime.child_processes",
+    "channels.deferred_compilation": "channels.runtime.deferred_compilation",
+    "channels.delay_models": "channels.models.base",
+    "channels.detection": "channels.antennas.detection",
+    "channels.estimation": "channels.ofdm.estimation",
+    "channels.flat_fading": "channels.flat.fading",
+    "channels.front_end": "channels.ofdm.front_end",
+    "channels.geometric_models": "channels.models.geometric",
+    "channels.grid": "channels.ofdm.grid",
+    "channels.hardware_effect": "channels.hardware.effect",
+    "channels.impairments": "channels.hardware.impairments",
+    "channels.interference": "channels.ofdm.interference",
+    "channels.interleaving": "channels.flat.interleaving",
+    "channels.kept_arrays": "channels.runtime.kept_arrays",
+    "channels.lazy_torch": "channels.runtime.lazy_torch",
+    "channels.llvm": "channels.raytraced.llvm",
+    "channels.ofdm_receiver": "channels.ofdm.receiver",
+    "channels.pilot_measurements": "channels.ofdm.pilot_measurements",
+    "channels.ray_scene": "channels.raytraced.scene",
+    "channels.ray_traced": "channels.raytraced.model",
+    "channels.ray_tracer": "channels.raytraced.tracer",
+    "channels.recorded": "channels.models.recorded",
+    "channels.recording": "channels.models.recording",
+    "channels.signal_quality": "channels.hardware.signal_quality",
+    "channels.sionna_seeding": "channels.runtime.sionna_seeding",
+    "channels.tf_bridge": "channels.tensorflow.channel",
+    "channels.tf_call": "channels.tensorflow.call",
+    "channels.time_ofdm": "channels.ofdm.time",
+    "channels.transmission": "channels.antennas.transmission",
+    "channels.triton_loading": "channels.runtime.triton_loading",
+    "channels.waveform": "channels.ofdm.waveform",
+    "linksim.arrivals": "linksim.run.arrivals",
+    "linksim.bounded_yaml": "linksim.scenario.bounded_yaml",
+    "linksim.build": "linksim.run.build",
+    "linksim.build_channel": "linksim.run.build_channel",
+    "linksim.calibrate": "linksim.run.calibrate",
+    "linksim.checkpoints": "linksim.weights.checkpoints",
+    "linksim.convert": "linksim.weights.convert",
+    "linksim.curves": "linksim.report.curves",
+    "linksim.digital.bounds": "linksim.coding.bounds",
+    "linksim.digital.bpg": "linksim.source.bpg",
+    "linksim.digital.compiled": "linksim.coding.compiled",
+    "linksim.digital.crc": "linksim.coding.crc",
+    "linksim.digital.demapper": "linksim.coding.demapper",
+    "linksim.digital.external_bpg": "linksim.source.external_bpg",
+    "linksim.digital.heic": "linksim.source.heic",
+    "linksim.digital.hevc": "linksim.source.hevc",
+    "linksim.digital.ldpc": "linksim.coding.ldpc",
+    "linksim.digital.ldpc_decoder": "linksim.coding.ldpc_decoder",
+    "linksim.digital.link_adaptation": "linksim.coding.link_adaptation",
+    "linksim.digital.mcs": "linksim.coding.mcs",
+    "linksim.digital.pillow_codec": "linksim.source.pillow_codec",
+    "linksim.digital.qam": "linksim.coding.qam",
+    "linksim.digital.qam_rate": "linksim.coding.qam_rate",
+    "linksim.digital.quality_search": "linksim.source.quality_search",
+    "linksim.digital.source_codec": "linksim.source.codec",
+    "linksim.digital.stream_cache": "linksim.source.stream_cache",
+    "linksim.digital.transport": "linksim.coding.transport",
+    "linksim.downloads": "linksim.weights.downloads",
+    "linksim.drawing": "linksim.report.drawing",
+    "linksim.effects": "linksim.scenario.effects",
+    "linksim.errors": "linksim.scenario.errors",
+    "linksim.feature_files": "linksim.run.feature_files",
+    "linksim.figures": "linksim.report.figures",
+    "linksim.files": "linksim.weights.files",
+    "linksim.ledger": "linksim.report.ledger",
+    "linksim.paired": "linksim.run.paired",
+    "linksim.panels": "linksim.report.panels",
+    "linksim.pickle_reader": "linksim.weights.pickle_reader",
+    "linksim.picture_file": "linksim.images.picture_file",
+    "linksim.places": "linksim.scenario.places",
+    "linksim.precision": "linksim.weights.precision",
+    "linksim.results": "linksim.run.results",
+    "linksim.run_format": "linksim.run.format",
+    "linksim.runner": "linksim.run.runner",
+    "linksim.scenario_io": "linksim.scenario.files",
+    "linksim.scenario_problems": "linksim.scenario.messages",
+    "linksim.set_statistics": "linksim.run.set_statistics",
+    "linksim.specs.comparison": "linksim.scenario.comparison",
+    "linksim.specs.training": "linksim.scenario.training",
+    "linksim.statistics": "linksim.run.statistics",
+    "linksim.theory": "linksim.report.theory",
+    "linksim.time_left": "linksim.run.time_left",
+    "linksim.zoo": "linksim.weights.zoo",
+    "linksim.digital": "linksim.source",
+    "linksim.specs": "linksim.scenario",
+}
+
+
+class _Loader(importlib.abc.Loader):
+    """Gives the module of another name, as it is."""
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        """The module where it is now."""
+        new = MOVED[spec.name]
+        warnings.warn(f"{spec.name} is now {new}", DeprecationWarning, stacklevel=4)
+        module = importlib.import_module(new)
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """It is executed already; only what the import machinery changed is put back."""
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds the former names."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """A specification for a former name, else None."""
+        if fullname not in MOVED:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, _Loader(), is_package=False)
+
+
+def install() -> None:
+    """Let former names be imported; once."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())

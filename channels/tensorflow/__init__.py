@@ -1,0 +1,1 @@
+"""Channels written in TensorFlow."""

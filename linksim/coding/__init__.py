@@ -1,0 +1,1 @@
+"""Channel coding and modulation: bytes to symbols and back."""

@@ -1,0 +1,420 @@
+"""Figures from run folders: curves with intervals. Reads stores only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from linksim.metrics.facts import read_facts
+from linksim.metrics.info import MetricInfo
+from linksim.report.curves import (
+    Curve,
+    axis_label,
+    best_of,
+    curves,
+    swept_text,
+    variant_texts,
+)
+from linksim.report.drawing import (
+    COLOURS,
+    LEGEND_WIDTH,
+    MARKERS,
+    Looks,
+    axis_grid,
+    draw,
+    keep_means_in_view,
+    own_style,
+    plain,
+    plain_lines,
+    save_figure,
+    set_axis,
+)
+from linksim.report.theory import closed_forms
+from linksim.run.paired import differences, reference_of
+from linksim.run.results import ResultStore, RunFolderError
+from linksim.run.set_statistics import run_rows
+from linksim.run.statistics import Row, in_scenario_order
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "COLOURS",
+    "MARKERS",
+    "TRAINED",
+    "Curve",
+    "Run",
+    "axis_grid",
+    "axis_label",
+    "best_of",
+    "bound_names",
+    "curves",
+    "default_x",
+    "difference_figure",
+    "load_rows",
+    "load_runs",
+    "metric_figure",
+    "metric_info",
+    "own_style",
+    "plain",
+    "plain_lines",
+    "plot_metric",
+    "rename",
+    "run_names",
+    "save_figure",
+    "step_names",
+    "swept_text",
+    "trained_schemes",
+]
+
+TRAINED = "†"  # marks a scheme whose training had the measure shown as a loss
+_LEGEND_LINE = 0.21  # inches
+_FEW_PICTURES = 8
+_NOTE_WIDTH = 80  # characters below a field
+
+
+def load_rows(store: ResultStore) -> list[Row]:
+    """Rows of a run folder, with the statistics that its scenario asks for.
+
+    Raises:
+        RunFolderError: no run, a broken run, or no records yet.
+    """
+    rows = run_rows(store, store.header())
+    if not rows:
+        got = f"{store.folder}: records: got none, expected a run with results. Run linksim simulate first."
+        raise RunFolderError(got)
+    return rows
+
+
+@dataclass(frozen=True)
+class _Field:
+    """One field of a figure: its lines, and its title."""
+
+    title: str
+    lines: tuple[Curve, ...]
+
+
+@own_style()
+def plot_metric(
+    rows: Sequence[Row],
+    info: MetricInfo,
+    *,
+    x: str = "snr_db",
+    bounds: Iterable[str] = (),
+    steps: Iterable[str] | Mapping[str, str] = (),
+    trained: Iterable[str] = (),
+    theory: Sequence[Row] = (),
+    confidence: float | None = None,
+    title: str = "",
+    against: str = "",
+) -> Figure:
+    """A metric over ``x``: one field per channel, or per scheme where one channel has several swept values;
+    shaded confidence intervals, bounds dotted.
+
+    Args:
+        rows: from :func:`load_rows`.
+        info: the metric, from :func:`metric_info`.
+        x: "snr_db", "cbr_data", "cbr_total", or the path of a swept field.
+        bounds: names of schemes that are limits.
+        steps: names of schemes with a fixed MCS, drawn thin with the best of them; a mapping says which of
+            them belong together (of several runs). Other bandwidths and swept values are apart, too.
+        trained: names of schemes whose training had the metric as a loss, marked †.
+        theory: rows of closed forms; results that have one are drawn as points.
+        confidence: of the intervals, for the line that says what they are.
+        title: above the figure.
+        against: what the rows are differences to.
+    """
+    marked = set(trained)
+    shown = replace(info, is_rate=False) if against else info  # a difference of rates is none
+    lines = [_marked(c) if c.scheme in marked else c for c in curves(rows, shown, x, bounds, steps)]
+    many_snr = len({row.snr_db for row in rows}) > 1
+    lines += _best_of_steps(lines, shown, steps, many_snr)
+    if theory:
+        lines += [replace(line, is_theory=True) for line in curves(theory, shown, x)]
+    fields = _fields(lines, many_snr)
+    by_variant = len({line.channel for line in lines}) < len(fields)
+    looks = Looks.of(lines, by_variant=by_variant)
+    entries = max(sum(_legend_lines(c) for c in field.lines) for field in fields) + 3
+    figure, grid = axis_grid(len(fields), width=4.8, height=3.8 + _LEGEND_LINE * entries)
+    for axes, field in zip(grid, fields, strict=True):
+        draw(axes, field.lines, looks, x, is_rate=shown.is_rate)
+        if any(line.scheme in marked for line in field.lines):
+            axes.plot([], [], linestyle="none", label=f"{TRAINED} trained on this measure")
+        _finish(axes, field, lines, x)
+        if against:
+            axes.axhline(0, color="black", linewidth=0.8)
+    if not against:
+        keep_means_in_view(grid[0], lines, is_rate=shown.is_rate)
+    difference = f", difference to {against} ({info.better})" if against else f", {info.better}"
+    for axes in grid:
+        place = axes.get_subplotspec()
+        if place is not None and place.is_first_col():
+            axes.set_ylabel(plain_lines(info.axis + difference, 44))
+    if title:
+        figure.suptitle(plain(title), fontsize=12)
+    note = interval_text(rows, shown, confidence)
+    if note:
+        columns = sum(axes.get_position().y0 == grid[0].get_position().y0 for axes in grid)
+        figure.supxlabel(plain_lines(note, _NOTE_WIDTH * columns), fontsize=8)
+    return figure
+
+
+def _finish(axes: Axes, field: _Field, lines: Sequence[Curve], x: str) -> None:
+    """Title, horizontal axis and legend of a field."""
+    axes.set_title(plain(field.title), fontsize=11)
+    axes.set_xlabel(plain(axis_label(x)))
+    set_axis(axes, lines, x)
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False)
+
+
+def _legend_lines(line: Curve) -> int:
+    return 0 if line.is_step or line.is_theory else 1 + len(line.label) // LEGEND_WIDTH
+
+
+def _fields(lines: Sequence[Curve], many_snr: bool) -> list[_Field]:
+    """A field per channel. One channel with several schemes and swept values has one per scheme: what is
+    compared with each other then stands in one field, under the name of the scheme.
+    """
+    channels = list(dict.fromkeys(line.channel for line in lines))
+    schemes = list(dict.fromkeys(line.scheme for line in lines if not line.is_bound))
+    variants = {line.variant for line in lines}
+    crowded = len(channels) == 1 and len(schemes) > 1 and len(variants) > 1
+    if not crowded or any(line.is_step for line in lines):
+        return [_Field(c, tuple(line for line in lines if line.channel == c)) for c in channels]
+    found = []
+    for scheme in schemes:
+        own = [_shorter(line, many_snr) for line in lines if line.scheme == scheme]
+        limits = [line for line in lines if line.is_bound]
+        found.append(_Field(f"{scheme}, {channels[0]}", (*own, *limits)))
+    return found
+
+
+def _shorter(line: Curve, many_snr: bool) -> Curve:
+    """With a label of the swept values alone, where the title says the scheme."""
+    texts = variant_texts(line.variant, many_snr)
+    bandwidth = line.label.rpartition(" (CBR ")[2] if " (CBR " in line.label else ""
+    mark = f" {TRAINED}" if line.label.startswith(f"{line.scheme} {TRAINED}") else ""
+    label = ", ".join(texts) + mark + (f" (CBR {bandwidth}" if bandwidth else "")
+    return replace(line, label=label)
+
+
+def _best_of_steps(
+    lines: Sequence[Curve], info: MetricInfo, steps: Iterable[str] | Mapping[str, str], many_snr: bool
+) -> list[Curve]:
+    group_of = dict(steps) if isinstance(steps, Mapping) else dict.fromkeys(steps, "")
+    families: dict[tuple[Any, ...], list[Curve]] = {}
+    for line in lines:
+        if line.is_step:
+            families.setdefault((line.channel, group_of[line.scheme], line.variant), []).append(line)
+    found = []
+    for (_, group, variant), members in families.items():
+        best = best_of(members, info)
+        of = [group] if group else []
+        of += variant_texts(variant, many_snr)
+        name = " ".join([best.scheme, *filter(None, [group])])
+        found.append(replace(best, scheme=name, label=", ".join([best.label, *of])))
+    return found
+
+
+def _marked(line: Curve) -> Curve:
+    return replace(line, label=f"{line.scheme} {TRAINED}{line.label.removeprefix(line.scheme)}")
+
+
+def interval_text(rows: Sequence[Row], info: MetricInfo, confidence: float | None) -> str:
+    """What the intervals of a figure are, and how much they rest on; "" where nothing is known of them."""
+    own = [r for r in rows if r.metric == info.name and np.isfinite([r.ci_low, r.ci_high]).all()]
+    if confidence is None or not own:
+        return ""
+    pictures, trials = min(r.num_images for r in own), min(r.num_trials for r in own)
+    level = f"{100 * confidence:g}% intervals"
+    if info.is_rate:
+        return f"Bands and bars: {level}; {pictures * trials} transmissions per point."
+    draws = f"{trials} channel realisation" + ("s" if trials > 1 else "") + " each"
+    if pictures == 1:
+        return f"Bands: {level} over {trials} channel realisations of a single picture."
+    few = pictures < _FEW_PICTURES
+    wide = ", whose small number makes them wide" if few else ""
+    return f"Bands: {level} over {pictures} pictures{wide}, {draws}."
+
+
+# ------------------------------------------------------------------------------------------ whole run
+
+
+def metric_info(headers: Iterable[Mapping[str, Any]], metric: str) -> MetricInfo:
+    """What run.json of some runs says of a metric.
+
+    Raises:
+        RunFolderError: none of them measured it.
+    """
+    known: dict[str, Any] = {}
+    for header in headers:
+        known = {**header["metrics"], **known}
+    whole, _, cause = metric.partition("_")
+    if whole == "outage" and cause and whole in known:  # a share of it
+        info = read_facts(whole, known[whole])
+        return replace(info, name=metric, label=f"{info.title}: {cause}")
+    if metric not in known:
+        names = ", ".join(sorted(known))
+        raise RunFolderError(f"--metric {metric}: got no such metric in the run, expected one of {names}.")
+    return read_facts(metric, known[metric])
+
+
+def trained_schemes(header: Mapping[str, Any], info: MetricInfo) -> list[str]:
+    """Schemes of a run whose training had a metric as a loss."""
+    return [name for name, measures in header.get("trained_on", {}).items() if info.was_loss(measures or ())]
+
+
+def bound_names(header: Mapping[str, Any]) -> list[str]:
+    """Schemes of a run that are limits."""
+    return [s["name"] for s in header["scenario"]["schemes"] if s["kind"].endswith("_bound")]
+
+
+def step_names(header: Mapping[str, Any]) -> list[str]:
+    """Schemes of a run with a fixed MCS, if there are several: the steps of a staircase. Not those with
+    retransmissions, which take more uses.
+    """
+    schemes = header["scenario"]["schemes"]
+    fixed = [s["name"] for s in schemes if isinstance(s.get("mcs"), int) and not s.get("harq")]
+    return fixed if len(fixed) > 1 else []
+
+
+def default_x(header: Mapping[str, Any]) -> str:
+    """The natural horizontal axis of a run: SNR, or the swept field if there is but one SNR."""
+    sweep = header["scenario"]["sweep"]
+    if len(sweep["snr_db"] or ()) <= 1 and sweep["fields"]:
+        first = next(iter(sweep["fields"]))
+        return "cbr_total" if first.endswith("data_ratio") else first
+    return "snr_db"
+
+
+def run_names(folders: Sequence[Path]) -> dict[Path, str]:
+    """Run folders, each once, and the shortest ends of their paths that tell them apart.
+
+    Example:
+        >>> list(run_names([Path("/x/a/same"), Path("/x/b/same"), Path("/x/b/same")]).values())
+        ['a/same', 'b/same']
+    """
+    distinct = list({folder.resolve(): folder for folder in folders}.values())
+    parts = [folder.absolute().parts for folder in distinct]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(p[-depth:]) for p in parts]
+        if len(set(names)) == len(names):
+            break
+    return dict(zip(distinct, names, strict=True))
+
+
+def rename(rows: Sequence[Row], prefix: str) -> list[Row]:
+    """Rows with scheme names that say which run they are from, to draw several runs in one figure."""
+    return [replace(row, scheme=f"{prefix} {row.scheme}") for row in rows]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is drawn.
+
+    Args:
+        store: its folder.
+        name: that tells it from others in one figure; "" of one alone.
+        header: contents of run.json.
+        rows: of its results.
+    """
+
+    store: ResultStore
+    name: str
+    header: dict[str, Any]
+    rows: list[Row]
+
+
+def load_runs(folders: Sequence[Path]) -> list[Run]:
+    """Runs to be drawn in one figure.
+
+    Raises:
+        RunFolderError: a folder that cannot be used.
+    """
+    names = run_names(folders)
+    stores = {ResultStore(folder): name if len(names) > 1 else "" for folder, name in names.items()}
+    return [Run(store, name, store.header(), load_rows(store)) for store, name in stores.items()]
+
+
+def metric_figure(runs: Sequence[Run], metric: str, *, x: str | None = None, title: str = "") -> Figure:
+    """The figure of a metric of one or several runs, with all that they say of their schemes: which are
+    bounds, fixed MCS or trained on the measure, and closed forms of bit error rates.
+
+    Args:
+        runs: from :func:`load_runs`.
+        metric: one of theirs.
+        x: see :func:`plot_metric`; None for :func:`default_x` of the first run.
+        title: above the figure.
+
+    Raises:
+        RunFolderError: no such metric, or ``x`` not swept.
+    """
+    info = metric_info([run.header for run in runs], metric)
+    x = x or default_x(runs[0].header)
+    rows, theory, bounds, trained = [], [], [], []
+    steps: dict[str, str] = {}
+    for run in runs:
+        prefix = f"{run.name} " if run.name else ""
+        exact = closed_forms(run.header, run.rows, x) if info.name == "ber" else []
+        rows += rename(run.rows, run.name) if prefix else run.rows
+        theory += rename(exact, run.name) if prefix else exact
+        bounds += [prefix + scheme for scheme in bound_names(run.header)]
+        trained += [prefix + scheme for scheme in trained_schemes(run.header, info)]
+        steps |= {prefix + scheme: run.name for scheme in step_names(run.header)}
+    levels = {run.header["scenario"]["statistics"]["confidence"] for run in runs}
+    return plot_metric(
+        *(rows, info),
+        x=x,
+        bounds=bounds,
+        steps=steps,
+        trained=trained,
+        theory=theory,
+        confidence=levels.pop() if len(levels) == 1 else None,
+        title=title,
+    )
+
+
+def difference_figure(
+    run: Run, metric: str, *, against: str | None = None, x: str | None = None, title: str = ""
+) -> Figure:
+    """Paired differences of a metric to a scheme, a channel or a swept value of the same run, with intervals.
+
+    Args:
+        run: from :func:`load_runs`.
+        metric: one of single pictures or transmissions.
+        against: a name (see :func:`linksim.scenario.comparison.references`); None for ``statistics.against``
+            of the scenario.
+        x: see :func:`plot_metric`.
+        title: above the figure.
+
+    Raises:
+        RunFolderError: nothing to compare with, a metric of sets, or no units in pairs.
+    """
+    info, scenario = metric_info([run.header], metric), run.header["scenario"]
+    if info.scope == "set":
+        expected = "one of single pictures, which can be compared picture by picture"
+        raise RunFolderError(f"--metric {metric}: got a metric of sets of pictures, expected {expected}.")
+    where = "statistics.against" if against is None else "--against"
+    named: str | Mapping[str, str] | None = against or scenario["statistics"].get("against")
+    if named is None:
+        raise RunFolderError("--against: missing, expected the name of a scheme, a channel, or PATH=VALUE.")
+    reference = reference_of(named, scenario, dict.fromkeys(r.channel for r in run.rows), where)
+    level, resamples = scenario["statistics"]["confidence"], scenario["statistics"]["resamples"]
+    records = run.store.records()
+    paired = differences(records, info.name, reference, level, resamples, with_reference=True)
+    if not paired:
+        raise RunFolderError(f"{where} {named}: got no units in pairs, expected a run with results.")
+    return plot_metric(
+        *(in_scenario_order(paired, scenario), info),
+        x=x or default_x(run.header),
+        bounds=bound_names(run.header),
+        trained=trained_schemes(run.header, info),
+        confidence=level,
+        title=title,
+        against=named if isinstance(named, str) else ", ".join(dict.fromkeys(named.values())),
+    )

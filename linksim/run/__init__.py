@@ -1,0 +1,1 @@
+"""Running scenarios: plan, loop, records, statistics."""

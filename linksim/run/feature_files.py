@@ -1,0 +1,138 @@
+"""Features of shown and original pictures in a run folder, and the sums over them that distances need.
+
+A file belongs to the pixels of one picture, whatever unit showed it: a digital link shows the same picture at
+many points. Files are written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from channels.checks import complaint
+from linksim.metrics.set_distances import DISTANCES
+from linksim.run.results import RunFolderError
+
+__all__ = ["FeatureFiles"]
+
+log = logging.getLogger("linksim.run.feature_files")
+Arrays = dict[str, NDArray[np.float64]]
+
+
+class FeatureFiles:
+    """One kind of features in the folder ``features`` of a run.
+
+    Args:
+        folder: ``ResultStore.features``.
+        name: ``MetricInfo.features``.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        if not re.fullmatch(r"[a-z0-9_]{1,60}", name):
+            raise RunFolderError(complaint("features", "no name of features", name, "letters, digits and _"))
+        self.folder = folder / name
+        self._sums: dict[str, Arrays] = {}
+
+    def path(self, digest: str) -> Path:
+        """File of the picture with this digest.
+
+        Raises:
+            RunFolderError: no digest of a picture, as in records of versions without it.
+        """
+        if not re.fullmatch(r"[0-9a-f]{16}", digest):
+            got = digest or "none"
+            raise RunFolderError(complaint("shown", "no digest of a picture", got, "16 hexadecimal digits"))
+        return self.folder / f"{digest}.npy"
+
+    def keep(self, digest: str, features: Callable[[], NDArray[np.float16]]) -> None:
+        """Compute and write the features of a picture, unless they are there."""
+        if not self.path(digest).exists():
+            found = features()
+            _write_whole(self.path(digest), lambda file: np.save(file, found))
+
+    def read(self, digest: str) -> NDArray[np.float16]:
+        """[n, d] of a picture.
+
+        Raises:
+            RunFolderError: no such file, or a broken one.
+        """
+        path = self.path(digest)
+        try:
+            found: NDArray[np.float16] = np.load(path)
+            if found.ndim != 2 or not np.isfinite(found).all():
+                raise ValueError(f"an array of {found.ndim} dimensions, or with values that are not finite")
+        except (OSError, ValueError, EOFError) as problem:
+            cure = "Remove it; linksim simulate makes it again."
+            raise RunFolderError(complaint(str(path), "no features", problem, "an array", cure)) from None
+        return found
+
+    def within(self, distance: str, digests: Sequence[str]) -> Arrays:
+        """``SetDistance.within`` of pictures, from a file if they were asked for before."""
+        key = _key(distance, digests)
+        return self._once(key, lambda: DISTANCES[distance].within(self._groups(digests)))
+
+    def between(self, distance: str, digests: Sequence[str], others: Sequence[str]) -> Arrays:
+        """``SetDistance.between`` of two collections, from a file if they were asked for before."""
+        key = _key(distance, digests, others)
+        return self._once(
+            key, lambda: DISTANCES[distance].between(self._groups(digests), self._groups(others))
+        )
+
+    def _groups(self, digests: Sequence[str]) -> list[NDArray[np.float16]]:
+        groups = [self.read(digest) for digest in digests]
+        widths = {group.shape[1] for group in groups}
+        if len(widths) > 1:
+            raise RunFolderError(complaint(str(self.folder), "features of two kinds", sorted(widths), "one"))
+        return groups
+
+    def _once(self, key: str, compute: Callable[[], Arrays]) -> Arrays:
+        if key not in self._sums:
+            path = self.folder / "sums" / f"{key}.npz"
+            found = _read_sums(path)
+            if found is None:
+                found = compute()
+                try:
+                    arrays: dict[str, Any] = dict(found)
+                    _write_whole(path, lambda file: np.savez(file, **arrays))
+                except OSError as problem:  # a folder that may only be read is still drawn
+                    log.warning("%s: cannot be written: %s", path, problem)
+            self._sums[key] = found
+        return self._sums[key]
+
+
+def _key(distance: str, *collections: Sequence[str]) -> str:
+    text = "|".join([distance, *(" ".join(digests) for digests in collections)])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _read_sums(path: Path) -> Arrays | None:
+    """Sums of a file; None if there is none, or none that can be read: they are then made again."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError) as problem:
+        log.warning("%s: broken (%s), made again", path, problem)
+        return None
+
+
+def _write_whole(path: Path, write: Callable[[Any], None]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,398 @@
+"""Records of a run and the folder that keeps them: append-only, safe to kill at any time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from channels.checks import complaint
+from linksim.metrics.facts import read_facts
+from linksim.metrics.info import MetricInfo
+from linksim.run.format import StoredHeader, StoredRecord, first_problem
+from linksim.scenario.errors import ScenarioError
+from linksim.weights.files import LockedElsewhere, lock, remove_leftovers, write_whole
+
+__all__ = [
+    "Record",
+    "ResultStore",
+    "RunFolderError",
+    "UnitKey",
+    "file_name",
+    "original_file",
+    "panel_file",
+    "side_info_uses",
+]
+
+log = logging.getLogger("linksim.run.results")
+Point = tuple[tuple[str, float | int | str], ...]
+
+# Side information is taken to be sent at the most robust rate of TS 38.214 table 5.1.3.1-1: QPSK, 120/1024.
+_SIDE_INFO_BITS_PER_USE = 2 * 120 / 1024
+
+
+class RunFolderError(ScenarioError):
+    """A run folder that cannot be used."""
+
+
+def side_info_uses(bits: int) -> int:
+    """Channel uses charged for side information of ``bits`` bits.
+
+    Example:
+        >>> side_info_uses(0), side_info_uses(32)
+        (0, 137)
+    """
+    return -int(-bits // _SIDE_INFO_BITS_PER_USE)
+
+
+@dataclass(frozen=True)
+class UnitKey:
+    """One image through one scheme and channel at one swept point, once.
+
+    Args:
+        channel, scheme: names.
+        point: swept values beside SNR, in scenario order.
+        snr_db: SNR [dB].
+        image: name.
+        trial: repetition, from 0.
+    """
+
+    channel: str
+    scheme: str
+    point: Point
+    snr_db: float
+    image: str
+    trial: int
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Sort key: numbers before texts where a swept field has both."""
+        point = tuple((name, isinstance(v, str), v) for name, v in self.point)
+        return (self.channel, self.scheme, point, self.snr_db, self.image, self.trial)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What came out of one unit.
+
+    Args:
+        key: which unit.
+        seed: seed of its channel draw.
+        state: "ok" or the kind of failure.
+        values: image metrics.
+        counts: (errors, trials) of error metrics.
+        data_uses, pilot_uses, guard_uses: channel uses, of all transmissions.
+        transmissions: first one included.
+        side_info_bits: bits beside the symbols.
+        source_values: 3·H·W.
+        seconds: time of the link and the receiver, shared evenly by a batch.
+        independent_bits: bit errors are independent of each other (nothing coded, nothing faded).
+        info: facts of the transmitter (MCS, QP, bytes).
+        shown: digest of the picture that was shown; "" in runs of older versions.
+    """
+
+    key: UnitKey
+    seed: int
+    state: str
+    values: dict[str, float]
+    counts: dict[str, tuple[int, int]]
+    data_uses: int
+    pilot_uses: int
+    guard_uses: int
+    side_info_bits: int
+    source_values: int
+    seconds: float
+    independent_bits: bool = False
+    transmissions: int = 1
+    info: dict[str, float | int | str] = field(default_factory=dict)
+    shown: str = ""
+
+    @property
+    def cbr_data(self) -> float:
+        """Data uses over 3·H·W."""
+        return self.data_uses / self.source_values
+
+    @property
+    def cbr_total(self) -> float:
+        """All uses, side information included, over 3·H·W."""
+        extra = self.pilot_uses + self.guard_uses + side_info_uses(self.side_info_bits)
+        return (self.data_uses + extra) / self.source_values
+
+    def to_json(self) -> str:
+        """One line."""
+        data = asdict(self)
+        data["key"]["point"] = [list(pair) for pair in self.key.point]
+        return json.dumps(data, allow_nan=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> Record:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: another thing.
+        """
+        stored = dict(StoredRecord.model_validate_json(line, strict=True))
+        return cls(key=UnitKey(**dict(stored.pop("key"))), **stored)
+
+
+class ResultStore:
+    """A run folder: run.json, records.jsonl, results.csv, figures/, images/, features/, report.html.
+
+    Args:
+        folder: the run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.header_path = folder / "run.json"
+        self.records_path = folder / "records.jsonl"
+        self.csv_path = folder / "results.csv"
+        self.figures = folder / "figures"
+        self.images = folder / "images"
+        self.features = folder / "features"
+        self._file: BinaryIO | None = None
+
+    # ------------------------------------------------------------------------------------ writing
+
+    def open(self, header: dict[str, Any]) -> None:
+        """Create the folder, or open it to resume. Nothing is written before the folder is locked.
+
+        Raises:
+            RunFolderError: the folder belongs to another scenario, other images or other weights, holds other
+                files, cannot be written, or is in use by another process.
+        """
+        if not self.header_path.exists():
+            self._refuse_strangers()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = self.records_path.open("ab", buffering=0)  # what was not written is not tried again
+        except OSError as problem:
+            got = f"{type(problem).__name__}: {problem}"
+            raise RunFolderError(
+                complaint(str(self.folder), "cannot be written", got, "a folder", "Use another --out.")
+            ) from None
+        try:
+            self._lock(file)
+            remove_leftovers(self.folder)
+            if not self.header_path.exists() and self.records_path.stat().st_size:
+                got, expected = "records.jsonl alone", "run.json beside it"
+                cure = "Put it back, or use another --out. Nothing was overwritten."
+                raise RunFolderError(complaint(str(self.folder), "records of no run", got, expected, cure))
+            if self.header_path.exists():
+                old = self.header()
+                self._compare(old, header)
+                # statistics and panel may be others; an older version may have said less of the rest
+                header = {**old, **{k: header[k] for k in ("scenario", "metrics", "trained_on")}}
+            write_whole(self.header_path, json.dumps(header, indent=1) + "\n")
+            self._drop_torn_line()
+        except BaseException:
+            file.close()
+            raise
+        self._file = file
+
+    def _lock(self, file: BinaryIO) -> None:
+        try:
+            lock(file, self.folder)
+        except LockedElsewhere as problem:
+            cure = "Wait for it, or use another --out."
+            raise RunFolderError(
+                complaint(str(self.folder), "in use", problem, "no other process", cure)
+            ) from None
+
+    def _refuse_strangers(self) -> None:
+        own = {self.records_path.name}  # of a first start, killed
+        try:
+            found = self.folder.iterdir() if self.folder.exists() else ()
+            strangers = any(
+                p.name not in own and not p.name.startswith(f".{self.header_path.name}.") for p in found
+            )
+        except NotADirectoryError:
+            strangers = True
+        except OSError:
+            strangers = False  # mkdir says what is wrong
+        if strangers:
+            cure = "Use another --out; nothing was written."
+            expected = "a new or empty folder, or a run folder"
+            raise RunFolderError(
+                complaint(str(self.folder), "not a run folder", "other files", expected, cure)
+            )
+
+    def _compare(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """Refuse to add units that would not be like those in the folder."""
+        if old["scenario_hash"] != new["scenario_hash"]:
+            expected = f"{new['name']} (hash {new['scenario_hash']})"
+            got = f"{old['name']} (hash {old['scenario_hash']})"
+            self._refuse("folder of another scenario", got, expected)
+        if set(old["images"]) != set(new["images"]):
+            got, expected = f"{len(old['images'])} images", f"{len(new['images'])} images"
+            self._refuse("made with other images", got, expected, "Give the same --limit, or another --out.")
+        for name, facts in new["images"].items():
+            if old["images"][name] != facts:
+                self._refuse("made with other images", f"{name} {old['images'][name]}", f"{facts}")
+        for key, what in (
+            ("files", "made with other weights, tables or recordings"),
+            ("metrics", "made with other metrics"),
+            ("tools", "made with other codecs or in another precision"),
+        ):
+            before, now = (_deciding(side[key]) for side in (old, new))
+            changed = {k for k in {**before, **now} if before.get(k) != now.get(k)}
+            if changed:
+                name = sorted(changed)[0]
+                got, expected = (f"{name}: {side.get(name, 'none')}" for side in (before, now))
+                self._refuse(what, got, expected)
+        for key in ("versions", "commit", "device"):
+            if old.get(key) != new.get(key):
+                log.warning("%s: resumed with another %s than it was started with", self.folder, key)
+
+    def _refuse(self, what: str, got: str, expected: str, cure: str = "Use another --out.") -> NoReturn:
+        raise RunFolderError(
+            complaint(str(self.folder), what, got, expected, f"{cure} Nothing was overwritten.")
+        )
+
+    def _drop_torn_line(self) -> None:
+        """Cut off what a killed process left after the last newline. Only under the lock."""
+        with self.records_path.open("rb+") as file:
+            data = file.read()
+            end = data.rfind(b"\n") + 1
+            if end < len(data):
+                file.truncate(end)
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Write records, flushed to the disk."""
+        assert self._file is not None, "open() first"
+        data = memoryview("".join(record.to_json() + "\n" for record in records).encode())
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+            os.fsync(self._file.fileno())
+        except OSError as problem:
+            raise OSError(problem.errno, problem.strerror, str(self.records_path)) from problem
+
+    def close(self) -> None:
+        """Release the folder."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    # ------------------------------------------------------------------------------------ reading
+
+    def header(self) -> dict[str, Any]:
+        """Contents of run.json.
+
+        Raises:
+            RunFolderError: missing or broken.
+        """
+        try:
+            text = self.header_path.read_bytes()
+        except OSError:
+            got = self.folder.absolute()
+            cure = "Make one with linksim simulate."
+            raise RunFolderError(
+                complaint("run folder", "no run.json", got, "a folder of a run", cure)
+            ) from None
+        try:
+            StoredHeader.model_validate_json(text, strict=True)
+            header: dict[str, Any] = json.loads(text)
+        except (ValueError, RecursionError) as problem:
+            where, said = str(self.header_path), first_problem(problem)
+            raise RunFolderError(complaint(where, "broken", said, "the JSON of a run")) from None
+        return header
+
+    def metrics(self) -> dict[str, MetricInfo]:
+        """Facts of the metrics of the run, by name.
+
+        Raises:
+            RunFolderError: no run, or a broken one.
+        """
+        facts = self.header()["metrics"]
+        return {name: read_facts(name, of) for name, of in facts.items()}
+
+    def records(self) -> Iterator[Record]:
+        """Every record, in the order of writing; a torn last line is skipped.
+
+        Raises:
+            RunFolderError: a broken line before the last.
+        """
+        if not self.records_path.exists():
+            return
+        known = self._what_is_known()
+        lines = self.records_path.read_bytes().split(b"\n")
+        for number, line in enumerate(lines[:-1], start=1):
+            try:
+                record = Record.from_json(line)
+                _check_named(record, known)
+            except ValueError as problem:
+                where = f"{self.records_path} line {number}"
+                cure = "Remove the line; its unit is then run again."
+                got = first_problem(problem)
+                raise RunFolderError(complaint(where, "broken record", got, "a record", cure)) from None
+            yield record
+
+    def _what_is_known(self) -> dict[str, Any] | None:
+        """Schemes, images and swept values of the header; None without one."""
+        if not self.header_path.exists():
+            return None
+        header = self.header()
+        schemes = {scheme["name"] for scheme in header["scenario"]["schemes"]}
+        return {
+            "schemes": schemes,
+            "images": header["images"],
+            "swept": header["scenario"]["sweep"]["fields"],
+            "metrics": set(header["metrics"]),
+        }
+
+    def done(self) -> set[UnitKey]:
+        """Units that have a record."""
+        return {record.key for record in self.records()}
+
+
+def _deciding(block: dict[str, Any]) -> dict[str, Any]:
+    """What decides values: of a metric its reference, not its label; of a file or tool all."""
+    return {k: v.get("reference", v) if isinstance(v, dict) else v for k, v in block.items()}
+
+
+def _check_named(record: Record, known: dict[str, Any] | None) -> None:
+    """Raise ValueError for a scheme, picture, metric or swept value that the run does not have."""
+    if known is None:
+        return
+    key = record.key
+    if key.scheme not in known["schemes"]:
+        raise ValueError(f"scheme {key.scheme}, which is not in run.json")
+    if key.image not in known["images"]:
+        raise ValueError(f"image {key.image}, which is not in run.json")
+    strange = sorted({*record.values, *record.counts} - known["metrics"])
+    if strange:
+        raise ValueError(f"metric {strange[0]}, which is not in run.json")
+    names = [name for name, _ in key.point]
+    if sorted(names) != sorted(known["swept"]) or any(v not in known["swept"][n] for n, v in key.point):
+        raise ValueError(f"swept values {dict(key.point)}, which are not in run.json")
+
+
+_LONGEST_NAME = 120  # file systems take 255 bytes, of which endings need some
+
+
+def file_name(*parts: str) -> str:
+    """A file name that reads like the parts and is another one for other parts."""
+    readable = "_".join(re.sub(r"[^A-Za-z0-9.+=-]+", "-", part) for part in parts)
+    exact = readable == "_".join(parts) and all("_" not in part for part in parts)
+    if exact and len(readable) <= _LONGEST_NAME and readable.strip("."):
+        return readable
+    digest = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=3).hexdigest()
+    return f"{readable[:_LONGEST_NAME]}_{digest}"
+
+
+def panel_file(store: ResultStore, key: UnitKey) -> Path:
+    """Where the picture of a unit is kept."""
+    folder = file_name(key.channel, key.scheme, *(f"{name}={value}" for name, value in key.point))
+    return store.images / folder / f"{file_name(key.image)}_{key.snr_db:g}dB.png"
+
+
+def original_file(store: ResultStore, image: str) -> Path:
+    """Where the original of an image is kept."""
+    return store.images / "original" / f"{file_name(image)}.png"

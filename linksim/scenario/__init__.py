@@ -1,0 +1,16 @@
+"""Scenarios: what a file may say, how it is read, what is wrong with it. What :mod:`linksim.scenario.schema`
+has is here, too, when it is used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """See :mod:`linksim.scenario.schema`."""
+    from importlib import import_module
+
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("linksim.scenario.schema"), name)

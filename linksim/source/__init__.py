@@ -1,0 +1,1 @@
+"""Source codecs: pictures to bytes and back."""

@@ -1,0 +1,446 @@
+"""The highest quality that fits a byte budget, for many pictures at once: cached on disk, coded by
+processes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from channels.checks import complaint
+from channels.kinds import loaded_files
+from channels.runtime.child_processes import safe_children
+from linksim.source.codec import SourceCodec
+from linksim.source.hevc import CodecError
+from linksim.source.stream_cache import StreamCache
+
+__all__ = ["Fit", "Measure", "QualitySearch", "Wish", "reduced", "resize"]
+
+log = logging.getLogger("linksim.source")
+Rgb = NDArray[np.uint8]
+_WORKER_BYTES = 1 << 24
+_NEAR = 1.1  # a stream this much over a budget may have a better neighbour that fits
+_NO_STREAM = 1 << 40  # size of what a codec cannot code at a quality
+_CHOICE = "choice-3"  # part of the key of remembered choices: changes with the search
+
+
+class Fit(NamedTuple):
+    """What fits a budget: the stream with all that its receiver needs, its quality parameter, and n where
+    sides were divided by n before.
+    """
+
+    stream: bytes
+    quality: int
+    resolution: int = 1
+
+
+class Wish(NamedTuple):
+    """A picture [H, W, 3] uint8, the name of its pixels, and the largest stream allowed [bytes]."""
+
+    rgb: Rgb
+    digest: str
+    budget_bytes: int
+
+
+class Measure(Hashable, Protocol):
+    """By what one coding of a picture shows more than another."""
+
+    @property
+    def name(self) -> str:
+        """Its name, part of that of the search."""
+        ...
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Direction."""
+        ...
+
+    @property
+    def reference(self) -> str:
+        """What it is exactly; choices are remembered for that."""
+        ...
+
+    def __call__(self, shown: Rgb, original: Rgb) -> float:
+        """Value of a picture [H, W, 3] uint8 against the original."""
+        ...
+
+
+def _send_by_value(codec: type) -> None:
+    """Let worker processes have the class of a codec that they cannot import (a file of --with)."""
+    module = sys.modules.get(codec.__module__)
+    if module is not None and str(getattr(module, "__file__", "")) in map(str, loaded_files()):
+        from joblib.externals import cloudpickle
+
+        cloudpickle.register_pickle_by_value(module)
+
+
+def resize(rgb: Rgb, size: tuple[int, int]) -> Rgb:
+    """A picture in (H, W) pixels, Lanczos."""
+    if rgb.shape[:2] == size:
+        return rgb
+    return np.array(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.LANCZOS))
+
+
+def reduced(size: tuple[int, int], resolution: int) -> tuple[int, int]:
+    """(H, W) divided by ``resolution``, rounded up."""
+    return -(-size[0] // resolution), -(-size[1] // resolution)
+
+
+def _size_byte(size: tuple[int, int], resolution: int) -> bytes:
+    """What a receiver needs beside the size of the coded picture to know that of the whole one: the logarithm
+    of ``resolution`` (2 bits), and what rounding added to either side (3 bits each).
+    """
+    added = [side * resolution - whole for side, whole in zip(reduced(size, resolution), size, strict=True)]
+    return bytes([resolution.bit_length() - 1 << 6 | added[0] << 3 | added[1]])
+
+
+class _Memory:
+    """The last values, up to so many bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._held = limit, 0
+        self._values: OrderedDict[Hashable, bytes | Rgb] = OrderedDict()
+
+    def get(self, key: Hashable) -> bytes | Rgb | None:
+        if key in self._values:
+            self._values.move_to_end(key)
+        return self._values.get(key)
+
+    def put(self, key: Hashable, value: bytes | Rgb) -> None:
+        if key not in self._values:
+            self._held += _size(value)
+        self._values[key] = value
+        while self._held > self._limit and len(self._values) > 1:
+            self._held -= _size(self._values.popitem(last=False)[1])
+
+
+def _size(value: bytes | Rgb) -> int:
+    return len(value) if isinstance(value, bytes) else value.nbytes
+
+
+class QualitySearch:
+    """The highest quality of a codec whose stream fits a budget.
+
+    Where little fits, half or quarter size and a better quality can show more than full size: the transmitter
+    compares them with the picture it has, in PSNR or by another measure. No receiver knows the size of a
+    picture beforehand: the stream of a codec carries that of what was coded, and where sizes are offered a
+    byte in front of it says what that is of the whole picture.
+
+    Streams and choices are kept on disk. A choice is a pure function of picture, codec (with version and
+    effort), resolutions and budget.
+
+    Args:
+        codec: source codec.
+        cache: streams of earlier searches.
+        resolutions: 1 for full size, 2 and 4 (up to 8) for half and quarter of the sides.
+        workers: processes that code pictures in :meth:`best_of`; 1 = this one.
+        memory_bytes: for streams and decoded pictures that are kept at hand.
+        measure: what shows more; None: the smaller squared error.
+    """
+
+    _POOR = 0.6  # from this share of the qualities on, smaller sizes are tried, too
+
+    def __init__(
+        self,
+        codec: SourceCodec,
+        cache: StreamCache | None = None,
+        resolutions: tuple[int, ...] = (1,),
+        workers: int = 1,
+        memory_bytes: int = 1 << 28,
+        measure: Measure | None = None,
+    ) -> None:
+        self.codec = codec
+        self.measure = measure
+        self.cache = cache or StreamCache()
+        self.resolutions = resolutions
+        self.workers = workers
+        self._stamp = f"{codec.name}|{codec.version}"
+        self._streams, self._decoded = _Memory(memory_bytes // 4), _Memory(memory_bytes)
+
+    @property
+    def name(self) -> str:
+        """Codec, chroma format and, if there is a choice, resolutions and measure: "bpg-420",
+        "bpg-420-1/2/4", "bpg-420-1/2/4-ms_ssim".
+        """
+        parts = [self.codec.name]
+        if self.resolutions != (1,):
+            parts.append("/".join(str(r) for r in self.resolutions))
+        if self.measure is not None:
+            parts.append(self.measure.name)
+        return "-".join(parts)
+
+    def check(self, height: int, width: int) -> None:
+        """Raise ValueError for a picture that the codec takes in none of the sizes."""
+        refusals = [self.codec.refusal(reduced((height, width), r)) for r in self.resolutions]
+        if all(refusals):
+            got, cure = f"{height} x {width} pixels", "Crop the images (images.crop), or use another codec."
+            wrong = f"too large for {self.codec.name}"
+            raise ValueError(complaint("image", wrong, got, refusals[-1], cure))
+
+    # ------------------------------------------------------------------------------------- streams
+
+    def stream(self, rgb: Rgb, digest: str, quality: int) -> bytes:
+        """Stream of a picture at a quality; ``digest`` names its pixels."""
+        known = self._known(digest, quality)
+        if known is not None:
+            return known
+        stream = self.codec.encode(rgb, quality)
+        self.cache.put(self._stream_key(digest, quality), stream)
+        self._streams.put((digest, quality), stream)
+        return stream
+
+    def _stream_key(self, digest: str, quality: int) -> str:
+        return StreamCache.key(digest, self._stamp, quality)
+
+    def _known(self, digest: str, quality: int) -> bytes | None:
+        stream = self._streams.get((digest, quality))
+        if stream is None:
+            stream = self.cache.get(self._stream_key(digest, quality))
+            if stream is None:
+                return None
+            self._streams.put((digest, quality), stream)
+        assert isinstance(stream, bytes)
+        return stream
+
+    # -------------------------------------------------------------------------------------- search
+
+    def best_of(self, wishes: Sequence[Wish]) -> list[Fit | None]:
+        """:meth:`best` of many pictures, new ones by several processes at a time."""
+        found = {(w.digest, w.budget_bytes): self._remembered(w) for w in wishes}
+        groups: dict[str, list[Wish]] = {}  # by picture: one process profits from its own streams
+        for wish in wishes:
+            if found[wish.digest, wish.budget_bytes] is _UNKNOWN:
+                groups.setdefault(wish.digest, []).append(wish)
+        if len(groups) > 1 and self.workers > 1:
+            from joblib import Parallel, delayed
+
+            _send_by_value(type(self.codec))
+
+            arguments = (self.codec, self.cache.folder, self.resolutions, self.measure)
+            with safe_children():
+                pool = Parallel(n_jobs=min(self.workers, len(groups)), idle_worker_timeout=3600)
+                for part in pool(delayed(_search_elsewhere)(*arguments, group) for group in groups.values()):
+                    found |= part
+        result = []
+        for wish in wishes:
+            fit = found[wish.digest, wish.budget_bytes]
+            result.append(self.best(*wish) if isinstance(fit, _Unknown) else fit)
+        return result
+
+    def best(self, rgb: Rgb, digest: str, budget_bytes: int) -> Fit | None:
+        """What shows most within a budget, or None if nothing fits.
+
+        Args:
+            rgb: [H, W, 3] uint8.
+            digest: name of its pixels.
+            budget_bytes: largest stream allowed.
+        """
+        wish = Wish(rgb, digest, budget_bytes)
+        known = self._remembered(wish)
+        if not isinstance(known, _Unknown):
+            return known
+        found = self._search(wish)
+        choice = None if found is None else [found.quality, found.resolution]
+        self.cache.put(self._choice_key(wish), json.dumps(choice).encode())
+        return found
+
+    def smallest(self, rgb: Rgb, digest: str) -> int:
+        """Bytes of the stream of a picture at the lowest quality and the smallest size."""
+        sizes = []
+        for resolution in self.resolutions:
+            small = resize(rgb, reduced((rgb.shape[0], rgb.shape[1]), resolution))
+            name = _reduced_name(digest, resolution)
+            sizes.append(len(self.stream(small, name, self.codec.qualities[-1])))
+        return min(sizes) + self._overhead
+
+    def _choice_key(self, wish: Wish) -> str:
+        by = () if self.measure is None or self.resolutions == (1,) else (self.measure.reference,)
+        return StreamCache.key(_CHOICE, wish.digest, self._stamp, self.resolutions, wish.budget_bytes, *by)
+
+    def _remembered(self, wish: Wish) -> Fit | _Unknown | None:
+        """An earlier choice, if the cache holds it, its stream is there and keeps the budget."""
+        stored = self.cache.get(self._choice_key(wish))
+        if stored is None:
+            return _UNKNOWN
+        choice = json.loads(stored)
+        if choice is None:
+            return None
+        quality, resolution = choice
+        stream = self._known(_reduced_name(wish.digest, resolution), quality)
+        if stream is None:
+            return _UNKNOWN
+        fit = self._fit(wish.rgb, stream, quality, resolution)
+        return fit if len(fit.stream) <= wish.budget_bytes else _UNKNOWN
+
+    def _fit(self, rgb: Rgb, stream: bytes, quality: int, resolution: int) -> Fit:
+        """What is sent of a coded picture."""
+        if self.resolutions == (1,):
+            return Fit(stream, quality)
+        return Fit(_size_byte((rgb.shape[0], rgb.shape[1]), resolution) + stream, quality, resolution)
+
+    def _search(self, wish: Wish) -> Fit | None:
+        rgb, digest, budget_bytes = wish
+        found: Fit | None = None
+        least = math.inf
+        for resolution in self.resolutions:
+            if found is not None and not self._is_poor(found):
+                break
+            size = reduced((rgb.shape[0], rgb.shape[1]), resolution)
+            if self.codec.refusal(size):
+                continue
+            small = resize(rgb, size)
+            best = self._best_quality(small, _reduced_name(digest, resolution), budget_bytes - self._overhead)
+            if best is None:
+                continue
+            fit = self._fit(rgb, *best, resolution)
+            if self.resolutions == (1,):
+                return fit
+            error = self._error(self.decode(fit.stream, (rgb.shape[0], rgb.shape[1])), rgb)
+            if error < least:
+                found, least = fit, error
+        return found
+
+    def _error(self, shown: Rgb, rgb: Rgb) -> float:
+        """How bad a picture is, by the measure."""
+        if self.measure is None:
+            return float(np.square(shown.astype(np.float64) - rgb).sum())
+        value = self.measure(shown, rgb)
+        return -value if self.measure.higher_is_better else value
+
+    @property
+    def _overhead(self) -> int:
+        """Bytes in front of the codec's stream."""
+        return 0 if self.resolutions == (1,) else 1
+
+    def _is_poor(self, fit: Fit) -> bool:
+        qualities = self.codec.qualities
+        return qualities.index(fit.quality) >= self._POOR * len(qualities)
+
+    def _best_quality(self, rgb: Rgb, digest: str, budget_bytes: int) -> tuple[bytes, int] | None:
+        """Stream and quality of the best quality that fits, or None if not even the worst does.
+
+        The logarithm of the size is nearly linear in the quality parameter, so the crossing is interpolated
+        from what is known; in the end better neighbours are looked at, because sizes are not strictly
+        monotone.
+        """
+        qualities = self.codec.qualities
+
+        def size(index: int) -> int:
+            try:
+                return len(self.stream(rgb, digest, qualities[index]))
+            except CodecError as problem:
+                if index == last:  # there is nothing else to try
+                    raise
+                log.warning("quality %s is left out: %s", qualities[index], problem)
+                return _NO_STREAM
+
+        last = len(qualities) - 1
+        if size(last) > budget_bytes:
+            return None
+        known = {i: len(s) for i, q in enumerate(qualities) if (s := self._known(digest, q)) is not None}
+        high = min(i for i, n in known.items() if n <= budget_bytes)  # fits; ``low`` does not
+        low = max((i for i, n in known.items() if i < high and n > budget_bytes), default=-1)
+        probes = 0
+        while high - low > 1:
+            probe = (low + high + 1) // 2
+            if probes < 4:
+                probe = _crossing(known, low, high, budget_bytes)
+            known[probe] = size(probe)
+            low, high = (low, probe) if known[probe] <= budget_bytes else (probe, high)
+            probes += 1
+        high = _best_neighbour(size, high, budget_bytes)
+        return self.stream(rgb, digest, qualities[high]), qualities[high]
+
+    # -------------------------------------------------------------------------------------- decode
+
+    def decode(self, data: bytes, expected: tuple[int, int]) -> Rgb:
+        """Picture [H, W, 3] uint8, whatever allowed size was coded; remembers the last results.
+
+        Args:
+            data: stream.
+            expected: the size (H, W) that the stream must say, itself: others are refused before anything is
+                decoded.
+
+        Raises:
+            CodecError: damaged, or of another size.
+        """
+        key = (data, expected)
+        shown = self._decoded.get(key)
+        if shown is None:
+            shown = resize(self._decode(data, expected), expected)
+            self._decoded.put(key, shown)
+        assert isinstance(shown, np.ndarray)
+        return shown
+
+    def _decode(self, data: bytes, expected: tuple[int, int]) -> Rgb:
+        """The picture as coded."""
+        if self.resolutions == (1,):
+            return self.codec.decode(data, expected)
+        for resolution in self.resolutions:
+            if data[:1] == _size_byte(expected, resolution):
+                return self.codec.decode(data[1:], reduced(expected, resolution))
+        raise CodecError(f"{self.codec.name}: stream is not of a picture of {expected[0]} x {expected[1]}")
+
+
+class _Unknown:
+    """No choice is remembered (None is one: nothing fits)."""
+
+
+_UNKNOWN = _Unknown()
+
+
+def _reduced_name(digest: str, resolution: int) -> str:
+    return digest if resolution == 1 else f"{digest}/{resolution}"
+
+
+def _crossing(known: dict[int, int], low: int, high: int, budget: int) -> int:
+    """Index between ``low`` (too large, or -1) and ``high`` (fits) where the size should meet the budget."""
+    if low < 0:
+        step = 7 * math.log2(max(budget, 1) / known[high])  # a size doubles in some seven steps of QP
+        probe = high - math.ceil(step)
+    else:
+        share = math.log(known[low] / budget) / max(math.log(known[low] / known[high]), 1e-9)
+        probe = low + math.ceil(share * (high - low))
+    return min(max(probe, low + 1), high - 1)
+
+
+def _best_neighbour(size: Callable[[int], int], index: int, budget: int) -> int:
+    """From a quality that fits to the one from which no better within three steps does, so that the result
+    does not depend on where a search came from.
+    """
+    for better in range(index - 1, max(index - 4, -1), -1):
+        if size(better) <= budget:
+            return _best_neighbour(size, better, budget)
+        if size(better) > _NEAR * budget:
+            break
+    return index
+
+
+@lru_cache(maxsize=4)
+def _search_here(
+    codec: SourceCodec, folder: Path, resolutions: tuple[int, ...], measure: Measure | None
+) -> QualitySearch:
+    return QualitySearch(codec, StreamCache(folder), resolutions, memory_bytes=_WORKER_BYTES, measure=measure)
+
+
+def _search_elsewhere(
+    codec: SourceCodec,
+    folder: Path,
+    resolutions: tuple[int, ...],
+    measure: Measure | None,
+    wishes: Sequence[Wish],
+) -> dict[tuple[str, int], Fit | None]:
+    """Work of one process: all wishes of one picture."""
+    search = _search_here(codec, folder, resolutions, measure)
+    return {(w.digest, w.budget_bytes): search.best(*w) for w in wishes}

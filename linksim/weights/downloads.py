@@ -1,0 +1,75 @@
+"""Models that a run would have to download first: a check names them and touches no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from linksim.scenario.training import TrainSpec
+from linksim.weights import zoo
+
+__all__ = ["CAPTION", "Download", "at_hand", "backbone", "missing_losses", "missing_weights", "repository"]
+
+CAPTION = "blip2"
+
+
+@dataclass(frozen=True)
+class Download:
+    """What is not on this machine.
+
+    Args:
+        scheme: name of the scheme, or phase of a training, that cannot begin without; empty for a metric.
+        field: of the scenario.
+        name: repository on a hub, or file.
+        source: where a run looks for it.
+        size_gb: about how much it is [10^9 bytes]; None where that is not known.
+    """
+
+    scheme: str
+    field: str
+    name: str
+    source: str
+    size_gb: float | None
+
+    def __str__(self) -> str:
+        size = (
+            "a download of unknown size" if self.size_gb is None else f"a download of {_size(self.size_gb)}"
+        )
+        return f"{self.field}: {self.name} is not on this machine, {size} from {self.source}"
+
+
+def _size(gigabytes: float) -> str:
+    return f"about {gigabytes:.0f} GB" if gigabytes >= 1 else f"about {1000 * gigabytes:.0f} MB"
+
+
+def repository(scheme: str, field: str, name: str) -> list[Download]:
+    """A model that a field of a scheme names, where it is on a hub and not on this machine."""
+    if not zoo.is_repository(name) or zoo.is_here(name):
+        return []
+    where = f"schemes.{scheme}.{field}"
+    return [Download(scheme, where, name, "the Hugging Face hub", zoo.DOWNLOAD_GB.get(name))]
+
+
+def missing_weights(metrics: tuple[str, ...]) -> list[Download]:
+    """Backbones of metrics that a run downloads; where that fails it goes on without those metrics."""
+    return [found for name in metrics for found in backbone("", f"metrics.{name}", name)]
+
+
+def missing_losses(recipe: TrainSpec) -> list[Download]:
+    """Backbones of the losses of a training, which it cannot begin without."""
+    names = {name: phase.name for phase in recipe.plan for name in phase.loss.measures}
+    return [d for name, phase in names.items() for d in backbone(phase, f"train.loss of {phase}", name)]
+
+
+def at_hand() -> str:
+    """LPIPS metrics whose weights are on this machine, in words; empty for none."""
+    names = [f"lpips_{net}" for net in zoo.BACKBONES if zoo.backbone_at(net) is not None]
+    return ", ".join(names)
+
+
+def backbone(scheme: str, field: str, metric: str) -> list[Download]:
+    """The feature network of a metric, where it is not on this machine."""
+    net = zoo.lpips_backbone(metric)
+    if net is None or zoo.backbone_at(net) is not None:
+        return []
+    found = zoo.BACKBONES[net]
+    return [Download(scheme, field, found.file, found.url, found.size_gb)]
