@@ -107,7 +107,7 @@ def main() -> int:
 
 def _forget(path: Path, chosen: list[Measurement]) -> None:
     """Take the channels of scenarios out of a table."""
-    from linksim.run.build_channel import load_calibration
+    from linksim.build.channels import load_calibration
     from linksim.run.calibrate import links
     from linksim.run.runner import make_plan
     from linksim.scenario.files import load_scenario, parse_overrides

@@ -55,7 +55,7 @@ def check(name: str, *pairs: str) -> tuple[int, float, float, str]:
 
 def settings(path: Path) -> list[str]:
     """What a scenario lacks on a machine without data sets and earlier trainings."""
-    from linksim.run.build import build_images
+    from linksim.build.objects import build_images
     from linksim.scenario.files import load_any
 
     scenario = load_any(str(path))

@@ -28,9 +28,9 @@ import torch
 
 from channels.flat.awgn import AwgnChannel
 from channels.types import Csit
+from linksim.build.objects import load_diffjscc
 from linksim.diffusion.caption import HubCaptioner
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
-from linksim.run.build import load_diffjscc
 from linksim.schemes.jscc import JsccScheme
 
 

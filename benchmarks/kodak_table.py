@@ -25,12 +25,12 @@ from pathlib import Path
 import torch
 
 from channels.flat.awgn import AwgnChannel
+from linksim.build.objects import build_scheme, load_codec
 from linksim.cli.main import main as linksim
 from linksim.link import run_link
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.report.figures import load_rows
-from linksim.run.build import build_scheme, load_codec
 from linksim.run.results import ResultStore
 from linksim.scenario.schema import AwgnSpec, JsccSpec, LatentDiffusionSpec
 

@@ -33,20 +33,20 @@ from channels.base import ChannelOperator
 from channels.equalization import equalize
 from channels.flat.awgn import AwgnChannel
 from channels.flat.fading import FlatFadingChannel
+from channels.flat.hardware import SingleCarrierChannel
 from channels.flat.interleaving import InterleavedChannel
 from channels.hardware.impairments import Clipping
 from channels.models.base import TdlModel
-from channels.ofdm.front_end import SingleCarrierChannel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.link import OfdmChannel
 from channels.types import Csi
 from channels.units import linear_to_db
+from linksim.build.objects import load_codec
 from linksim.coding.bounds import capacity_bits
 from linksim.coding.mcs import MCS_TABLE_1, Mcs
 from linksim.coding.qam import Qam
 from linksim.coding.transport import TransportBlock
 from linksim.link import run_link
-from linksim.run.build import load_codec
 from linksim.run.results import side_info_uses
 from linksim.schemes.jscc import JsccScheme
 

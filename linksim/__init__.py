@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from linksim.api.simulation import load_scenario as load_scenario
     from linksim.api.simulation import simulate as simulate
     from linksim.api.tables import MissingPackage as MissingPackage
+    from linksim.build.checkpoints import CheckpointError as CheckpointError
     from linksim.coding.link_adaptation import CalibrationError as CalibrationError
     from linksim.images.sets import ImageError as ImageError
     from linksim.kinds import kind as kind
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from linksim.scenario.files import ScenarioError as ScenarioError
     from linksim.scenario.schema import Scenario as Scenario
     from linksim.source.codec import SourceCodec as SourceCodec
-    from linksim.weights.checkpoints import CheckpointError as CheckpointError
     from linksim.weights.pickle_reader import ModelFormatError as ModelFormatError
 
 _MODULES = {
@@ -57,7 +57,7 @@ _MODULES = {
     "CalibrationError": "linksim.coding.link_adaptation",
     "ChannelBase": "linksim.kinds.channels.base",
     "Check": "linksim.api.checking",
-    "CheckpointError": "linksim.weights.checkpoints",
+    "CheckpointError": "linksim.build.checkpoints",
     "CountMetric": "linksim.metrics.base",
     "DelayModelBase": "linksim.kinds.models.base",
     "EstimatorBase": "linksim.kinds.channels.csi",

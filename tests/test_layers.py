@@ -3,201 +3,70 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# module (or package prefix ending in a dot) -> project modules it may import. Order: leaves first.
-CHANNEL_LEAVES = {
-    "channels.types",
-    "channels.units",
-    "channels.checks",
-    "channels.seeding",
-    "channels.runtime.sionna_seeding",
-    "channels.arithmetic",
-    "channels.runtime.lazy_torch",
-}
-ALLOWED: dict[str, set[str]] = {
-    "channels.types": {"channels.arithmetic"},
-    "channels.units": {"channels.runtime.lazy_torch"},
-    "channels.runtime.lazy_torch": set(),
-    "channels.checks": set(),
-    "channels.arithmetic": {"channels.runtime.lazy_torch"},
-    "channels.runtime.cache": {"channels.checks"},
-    "channels.runtime.kept_arrays": {"channels.runtime.cache"},
-    "channels.runtime.deferred_compilation": set(),
-    "channels.runtime.child_processes": set(),
-    "channels.runtime.triton_loading": set(),
-    "channels.seeding": set(),
-    "channels.runtime.sionna_seeding": {"channels.runtime.deferred_compilation", "channels.runtime.triton_loading"},
-    "channels.base": CHANNEL_LEAVES,
-    "channels.flat.awgn": CHANNEL_LEAVES | {"channels.base"},
-    "channels.flat.fading": CHANNEL_LEAVES | {"channels.base"},
-    "channels.flat.interleaving": CHANNEL_LEAVES | {"channels.base"},
-    "channels.link_budget": CHANNEL_LEAVES,
-    "channels.ofdm.grid": CHANNEL_LEAVES | {"channels.base"},
-    "channels.antennas.transmission": CHANNEL_LEAVES,
-    "channels.antennas.detection": CHANNEL_LEAVES,
-    "channels.ofdm.interference": CHANNEL_LEAVES | {"channels.models.base"},
-    "channels.hardware.effect": CHANNEL_LEAVES | {"channels.models.base", "channels.hardware.impairments"},
-    "channels.ofdm.pilot_measurements": CHANNEL_LEAVES | {"channels.base"},
-    "channels.hardware.signal_quality": CHANNEL_LEAVES,
-    "channels.ofdm.front_end": CHANNEL_LEAVES | {
-        "channels.base", "channels.models.base", "channels.ofdm.grid", "channels.hardware.effect", "channels.hardware.impairments",
-        "channels.hardware.signal_quality", "channels.ofdm.waveform",
+# Room (a folder, or the modules at the top of a package) -> rooms that its modules may import at once. The order is that
+# of the table: a room imports only what stands above it, so that there are no circles.
+ROOMS: dict[str, set[str]] = {
+    "channels": {"channels.runtime"},
+    "channels.runtime": {"channels"},
+    "channels.antennas": {"channels"},
+    "channels.flat": {"channels", "channels.hardware"},
+    "channels.models": {"channels", "channels.runtime"},
+    "channels.hardware": {"channels", "channels.models"},
+    "channels.ofdm": {"channels", "channels.antennas", "channels.hardware", "channels.models", "channels.runtime"},
+    "channels.raytraced": {"channels", "channels.models", "channels.runtime"},
+    "channels.tensorflow": {"channels", "channels.runtime"},
+    "linksim.files": {"channels"},
+    "linksim.weights": {"channels", "linksim.files"},
+    "linksim.images": {"channels"},
+    "linksim.kinds": {"channels", "linksim.files", "linksim.weights"},
+    "linksim.scenario": {"channels", "linksim.files", "linksim.kinds"},
+    "linksim.source": {"channels", "linksim.kinds"},
+    "linksim.coding": {"channels", "linksim.files"},
+    "linksim.metrics": {"channels", "linksim.kinds", "linksim.weights"},
+    "linksim.jscc": {"channels", "linksim.files", "linksim.weights"},
+    "linksim.diffusion": {"channels", "linksim.files", "linksim.kinds", "linksim.weights"},
+    "linksim.schemes": {"channels", "linksim.coding", "linksim.diffusion", "linksim.images", "linksim.jscc", "linksim.source"},
+    "linksim": {"channels", "linksim.schemes"},  # link.py
+    "linksim.build": {
+        *("channels", "linksim.coding", "linksim.diffusion", "linksim.files", "linksim.images", "linksim.jscc"),
+        *("linksim.kinds", "linksim.metrics", "linksim.scenario", "linksim.schemes", "linksim.source", "linksim.weights"),
     },
-    "channels.models.geometric": CHANNEL_LEAVES | {"channels.base", "channels.models.base", "channels.runtime.kept_arrays"},
-    "channels.ofdm.time": CHANNEL_LEAVES | {"channels.base", "channels.ofdm.front_end", "channels.ofdm.link", "channels.ofdm.waveform"},
-    "channels.models.base": CHANNEL_LEAVES | {"channels.base"},
-    "channels.ofdm.estimation": CHANNEL_LEAVES | {"channels.base", "channels.ofdm.pilot_measurements"},
-    "channels.equalization": CHANNEL_LEAVES,
-    "channels.tensorflow.call": {"channels.checks", "channels.runtime.triton_loading"},
-    "channels.tensorflow.channel": CHANNEL_LEAVES | {"channels.base", "channels.tensorflow.call"},
-    "channels.models.recording": {"channels.checks"},
-    "channels.models.recorded": CHANNEL_LEAVES | {"channels.base", "channels.models.base", "channels.models.recording"},
-    "channels.raytraced.llvm": {"channels.checks"},
-    "channels.raytraced.scene": {"channels.checks"},
-    "channels.raytraced.tracer": set(),
-    "channels.raytraced.model": {
-        "channels.runtime.cache", "channels.checks", "channels.runtime.child_processes", "channels.base", "channels.models.recording", "channels.models.recorded", "channels.raytraced.scene",
-        "channels.raytraced.llvm",
+    "linksim.run": {
+        *("channels", "linksim", "linksim.build", "linksim.coding", "linksim.files", "linksim.images", "linksim.kinds"),
+        *("linksim.metrics", "linksim.scenario", "linksim.schemes", "linksim.source"),
     },
-    "channels.hardware.impairments": CHANNEL_LEAVES,
-    "channels.ofdm.waveform": {"channels.checks"},
-    "channels.ofdm.receiver": CHANNEL_LEAVES | {
-        "channels.base", "channels.models.base", "channels.antennas.detection", "channels.ofdm.estimation", "channels.ofdm.grid",
-        "channels.hardware.effect", "channels.ofdm.pilot_measurements", "channels.antennas.transmission",
+    "linksim.training": {
+        *("channels", "linksim", "linksim.build", "linksim.diffusion", "linksim.files", "linksim.images", "linksim.jscc"),
+        *("linksim.kinds", "linksim.metrics", "linksim.scenario", "linksim.schemes", "linksim.weights"),
     },
-    "channels.ofdm.link": CHANNEL_LEAVES | {
-        "channels.base", "channels.models.base", "channels.ofdm.estimation", "channels.ofdm.front_end", "channels.ofdm.grid",
-        "channels.hardware.effect", "channels.hardware.impairments", "channels.ofdm.interference", "channels.ofdm.receiver",
-        "channels.antennas.transmission",
+    "linksim.report": {"linksim.files", "linksim.metrics", "linksim.run", "linksim.scenario"},
+    "linksim.api": {
+        *("channels", "linksim.build", "linksim.coding", "linksim.images", "linksim.metrics", "linksim.report"),
+        *("linksim.run", "linksim.scenario", "linksim.weights"),
     },
-    # linksim, from left to right of the pipeline
-    "linksim": set(),
-    "linksim.specs.": {"linksim.specs."},
-    "linksim.scenario.schema": {"linksim.specs."},
-    "linksim.scenario.messages": {"channels.checks", "linksim.scenario.schema"},
-    "linksim.scenario.bounded_yaml": set(),
-    "linksim.scenario.errors": set(),
-    "linksim.scenario.files": {"channels.runtime.cache", "channels.checks", "linksim.scenario.errors", "linksim.scenario.bounded_yaml", "linksim.scenario.schema", "linksim.scenario.messages", "linksim.specs.fields"},
-    "linksim.scenario.places": {"channels.runtime.cache", "linksim.specs.fields"},
-    "linksim.weights.zoo": {"channels.checks", "linksim.weights.pickle_reader", "linksim.scenario.places"},
-    "linksim.weights.precision": set(),
-    "linksim.images.picture_file": {"channels.checks"},
-    "linksim.images.sets": {"channels.checks", "linksim.images.picture_file"},
-    "linksim.weights.files": set(),
-    "linksim.weights.checkpoints": {"channels.checks", "linksim.weights.files", "linksim.scenario.schema"},
-    "linksim.metrics.info": set(),
-    "linksim.metrics.set_distances": set(),
-    "linksim.metrics.": {"channels.base", "channels.hardware.signal_quality", "channels.types", "channels.checks", "channels.units", "linksim.metrics.", "linksim.weights.zoo"},
-    "linksim.digital.": {"linksim.weights.files", "channels.runtime.cache", "channels.runtime.child_processes", "channels.types", "channels.units", "channels.checks", "channels.seeding", "channels.runtime.sionna_seeding", "linksim.digital."},
-    "linksim.weights.pickle_reader": {"channels.checks"},
-    "linksim.jscc.": {"linksim.scenario.bounded_yaml", "linksim.weights.files", "linksim.weights.pickle_reader", "channels.seeding", "channels.arithmetic", "channels.types", "channels.units", "channels.checks", "channels.equalization", "linksim.jscc."},
-    "linksim.diffusion.": {
-        "channels.checks", "channels.seeding", "linksim.scenario.bounded_yaml", "linksim.weights.pickle_reader", "linksim.weights.zoo",
-        "linksim.diffusion.",
+    "linksim.cli": set(),
+}  # fmt: skip
+# What a room imports beside these when it is used, within functions: descriptions of kinds come to life, the command line
+# answers at once.
+WHEN_USED: dict[str, set[str]] = {
+    "linksim.kinds": {
+        *("linksim.build", "linksim.coding", "linksim.diffusion", "linksim.images", "linksim.jscc", "linksim.metrics"),
+        *("linksim.report", "linksim.schemes"),
     },
-    "linksim.schemes.diffjscc": {
-        "channels.types", "linksim.diffusion.receiver", "linksim.jscc.csi_embedding", "linksim.schemes.base",
-        "linksim.schemes.jscc",
+    "linksim.report": {"channels", "linksim.build"},
+    "linksim.api": {"linksim.training"},
+    "linksim.run": {"linksim.diffusion", "linksim.jscc"},
+    "linksim.cli": {
+        *("channels", "linksim", "linksim.api", "linksim.build", "linksim.files", "linksim.images", "linksim.kinds"),
+        *("linksim.report", "linksim.run", "linksim.scenario", "linksim.training", "linksim.weights"),
     },
-    "linksim.schemes.latent_diffusion": {
-        "channels.types", "channels.equalization", "channels.seeding", "linksim.diffusion.latent_sampler", "linksim.jscc.",
-        "linksim.schemes.base", "linksim.schemes.jscc",
-    },
-    "linksim.schemes.": {
-        "channels.types", "channels.arithmetic", "channels.checks", "channels.equalization", "channels.seeding",
-        "channels.units", "linksim.schemes.base", "linksim.schemes.jscc", "linksim.schemes.payload", "linksim.digital.", "linksim.jscc.", "linksim.images.sets",
-    },
-    "linksim.link": {"channels.arithmetic", "channels.base", "channels.seeding", "channels.types", "channels.units", "channels.checks", "linksim.schemes.base"},
-    "linksim.scenario.effects": {"channels.checks", "linksim.scenario.schema", "linksim.scenario.files"},
-    "linksim.run.build_channel": {
-        "channels.", "linksim", "linksim.scenario.places", "linksim.scenario.schema", "linksim.scenario.files", "linksim.scenario.effects",
-        "linksim.coding.link_adaptation",
-    },
-    "linksim.run.build": {
-        "linksim.run.build_channel",
-        "channels.", "linksim", "linksim.weights.pickle_reader", "linksim.scenario.places", "linksim.weights.precision", "linksim.scenario.schema", "linksim.weights.zoo", "linksim.weights.checkpoints", "linksim.images.sets",
-        "linksim.metrics.", "linksim.digital.", "linksim.diffusion.", "linksim.jscc.", "linksim.schemes.",
-    },
-    "linksim.weights.convert": {
-        "channels.checks", "linksim.run.build", "linksim.weights.checkpoints", "linksim.diffusion.", "linksim.weights.files", "linksim.jscc.",
-        "linksim.weights.pickle_reader", "linksim.scenario.schema", "linksim.weights.zoo",
-    },
-    "linksim.run.format": set(),
-    "linksim.run.results": {
-        "channels.checks", "linksim.scenario.errors", "linksim.weights.files", "linksim.metrics.info", "linksim.run.format",
-    },
-    "linksim.run.time_left": set(),
-    "linksim.weights.downloads": {"channels.checks", "linksim", "linksim.scenario.schema", "linksim.weights.zoo"},
-    "linksim.run.statistics": {"linksim.run.results"},
-    "linksim.run.feature_files": {"channels.checks", "linksim.metrics.set_distances", "linksim.run.results"},
-    "linksim.run.set_statistics": {
-        "channels.checks", "linksim.run.feature_files", "linksim.metrics.info", "linksim.metrics.set_distances", "linksim.run.results",
-        "linksim.run.statistics",
-    },
-    "linksim.run.arrivals": {"linksim.images.sets", "linksim.run.results", "linksim.schemes.separation"},
-    "linksim.run.runner": {
-        "linksim.run.arrivals", "linksim.schemes.separation",
-        "channels.base", "channels.checks", "channels.seeding", "linksim", "linksim.run.build", "linksim.run.build_channel",
-        "linksim.weights.downloads", "linksim.scenario.effects", "linksim.run.feature_files", "linksim.weights.files", "linksim.images.sets", "linksim.link",
-        "linksim.metrics.selection", "linksim.run.results", "linksim.run.format", "linksim.scenario.schema", "linksim.scenario.files",
-        "linksim.schemes.base", "linksim.run.set_statistics", "linksim.run.statistics", "linksim.run.time_left",
-    },
-    "linksim.training.muon": {"linksim.scenario.schema"},
-    "linksim.training.event_log": set(),
-    "linksim.training.loop": {"channels.checks", "linksim.images.sets", "linksim.link", "linksim.training.event_log"},
-    "linksim.training.extent": {"channels.checks", "linksim.scenario.files"},
-    "linksim.training.picture_list": {"channels.checks", "linksim.images.sets", "linksim.images.picture_file"},
-    "linksim.training.discriminators": set(),
-    "linksim.training.features": {"linksim.metrics."},
-    "linksim.training.losses": {"linksim.metrics.", "linksim.scenario.schema", "linksim.training.features"},
-    "linksim.training.phases": {"linksim.scenario.schema"},
-    "linksim.training.adversary": {
-        "linksim.scenario.schema", "linksim.training.discriminators", "linksim.training.features", "linksim.training.losses",
-    },
-    "linksim.training.link": {
-        "channels.base", "channels.types", "channels.units", "linksim.jscc.", "linksim.link", "linksim.schemes.base",
-        "linksim.schemes.jscc",
-    },
-    "linksim.training.photographs": {
-        "channels.checks", "linksim.images.sets", "linksim.images.picture_file", "linksim.training.picture_list",
-    },
-    "linksim.training.folder": {
-        "channels.checks", "linksim.weights.files", "linksim.link", "linksim.scenario.files", "linksim.training.picture_list",
-    },
-    "linksim.training.": {
-        "linksim.training.",
-        "channels.base", "channels.checks", "channels.seeding", "linksim.run.build", "linksim.run.build_channel", "linksim.weights.checkpoints",
-        "linksim.weights.convert", "linksim.diffusion.", "linksim.weights.files", "linksim.images.sets", "linksim.jscc.", "linksim.link",
-        "linksim.metrics.", "channels.equalization", "channels.types", "linksim.weights.precision", "linksim.scenario.schema",
-        "linksim.scenario.files", "linksim.schemes.jscc", "linksim.schemes.latent_diffusion", "linksim.weights.zoo",
-    },
-    "linksim.run.calibrate": {
-        "channels.arithmetic", "channels.base", "channels.equalization", "channels.seeding", "channels.types", "channels.units",
-        "linksim", "linksim.digital.", "linksim.run.build", "linksim.run.build_channel", "linksim.images.sets", "linksim.metrics.", "linksim.run.runner", "linksim.scenario.schema",
-        "linksim.schemes.base",
-    },
-    "linksim.report.curves": {"linksim.metrics.info", "linksim.run.results", "linksim.run.statistics"},
-    "linksim.report.drawing": {"linksim.report.curves", "linksim.weights.files", "linksim.run.results"},
-    "linksim.run.paired": {"channels.checks", "linksim.run.results", "linksim.scenario.comparison", "linksim.run.statistics"},
-    "linksim.report.theory": {
-        "channels.units", "linksim.scenario.errors", "linksim.kinds.", "linksim.scenario.schema", "linksim.scenario.files", "linksim.run.statistics",
-    },
-    "linksim.report.figures": {
-        "linksim.report.curves", "linksim.report.drawing", "linksim.metrics.info", "linksim.run.paired", "linksim.run.results",
-        "linksim.run.set_statistics", "linksim.run.statistics", "linksim.report.theory",
-    },
-    "linksim.report.ledger": {"linksim.report.figures", "linksim.run.results"},
-    "linksim.report.panels": {"linksim.report.figures", "linksim.metrics.info", "linksim.run.results"},
-    "linksim.report.page": {
-        "linksim.weights.files", "linksim.report.figures", "linksim.report.ledger", "linksim.report.panels", "linksim.run.results", "linksim.run.statistics",
-    },
-    "linksim.cli.main": {"channels.runtime.cache", "linksim", "linksim."},
-    "linksim.__main__": {"linksim.cli.main"},
 }  # fmt: skip
 
 # a name that only these modules may use
@@ -224,52 +93,110 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in files()}
 
 
-def project_imports(tree: ast.AST) -> set[str]:
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                found.add(full if full in MODULES else node.module)
-    return {name for name in found if name.split(".")[0] in ("channels", "linksim")}
+def room(module: str) -> str:
+    """channels.ofdm of channels.ofdm.link; channels of channels.types."""
+    if module == "linksim.__main__":
+        return "linksim.cli"
+    parts = module.split(".")
+    is_folder = MODULES[module].name == "__init__.py"
+    return ".".join(parts[:2]) if len(parts) > 2 or (is_folder and len(parts) == 2) else parts[0]
 
 
-def allowed(module: str) -> set[str]:
-    if module in ALLOWED:
-        return ALLOWED[module]
-    prefix = next((p for p in ALLOWED if p.endswith(".") and module.startswith(p)), None)
-    assert prefix is not None, f"{module} has no place in tests/test_layers.py"
-    return ALLOWED[prefix]
-
-
-def is_allowed(imported: str, rules: set[str]) -> bool:
-    return imported in rules or any(r.endswith(".") and imported.startswith(r) for r in rules)
-
-
-def forbidden_edges(module: str, source: str) -> list[str]:
-    rules = allowed(module)
-    return sorted(
-        f"{module} -> {name}" for name in project_imports(ast.parse(source)) if not is_allowed(name, rules)
-    )
-
-
-@pytest.mark.parametrize("module", [m for m in MODULES if m.count(".") or m == "linksim"])
-def test_imports_follow_the_design(module):
-    if MODULES[module].name == "__init__.py" and module != "linksim":
-        assert not project_imports(ast.parse(MODULES[module].read_text())), "package files import nothing"
+def project_imports(node: ast.AST, *, in_functions: bool) -> Iterator[str]:
+    """Modules of the project that a tree imports, with or without those imported within functions; what only
+    the type checker sees is no import.
+    """
+    if isinstance(node, ast.If) and _dotted(node.test) == "TYPE_CHECKING":
         return
-    assert forbidden_edges(module, MODULES[module].read_text()) == []
+    if isinstance(node, ast.FunctionDef | ast.Lambda) and not in_functions:
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names if alias.name in MODULES)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        for alias in node.names:
+            full = f"{node.module}.{alias.name}"
+            name = full if full in MODULES else node.module
+            if name in MODULES:
+                yield name
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from project_imports(child, in_functions=in_functions)
+
+
+def forbidden(module: str, source: str) -> list[str]:
+    """Imports that the tables do not allow, with the row that would allow them."""
+    tree, here = ast.parse(source), room(module)
+    at_once = set(project_imports(tree, in_functions=False))
+    problems = []
+    for name in sorted(set(project_imports(tree, in_functions=True))):
+        there = room(name)
+        rule = ROOMS[here] if name in at_once else ROOMS[here] | WHEN_USED.get(here, set())
+        same_package = there.startswith("channels") and "channels" in rule and here.startswith("linksim")
+        if there not in rule | {here} and not same_package:
+            problems.append(f'{module} imports {name}: add "{there}" to the row "{here}", or mend it')
+    return problems
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_follow_the_table_of_rooms(module):
+    assert forbidden(module, MODULES[module].read_text()) == []
+
+
+def test_no_row_allows_what_nobody_needs():
+    used: dict[str, set[str]] = {}
+    for module, path in MODULES.items():
+        for name in project_imports(ast.parse(path.read_text()), in_functions=True):
+            there = room(name)
+            used.setdefault(room(module), set()).update({there, there.split(".")[0]})
+    for here, rule in [*ROOMS.items(), *WHEN_USED.items()]:
+        assert rule <= used[here] | {"channels"}, f"{here}: {sorted(rule - used[here])}"
+
+
+def test_rooms_stand_in_their_order():
+    """What a room imports at once stands above it; the leaves of channels and what they share are one room."""
+    order = list(ROOMS)
+    for here, rule in ROOMS.items():
+        later = {name for name in rule if order.index(name) > order.index(here)}
+        assert later <= {"channels.runtime", "channels.hardware"}, (here, later)
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_no_circle_within_a_room(name):
+    inside = [m for m in MODULES if room(m) == name and MODULES[m].name != "__init__.py"]
+    edges = {
+        m: {i for i in project_imports(ast.parse(MODULES[m].read_text()), in_functions=False) if i in inside}
+        for m in inside
+    }
+    while edges:
+        leaves = [m for m, to in edges.items() if not to]
+        assert leaves, f"a circle: {sorted(edges)}"
+        edges = {m: to - set(leaves) for m, to in edges.items() if m not in leaves}
+
+
+def test_channels_know_nothing_of_linksim():
+    for module, path in MODULES.items():
+        if module.startswith("channels"):
+            found = set(project_imports(ast.parse(path.read_text()), in_functions=True))
+            assert not {name for name in found if name.startswith("linksim")}, module
 
 
 def test_the_check_sees_a_forbidden_import():
-    assert forbidden_edges("channels.flat.awgn", "from linksim import link") == [
-        "channels.flat.awgn -> linksim.link"
+    assert forbidden("channels.flat.awgn", "from linksim import link") == [
+        'channels.flat.awgn imports linksim.link: add "linksim" to the row "channels.flat", or mend it'
     ]
-    assert forbidden_edges("linksim.jscc.lean", "from linksim.coding.ldpc import LdpcCode")
-    assert forbidden_edges("linksim.link", "import linksim.run.runner")
-    assert not forbidden_edges("linksim.schemes.jscc", "from linksim.jscc.layout import SymbolLayout")
+    assert forbidden("linksim.jscc.lean", "from linksim.coding.ldpc import LdpcCode")
+    assert forbidden("linksim.link", "import linksim.run.runner")
+    assert forbidden("linksim.kinds.union", "from linksim.schemes.base import Scheme")
+    assert not forbidden("linksim.kinds.union", "def f():\n    from linksim.schemes.base import Scheme")
+    assert not forbidden("linksim.schemes.jscc", "from linksim.jscc.layout import SymbolLayout")
+
+
+def test_the_tree_is_one_that_people_find_their_way_in():
+    """Modules at the top, and in a folder; lines of a file."""
+    tops = {p: [m for m in MODULES if m.count(".") == 1 and m.startswith(p + ".") and MODULES[m].name != "__init__.py"]
+            for p in ("channels", "linksim")}  # fmt: skip
+    assert len(tops["channels"]) <= 10
+    assert len(tops["linksim"]) <= 4
 
 
 def _dotted(node: ast.AST) -> str:

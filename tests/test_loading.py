@@ -66,7 +66,7 @@ def test_flat_links_load_no_sionna():
     modules = ["awgn", "flat_fading", "front_end", "impairments", "ofdm", "recorded", "estimation"]
     use = (
         "import torch; from channels.flat.awgn import AwgnChannel;"
-        "from channels.flat.fading import FlatFadingChannel; from channels.ofdm.front_end import SingleCarrierChannel;"
+        "from channels.flat.fading import FlatFadingChannel; from channels.flat.hardware import SingleCarrierChannel;"
         "from channels.hardware.impairments import Clipping, IqImbalance;"
         "hardware = [Clipping(papr_db=6.0), IqImbalance(gain_db=1.0, phase_deg=2.0)];"
         "links = [AwgnChannel(), FlatFadingChannel(csi='ls', pilots_per_block=1, coherence_symbols=8)];"

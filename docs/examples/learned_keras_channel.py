@@ -25,10 +25,10 @@ from torch import Tensor
 
 from channels import seeding
 from channels.tensorflow.channel import TensorFlowChannel
+from linksim.build.objects import load_codec
 from linksim.images.sets import SkimageImages
 from linksim.link import run_link
 from linksim.metrics.distortion import psnr
-from linksim.run.build import load_codec
 from linksim.schemes.jscc import JsccScheme
 
 ECHOES = (0.9, 0.25 - 0.2j, -0.1 + 0.15j, 0.08j)

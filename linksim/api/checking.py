@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from linksim.build.downloads import Download
     from linksim.run.runner import Plan, Preflight
     from linksim.scenario.files import Source, Training
     from linksim.scenario.schema import Scenario
-    from linksim.weights.downloads import Download
 
 __all__ = ["Check", "check", "check_scenario", "what_without"]
 
@@ -74,10 +74,10 @@ def check_scenario(scenario: Scenario | Training) -> Check:
 def _training(scenario: Training) -> tuple[list[str], list[str]]:
     import torch
 
-    from linksim.run.build import build_codec, build_images
-    from linksim.run.build_channel import training_channels
+    from linksim.build.channels import training_channels
+    from linksim.build.downloads import missing_losses
+    from linksim.build.objects import build_codec, build_images
     from linksim.scenario.schema import DenoiserTrainScenario, TrainScenario
-    from linksim.weights.downloads import missing_losses
 
     recipe: Any = scenario.recipe
     num_uses = 1  # the codec of a control training comes with its model
@@ -122,7 +122,7 @@ def _evaluation(scenario: Scenario) -> tuple[list[str], list[str]]:
 
 def what_without(download: Download) -> str:
     """What is not on this machine, and what that means for a run."""
-    from linksim.weights.downloads import at_hand
+    from linksim.build.downloads import at_hand
 
     if download.scheme:
         return f"{download}; a run begins with it, and its sizes were not checked"

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import torch
 
     from linksim.api.run import Run
+    from linksim.build.downloads import Download
     from linksim.run.runner import Plan, Progress
     from linksim.scenario.files import Source
     from linksim.scenario.schema import Scenario
-    from linksim.weights.downloads import Download
 
 __all__ = ["Simulation", "device_of", "load_scenario", "merged_overrides", "prepare", "simulate"]
 
@@ -161,7 +161,7 @@ class Simulation:
     @property
     def downloads(self) -> list[Download]:
         """Weights of metrics that are not on this machine; without them the metric is left out."""
-        from linksim.weights.downloads import missing_weights
+        from linksim.build.downloads import missing_weights
 
         return missing_weights(self.plan.scenario.metrics)
 

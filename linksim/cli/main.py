@@ -343,8 +343,8 @@ def _plot(args: argparse.Namespace) -> int:
 def _plot_ledger(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from linksim.report.ledger import ledger, plot_ledger, to_csv
     from linksim.report import figures
+    from linksim.report.ledger import ledger, plot_ledger, to_csv
     from linksim.run.results import ResultStore, RunFolderError
 
     for option in ("x", "against"):
@@ -397,8 +397,8 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _list_scenarios() -> None:
+    from linksim.files.places import scenario_dir
     from linksim.scenario.files import load_any
-    from linksim.scenario.places import scenario_dir
 
     for path in sorted(scenario_dir().rglob("*.yaml")):
         if path.parent.name != "base":
@@ -502,7 +502,7 @@ def _export(checkpoint: Path, target: Path) -> None:
     """A checkpoint in half precision, to be given to others: its recipe names files, not where they lay."""
     import torch
 
-    from linksim.weights.checkpoints import portable, read_checkpoint, save_checkpoint
+    from linksim.build.checkpoints import portable, read_checkpoint, save_checkpoint
 
     stored = read_checkpoint(checkpoint)
     save_checkpoint(target, stored.codec, stored.tensors, portable(stored.recipe), torch.float16)
@@ -525,8 +525,8 @@ def _train_control(scenario: ControlTrainScenario, folder: Path, args: argparse.
 
 
 def _calibrate(args: argparse.Namespace) -> int:
+    from linksim.build.channels import load_calibration
     from linksim.images.sets import TarImages
-    from linksim.run.build_channel import load_calibration
     from linksim.run.calibrate import calibrate
     from linksim.run.runner import make_plan
     from linksim.scenario.files import load_scenario, parse_overrides
@@ -558,7 +558,7 @@ def _calibrate(args: argparse.Namespace) -> int:
 def _convert(args: argparse.Namespace) -> int:
     import torch
 
-    from linksim.weights.convert import convert_diffjscc
+    from linksim.build.convert import convert_diffjscc
 
     convert_diffjscc(
         args.source,

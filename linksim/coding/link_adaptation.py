@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from channels.checks import complaint
 from linksim.coding.mcs import MCS_TABLES, Mcs, in_table
 from linksim.coding.qam_rate import needed_snr_db
-from linksim.weights.files import write_whole
+from linksim.files.writing import write_whole
 
 __all__ = [
     "MOST_RATE",

@@ -10,7 +10,7 @@ import yaml
 
 from channels.checks import complaint
 from linksim.diffusion.ldm_names import UnetLayout, VaeLayout
-from linksim.scenario.bounded_yaml import load_yaml, read_text
+from linksim.files.bounded_yaml import load_yaml, read_text
 from linksim.weights.pickle_reader import ModelFormatError
 
 __all__ = ["AuthorsConfig", "read_authors_config"]

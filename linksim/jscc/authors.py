@@ -11,10 +11,10 @@ import yaml
 from torch import Tensor
 
 from channels.checks import complaint, shown
+from linksim.files.bounded_yaml import load_yaml, read_text
 from linksim.jscc import cnn_yang2024, swin_yang2024
 from linksim.jscc.cnn_yang2024 import NUM_DOWN, CnnYang2024, CnnYang2024Config
 from linksim.jscc.swin_yang2024 import SwinYang2024, SwinYang2024Config
-from linksim.scenario.bounded_yaml import load_yaml, read_text
 from linksim.weights.pickle_reader import ModelFormatError, read_tensors
 
 __all__ = [

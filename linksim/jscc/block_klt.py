@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from channels.checks import complaint
-from linksim.weights.files import whole_file
+from linksim.files.writing import whole_file
 
 __all__ = ["BlockKlt", "fit_block_klt"]
 

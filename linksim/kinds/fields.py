@@ -20,6 +20,8 @@ from pydantic import (
     WrapValidator,
 )
 
+from linksim.files.places import PathText
+
 __all__ = [
     "RANGE_PATTERN",
     "SNR_DB_RANGE",
@@ -32,7 +34,6 @@ __all__ = [
     "Name",
     "NaturalInt",
     "PathName",
-    "PathText",
     "Positive",
     "PositiveInt",
     "Ratio",
@@ -100,22 +101,6 @@ Share = Annotated[Real, Field(ge=0, le=1)]
 PositiveInt = Annotated[Int, Field(ge=1)]
 NaturalInt = Annotated[Int, Field(ge=0)]
 Text = Annotated[str, Strict()]
-
-
-class PathText(str):
-    """A path as a scenario file says it, and the folder of that file: relative paths begin there.
-
-    Args:
-        text: as written; equality, hash and JSON are those of this text.
-        folder: of the file; None of the command line and of Python.
-    """
-
-    folder: Path | None
-
-    def __new__(cls, text: str, folder: Path | None = None) -> PathText:
-        made = super().__new__(cls, text)
-        made.folder = folder
-        return made
 
 
 def _path(value: Any, check: ValidatorFunctionWrapHandler) -> PathText:

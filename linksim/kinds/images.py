@@ -8,9 +8,9 @@ from pydantic import BeforeValidator, Field, Strict
 
 from channels.checks import complaint
 from channels.kinds import kind
+from linksim.files.places import looked_at, place
 from linksim.kinds.fields import PathName, PositiveInt, Ratio, Spec
 from linksim.kinds.union import KindOf
-from linksim.scenario.places import looked_at, place
 
 if TYPE_CHECKING:
     from linksim.images.sets import Crop, ImageSet

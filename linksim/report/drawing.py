@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linksim.files.writing import whole_file
 from linksim.report.curves import Axis, Curve, axis_of, step_points
 from linksim.run.results import RunFolderError
-from linksim.weights.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

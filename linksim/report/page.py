@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from linksim.files.writing import write_whole
 from linksim.report.figures import (
     TRAINED,
     default_x,
@@ -26,7 +27,6 @@ from linksim.report.ledger import ledger, plot_ledger
 from linksim.report.panels import plot_panel
 from linksim.run.results import ResultStore, RunFolderError, file_name
 from linksim.run.statistics import Row
-from linksim.weights.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -121,7 +121,7 @@ def _noise(spec: ChannelBase, snr_db: Sequence[float]) -> list[float]:
     import torch
 
     from channels.units import snr_db_to_no
-    from linksim.run.build_channel import build_channel
+    from linksim.build.channels import build_channel
 
     no = snr_db_to_no(torch.tensor(snr_db, dtype=torch.float64)).reshape(-1, 1)
     if not spec.has_grid:

@@ -22,6 +22,14 @@ from channels.seeding import item_seed
 from channels.types import Draw, Received
 from channels.units import snr_db_to_no
 from linksim import __version__
+from linksim.build.channels import (
+    build_channel,
+    calibration_key,
+    refused_as_input,
+    sent_over,
+    try_channel,
+)
+from linksim.build.objects import make_search
 from linksim.coding.link_adaptation import (
     Calibration,
     ChannelCalibration,
@@ -34,14 +42,6 @@ from linksim.coding.qam import Qam
 from linksim.coding.transport import DEFAULT_ITERATIONS, TransportBlock
 from linksim.images.sets import ImageSet, image_digest
 from linksim.metrics.selection import Selection
-from linksim.run.build import make_search
-from linksim.run.build_channel import (
-    build_channel,
-    calibration_key,
-    refused_as_input,
-    sent_over,
-    try_channel,
-)
 from linksim.run.runner import Plan
 from linksim.scenario.schema import ChannelBase, Scenario, SchemeSpec, SeparationSpec, channel_name
 from linksim.schemes.base import CsitKind
@@ -195,7 +195,7 @@ def measure_channel(
 
     Args:
         channel: operator.
-        key: its specification, see :func:`linksim.run.build.calibration_key`.
+        key: its specification, see :func:`linksim.build.objects.calibration_key`.
         num_uses: uses of a transport block.
         num_frames: frames.
         seed: of payloads and draws.

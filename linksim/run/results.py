@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from channels.checks import complaint
+from linksim.files.writing import LockedElsewhere, lock, remove_leftovers, write_whole
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.run.format import StoredHeader, StoredRecord, first_problem
 from linksim.scenario.errors import ScenarioError
-from linksim.weights.files import LockedElsewhere, lock, remove_leftovers, write_whole
 
 __all__ = [
     "Record",

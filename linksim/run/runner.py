@@ -23,22 +23,24 @@ from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import item_seed
 from linksim import __version__
-from linksim.images.sets import ImageError, ImageSet, image_digest, read_all, round_to_uint8
-from linksim.kinds.used import foreign_kinds
-from linksim.link import LinkOutput, RunError, Told, ToldEnd, run_link
-from linksim.run.arrivals import cannot_fit, not_arrived
-from linksim.run.build import (
-    Metrics,
-    build_images,
-    build_metrics,
-    build_scheme,
-)
-from linksim.run.build_channel import (
+from linksim.build.channels import (
     build_channel,
     refused_as_input,
     sent_over,
     try_channel,
 )
+from linksim.build.downloads import Download, missing_weights
+from linksim.build.objects import (
+    Metrics,
+    build_images,
+    build_metrics,
+    build_scheme,
+)
+from linksim.files.writing import whole_file, write_whole
+from linksim.images.sets import ImageError, ImageSet, image_digest, read_all, round_to_uint8
+from linksim.kinds.used import foreign_kinds
+from linksim.link import LinkOutput, RunError, Told, ToldEnd, run_link
+from linksim.run.arrivals import cannot_fit, not_arrived
 from linksim.run.feature_files import FeatureFiles
 from linksim.run.format import FORMAT
 from linksim.run.results import (
@@ -63,8 +65,6 @@ from linksim.scenario.schema import (
 )
 from linksim.schemes.base import Bound, Scheme
 from linksim.schemes.separation import SeparationScheme
-from linksim.weights.downloads import Download, missing_weights
-from linksim.weights.files import whole_file, write_whole
 
 __all__ = ["Plan", "Preflight", "RunError", "RunSummary", "make_plan", "run", "write_csv"]
 

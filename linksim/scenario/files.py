@@ -17,14 +17,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from channels.checks import cut, shown
 from channels.runtime.cache import FolderError, expanded
+from linksim.files.bounded_yaml import load_yaml, read_text
+from linksim.files.places import PathText, scenario_dir
 from linksim.kinds import names
-from linksim.kinds.fields import RANGE_PATTERN, PathText, expanded_range
+from linksim.kinds.fields import RANGE_PATTERN, expanded_range
 from linksim.kinds.union import path_keys, refresh
 from linksim.kinds.used import foreign_kinds
-from linksim.scenario.bounded_yaml import load_yaml, read_text
 from linksim.scenario.errors import ScenarioError
 from linksim.scenario.messages import explain
-from linksim.scenario.places import scenario_dir
 from linksim.scenario.schema import (
     ChannelSpec,
     ControlTrainScenario,

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from channels.checks import complaint
 from channels.seeding import item_seed
+from linksim.build.channels import recordings, training_channels
+from linksim.build.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
+from linksim.build.objects import build_codec, build_images, load_codec
 from linksim.images.sets import ImageError
 from linksim.jscc.block_klt import fit_block_klt
 from linksim.jscc.dial import DialCodec
 from linksim.jscc.lean import LeanCodec
 from linksim.metrics.distortion import MsSsim, psnr
-from linksim.run.build import build_codec, build_images, load_codec
-from linksim.run.build_channel import recordings, training_channels
 from linksim.scenario.files import ScenarioError, scenario_hash
 from linksim.scenario.schema import PhaseSpec, TrainScenario
 from linksim.training.adversary import Adversary
@@ -52,7 +53,6 @@ from linksim.training.phases import Position, last_phase_begin, position, rate_f
 from linksim.training.photographs import Photographs
 from linksim.training.picture_list import survey
 from linksim.weights import zoo
-from linksim.weights.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
 from linksim.weights.precision import resolve_precision
 
 __all__ = ["TrainSummary", "TrainingDiverged", "check_recipe", "train"]

@@ -25,15 +25,18 @@ from torch import Tensor, nn
 from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import derived_seed, item_seed, real_normal
+from linksim.build.channels import recordings, training_channels
+from linksim.build.checkpoints import file_digest, tree_digest
+from linksim.build.convert import save_codec
+from linksim.build.objects import build_captioner, build_images, load_codec, load_diffjscc
 from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
 from linksim.diffusion.start import STABLE_DIFFUSION_FILES, from_stable_diffusion
+from linksim.files.writing import whole_folder
 from linksim.images.sets import ImageError
 from linksim.jscc.csi_embedding import CsiKind, csi_vector, gamma_map
 from linksim.kinds.schemes.jscc import uses_gain
 from linksim.link import run_link
-from linksim.run.build import build_captioner, build_images, load_codec, load_diffjscc
-from linksim.run.build_channel import recordings, training_channels
 from linksim.scenario.files import ScenarioError
 from linksim.scenario.schema import ControlTrainScenario, ControlTrainSpec
 from linksim.schemes.jscc import AnalogCodec, JsccScheme
@@ -53,9 +56,6 @@ from linksim.training.folder import (
 from linksim.training.photographs import Photographs
 from linksim.training.picture_list import survey
 from linksim.weights import zoo
-from linksim.weights.checkpoints import file_digest, tree_digest
-from linksim.weights.convert import save_codec
-from linksim.weights.files import whole_folder
 from linksim.weights.precision import resolve_precision
 from linksim.weights.zoo import find_folder
 

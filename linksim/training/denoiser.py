@@ -17,13 +17,14 @@ from channels.checks import complaint
 from channels.equalization import equalize
 from channels.seeding import item_seed
 from channels.types import Csit
+from linksim.build.channels import recordings, training_channels
+from linksim.build.checkpoints import CheckpointError, save_checkpoint, weights_digest
+from linksim.build.objects import build_images, load_codec, load_denoiser
 from linksim.diffusion.latent_sampler import noised, reliability_of
 from linksim.jscc.dial import DialCodec
 from linksim.jscc.latent_denoiser import fit_deviation, sent_scale
 from linksim.link import run_link
 from linksim.metrics.distortion import psnr
-from linksim.run.build import build_images, load_codec, load_denoiser
-from linksim.run.build_channel import recordings, training_channels
 from linksim.scenario.files import ScenarioError, scenario_hash
 from linksim.scenario.schema import DenoiserTrainScenario
 from linksim.schemes.latent_diffusion import LatentDiffusionOptions, LatentDiffusionScheme
@@ -46,7 +47,6 @@ from linksim.training.muon import make_optimizers
 from linksim.training.phases import rate_factor
 from linksim.training.photographs import Photographs
 from linksim.training.picture_list import survey
-from linksim.weights.checkpoints import CheckpointError, save_checkpoint, weights_digest
 from linksim.weights.precision import resolve_precision
 
 __all__ = ["DenoiserSummary", "DenoiserTrainer", "check_denoiser_recipe", "train_denoiser"]

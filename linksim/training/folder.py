@@ -14,10 +14,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from channels.checks import complaint
+from linksim.files.writing import LockedElsewhere, lock, remove_leftovers, whole_file, write_whole
 from linksim.link import RunError
 from linksim.scenario.files import ScenarioError, Training, scenario_hash
 from linksim.training.picture_list import Listed, changes, written
-from linksim.weights.files import LockedElsewhere, lock, remove_leftovers, whole_file, write_whole
 
 __all__ = [
     "PICTURES_FILE",

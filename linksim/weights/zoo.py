@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from channels.checks import complaint
-from linksim.scenario.places import looked_at, place, variable_folder
+from linksim.files.places import looked_at, place, variable_folder
 from linksim.weights.pickle_reader import ModelFormatError
 
 __all__ = [

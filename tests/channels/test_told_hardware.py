@@ -12,6 +12,7 @@ from channels.base import ChannelOperator
 from channels.equalization import equalize
 from channels.flat.awgn import AwgnChannel
 from channels.flat.fading import FlatFadingChannel
+from channels.flat.hardware import SingleCarrierChannel
 from channels.hardware.impairments import (
     CarrierFrequencyOffset,
     Clipping,
@@ -23,7 +24,6 @@ from channels.hardware.impairments import (
 )
 from channels.models.base import ExponentialCovariance, TdlModel
 from channels.models.geometric import CdlModel, Panel
-from channels.ofdm.front_end import SingleCarrierChannel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.link import OfdmChannel
 from linksim.coding.mcs import MCS_TABLE_1

@@ -12,12 +12,12 @@ import torch
 
 from channels.flat.awgn import AwgnChannel
 from channels.hardware.impairments import Impairment
+from linksim.build.checkpoints import read_checkpoint, save_checkpoint
+from linksim.build.objects import load_codec
 from linksim.diffusion.sampler import Schedule, sample
 from linksim.link import run_link
-from linksim.run.build import load_codec
 from linksim.schemes.jscc import JsccScheme
 from linksim.source.hevc import CodecError
-from linksim.weights.checkpoints import read_checkpoint, save_checkpoint
 
 RATE_HZ, POWER = 1e6, 0.7
 

@@ -13,6 +13,7 @@ from channels.antennas.transmission import Precoding, Transmission
 from channels.base import ChannelOperator
 from channels.flat.awgn import AwgnChannel
 from channels.flat.fading import FlatFadingChannel
+from channels.flat.hardware import SingleCarrierChannel
 from channels.flat.interleaving import InterleavedChannel
 from channels.hardware.impairments import (
     CarrierFrequencyOffset,
@@ -26,7 +27,6 @@ from channels.hardware.impairments import (
 from channels.models.base import DelayModel, TdlModel
 from channels.models.geometric import CdlModel, CellModel, Panel
 from channels.models.recorded import RecordedModel
-from channels.ofdm.front_end import SingleCarrierChannel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.link import OfdmChannel
 from channels.ofdm.time import TimeDomainOfdmChannel

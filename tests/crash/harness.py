@@ -230,7 +230,7 @@ class Calibrate(Case):
         return _linksim(["calibrate", str(self.scenario), "--out", str(folder / "table.json"), *options])
 
     def after_kill(self, folder: Path, whole: Path) -> bool:
-        from linksim.run.build_channel import load_calibration
+        from linksim.build.channels import load_calibration
 
         if (folder / "table.json").exists():
             load_calibration(folder / "table.json")
@@ -255,7 +255,7 @@ class Train(Case):
         return _linksim(["train", str(self.recipe), "--out", str(folder / "run"), "--device", "cpu"])
 
     def facts(self, folder: Path) -> dict[str, Any]:
-        from linksim.weights.checkpoints import read_checkpoint
+        from linksim.build.checkpoints import read_checkpoint
 
         run = folder / "run"
         model = read_checkpoint(run / "model.safetensors")
@@ -404,7 +404,7 @@ def _import_all() -> None:
             "linksim.run.runner",
             "linksim.report.page",
             "linksim.run.calibrate",
-            "linksim.weights.convert",
+            "linksim.build.convert",
             "matplotlib.pyplot",
         ),
         *(

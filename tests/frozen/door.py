@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from linksim.build.channels import calibration_key, load_calibration
+from linksim.build.checkpoints import read_checkpoint
 from linksim.cli.main import COMMANDS, main
 from linksim.coding.link_adaptation import Calibration
-from linksim.run.build_channel import calibration_key, load_calibration
 from linksim.run.results import ResultStore
 from linksim.scenario.files import load_any, scenario_dir, scenario_hash
 from linksim.scenario.schema import Scenario
 from linksim.weights import zoo
-from linksim.weights.checkpoints import read_checkpoint
 
 __all__ = [
     "COMMANDS", "Calibration", "ResultStore", "Scenario", "calibration_key", "load_any", "load_calibration", "main",

@@ -17,16 +17,16 @@ import yaml
 from pydantic import TypeAdapter
 
 from benchmarks.make_diffjscc_checkpoint import make
+from linksim.build.channels import load_calibration
+from linksim.build.checkpoints import CheckpointError, save_checkpoint
+from linksim.build.convert import convert_diffjscc
+from linksim.build.objects import load_codec, load_denoiser
 from linksim.coding.link_adaptation import CalibrationError
 from linksim.diffusion.diffjscc_checkpoint import open_authors_checkpoint
 from linksim.diffusion.model import DiffusionModel
-from linksim.run.build import load_codec, load_denoiser
-from linksim.run.build_channel import load_calibration
 from linksim.scenario.files import ScenarioError
 from linksim.scenario.schema import NetworkSpec
 from linksim.training.folder import read_state, write_state
-from linksim.weights.checkpoints import CheckpointError, save_checkpoint
-from linksim.weights.convert import convert_diffjscc
 from linksim.weights.pickle_reader import ModelFormatError, read_tensors
 from linksim.weights.zoo import asset
 from tests.fuzz.harness import Attempt, Finding

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from linksim.build.checkpoints import read_checkpoint, save_checkpoint
 from linksim.cli.main import main
 from linksim.jscc.lean import LeanCodec, LeanConfig
 from linksim.scenario.schema import LeanCodecSpec
 from linksim.weights import zoo
-from linksim.weights.checkpoints import read_checkpoint, save_checkpoint
 from tests.linksim.tiny import TINY, write
 
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from channels.base import ChannelOperator
+from linksim.build.channels import build_channel
+from linksim.build.checkpoints import portable, read_checkpoint
+from linksim.build.objects import build_metrics, build_scheme
 from linksim.images.sets import SkimageImages
 from linksim.link import run_link
-from linksim.run.build import build_metrics, build_scheme
-from linksim.run.build_channel import build_channel
 from linksim.scenario.schema import AwgnSpec, JsccSpec, LatentDiffusionSpec, OfdmSpec, RayleighSpec, TdlSpec
-from linksim.weights.checkpoints import portable, read_checkpoint
 from linksim.weights.zoo import BUNDLED_FILES, asset
 
 CPU = torch.device("cpu")

@@ -20,6 +20,8 @@ from channels.models.recording import Recording, save_recorded
 from channels.ofdm.grid import dmrs_symbols
 from channels.ofdm.link import OfdmChannel
 from channels.ofdm.time import TimeDomainOfdmChannel
+from linksim.build.channels import build_channel, calibration_key, load_calibration, sent_over
+from linksim.build.objects import sampled_sinrs
 from linksim.cli.main import main
 from linksim.coding.link_adaptation import CalibrationError
 from linksim.coding.mcs import MCS_TABLE_1
@@ -27,8 +29,6 @@ from linksim.coding.qam import Qam
 from linksim.coding.transport import TransportBlock
 from linksim.kinds.union import descriptions
 from linksim.report.figures import curves, default_x, load_rows
-from linksim.run.build import sampled_sinrs
-from linksim.run.build_channel import build_channel, calibration_key, load_calibration, sent_over
 from linksim.run.results import ResultStore
 from linksim.scenario.files import load_scenario, scenario_dir
 from linksim.scenario.schema import (

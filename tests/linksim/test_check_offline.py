@@ -9,10 +9,10 @@ import pytest
 from benchmarks import check_times
 from benchmarks.check_times import NETWORK, SEALED, settings
 from benchmarks.make_diffjscc_checkpoint import make
+from linksim.build.convert import convert_diffjscc
 from linksim.cli.main import main
 from linksim.diffusion.model import DiffusionModel
 from linksim.scenario.files import scenario_dir
-from linksim.weights.convert import convert_diffjscc
 from tests.linksim.tiny import write
 
 TEXT = """

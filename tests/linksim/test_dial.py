@@ -304,8 +304,8 @@ metrics: [psnr]
 
 @pytest.fixture
 def files(codec, denoiser, tmp_path) -> dict[str, str]:
+    from linksim.build.checkpoints import save_checkpoint, weights_digest
     from linksim.scenario.schema import DialCodecSpec, LatentDenoiserSpec
-    from linksim.weights.checkpoints import save_checkpoint, weights_digest
 
     sizes = {"rates": RATES, "width_4": 8, "width_8": 8, "width_16": 16}
     spec = DialCodecSpec(kind="dial", encoder_blocks=(1, 1), decoder_blocks=(1, 1, 2), **sizes)
@@ -347,7 +347,7 @@ def test_codecs_without_the_dial_refuse_realism(files, tmp_path, capsys):
 
 
 def test_a_denoiser_of_another_encoder_is_refused(files, codec, tmp_path, capsys):
-    from linksim.weights.checkpoints import read_checkpoint, save_checkpoint
+    from linksim.build.checkpoints import read_checkpoint, save_checkpoint
 
     stored = read_checkpoint(tmp_path / "codec.safetensors")
     stored.tensors["encoder.head.weight"] += 0.1

@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 from benchmarks.make_diffjscc_checkpoint import make
 from channels.flat.awgn import AwgnChannel
 from channels.flat.fading import FlatFadingChannel
+from linksim.build.convert import convert_diffjscc
+from linksim.build.objects import load_codec, load_diffjscc
 from linksim.cli.main import main
 from linksim.diffusion.caption import HubCaptioner, model_bytes
 from linksim.diffusion.color_fix import adain, wavelet
@@ -26,11 +28,9 @@ from linksim.diffusion.sampler import Guidance, sample
 from linksim.diffusion.tiles import Tiles
 from linksim.images.sets import SkimageImages
 from linksim.link import run_link
-from linksim.run.build import load_codec, load_diffjscc
 from linksim.run.results import ResultStore
 from linksim.schemes.diffjscc import DiffJsccScheme
 from linksim.schemes.jscc import JsccScheme
-from linksim.weights.convert import convert_diffjscc
 from linksim.weights.pickle_reader import ModelFormatError, read_tensors
 from linksim.weights.zoo import find_folder
 from tests.linksim.tiny import write, write_tokenizer

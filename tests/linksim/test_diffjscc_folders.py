@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.make_diffjscc_checkpoint import make
+from linksim.build.convert import convert_diffjscc
 from linksim.diffusion.model import DiffusionModel
-from linksim.weights.convert import convert_diffjscc
 from linksim.weights.pickle_reader import ModelFormatError
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"

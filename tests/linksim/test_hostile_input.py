@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from benchmarks.make_diffjscc_checkpoint import make
+from linksim.build.convert import convert_diffjscc
 from linksim.cli.main import main
 from linksim.diffusion.model import DiffusionModel
 from linksim.images.picture_file import ImageError, read_image
@@ -21,7 +22,6 @@ from linksim.scenario.files import ScenarioError, load_train_scenario
 from linksim.source.heic import HeicCodec
 from linksim.source.hevc import CodecError
 from linksim.training.folder import opened, read_state, write_state
-from linksim.weights.convert import convert_diffjscc
 from linksim.weights.pickle_reader import ModelFormatError, read_tensors
 from tests.crash.harness import RECIPE, pictures_tar
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from channels.flat.awgn import AwgnChannel
 from channels.flat.fading import FlatFadingChannel
 from channels.types import ChannelUses, Csi, Csit, Received
+from linksim.build.objects import load_codec
 from linksim.cli.main import main
 from linksim.images.sets import SkimageImages
 from linksim.jscc.authors import load_authors_checkpoint
@@ -21,7 +22,6 @@ from linksim.jscc.layout import SymbolLayout
 from linksim.jscc.linear_analog import LinearAnalogCodec, waterfill
 from linksim.link import run_link
 from linksim.metrics.distortion import psnr
-from linksim.run.build import load_codec
 from linksim.schemes.jscc import JsccScheme
 from linksim.schemes.repetition import RepeatingCodec
 from linksim.weights import zoo

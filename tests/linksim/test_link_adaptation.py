@@ -10,12 +10,12 @@ import torch
 from scipy.stats import binom
 
 from channels.flat.awgn import AwgnChannel
+from linksim.build.channels import load_calibration
 from linksim.coding.link_adaptation import MOST_RATE, AdaptiveMcs, sent_rate
 from linksim.coding.mcs import ALL_MCS, MCS_TABLE_1
 from linksim.coding.qam import Qam
 from linksim.coding.qam_rate import needed_snr_db, rate_and_dispersion
 from linksim.coding.transport import TransportBlock
-from linksim.run.build_channel import load_calibration
 from linksim.schemes.payload import stream_budget
 from linksim.weights import zoo
 

@@ -12,6 +12,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from linksim.build.checkpoints import Checkpoint, read_checkpoint, save_checkpoint
+from linksim.build.objects import build_codec, build_metrics
 from linksim.cli.main import main
 from linksim.kinds import find, names
 from linksim.metrics.facts import known_facts
@@ -28,11 +30,9 @@ from linksim.report.figures import (
     plot_metric,
     trained_schemes,
 )
-from linksim.run.build import build_codec, build_metrics
 from linksim.run.results import ResultStore, RunFolderError
 from linksim.scenario.schema import LeanCodecSpec
 from linksim.scenario.schema import schema as scenario
-from linksim.weights.checkpoints import Checkpoint, read_checkpoint, save_checkpoint
 from linksim.weights.zoo import asset
 from tests.linksim.tiny import write
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from linksim.build.objects import build_images
 from linksim.cli.main import main
+from linksim.files.places import place
 from linksim.kinds.models.recorded import recording_path
 from linksim.kinds.union import path_keys
-from linksim.run.build import build_images
 from linksim.scenario.files import load_any, scenario_hash, variants
-from linksim.scenario.places import place
 from tests.linksim.tiny import write
 
 TEXT = """

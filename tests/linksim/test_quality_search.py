@@ -12,13 +12,13 @@ import sys
 import numpy as np
 import pytest
 
+from linksim.build.channels import load_calibration
+from linksim.build.objects import make_search
 from linksim.cli.main import main
 from linksim.coding.link_adaptation import QualityCurve
 from linksim.images.sets import SkimageImages, image_digest
 from linksim.kinds import names
 from linksim.metrics.selection import Selection
-from linksim.run.build import make_search
-from linksim.run.build_channel import load_calibration
 from linksim.scenario.schema import SourceSpec
 from linksim.source.codec import make_source_codec
 from linksim.source.heic import HeicCodec

@@ -15,12 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
+from linksim.build.checkpoints import save_checkpoint
 from linksim.cli.main import main
+from linksim.files.writing import remove_leftovers, whole_folder, write_whole
 from linksim.report.figures import plain, plain_lines
 from linksim.run.results import ResultStore, file_name
 from linksim.scenario.schema import LeanCodecSpec
-from linksim.weights.checkpoints import save_checkpoint
-from linksim.weights.files import remove_leftovers, whole_folder, write_whole
 from tests.linksim.tiny import write
 
 TEXT = """

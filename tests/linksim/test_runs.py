@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 import torch
 
+from linksim.build.checkpoints import save_checkpoint
+from linksim.build.objects import build_codec
 from linksim.cli.main import main
 from linksim.jscc.lean import LeanCodec
 from linksim.report.curves import Curve, axis_label, curves
 from linksim.report.drawing import Looks
 from linksim.report.figures import load_rows
-from linksim.run.build import build_codec
 from linksim.run.results import ResultStore, RunFolderError, UnitKey, original_file, panel_file
 from linksim.scenario.schema import LeanCodecSpec
-from linksim.weights.checkpoints import save_checkpoint
 from tests.linksim.tiny import TINY, write
 
 GOLDEN = Path(__file__).parent.parent / "data" / "golden_tiny.json"

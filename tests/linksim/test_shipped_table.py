@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from linksim.build.channels import load_calibration
 from linksim.cli.main import main
 from linksim.coding.link_adaptation import Calibration, ChannelCalibration
 from linksim.coding.mcs import ALL_MCS
-from linksim.run.build_channel import load_calibration
 from linksim.run.calibrate import SNR_GRID_DB
 from linksim.weights import zoo
 from tests.linksim.tiny import write

@@ -13,15 +13,15 @@ import yaml
 from safetensors.torch import save_file
 
 from channels.checks import complaint, cut, shown
+from linksim.build.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
+from linksim.build.objects import load_codec
 from linksim.cli.main import _printable, main
+from linksim.files.bounded_yaml import MAX_BYTES, load_yaml
 from linksim.images.sets import ImageError, TarImages
 from linksim.metrics.base import MetricUnavailable
 from linksim.metrics.perceptual import load_lpips
-from linksim.run.build import load_codec
-from linksim.scenario.bounded_yaml import MAX_BYTES, load_yaml
 from linksim.scenario.files import ScenarioError, load_any, parse_overrides
 from linksim.scenario.schema import LeanCodecSpec
-from linksim.weights.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
 from tests.linksim.tiny import TINY, write
 
 LAUGHS = "&a [" + "lol, " * 9 + "lol]\n" + "".join(

@@ -16,9 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
+from linksim.build.objects import load_codec
 from linksim.cli.main import main
 from linksim.images.sets import SkimageImages
-from linksim.run.build import load_codec
 from linksim.scenario.files import ScenarioError, load_train_scenario, parse_overrides
 from linksim.scenario.schema import LossSpec
 from linksim.training.codec import Trainer, train

@@ -18,15 +18,15 @@ import torch
 from PIL import Image
 
 from benchmarks.make_diffjscc_checkpoint import make
+from linksim.build.convert import convert_diffjscc
+from linksim.build.objects import load_codec
 from linksim.cli.main import main
 from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
 from linksim.diffusion.start import from_stable_diffusion, new_control
 from linksim.images.sets import SkimageImages
-from linksim.run.build import load_codec
 from linksim.scenario.files import load_train_scenario
 from linksim.training.folder import opened
-from linksim.weights.convert import convert_diffjscc
 from linksim.weights.pickle_reader import ModelFormatError
 from tests.linksim.tiny import write, write_tokenizer
 
@@ -88,7 +88,7 @@ def test_loss_falls_and_only_the_control_module_changes(start, trained):
     assert last < 0.9 * first
     before, after = DiffusionModel.load(trained / "model"), None
     after = DiffusionModel.load(trained / "model")
-    from linksim.run.build import load_diffjscc
+    from linksim.build.objects import load_diffjscc
 
     _, before = load_diffjscc(start)
     for name in ("unet", "vae", "text_encoder"):
@@ -291,7 +291,7 @@ def test_gradient_checkpointing_changes_no_loss(start, tmp_path):
 
 def test_new_control_module_says_nothing_at_first(start, tmp_path):
     """A copy of the UNet's encoder whose residuals are zero: the denoiser is what it was."""
-    from linksim.run.build import load_diffjscc
+    from linksim.build.objects import load_diffjscc
 
     _, model = load_diffjscc(start)
     control = new_control(model.unet)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from linksim.build.objects import load_codec, load_denoiser
 from linksim.cli.main import main
-from linksim.run.build import load_codec, load_denoiser
 from linksim.scenario.files import ScenarioError, load_train_scenario, parse_overrides
 from linksim.scenario.schema import LossSpec, OptimizerSpec, PhaseSpec
 from linksim.training.codec import Trainer, train
@@ -422,7 +422,7 @@ def test_a_finished_training_in_phases_is_extended_by_its_last_phase(recipe, tmp
 
 
 def test_a_checkpoint_says_what_it_and_its_start_were_trained_on(recipe, tmp_path, monkeypatch):
-    from linksim.weights.checkpoints import read_checkpoint
+    from linksim.build.checkpoints import read_checkpoint
 
     first = train(load_train_scenario(recipe, parse_overrides(["train.steps=2"])), tmp_path / "a", CPU)
     assert read_checkpoint(first.checkpoint).trained_on == ("lpips_squeeze", "psnr")

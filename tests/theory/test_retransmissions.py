@@ -13,13 +13,13 @@ from scipy.special import j0
 from channels.antennas.transmission import Precoding, Transmission
 from channels.base import ChannelOperator
 from channels.flat.fading import FlatFadingChannel
+from channels.flat.hardware import SingleCarrierChannel
 from channels.flat.interleaving import InterleavedChannel
 from channels.hardware.impairments import CarrierFrequencyOffset, PhaseNoise
 from channels.models.base import DelayModel, TdlModel
 from channels.models.geometric import CdlModel, CellModel
 from channels.models.recorded import RecordedModel
 from channels.models.recording import Recording
-from channels.ofdm.front_end import SingleCarrierChannel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.link import OfdmChannel
 from channels.ofdm.time import TimeDomainOfdmChannel

@@ -175,7 +175,7 @@ class SingleCarrierBase(ChannelBase):
         inner = self.build_flat(context)
         if not self.impairments:
             return inner
-        from channels.ofdm.front_end import SingleCarrierChannel
+        from channels.flat.hardware import SingleCarrierChannel
 
         hardware = [imperfect.build() for imperfect in self.impairments]
         return SingleCarrierChannel(inner, hardware, symbol_rate_hz=self.symbol_rate_hz)

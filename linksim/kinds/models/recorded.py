@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from channels.kinds import kind
+from linksim.files.places import place, scenario_dir
 from linksim.kinds.fields import PathName, Speed
 from linksim.kinds.models.base import DelayModelBase
-from linksim.scenario.places import place, scenario_dir
 
 if TYPE_CHECKING:
     from channels.models.base import DelayModel

@@ -12,10 +12,10 @@ from linksim.kinds.fields import Bool, CsitName, Name, Spec
 if TYPE_CHECKING:
     import torch
 
+    from linksim.build.downloads import Download
     from linksim.kinds.context import BuildContext
     from linksim.metrics.info import SideLimit
     from linksim.schemes.base import Bound, Scheme
-    from linksim.weights.downloads import Download
 
 __all__ = ["AnalogSchemeBase", "Idle", "SchemeBase", "SentSchemeBase"]
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from linksim.build.downloads import Download
     from linksim.kinds.context import BuildContext
     from linksim.metrics.info import SideLimit
     from linksim.schemes.base import Bound
     from linksim.schemes.bound import BoundRate
-    from linksim.weights.downloads import Download
 
     Sinrs = Callable[[int, float], Tensor]
 
@@ -55,7 +55,7 @@ class BoundBase(SchemeBase):
 
     def build(self, context: BuildContext) -> Bound:
         """See :class:`SchemeBase`."""
-        from linksim.run.build import sampled_sinrs
+        from linksim.build.objects import sampled_sinrs
         from linksim.schemes.bound import SourceBound
 
         channel = context.channel

@@ -19,9 +19,9 @@ from linksim.weights import zoo
 if TYPE_CHECKING:
     import torch
 
+    from linksim.build.downloads import Download
     from linksim.kinds.context import BuildContext
     from linksim.schemes.base import Scheme
-    from linksim.weights.downloads import Download
 
 __all__ = ["DiffJsccSpec", "LatentDiffusionSpec"]
 
@@ -70,8 +70,8 @@ class DiffJsccSpec(AnalogSchemeBase):
 
     def build(self, context: BuildContext) -> Scheme:
         """See :class:`linksim.kinds.schemes.base.SchemeBase`."""
+        from linksim.build.objects import build_captioner, shared_diffjscc
         from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
-        from linksim.run.build import build_captioner, shared_diffjscc
         from linksim.schemes.diffjscc import DiffJsccScheme
         from linksim.schemes.jscc import JsccScheme
         from linksim.weights.precision import resolve_precision
@@ -96,8 +96,8 @@ class DiffJsccSpec(AnalogSchemeBase):
 
     def _checked(self, folder: Path, channel: ChannelBase) -> Scheme:
         """The codec, behind which every tensor is known to be there and to fit."""
+        from linksim.build.objects import load_codec, load_diffjscc
         from linksim.diffusion.model import DiffusionModel
-        from linksim.run.build import load_codec, load_diffjscc
         from linksim.schemes.jscc import JsccScheme
 
         if (folder / zoo.DIFFJSCC_INDEX).is_file():
@@ -110,7 +110,7 @@ class DiffJsccSpec(AnalogSchemeBase):
 
     def files(self) -> dict[str, str]:
         """Its folder."""
-        from linksim.weights.checkpoints import tree_digest
+        from linksim.build.checkpoints import tree_digest
 
         return {self.checkpoint: tree_digest(zoo.find_folder(self.checkpoint))}
 
@@ -127,19 +127,19 @@ class DiffJsccSpec(AnalogSchemeBase):
 
     def downloads(self) -> list[Download]:
         """Its folder and its captioner, from a hub."""
-        from linksim.weights.downloads import repository
+        from linksim.build.downloads import repository
 
         return repository(self.name, "checkpoint", self.checkpoint) + self._captioner()
 
     def _captioner(self) -> list[Download]:
-        from linksim.weights.downloads import CAPTION, repository
+        from linksim.build.downloads import CAPTION, repository
 
         caption = zoo.CAPTIONER if self.caption == CAPTION else self.caption
         return [] if caption == "none" else repository(self.name, "caption", caption)
 
     def on_this_machine(self) -> DiffJsccSpec | None:
         """Without captions, where only their model is missing."""
-        from linksim.weights.downloads import repository
+        from linksim.build.downloads import repository
 
         if repository(self.name, "checkpoint", self.checkpoint):
             return None
@@ -168,9 +168,9 @@ class LatentDiffusionSpec(AnalogSchemeBase):
         Raises:
             CheckpointError: a denoiser that was trained on the latents of another codec.
         """
-        from linksim.run.build import load_denoiser, load_dial_codec
+        from linksim.build.checkpoints import CheckpointError, weights_digest
+        from linksim.build.objects import load_denoiser, load_dial_codec
         from linksim.schemes.latent_diffusion import LatentDiffusionOptions, LatentDiffusionScheme
-        from linksim.weights.checkpoints import CheckpointError, weights_digest
 
         codec, denoiser = load_dial_codec(self.codec), load_denoiser(self.checkpoint)
         digest = weights_digest(codec.encoder)
@@ -186,12 +186,12 @@ class LatentDiffusionSpec(AnalogSchemeBase):
 
     def files(self) -> dict[str, str]:
         """Both networks."""
-        from linksim.weights.checkpoints import file_digest
+        from linksim.build.checkpoints import file_digest
 
         return {name: file_digest(zoo.network_path(name)) for name in (self.codec, self.checkpoint)}
 
     def trained_on(self) -> dict[str, list[str] | None]:
         """As both checkpoints say."""
-        from linksim.weights.checkpoints import measures_of
+        from linksim.build.checkpoints import measures_of
 
         return {self.name: measures_of([zoo.network_path(name) for name in (self.codec, self.checkpoint)])}

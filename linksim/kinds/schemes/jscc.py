@@ -13,10 +13,10 @@ from linksim.kinds.fields import PathName, Share
 from linksim.kinds.schemes.base import AnalogSchemeBase
 
 if TYPE_CHECKING:
+    from linksim.build.downloads import Download
     from linksim.kinds.context import BuildContext
     from linksim.schemes.base import Scheme
     from linksim.schemes.jscc import AnalogCodec
-    from linksim.weights.downloads import Download
 
 __all__ = ["JsccSpec", "check_csi", "uses_gain"]
 
@@ -37,7 +37,7 @@ class JsccSpec(AnalogSchemeBase):
         """See :class:`linksim.kinds.schemes.base.SchemeBase`."""
         from torch import nn
 
-        from linksim.run.build import load_codec
+        from linksim.build.objects import load_codec
         from linksim.schemes.jscc import JsccScheme
 
         codec = load_codec(self.checkpoint)
@@ -64,22 +64,22 @@ class JsccSpec(AnalogSchemeBase):
 
     def files(self) -> dict[str, str]:
         """Its checkpoint."""
+        from linksim.build.checkpoints import file_digest, tree_digest
         from linksim.weights import zoo
-        from linksim.weights.checkpoints import file_digest, tree_digest
 
         path = zoo.codec_path(self.checkpoint)
         return {self.checkpoint: tree_digest(path) if path.is_dir() else file_digest(path)}
 
     def trained_on(self) -> dict[str, list[str] | None]:
         """As its checkpoint says."""
+        from linksim.build.checkpoints import measures_of
         from linksim.weights import zoo
-        from linksim.weights.checkpoints import measures_of
 
         return {self.name: measures_of([zoo.codec_path(self.checkpoint)])}
 
     def downloads(self) -> list[Download]:
         """Its checkpoint, from a hub."""
-        from linksim.weights.downloads import repository
+        from linksim.build.downloads import repository
 
         return repository(self.name, "checkpoint", self.checkpoint)
 

@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, WithJsonSchema, model_validator
 
 from channels.kinds import kind
+from linksim.files.places import place
 from linksim.kinds.channels.base import ChannelBase
 from linksim.kinds.fields import CsitName, Int, PathName, PositiveInt, Real, Spec
 from linksim.kinds.schemes.base import Idle, SentSchemeBase
 from linksim.kinds.schemes.source import Source, make_source
-from linksim.scenario.places import place
 from linksim.weights import zoo
 
 if TYPE_CHECKING:
     import torch
 
+    from linksim.build.downloads import Download
     from linksim.coding.link_adaptation import AdaptiveMcs
     from linksim.coding.mcs import Mcs
     from linksim.kinds.context import BuildContext
     from linksim.metrics.info import SideLimit
     from linksim.schemes.base import Scheme
-    from linksim.weights.downloads import Download
 
 __all__ = ["HarqSpec", "SeparationSpec"]
 
-log = logging.getLogger("linksim.run.build")
+log = logging.getLogger("linksim.build.objects")
 _TARGET_BLER, _ROUND_TRIP_S = 0.1, 7e-3
 _CALIBRATION = "mcs-calibration.json"
 
@@ -154,9 +154,9 @@ class SeparationSpec(SentSchemeBase):
         return place(self.calibration) if self.calibration else zoo.asset(_CALIBRATION)
 
     def _mcs(self, channel: ChannelBase) -> Mcs | AdaptiveMcs:
+        from linksim.build.channels import calibration_key, loaded_calibration
         from linksim.coding.link_adaptation import AdaptiveMcs, too_few_blocks
         from linksim.coding.mcs import MCS_TABLES
-        from linksim.run.build_channel import calibration_key, loaded_calibration
 
         if self.mcs != "adaptive":
             return MCS_TABLES[1 if self.mcs_table == "any" else self.mcs_table][self.mcs]
@@ -185,7 +185,7 @@ class SeparationSpec(SentSchemeBase):
 
     def files(self) -> dict[str, str]:
         """Its link-adaptation table."""
-        from linksim.weights.checkpoints import file_digest
+        from linksim.build.checkpoints import file_digest
 
         return {self.calibration or _CALIBRATION: file_digest(self.table_path)} if self.adapts else {}
 

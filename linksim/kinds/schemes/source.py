@@ -11,10 +11,10 @@ from linksim.kinds.schemes.base import Idle
 from linksim.kinds.union import KindOf
 
 if TYPE_CHECKING:
+    from linksim.build.downloads import Download
     from linksim.metrics.info import SideLimit
     from linksim.source.codec import SourceCodec
     from linksim.source.quality_search import QualitySearch
-    from linksim.weights.downloads import Download
 
 __all__ = ["Source", "SourceBase", "make_source"]
 
@@ -37,7 +37,7 @@ class SourceBase(Spec):
 
     def search(self, workers: int = 1) -> QualitySearch:
         """The codec with its quality search; one per process, codec and cache."""
-        from linksim.run.build import make_search
+        from linksim.build.objects import make_search
 
         return make_search(self, workers)
 
@@ -74,7 +74,7 @@ class SourceBase(Spec):
 
     def downloads(self, scheme: str) -> list[Download]:
         """Weights of the metric that it selects by."""
-        from linksim.weights.downloads import backbone
+        from linksim.build.downloads import backbone
 
         return backbone(scheme, f"schemes.{scheme}.source.select", self.select)
 

@@ -22,7 +22,7 @@ from linksim.kinds.schemes.separation import SeparationSpec
 from linksim.kinds.union import KindOf
 from linksim.scenario.effects import check_channel_effects
 from linksim.scenario.files import ScenarioError, Training
-from linksim.weights.checkpoints import file_digest
+from linksim.build.checkpoints import file_digest
 
 if TYPE_CHECKING:
     from linksim.scenario.training import TrainChannelSpec

@@ -38,12 +38,12 @@ from linksim.metrics.base import (
     counts,
 )
 from linksim.metrics.selection import Selection
-from linksim.run.build_channel import build_channel
+from linksim.build.channels import build_channel
 from linksim.schemes.base import Bound, Scheme
 from linksim.source.quality_search import QualitySearch
 from linksim.source.stream_cache import StreamCache
 from linksim.weights import zoo
-from linksim.weights.checkpoints import (
+from linksim.build.checkpoints import (
     CheckpointError,
     check_tensors,
     load_into,
@@ -76,7 +76,7 @@ __all__ = [
     "shared_diffjscc",
 ]
 
-log = logging.getLogger("linksim.run.build")
+log = logging.getLogger("linksim.build.objects")
 _NO_POWER = 1e-30
 # Frames, and evenly spaced uses of each, from which "outage" and "ergodic" limits know the fading.
 _BOUND_FRAMES, _BOUND_USES, _BOUND_CHUNK = 2000, 512, 20

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 __all__ = ["LockedElsewhere", "lock", "remove_leftovers", "whole_file", "whole_folder", "write_whole"]
 
-log = logging.getLogger("linksim.weights.files")
+log = logging.getLogger("linksim.files.writing")
 
 _ENDING = ".partial"
 _OLD_S = 3600.0

@@ -21,7 +21,7 @@ from channels.checks import complaint
 from linksim.kinds.networks import NetworkBase, NetworkSpec
 from linksim.kinds.union import refresh
 from linksim.scenario.training import LossSpec
-from linksim.weights.files import whole_file
+from linksim.files.writing import whole_file
 
 __all__ = [
     "Checkpoint",

@@ -7,11 +7,26 @@ import os
 from pathlib import Path
 
 from channels.runtime.cache import expanded
-from linksim.kinds.fields import PathText
 
-__all__ = ["looked_at", "place", "scenario_dir", "variable_folder"]
+__all__ = ["PathText", "looked_at", "place", "scenario_dir", "variable_folder"]
 
-log = logging.getLogger("linksim.scenario.places")
+log = logging.getLogger("linksim.files.places")
+
+
+class PathText(str):
+    """A path as a scenario file says it, and the folder of that file: relative paths begin there.
+
+    Args:
+        text: as written; equality, hash and JSON are those of this text.
+        folder: of the file; None of the command line and of Python.
+    """
+
+    folder: Path | None
+
+    def __new__(cls, text: str, folder: Path | None = None) -> PathText:
+        made = super().__new__(cls, text)
+        made.folder = folder
+        return made
 
 
 def place(text: str) -> Path:
