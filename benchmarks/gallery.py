@@ -19,7 +19,7 @@ from pathlib import Path
 from readme_results import update
 
 from linksim.cli.main import main as linksim
-from linksim.report.page import figures
+from linksim.report import figures
 from linksim.scenario.files import load_scenario, parse_overrides, scenario_dir
 from linksim.scenario.schema import Scenario, SkimageImagesSpec
 

@@ -62,7 +62,6 @@ WHEN_USED: dict[str, set[str]] = {
     },
     "linksim.report": {"channels", "linksim.build"},
     "linksim.api": {"linksim.training"},
-    "linksim.run": {"linksim.diffusion", "linksim.jscc"},
     "linksim.cli": {
         *("channels", "linksim", "linksim.api", "linksim.build", "linksim.files", "linksim.images", "linksim.kinds"),
         *("linksim.report", "linksim.run", "linksim.scenario", "linksim.training", "linksim.weights"),

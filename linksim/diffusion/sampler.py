@@ -116,7 +116,7 @@ def ancestral_times(num_steps: int, num_train_timesteps: int = 1000, strength: f
 
 
 def sample(
-    sampler: str,
+    kind: str,
     predict: Predict,
     schedule: Schedule,
     num_steps: int,
@@ -128,7 +128,7 @@ def sample(
     """Latents [B, c, h, w] at time 0.
 
     Args:
-        sampler: "ancestral" (the authors'), "ddim", "dpmsolver++" (second order, multistep), "unipc", or
+        kind: "ancestral" (the authors'), "ddim", "dpmsolver++" (second order, multistep), "unipc", or
             another one that is registered (:class:`Sampler`).
         predict: noise predictor.
         schedule: noise schedule.
@@ -145,11 +145,11 @@ def sample(
     Source: Ho et al., "Denoising Diffusion Probabilistic Models", 2020 (ancestral, fixed small variance);
         Song et al. 2021 (DDIM); Lu et al. 2022 (DPM-Solver++); Zhao et al. 2023 (UniPC).
     """
-    check_choice("sampler", sampler, names("sampler"))
+    check_choice("sampler", kind, names("sampler"))
     check_at_least("steps", num_steps, 1)
     if strength is not None:
         check_range("strength", strength, 1e-3, 1.0)
-    made: Sampler = find("sampler", sampler).make
+    made: Sampler = find("sampler", kind).make
     return made(
         predict=predict,
         schedule=schedule,

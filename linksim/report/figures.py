@@ -48,6 +48,7 @@ __all__ = [
     "MARKERS",
     "TRAINED",
     "Curve",
+    "NoPairs",
     "Run",
     "axis_grid",
     "axis_label",
@@ -379,6 +380,10 @@ def metric_figure(runs: Sequence[Run], metric: str, *, x: str | None = None, tit
     )
 
 
+class NoPairs(RunFolderError):
+    """Nothing to compare: the reference has no values of a metric."""
+
+
 def difference_figure(
     run: Run, metric: str, *, against: str | None = None, x: str | None = None, title: str = ""
 ) -> Figure:
@@ -393,7 +398,8 @@ def difference_figure(
         title: above the figure.
 
     Raises:
-        RunFolderError: nothing to compare with, a metric of sets, or no units in pairs.
+        RunFolderError: nothing to compare with, a metric of sets.
+        NoPairs: the reference has no values of the metric (bit errors of an analog scheme).
     """
     info, scenario = metric_info([run.header], metric), run.header["scenario"]
     if info.scope == "set":
@@ -408,7 +414,7 @@ def difference_figure(
     records = run.store.records()
     paired = differences(records, info.name, reference, level, resamples, with_reference=True)
     if not paired:
-        raise RunFolderError(f"{where} {named}: got no units in pairs, expected a run with results.")
+        raise NoPairs(f"{where} {named}: got no units in pairs, expected a run with results.")
     return plot_metric(
         *(in_scenario_order(paired, scenario), info),
         x=x or default_x(run.header),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from linksim.files.writing import write_whole
 from linksim.report.figures import (
     TRAINED,
+    NoPairs,
     default_x,
     difference_figure,
     load_rows,
@@ -156,7 +157,10 @@ def plot_run(store: ResultStore) -> list[Path]:
         figure = metric_figure([run], metric, x=x, title=header["name"])
         written.append(_save_both(figure, store.figures / f"{metric}_vs_{place}"))
         if header["scenario"]["statistics"].get("against") and metric_info([header], metric).scope == "image":
-            figure = difference_figure(run, metric, x=x, title=header["name"])
+            try:
+                figure = difference_figure(run, metric, x=x, title=header["name"])
+            except NoPairs:
+                continue
             written.append(_save_both(figure, store.figures / f"{metric}_difference_vs_{place}"))
     figure = plot_ledger(ledger(store.records()), title=f"{header['name']}: channel uses")
     written.append(_save_both(figure, store.figures / "ledger"))

@@ -31,8 +31,8 @@ from linksim.report.figures import (
     trained_schemes,
 )
 from linksim.run.results import ResultStore, RunFolderError
+from linksim.scenario import schema as scenario
 from linksim.scenario.schema import LeanCodecSpec
-from linksim.scenario.schema import schema as scenario
 from linksim.weights.zoo import asset
 from tests.linksim.tiny import write
 

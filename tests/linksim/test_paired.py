@@ -82,7 +82,8 @@ sweep: {snr_db: [5, 15], trials: 2}
 schemes:
   - {kind: linear_analog, name: in order, interleave: false}
   - {kind: linear_analog, name: interleaved}
-metrics: [psnr]
+  - {kind: uncoded, name: qpsk, bits_per_symbol: 2}
+metrics: [psnr, ber]
 statistics: {against: in order}
 """
 
@@ -91,6 +92,7 @@ def test_a_scenario_asks_for_differences_and_gets_them(tmp_path, capsys):
     out = tmp_path / "run"
     assert main(["simulate", write(tmp_path, TEXT), "--out", str(out)]) == 0
     assert (out / "figures" / "psnr_difference_vs_snr_db.png").exists()
+    assert not (out / "figures" / "ber_difference_vs_snr_db.png").exists(), "an analog scheme has no bits"
     assert "psnr_difference_vs_snr_db" in (out / "report.html").read_text()
     [run] = load_runs([out])
     figure = difference_figure(run, "psnr")
