@@ -15,10 +15,11 @@ ROOT = Path(__file__).parent.parent
 ROOMS: dict[str, set[str]] = {
     "channels": {"channels.runtime"},
     "channels.runtime": {"channels"},
+    "channels.kinds": {"channels"},
     "channels.antennas": {"channels"},
     "channels.flat": {"channels", "channels.hardware"},
     "channels.models": {"channels", "channels.runtime"},
-    "channels.hardware": {"channels", "channels.models"},
+    "channels.hardware": {"channels", "channels.kinds", "channels.models"},
     "channels.ofdm": {"channels", "channels.antennas", "channels.hardware", "channels.models", "channels.runtime"},
     "channels.raytraced": {"channels", "channels.models", "channels.runtime"},
     "channels.tensorflow": {"channels", "channels.runtime"},

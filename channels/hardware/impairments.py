@@ -14,7 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, is_dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from annotated_types import Gt, Interval
 
@@ -77,6 +77,7 @@ class Impairment(ABC):
 
     def __post_init__(self) -> None:
         check_fields(self)
+        checks.check_choice(f"{type(self).__name__}: side", self.side, get_args(Side))
 
     @property
     def delay_s(self) -> float:
@@ -139,6 +140,13 @@ def checked_impairment(name: str, target: Any, bound: Any) -> type[Impairment]:
         f"{fact} ({what})" for fact, what in facts.items() if fact not in fields and not hasattr(target, fact)
     ]
     lacking += [f"{method}()" for method in sorted(getattr(target, "__abstractmethods__", ()))]
+    effect = getattr(target, "effect", None)
+    if effect is not None and effect not in get_args(Effect):
+        lacking.append(f"an effect out of {facts['effect']} (it has {effect!r})")
+    if not target.__dataclass_params__.frozen:
+        lacking.append("frozen=True")
+    if "kind" in fields:
+        lacking.append("a name other than kind for its field")
     if lacking:
         got = f"{target.__name__} without {', '.join(lacking)}"
         raise KindError(

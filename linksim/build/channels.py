@@ -20,6 +20,7 @@ from linksim.kinds.context import BuildContext
 from linksim.kinds.schemes.base import SchemeBase
 from linksim.kinds.schemes.separation import SeparationSpec
 from linksim.kinds.union import KindOf
+from linksim.kinds.used import foreign_kinds
 from linksim.scenario.effects import check_channel_effects
 from linksim.scenario.files import ScenarioError, Training
 from linksim.build.checkpoints import file_digest
@@ -132,6 +133,8 @@ def calibration_key(channel: ChannelBase, scheme: SchemeBase) -> dict[str, objec
     key = channel.model_dump(mode="json", exclude={"name", "link_budget", "told"}, exclude_defaults=True)
     if scheme.interleaves(channel):
         key["interleave"] = True
+    if foreign := foreign_kinds(channel):
+        key["kinds"] = foreign
     if isinstance(scheme, SeparationSpec) and scheme.csit == "instantaneous_snr":
         key["csit"] = "instantaneous_snr"
         if channel.told.transmitter.delay_slots:
@@ -149,6 +152,8 @@ def load_calibration(path: Path) -> Calibration:
     known: TypeAdapter[ChannelBase] = TypeAdapter(Annotated[ChannelBase, KindOf("channel")])
 
     def name(stored: dict[str, object]) -> dict[str, object]:
+        if "kinds" in stored:  # of other people, who may not be here: as it was written
+            return stored
         channel = {field: value for field, value in stored.items() if field not in _UNLIKE}
         link: dict[str, Any] = {"interleave": stored.get("interleave") is True}
         if "csit" in stored:

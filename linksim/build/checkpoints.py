@@ -30,6 +30,7 @@ __all__ = [
     "file_digest",
     "load_into",
     "measures_of",
+    "networks_of",
     "portable",
     "read_checkpoint",
     "save_checkpoint",
@@ -166,6 +167,18 @@ def measures_of(paths: Sequence[Path]) -> list[str] | None:
     known = [measures for measures in found if measures is not None]
     whole = sorted({name for measures in known for name in measures})
     return whole if len(known) == len(found) else None
+
+
+def networks_of(paths: Sequence[Path]) -> list[NetworkBase]:
+    """Descriptions of the networks in some checkpoints, from their headers; without those that have none."""
+    found = []
+    for path in paths:
+        try:
+            with safe_open(str(path), "pt") as file:
+                found.append(_network().validate_json((file.metadata() or {})["codec"]))
+        except (SafetensorError, OSError, KeyError, ValueError, RecursionError):
+            continue  # what is wrong is said where the checkpoint is loaded
+    return found
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,7 +20,7 @@ from channels.runtime.cache import cache_folder
 from channels.seeding import item_seed
 from channels.units import snr_db_to_no
 from linksim.images.sets import ImageSet
-from linksim.kinds import find
+from linksim.kinds import KindError, find
 from linksim.kinds.channels.base import ChannelBase
 from linksim.kinds.context import BuildContext
 from linksim.kinds.images import ImagesBase
@@ -38,6 +39,7 @@ from linksim.metrics.base import (
     counts,
 )
 from linksim.metrics.selection import Selection
+from linksim.metrics.set_distances import DISTANCES
 from linksim.build.channels import build_channel
 from linksim.schemes.base import Bound, Scheme
 from linksim.source.quality_search import QualitySearch
@@ -327,6 +329,20 @@ class Metrics:
         return [replace(m.info, is_rate=counts(type(m))) for kind in kinds for m in kind]
 
 
+def _check_set_metric(name: str, info: MetricInfo) -> None:
+    """Features and a distance that exist, before hours are spent.
+
+    Raises:
+        KindError: otherwise.
+    """
+    if not re.fullmatch(r"[a-z0-9_.-]+", info.features):
+        got = repr(info.features)
+        raise KindError(complaint(f"metric {name}: info.features", "no name", got, "small letters, digits, _ . -"))
+    if info.distance not in DISTANCES:
+        expected = f"one of {', '.join(DISTANCES)}"
+        raise KindError(complaint(f"metric {name}: info.distance", "unknown", repr(info.distance), expected))
+
+
 def build_metrics(names: tuple[str, ...]) -> Metrics:
     """Metrics by name, on the CPU; "lpips" means "lpips_alex". What cannot be had is listed, not raised."""
     unavailable: dict[str, str] = {}
@@ -339,7 +355,9 @@ def build_metrics(names: tuple[str, ...]) -> Metrics:
             continue
         if metric.info.name != name:
             got, expected = f"info.name {metric.info.name!r}", f"{name!r}, as it is registered"
-            raise ValueError(complaint(f"metric {name}", "another name", got, expected))
+            raise KindError(complaint(f"metric {name}", "another name", got, expected))
+        if isinstance(metric, SetMetric):
+            _check_set_metric(name, metric.info)
         made.append(metric)
 
     def of(base: Any) -> Any:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, partial
 from types import UnionType
@@ -30,10 +32,11 @@ __all__ = ["description"]
 def _described(
     family: str, base_at: str, key: str, name: str, target: Any, bound: Mapping[str, Any]
 ) -> type[Spec]:
-    """A description as the registry takes it: with a field ``key`` that holds its name.
+    """A description as the registry takes it: with a field ``key`` that holds its name; numbers, texts and
+    truth values of fields are not converted.
 
     Raises:
-        KindError: another class, or one that lacks a method.
+        KindError: another class, one that lacks a method, or a field that its base has with another meaning.
     """
     module, _, base_name = base_at.partition(":")
     base = getattr(importlib.import_module(module), base_name)
@@ -41,22 +44,57 @@ def _described(
     if not (isinstance(target, type) and issubclass(target, base)):
         got, expected = getattr(target, "__name__", target), f"a class that derives from {module}.{base_name}"
         raise KindError(complaint(where, f"no {family}", got, expected))
+    if bound:
+        raise KindError(complaint(where, "arguments", ", ".join(bound), "none: a description has fields"))
     required = getattr(target, "REQUIRED", {})
     lacking = [what for method, what in required.items() if _is_inherited_stub(target, method)]
     if lacking:
-        raise KindError(
-            complaint(where, "half written", f"{target.__name__} without {', '.join(lacking)}", "it")
-        )
+        got = f"{target.__name__} without {', '.join(lacking)}"
+        raise KindError(complaint(where, "half written", got, "all methods of its base"))
     described: Any = target
     if name in get_args(described.model_fields[key].annotation):
         return target
-    namespace = {
-        "__annotations__": {key: Literal[name]},
+    _refuse_clashes(where, described, base, key)
+    return _named(described, key, name)
+
+
+def _refuse_clashes(where: str, target: Any, base: Any, key: str) -> None:
+    """A field of the base keeps its meaning."""
+    for field, info in target.model_fields.items():
+        theirs = base.model_fields.get(field)
+        if theirs is not None and field != key and info.annotation != theirs.annotation:
+            got, expected = f"{field}: {info.annotation}", f"another name: {base.__name__} has {field}"
+            raise KindError(complaint(where, "field named twice", got, expected))
+
+
+def _named(target: Any, key: str, name: str) -> type[Spec]:
+    """A sub-class whose field ``key`` is the name, and whose own plain fields are strict."""
+    annotations: dict[str, Any] = {key: Literal[name]}
+    namespace: dict[str, Any] = {}
+    for owner in target.__mro__:
+        for field in vars(owner).get("__annotations__", {}) if _is_foreign(owner) else ():
+            info = target.model_fields.get(field)
+            if info is not None and field not in annotations:
+                annotations[field], namespace[field] = _strict(info.annotation), copy(info)
+    namespace |= {
+        "__annotations__": annotations,
         "__module__": target.__module__,
         "__qualname__": target.__qualname__,
         "__doc__": target.__doc__,
     }
-    return type(target)(target.__name__, (target,), namespace)
+    made: type[Spec] = type(target)(target.__name__, (target,), namespace)
+    return made
+
+
+def _is_foreign(owner: type) -> bool:
+    return owner.__module__.split(".")[0] not in (
+        "linksim",
+        "channels",
+        "pydantic",
+        "builtins",
+        "typing",
+        "abc",
+    )
 
 
 def _is_inherited_stub(target: type, method: str) -> bool:
@@ -145,7 +183,7 @@ def source_codec(name: str, target: Any, bound: Mapping[str, Any]) -> Any:
         KindError: what it lacks.
     """
     where = f"source_codec {name}"
-    if not (isinstance(target, type) and is_dataclass(target)):
+    if not (isinstance(target, type) and is_dataclass(target) and target.__dataclass_params__.frozen):  # type: ignore[attr-defined]
         raise KindError(
             complaint(where, "no source codec", getattr(target, "__name__", target), "a frozen dataclass")
         )
@@ -183,16 +221,18 @@ def metric(name: str, target: Any, bound: Mapping[str, Any]) -> Any:
     """A metric: a class that derives from one of the bases of :mod:`linksim.metrics.base`.
 
     Raises:
-        KindError: another class, or one that lacks something.
+        KindError: another class, one that lacks something, or a name that no column can have.
     """
-    from linksim.metrics.base import Metric
+    from linksim.metrics import base
 
     where = f"metric {name}"
-    if not (isinstance(target, type) and issubclass(target, Metric)):
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise KindError(complaint(where, "not allowed", name, "small letters, digits and _"))
+    bases = (base.ImageMetric, base.CountMetric, base.LinkMetric, base.SetMetric, base.StateMetric)
+    if not (isinstance(target, type) and issubclass(target, bases)):
         expected = "a class that derives from ImageMetric, CountMetric, LinkMetric, SetMetric or StateMetric"
-        raise KindError(
-            complaint(where, "no metric", f"class {getattr(target, '__name__', target)}", expected)
-        )
+        got = f"class {getattr(target, '__name__', target)}"
+        raise KindError(complaint(where, "no metric", got, expected))
     lacking = sorted(getattr(target, "__abstractmethods__", ()))
     if lacking:
         got = f"{target.__name__} without {', '.join(lacking)}"

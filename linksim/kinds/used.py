@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from pydantic import BaseModel
@@ -26,7 +27,8 @@ def foreign_kinds(scenario: BaseModel) -> dict[str, str]:
     by_class = {description(found): found for found in foreign if found.family in _BLOCKS}
     by_name = {(found.family, found.name): found for found in foreign if found.family not in _BLOCKS}
     used = []
-    for value in _named(scenario):
+    networks = [n for scheme in getattr(scenario, "schemes", ()) for n in scheme.networks()]
+    for value in chain(_named(scenario), _named(networks)):
         found = by_name.get(value) if isinstance(value, tuple) else by_class.get(value)
         if found is not None:
             assert found.origin is not None

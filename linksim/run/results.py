@@ -225,6 +225,7 @@ class ResultStore:
 
     def _compare(self, old: dict[str, Any], new: dict[str, Any]) -> None:
         """Refuse to add units that would not be like those in the folder."""
+        self._compare_kinds(old.get("kinds", {}), new.get("kinds", {}))
         if old["scenario_hash"] != new["scenario_hash"]:
             expected = f"{new['name']} (hash {new['scenario_hash']})"
             got = f"{old['name']} (hash {old['scenario_hash']})"
@@ -249,6 +250,13 @@ class ResultStore:
         for key in ("versions", "commit", "device"):
             if old.get(key) != new.get(key):
                 log.warning("%s: resumed with another %s than it was started with", self.folder, key)
+
+    def _compare_kinds(self, before: dict[str, str], now: dict[str, str]) -> None:
+        """Code of other people that changed since."""
+        for name in sorted({*before, *now}):
+            if before.get(name) != now.get(name):
+                got, expected = (side.get(name, "none") for side in (before, now))
+                self._refuse(f"made with another {name}", got, expected)
 
     def _refuse(self, what: str, got: str, expected: str, cure: str = "Use another --out.") -> NoReturn:
         raise RunFolderError(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from channels.checks import complaint
-from channels.kinds import loaded_files
+from channels.kinds import kind_of, loaded_files
 from channels.runtime.child_processes import safe_children
 from linksim.source.codec import SourceCodec
 from linksim.source.hevc import CodecError
@@ -76,11 +76,22 @@ class Measure(Hashable, Protocol):
         ...
 
 
+def _stamp(codec: SourceCodec) -> str:
+    """What makes a stream beside picture and quality: of a codec that is not built in also its code and all
+    its fields, whatever its name and version say.
+    """
+    stamp = f"{codec.name}|{codec.version}"
+    found = kind_of(type(codec))
+    if found is None or found.origin is None:
+        return stamp
+    return f"{stamp}|{found.name}|{found.origin.text}|{codec!r}"
+
+
 def _send_by_value(codec: type) -> None:
     """Let worker processes have the class of a codec that they cannot import (a file of --with)."""
     module = sys.modules.get(codec.__module__)
-    if module is not None and str(getattr(module, "__file__", "")) in map(str, loaded_files()):
-        from joblib.externals import cloudpickle
+    if module is not None and Path(str(getattr(module, "__file__", ""))) in loaded_files():
+        import cloudpickle
 
         cloudpickle.register_pickle_by_value(module)
 
@@ -147,6 +158,7 @@ class QualitySearch:
         workers: processes that code pictures in :meth:`best_of`; 1 = this one.
         memory_bytes: for streams and decoded pictures that are kept at hand.
         measure: what shows more; None: the smaller squared error.
+        stamp: what makes a stream beside picture and quality; None: what the codec says.
     """
 
     _POOR = 0.6  # from this share of the qualities on, smaller sizes are tried, too
@@ -159,13 +171,14 @@ class QualitySearch:
         workers: int = 1,
         memory_bytes: int = 1 << 28,
         measure: Measure | None = None,
+        stamp: str | None = None,
     ) -> None:
         self.codec = codec
         self.measure = measure
         self.cache = cache or StreamCache()
         self.resolutions = resolutions
         self.workers = workers
-        self._stamp = f"{codec.name}|{codec.version}"
+        self._stamp = _stamp(codec) if stamp is None else stamp
         self._streams, self._decoded = _Memory(memory_bytes // 4), _Memory(memory_bytes)
 
     @property
@@ -227,7 +240,7 @@ class QualitySearch:
 
             _send_by_value(type(self.codec))
 
-            arguments = (self.codec, self.cache.folder, self.resolutions, self.measure)
+            arguments = (self.codec, self.cache.folder, self.resolutions, self.measure, self._stamp)
             with safe_children():
                 pool = Parallel(n_jobs=min(self.workers, len(groups)), idle_worker_timeout=3600)
                 for part in pool(delayed(_search_elsewhere)(*arguments, group) for group in groups.values()):
@@ -429,9 +442,10 @@ def _best_neighbour(size: Callable[[int], int], index: int, budget: int) -> int:
 
 @lru_cache(maxsize=4)
 def _search_here(
-    codec: SourceCodec, folder: Path, resolutions: tuple[int, ...], measure: Measure | None
+    codec: SourceCodec, folder: Path, resolutions: tuple[int, ...], measure: Measure | None, stamp: str
 ) -> QualitySearch:
-    return QualitySearch(codec, StreamCache(folder), resolutions, memory_bytes=_WORKER_BYTES, measure=measure)
+    cache = StreamCache(folder)
+    return QualitySearch(codec, cache, resolutions, memory_bytes=_WORKER_BYTES, measure=measure, stamp=stamp)
 
 
 def _search_elsewhere(
@@ -439,8 +453,9 @@ def _search_elsewhere(
     folder: Path,
     resolutions: tuple[int, ...],
     measure: Measure | None,
+    stamp: str,
     wishes: Sequence[Wish],
 ) -> dict[tuple[str, int], Fit | None]:
     """Work of one process: all wishes of one picture."""
-    search = _search_here(codec, folder, resolutions, measure)
+    search = _search_here(codec, folder, resolutions, measure, stamp)
     return {(w.digest, w.budget_bytes): search.best(*w) for w in wishes}

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from channels.checks import complaint
 from linksim.files.writing import LockedElsewhere, lock, remove_leftovers, whole_file, write_whole
+from linksim.kinds.used import foreign_kinds
 from linksim.link import RunError
 from linksim.scenario.files import ScenarioError, Training, scenario_hash
 from linksim.training.picture_list import Listed, changes, written
@@ -147,6 +148,7 @@ def _refuse_other_training(scenario: Training, out: Path) -> None:
         _fields(scenario.model_dump(mode="json")),
         _fields(_completed(scenario, header["scenario"])),
     )
+    _refuse_other_kinds(scenario, header, out)
     allowed = {f"{scenario.block}.{name}" for name in (*_ENDS, *_WITHOUT_EFFECT)} | {"question"}
     places = _PLACES if (out / PICTURES_FILE).is_file() else ()  # the pictures themselves are compared then
     lines = [
@@ -158,6 +160,17 @@ def _refuse_other_training(scenario: Training, out: Path) -> None:
         more = [f"{len(lines) - _SHOWN} more such fields."] if len(lines) > _SHOWN else []
         cure = "Use another --out, or the scenario that made the folder; steps and time_budget_s may change."
         raise ScenarioError("\n".join([*lines[:_SHOWN], *more, f"{out}: folder of another training. {cure}"]))
+
+
+def _refuse_other_kinds(scenario: Training, header: dict[str, Any], out: Path) -> None:
+    """Code of other people that changed since."""
+    before, now = header.get("kinds", {}), foreign_kinds(scenario)
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            got, expected = (side.get(name, "none") for side in (now, before))
+            cure = "Use another --out, or the code that made the folder."
+            wrong = f"not that of the training in {out}"
+            raise ScenarioError(complaint(f"kinds: {name}", wrong, got, expected, cure))
 
 
 def _completed(scenario: Training, stored: dict[str, Any]) -> dict[str, Any]:
@@ -206,6 +219,8 @@ def write_header(
         ends = {}
     ends[digest] = _ends(recipe, scenario.block)
     new = {"scenario_hash": digest, "scenario": recipe, "ends": ends, "inputs": inputs or {}}
+    if foreign := foreign_kinds(scenario):
+        new["kinds"] = foreign
     text = written(listed)
     if not (out / PICTURES_FILE).is_file() or (out / PICTURES_FILE).read_text(encoding="utf-8") != text:
         write_whole(out / PICTURES_FILE, text)

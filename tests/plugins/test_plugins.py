@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -82,10 +83,14 @@ def test_one_kind_of_every_family_goes_the_whole_way(installed, tmp_path):
     done = python("-m", "tests.plugins.whole_way", str(tmp_path), path=installed)
     assert done.returncode == 0, done.stderr[-3000:]
     header = json.loads((tmp_path / "run" / "run.json").read_text())
-    used = {*OWN} - {"sampler", "network"}
-    assert header["kinds"] == {f"{family} {OWN[family]}": "labkit 0.1" for family in sorted(used)}
+    used = {*OWN} - {"sampler"}  # the network by the checkpoint that was trained
+    assert set(header["kinds"]) == {f"{family} {OWN[family]}" for family in used}
+    (origin,) = set(header["kinds"].values())  # distribution, version, digest of all its modules
+    assert re.fullmatch(r"labkit 0\.1 [0-9a-f]{16}", origin)
+    training = json.loads((tmp_path / "training" / "train.json").read_text())
+    assert training["kinds"] == {f"{family} {OWN[family]}": origin for family in ("channel", "network")}
     diffusion = json.loads((tmp_path / "diffusion" / "run.json").read_text())
-    assert diffusion["kinds"]["sampler euler"] == "labkit 0.1"
+    assert diffusion["kinds"]["sampler euler"] == origin
     with (tmp_path / "run" / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["scheme"] for row in rows} == {"means", "trained", "command"}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from linksim.build.downloads import Download
     from linksim.kinds.context import BuildContext
+    from linksim.kinds.networks import NetworkBase
     from linksim.metrics.info import SideLimit
     from linksim.schemes.base import Bound, Scheme
 
@@ -71,6 +72,10 @@ class SchemeBase(Spec):
             MetricUnavailable: weights that cannot be had.
         """
         return {}
+
+    def networks(self) -> list[NetworkBase]:
+        """Descriptions of the networks in its checkpoints, as far as these can be read."""
+        return []
 
     def trained_on(self) -> dict[str, list[str] | None]:
         """Quality measures that its network was trained on, by the scheme's name; None where its checkpoint

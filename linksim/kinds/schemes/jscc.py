@@ -15,6 +15,7 @@ from linksim.kinds.schemes.base import AnalogSchemeBase
 if TYPE_CHECKING:
     from linksim.build.downloads import Download
     from linksim.kinds.context import BuildContext
+    from linksim.kinds.networks import NetworkBase
     from linksim.schemes.base import Scheme
     from linksim.schemes.jscc import AnalogCodec
 
@@ -69,6 +70,13 @@ class JsccSpec(AnalogSchemeBase):
 
         path = zoo.codec_path(self.checkpoint)
         return {self.checkpoint: tree_digest(path) if path.is_dir() else file_digest(path)}
+
+    def networks(self) -> list[NetworkBase]:
+        """That of its checkpoint."""
+        from linksim.build.checkpoints import networks_of
+        from linksim.weights import zoo
+
+        return networks_of([zoo.codec_path(self.checkpoint)])
 
     def trained_on(self) -> dict[str, list[str] | None]:
         """As its checkpoint says."""

@@ -11,42 +11,38 @@ from __future__ import annotations
 import contextvars
 import difflib
 import functools
-import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
-import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from channels.checks import complaint
+from channels.kinds.provenance import Origin, code_digest, files_digest
 
 __all__ = [
     "FAMILIES",
-    "GROUP",
+    "ORIGIN",
+    "REGISTRY",
     "Family",
     "Kind",
     "KindError",
-    "Origin",
+    "add_family",
     "find",
     "foreign",
     "generation",
     "kind",
+    "kind_of",
     "kinds",
-    "load_file",
-    "load_installed",
-    "loaded_files",
     "names",
     "register",
     "unregister",
 ]
 
-GROUP = "linksim.kinds"
 _T = TypeVar("_T")
 _DECORATED = re.compile(r'^@kind\(\s*"(\w+)",\s*"([^"]+)"', re.MULTILINE)
 
@@ -92,26 +88,6 @@ add_family(
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a kind that is not built in comes from.
-
-    Args:
-        distribution: installed package, with its version; empty for a file or a module on its own.
-        file: name of its source file; empty where there is none (a notebook).
-        digest: SHA-256 of that file, 16 hex digits.
-    """
-
-    distribution: str = ""
-    file: str = ""
-    digest: str = ""
-
-    @property
-    def text(self) -> str:
-        """For run.json and for the hash of a scenario: distribution and version, or file and digest."""
-        return self.distribution or " ".join(part for part in (self.file, self.digest) if part) or "session"
-
-
-@dataclass(frozen=True)
 class Kind:
     """A kind.
 
@@ -121,6 +97,7 @@ class Kind:
         target: class or function.
         bound: arguments that are set for this name.
         origin: None of what is built in.
+        source: the class as it was written, from which the target was made.
     """
 
     family: str
@@ -128,6 +105,7 @@ class Kind:
     target: Any
     bound: Mapping[str, Any] = field(default_factory=dict)
     origin: Origin | None = None
+    source: Any = None
 
     @property
     def make(self) -> Callable[..., Any]:
@@ -147,18 +125,19 @@ class _Registry:
 
     known: dict[tuple[str, str], Kind] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)  # entry point: why it did not load
-    files: dict[str, str] = field(default_factory=dict)  # path: digest, of --with
+    files: dict[Path, tuple[Path, ...]] = field(default_factory=dict)  # of --with, with what they import
     installed: bool = False
     generation: int = 0
 
 
-_REGISTRY = _Registry()
-_ORIGIN: contextvars.ContextVar[Origin | None] = contextvars.ContextVar("origin", default=None)
+REGISTRY = _Registry()
+# Of a file or package that is being imported: where its kinds come from.
+ORIGIN: contextvars.ContextVar[Origin | None] = contextvars.ContextVar("origin", default=None)
 
 
 def generation() -> int:
     """A number that grows whenever a kind that is not built in comes or goes."""
-    return _REGISTRY.generation
+    return REGISTRY.generation
 
 
 # ------------------------------------------------------------------------------------------- registering
@@ -197,25 +176,41 @@ def register(family: str, name: str, target: _T, /, **bound: Any) -> _T:
         What is registered: the class itself, or one made of it that knows its name.
     """
     if family not in FAMILIES:
-        raise KindError(_unknown("family of kinds", family, FAMILIES))
+        cure = (
+            ""
+            if "scheme" in FAMILIES
+            else " Take linksim.kind: that of channels alone knows no other families."
+        )
+        raise KindError(_unknown("family of kinds", family, FAMILIES) + cure)
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_+.-]*", name):
         got = repr(name)
         raise KindError(complaint(f"{family}: name", "not allowed", got, "letters, digits and _ + . -"))
     origin = _origin(target)
-    before = _REGISTRY.known.get((family, name))
-    taken = before is not None and not _same_place(before.target, target)
-    if taken or (origin is not None and name in _built_in(family)):
-        taken_by = (
-            "the kind that is built in" if before is None or before.origin is None else before.origin.text
-        )
-        got = f"another {family} of this name, beside that of {taken_by}"
-        raise KindError(complaint(f"{family} {name}", "named twice", got, "a name that is free"))
+    _refuse_taken(family, name, target, origin)
     family_ = FAMILIES[family]
     made = _attribute(family_.prepare)(name, target, bound) if family_.prepare else target
-    _REGISTRY.known[family, name] = Kind(family, name, made, bound, origin)
+    REGISTRY.known[family, name] = Kind(family, name, made, bound, origin, target)
     if origin is not None:
-        _REGISTRY.generation += 1
+        REGISTRY.generation += 1
     return made
+
+
+def _refuse_taken(family: str, name: str, target: Any, origin: Origin | None) -> None:
+    """A name is free, or that of the same class, executed anew: a cell of a notebook, a reload."""
+    before = REGISTRY.known.get((family, name))
+    by = None
+    if origin is not None and name in _built_in(family):
+        by = "the one that is built in"
+    elif before is not None and before.origin is not None:
+        same_file = origin is not None and ORIGIN.get() is not None and before.origin == origin
+        alike = all(
+            getattr(before.source, n, 0) == getattr(target, n, 1) for n in ("__module__", "__qualname__")
+        )
+        if same_file or not alike:
+            by = f"that of {before.origin.source}"
+    if by is not None:
+        got = f"another {family} of this name, beside {by}"
+        raise KindError(complaint(f"{family} {name}", "named twice", got, "a name that is free"))
 
 
 def unregister(family: str, name: str) -> None:
@@ -224,13 +219,13 @@ def unregister(family: str, name: str) -> None:
     Raises:
         KindError: no such kind, or a built-in one.
     """
-    found = _REGISTRY.known.get((family, name))
+    found = REGISTRY.known.get((family, name))
     if found is None or found.origin is None:
         raise KindError(
             _unknown(f"{family} to forget", name, [k.name for k in foreign() if k.family == family])
         )
-    del _REGISTRY.known[family, name]
-    _REGISTRY.generation += 1
+    del REGISTRY.known[family, name]
+    REGISTRY.generation += 1
 
 
 def _origin(target: Any) -> Origin | None:
@@ -238,26 +233,13 @@ def _origin(target: Any) -> Origin | None:
     module = getattr(target, "__module__", "") or ""
     if module.split(".")[0] in {p.split(".")[0] for f in FAMILIES.values() for p in f.packages}:
         return None
-    given = _ORIGIN.get()
+    given = ORIGIN.get()
     if given is not None:
         return given
     source = getattr(sys.modules.get(module), "__file__", None)
     if source and Path(source).is_file():
-        return Origin(file=Path(source).name, digest=_digest(Path(source)))
-    try:
-        text = inspect.getsource(target)  # a cell of a notebook
-    except (OSError, TypeError):
-        return Origin()
-    return Origin(file="session", digest=hashlib.sha256(text.encode()).hexdigest()[:16])
-
-
-def _same_place(a: Any, b: Any) -> bool:
-    """Whether two classes are the same one, perhaps executed anew (a cell of a notebook, a reload)."""
-    return all(getattr(a, name, None) == getattr(b, name, None) for name in ("__module__", "__qualname__"))
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        return Origin(Path(source).name, files_digest([Path(source)]), str(source))
+    return Origin("session", code_digest(target))
 
 
 def _attribute(place: str) -> Any:
@@ -282,7 +264,7 @@ def _built_in(family: str) -> dict[str, str]:
 
 def _sources(package: str) -> Iterator[tuple[str, Path]]:
     """Modules of a package, or the one module that it is, with their files."""
-    root = Path(__file__).resolve().parent.parent.joinpath(*package.split("."))
+    root = Path(__file__).resolve().parents[2].joinpath(*package.split("."))
     if root.is_dir():
         for path in sorted(root.glob("*.py")):
             yield f"{package}.{path.stem}" if path.stem != "__init__" else package, path
@@ -294,7 +276,7 @@ def names(family: str) -> list[str]:
     """Names of the kinds of a family that are known now, built-in ones first, in the order of their files.
     Those of installed packages are known after :func:`load_installed`.
     """
-    known = [k.name for k in _REGISTRY.known.values() if k.family == family]
+    known = [k.name for k in REGISTRY.known.values() if k.family == family]
     return list(dict.fromkeys([*_built_in(family), *known]))
 
 
@@ -304,13 +286,15 @@ def find(family: str, name: str) -> Kind:
     Raises:
         KindError: no such kind; the message names near ones, and packages that did not load.
     """
-    found = _REGISTRY.known.get((family, name))
+    found = REGISTRY.known.get((family, name))
     if found is None and name in _built_in(family):
         importlib.import_module(_built_in(family)[name])
-        found = _REGISTRY.known.get((family, name))
+        found = REGISTRY.known.get((family, name))
     if found is None:
+        from channels.kinds.loading import load_installed
+
         load_installed()
-        found = _REGISTRY.known.get((family, name))
+        found = REGISTRY.known.get((family, name))
     if found is None:
         raise KindError(_unknown(family, name, names(family)) + _of_failures())
     return found
@@ -323,8 +307,10 @@ def kinds(family: str) -> list[Kind]:
 
 def foreign() -> list[Kind]:
     """All kinds that are not built in."""
+    from channels.kinds.loading import load_installed
+
     load_installed()
-    return [found for found in _REGISTRY.known.values() if found.origin is not None]
+    return [found for found in REGISTRY.known.values() if found.origin is not None]
 
 
 def _unknown(what: str, got: str, known: Any) -> str:
@@ -334,95 +320,9 @@ def _unknown(what: str, got: str, known: Any) -> str:
 
 
 def _of_failures() -> str:
-    return "".join(f" Not loaded: {name} ({why})." for name, why in _REGISTRY.failed.items())
+    return "".join(f" Not loaded: {name} ({why})." for name, why in REGISTRY.failed.items())
 
 
-# ----------------------------------------------------------------------------------- code of other people
-
-
-@contextmanager
-def _from(origin: Origin) -> Iterator[None]:
-    token = _ORIGIN.set(origin)
-    try:
-        yield
-    finally:
-        _ORIGIN.reset(token)
-
-
-def load_installed() -> None:
-    """Import, once, the modules that installed packages name as entry points of the group ``linksim.kinds``.
-    One that does not load stops nothing: it is said in a warning, and again when a kind is missing.
-    """
-    if _REGISTRY.installed:
-        return
-    _REGISTRY.installed = True
-    for point in importlib.metadata.entry_points(group=GROUP):
-        dist = point.dist
-        origin = Origin(f"{dist.name} {dist.version}" if dist is not None else point.value)
-        try:
-            with _from(origin):
-                point.load()
-        except Exception as problem:  # whatever a foreign module raises
-            why = f"{type(problem).__name__}: {problem}".rstrip(": ")
-            _REGISTRY.failed[f"{origin.text}, {point.name} = {point.value}"] = why
-            import warnings
-
-            warnings.warn(
-                f"entry point {point.name} of {origin.text}: not loaded, got {why}, expected kinds",
-                stacklevel=2,
-            )
-
-
-def load_file(path: Path) -> None:
-    """Execute a Python file that registers kinds; its digest is recorded with every run that uses them.
-
-    Raises:
-        KindError: missing, no Python, an exception in it, or no kind in it.
-    """
-    where = f"--with {path}"
-    resolved = path.expanduser().resolve()
-    if not resolved.is_file() or resolved.suffix != ".py":
-        raise KindError(
-            complaint(where, "no such file", resolved, "a Python file (.py) that registers kinds")
-        )
-    digest = _digest(resolved)
-    if _REGISTRY.files.get(str(resolved)) == digest:
-        return
-    name = f"linksim_with_{resolved.stem}_{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, resolved)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    before = _REGISTRY.generation
-    try:
-        with _from(Origin(file=resolved.name, digest=digest)):
-            spec.loader.exec_module(module)
-    except KindError as problem:
-        del sys.modules[name]
-        raise KindError(f"{where}: {problem}") from None
-    except Exception as problem:  # whatever is in the file
-        del sys.modules[name]
-        got = f"{type(problem).__name__}: {problem}".rstrip(": ")
-        line = _line_of(problem, resolved)
-        raise KindError(complaint(f"{where}{line}", "does not load", got, "a file that runs")) from problem
-    if _REGISTRY.generation == before:
-        expected = 'classes under @linksim.kind("family", "name")'
-        raise KindError(complaint(where, "registers nothing", "no kind", expected))
-    _REGISTRY.files[str(resolved)] = digest
-
-
-def _line_of(problem: BaseException, path: Path) -> str:
-    trace, line = problem.__traceback__, ""
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = f", line {trace.tb_lineno}"
-        trace = trace.tb_next
-    if isinstance(problem, SyntaxError) and problem.lineno:
-        line = f", line {problem.lineno}"
-    return line
-
-
-def loaded_files() -> list[Path]:
-    """Files of :func:`load_file`, for processes that have to load them too."""
-    return [Path(name) for name in _REGISTRY.files]
+def kind_of(target: type) -> Kind | None:
+    """The kind that a class was registered as; None if it was not."""
+    return next((found for found in REGISTRY.known.values() if found.target is target), None)

@@ -1,0 +1,132 @@
+"""Kinds of other people: modules of installed packages, and files that the command line names."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from channels.checks import complaint
+from channels.kinds.provenance import Origin, files_digest, line_of, package_files, siblings
+from channels.kinds.registry import ORIGIN, REGISTRY, KindError
+
+__all__ = ["GROUP", "load_file", "load_installed", "loaded_files"]
+
+GROUP = "linksim.kinds"
+
+
+@contextmanager
+def _from(origin: Origin) -> Iterator[None]:
+    token = ORIGIN.set(origin)
+    try:
+        yield
+    finally:
+        ORIGIN.reset(token)
+
+
+def load_installed() -> None:
+    """Import, once, the modules that installed packages name as entry points of the group ``linksim.kinds``.
+    One that does not load stops nothing: it is said in a warning, and again when a kind is missing.
+    """
+    if REGISTRY.installed:
+        return
+    REGISTRY.installed = True
+    for point in importlib.metadata.entry_points(group=GROUP):
+        dist = point.dist
+        name = f"{dist.name} {dist.version}" if dist is not None else point.value
+        try:
+            with _from(Origin(name)):
+                point.load()
+            _set_digest(Origin(name), files_digest(package_files(point.module)))
+        except Exception as problem:  # whatever a foreign module raises
+            why = f"{type(problem).__name__}: {problem}".rstrip(": ")
+            REGISTRY.failed[f"{name}, {point.name} = {point.value}"] = why
+            warnings.warn(
+                f"entry point {point.name} of {name}: not loaded, got {why}, expected kinds", stacklevel=2
+            )
+
+
+def _set_digest(origin: Origin, digest: str) -> None:
+    """What came from an origin whose digest was not known until all of it was imported."""
+    for key, found in list(REGISTRY.known.items()):
+        if found.origin == origin:
+            REGISTRY.known[key] = replace(found, origin=replace(origin, digest=digest))
+
+
+def load_file(path: Path) -> None:
+    """Execute a Python file that registers kinds; its digest, with that of modules beside it that it imports,
+    is recorded with every run that uses them. A file that changed since is executed again.
+
+    Raises:
+        KindError: missing, no Python, an exception in it, or no kind in it; nothing of it is registered then.
+    """
+    where = f"--with {path}"
+    resolved = path.expanduser().resolve()
+    if not resolved.is_file() or resolved.suffix != ".py":
+        raise KindError(
+            complaint(where, "no such file", resolved, "a Python file (.py) that registers kinds")
+        )
+    origin = Origin(resolved.name, path=str(resolved))
+    known = [k.origin.digest for k in REGISTRY.known.values() if k.origin and k.origin.path == str(resolved)]
+    files = REGISTRY.files.get(resolved)
+    if known and files and all(f.is_file() for f in files) and files_digest(files) == known[0]:
+        return
+    kept = dict(REGISTRY.known)
+    for key, found in kept.items():
+        if found.origin is not None and found.origin.path == str(resolved):
+            del REGISTRY.known[key]
+    for beside in files or ():
+        _forget_module(beside)
+    before, modules = set(REGISTRY.known), set(sys.modules)
+    try:
+        _execute(resolved, origin, where)
+        if set(REGISTRY.known) == before:
+            expected = 'classes under @linksim.kind("family", "name")'
+            raise KindError(complaint(where, "registers nothing", "no kind", expected))
+    except KindError:
+        REGISTRY.known = kept
+        raise
+    REGISTRY.files[resolved] = (resolved, *siblings(modules, resolved.parent))
+    _set_digest(origin, files_digest(REGISTRY.files[resolved]))
+
+
+def _execute(path: Path, origin: Origin, where: str) -> None:
+    name = f"linksim_with_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent))  # what lies beside it, as of a script
+    try:
+        with _from(origin):
+            spec.loader.exec_module(module)
+    except Exception as problem:  # whatever is in the file
+        del sys.modules[name]
+        if isinstance(problem, KindError):
+            raise KindError(f"{where}: {problem}") from None
+        got = f"{type(problem).__name__}: {problem}".rstrip(": ")
+        line = line_of(problem, path)
+        place = where if line is None else f"{where}, line {line}"
+        raise KindError(complaint(place, "does not load", got, "a file that runs")) from problem
+    finally:
+        sys.path.remove(str(path.parent))
+
+
+def _forget_module(path: Path) -> None:
+    """Let a module be imported anew."""
+    for name, module in list(sys.modules.items()):
+        source = getattr(module, "__file__", None)
+        if source and Path(source).resolve() == path:
+            del sys.modules[name]
+
+
+def loaded_files() -> list[Path]:
+    """Files of :func:`load_file`."""
+    return list(REGISTRY.files)
