@@ -30,7 +30,7 @@ def watch(event, arguments):
         sys.stderr.flush()
         os._exit(86)
 sys.addaudithook(watch)
-from linksim.cli.main import entry_point
+from linksim.cli.commands import entry_point
 entry_point()
 """
 NETWORK = 86

@@ -15,7 +15,7 @@ import json
 import sys
 from pathlib import Path
 
-from linksim.cli.main import main as linksim
+from linksim.cli.commands import main as linksim
 from linksim.report.figures import Run, load_runs, metric_figure, metric_info, save_figure, swept_text
 from linksim.run.paired import differences
 from linksim.run.results import RunFolderError

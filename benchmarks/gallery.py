@@ -18,7 +18,7 @@ from pathlib import Path
 
 from readme_results import update
 
-from linksim.cli.main import main as linksim
+from linksim.cli.commands import main as linksim
 from linksim.report import figures
 from linksim.scenario.files import load_scenario, parse_overrides, scenario_dir
 from linksim.scenario.schema import Scenario, SkimageImagesSpec

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-_CLI = "import sys; sys.argv = ['linksim', *{}]; from linksim.cli.main import entry_point; entry_point()"
+_CLI = "import sys; sys.argv = ['linksim', *{}]; from linksim.cli.commands import entry_point; entry_point()"
 # what runs, and its limits: seconds, or a ratio to PyTorch
 WITHOUT_TORCH = {
     "import linksim": ("import linksim", 0.3),

@@ -26,7 +26,7 @@ import torch
 
 from channels.flat.awgn import AwgnChannel
 from linksim.build.objects import build_scheme, load_codec
-from linksim.cli.main import main as linksim
+from linksim.cli.commands import main as linksim
 from linksim.link import run_link
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo

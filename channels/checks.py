@@ -24,6 +24,7 @@ __all__ = [
     "check_symbols",
     "complaint",
     "cut",
+    "field_hints",
     "shown",
 ]
 
@@ -123,8 +124,19 @@ class Unit:
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True)
+def field_hints(kind: Any) -> dict[str, Any]:
+    """Annotations of a dataclass with their metadata.
+
+    Raises:
+        ValueError: names that cannot be found.
+    """
+    try:
+        return get_type_hints(kind, include_extras=True)
+    except NameError as problem:  # an annotation of a class that was made within a function
+        expected = "names that its module has at its top"
+        raise ValueError(
+            complaint(f"{kind.__name__}: annotations", "not readable", problem, expected)
+        ) from None
 
 
 def check_fields(instance: Any) -> None:
@@ -135,7 +147,7 @@ def check_fields(instance: Any) -> None:
         ValueError: names class and field.
     """
     kind: Any = type(instance)
-    hints = _hints(kind)
+    hints = field_hints(kind)
     for field in fields(instance):
         _check_value(
             f"{type(instance).__name__}: {field.name}", getattr(instance, field.name), hints[field.name]

@@ -37,7 +37,7 @@ def child(code: str, *arguments: str) -> list[str]:
 STEPS = """
 import contextlib, io, json, sys
 heavy, steps = json.loads(sys.argv[1]), json.loads(sys.argv[2])
-from linksim.cli.main import main
+from linksim.cli.commands import main
 for step in steps:
     if isinstance(step, str):
         exec(step)

@@ -1,4 +1,4 @@
-"""The command line. What :mod:`linksim.cli.main` has is here, too, when it is used."""
+"""The command line. What :mod:`linksim.cli.commands` has is here, too, when it is used."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """See :mod:`linksim.cli.main`."""
+    """See :mod:`linksim.cli.commands`."""
     from importlib import import_module
 
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("linksim.cli.main"), name)
+    return getattr(import_module("linksim.cli.commands"), name)

@@ -16,13 +16,13 @@ from copy import copy
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, partial
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import BaseMetadata, GroupedMetadata
 from pydantic import Field, Strict, create_model
 
 from channels import kinds
-from channels.checks import complaint
+from channels.checks import complaint, field_hints
 from channels.kinds import KindError
 from linksim.kinds.fields import Spec
 
@@ -135,7 +135,7 @@ def _of_dataclass(
     """
     module, _, base_name = base_at.partition(":")
     base = getattr(importlib.import_module(module), base_name)
-    hints = get_type_hints(target, include_extras=True)
+    hints = field_hints(target)
     own = [f for f in fields(target) if f.init and f.name not in dict(bound)]
     names = {f.metadata.get("name", f.name): f.name for f in own}
     made: dict[str, Any] = {key: (Literal[name], ...)}

@@ -399,10 +399,12 @@ class QualitySearch:
     def _decode(self, data: bytes, expected: tuple[int, int]) -> Rgb:
         """The picture as coded."""
         if self.resolutions == (1,):
-            return self.codec.decode(data, expected)
+            return np.require(self.codec.decode(data, expected), requirements="W")
         for resolution in self.resolutions:
             if data[:1] == _size_byte(expected, resolution):
-                return self.codec.decode(data[1:], reduced(expected, resolution))
+                return np.require(
+                    self.codec.decode(data[1:], reduced(expected, resolution)), requirements="W"
+                )
         raise CodecError(f"{self.codec.name}: stream is not of a picture of {expected[0]} x {expected[1]}")
 
 

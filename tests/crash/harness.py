@@ -82,7 +82,7 @@ class Damage(AssertionError):
 
 
 def _linksim(arguments: Sequence[str]) -> int:
-    from linksim.cli.main import main as linksim
+    from linksim.cli.commands import main as linksim
 
     return linksim(list(arguments))
 
@@ -400,7 +400,7 @@ def _import_all() -> None:
 
     for name in (
         *(
-            "linksim.cli.main",
+            "linksim.cli.commands",
             "linksim.run.runner",
             "linksim.report.page",
             "linksim.run.calibrate",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from linksim.build.channels import calibration_key, load_calibration
 from linksim.build.checkpoints import read_checkpoint
-from linksim.cli.main import COMMANDS, main
+from linksim.cli.commands import COMMANDS, main
 from linksim.coding.link_adaptation import Calibration
 from linksim.run.results import ResultStore
 from linksim.scenario.files import load_any, scenario_dir, scenario_hash

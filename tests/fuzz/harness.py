@@ -72,7 +72,7 @@ def command(*arguments: str, said_to: list[str] | None = None) -> str:
         Finding: another exit code, or a message that users should not see.
         Exception: what the command let through.
     """
-    from linksim.cli.main import main as linksim
+    from linksim.cli.commands import main as linksim
 
     root = logging.getLogger()
     for handler in list(root.handlers):

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from linksim.build.checkpoints import read_checkpoint, save_checkpoint
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.jscc.lean import LeanCodec, LeanConfig
 from linksim.scenario.schema import LeanCodecSpec
 from linksim.weights import zoo

@@ -22,7 +22,7 @@ from channels.ofdm.link import OfdmChannel
 from channels.ofdm.time import TimeDomainOfdmChannel
 from linksim.build.channels import build_channel, calibration_key, load_calibration, sent_over
 from linksim.build.objects import sampled_sinrs
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.coding.link_adaptation import CalibrationError
 from linksim.coding.mcs import MCS_TABLE_1
 from linksim.coding.qam import Qam
@@ -198,7 +198,7 @@ def test_missing_llvm_is_asked_for_and_nothing_crashes(tmp_path, capsys, monkeyp
 def test_checking_a_ray_traced_scenario_traces_nothing():
     """No ray tracer is even loaded, so every machine can check the library."""
     code = (
-        "import sys; from linksim.cli.main import main; "
+        "import sys; from linksim.cli.commands import main; "
         "code = main(['check', 'munich-route', '--set', 'images={kind: skimage, names: [coffee], crop: 256}']); "
         "sys.exit(code or ('mitsuba' in sys.modules))"
     )

@@ -10,7 +10,7 @@ from benchmarks import check_times
 from benchmarks.check_times import NETWORK, SEALED, settings
 from benchmarks.make_diffjscc_checkpoint import make
 from linksim.build.convert import convert_diffjscc
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.diffusion.model import DiffusionModel
 from linksim.scenario.files import scenario_dir
 from tests.linksim.tiny import write

@@ -9,7 +9,7 @@ import shutil
 import jsonschema
 import pytest
 
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.run.results import ResultStore
 from linksim.run.time_left import TimeLeft
 from linksim.scenario.files import json_schema, load_any, scenario_hash

@@ -317,7 +317,7 @@ def files(codec, denoiser, tmp_path) -> dict[str, str]:
 
 
 def simulated(text: str, tmp_path, *words: str) -> int:
-    from linksim.cli.main import main
+    from linksim.cli.commands import main
 
     (tmp_path / "s.yaml").write_text(text)
     return main(

@@ -18,7 +18,7 @@ from channels.flat.awgn import AwgnChannel
 from channels.flat.fading import FlatFadingChannel
 from linksim.build.convert import convert_diffjscc
 from linksim.build.objects import load_codec, load_diffjscc
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.diffusion.caption import HubCaptioner, model_bytes
 from linksim.diffusion.color_fix import adain, wavelet
 from linksim.diffusion.diffjscc_checkpoint import open_authors_checkpoint

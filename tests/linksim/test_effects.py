@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from channels.types import Csit
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from tests.contracts.schemes import ANALOG, BUDGET, SIDE
 from tests.linksim.tiny import TINY, write
 

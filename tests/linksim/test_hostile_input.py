@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.make_diffjscc_checkpoint import make
 from linksim.build.convert import convert_diffjscc
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.diffusion.model import DiffusionModel
 from linksim.images.picture_file import ImageError, read_image
 from linksim.jscc.authors import read_jscc_config

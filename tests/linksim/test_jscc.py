@@ -13,7 +13,7 @@ from channels.flat.awgn import AwgnChannel
 from channels.flat.fading import FlatFadingChannel
 from channels.types import ChannelUses, Csi, Csit, Received
 from linksim.build.objects import load_codec
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.images.sets import SkimageImages
 from linksim.jscc.authors import load_authors_checkpoint
 from linksim.jscc.block_klt import BlockKlt, fit_block_klt

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.metrics.info import MetricInfo
 from linksim.report.figures import best_of, curves, load_rows, metric_info, plot_metric, step_names
 from linksim.report.ledger import CATEGORIES, ledger, spent

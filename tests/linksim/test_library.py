@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from channels.raytraced.llvm import LlvmUnavailable, find_llvm
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.run.runner import make_plan
 from linksim.scenario.files import ScenarioError, find_scenario, load_scenario, parse_overrides, scenario_dir
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from linksim.build.checkpoints import Checkpoint, read_checkpoint, save_checkpoint
 from linksim.build.objects import build_codec, build_metrics
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.kinds import find, names
 from linksim.metrics.facts import known_facts
 from linksim.metrics.info import MetricInfo

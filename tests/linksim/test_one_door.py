@@ -20,7 +20,7 @@ import yaml
 from PIL import Image
 
 import linksim
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.report.figures import load_rows
 from linksim.report.panels import plot_panel
 from linksim.run.results import ResultStore, panel_file

@@ -7,7 +7,7 @@ import csv
 import pytest
 from scipy.stats import beta, binomtest
 
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.run.arrivals import not_arrived
 from linksim.run.statistics import error_interval, summarise
 from tests.linksim.test_statistics import record

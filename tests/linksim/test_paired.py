@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.report.figures import difference_figure, load_runs
 from linksim.run.paired import differences, reference_of
 from linksim.run.results import Record, RunFolderError, UnitKey

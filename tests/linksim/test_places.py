@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from linksim.build.objects import build_images
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.files.places import place
 from linksim.kinds.models.recorded import recording_path
 from linksim.kinds.union import path_keys

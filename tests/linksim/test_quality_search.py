@@ -14,7 +14,7 @@ import pytest
 
 from linksim.build.channels import load_calibration
 from linksim.build.objects import make_search
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.coding.link_adaptation import QualityCurve
 from linksim.images.sets import SkimageImages, image_digest
 from linksim.kinds import names

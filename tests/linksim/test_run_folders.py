@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from linksim.build.checkpoints import save_checkpoint
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.files.writing import remove_leftovers, whole_folder, write_whole
 from linksim.report.figures import plain, plain_lines
 from linksim.run.results import ResultStore, file_name

@@ -18,7 +18,7 @@ import torch
 
 from linksim.build.checkpoints import save_checkpoint
 from linksim.build.objects import build_codec
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.jscc.lean import LeanCodec
 from linksim.report.curves import Curve, axis_label, curves
 from linksim.report.drawing import Looks

@@ -68,7 +68,7 @@ def console(
     """The console script, started in a folder: sys.path begins with the folder of the script, as installed."""
     script = folder.parent / "bin" / "linksim"
     script.parent.mkdir(exist_ok=True)
-    script.write_text("from linksim.cli.main import entry_point\nentry_point()\n")
+    script.write_text("from linksim.cli.commands import entry_point\nentry_point()\n")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     for name in ("PYTHONSAFEPATH", *(("LINKSIM_CACHE",) if "LINKSIM_CACHE" not in variables else ())):
         environment.pop(name, None)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from channels.flat.awgn import AwgnChannel
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.images.sets import SkimageImages
 from linksim.jscc.dial import DialCodec
 from linksim.jscc.latent_denoiser import sent_scale

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.make_diffjscc_checkpoint import SIZES, make
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.run.runner import make_plan, preflight
 from linksim.scenario.files import (
     ScenarioError,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.run.results import ResultStore
 from linksim.scenario.files import ScenarioError, load_scenario
 from tests.linksim.tiny import write
@@ -31,7 +31,7 @@ metrics: [psnr, ms_ssim, bler]
 
 PROGRAM = """
 import sys
-from linksim.cli.main import main
+from linksim.cli.commands import main
 assert main(["simulate", sys.argv[1], "--out", sys.argv[2], "--workers", "1"]) == 0
 strange = [m for m in sys.modules if m.split(".")[0] in ("diffusers", "transformers", "accelerate", "lpips")]
 strange += [m for m in sys.modules if m.startswith(("linksim.jscc", "linksim.schemes.jscc", "linksim.training.codec"))]

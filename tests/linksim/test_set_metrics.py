@@ -13,7 +13,7 @@ import pytest
 import torch
 from torchmetrics.image.kid import poly_mmd
 
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.images.sets import SkimageImages, round_to_uint8
 from linksim.metrics.base import MetricUnavailable
 from linksim.metrics.realism import PATCH, KidLite2, half_shifted_patches, load_lite

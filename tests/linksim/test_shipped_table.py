@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from linksim.build.channels import load_calibration
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.coding.link_adaptation import Calibration, ChannelCalibration
 from linksim.coding.mcs import ALL_MCS
 from linksim.run.calibrate import SNR_GRID_DB

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from channels.checks import complaint, cut, shown
 from linksim.build.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
 from linksim.build.objects import load_codec
-from linksim.cli.main import _printable, main
+from linksim.cli.commands import _printable, main
 from linksim.files.bounded_yaml import MAX_BYTES, load_yaml
 from linksim.images.sets import ImageError, TarImages
 from linksim.metrics.base import MetricUnavailable

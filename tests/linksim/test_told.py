@@ -15,7 +15,7 @@ from channels.flat.fading import FlatFadingChannel
 from channels.models.base import TdlModel
 from channels.ofdm.link import OfdmChannel
 from channels.types import Csit
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.link import Told, ToldEnd, run_link
 from linksim.schemes.base import Frame, Reconstruction
 from tests.contracts.schemes import ANALOG, BUDGET, DIGITAL, SIDE, UNCODED

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from linksim.build.objects import load_codec
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.images.sets import SkimageImages
 from linksim.scenario.files import ScenarioError, load_train_scenario, parse_overrides
 from linksim.scenario.schema import LossSpec

@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks.make_diffjscc_checkpoint import make
 from linksim.build.convert import convert_diffjscc
 from linksim.build.objects import load_codec
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
 from linksim.diffusion.start import from_stable_diffusion, new_control

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from linksim.build.objects import load_codec, load_denoiser
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.scenario.files import ScenarioError, load_train_scenario, parse_overrides
 from linksim.scenario.schema import LossSpec, OptimizerSpec, PhaseSpec
 from linksim.training.codec import Trainer, train
@@ -219,7 +219,7 @@ def test_awgn_and_fading_train_without_sionna(recipe, tmp_path):
     """The training works where Sionna cannot be imported at all."""
     code = (
         "import sys; sys.modules['sionna'] = None\n"
-        "from linksim.cli.main import main\n"
+        "from linksim.cli.commands import main\n"
         f"sys.exit(main(['train', {recipe!r}, '--set', 'train.steps=2', '--out', {str(tmp_path / 'o')!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

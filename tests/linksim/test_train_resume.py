@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.images.sets import FolderImages, SkimageImages
 from linksim.scenario.files import ScenarioError, load_train_scenario, parse_overrides
 from linksim.scenario.schema import OptimizerSpec

@@ -49,7 +49,7 @@ def watch(event, arguments):
     elif event in ("socket.connect", "socket.getaddrinfo"):
         seen["network"].add(str(arguments[1:]))
 sys.addaudithook(watch)
-from linksim.cli.main import main
+from linksim.cli.commands import main
 watching[0] = True
 codes = {" ".join(command[:1]): main(command) for command in json.loads(sys.argv[1])}
 watching[0] = None

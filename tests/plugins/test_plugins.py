@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from channels.kinds import FAMILIES, KindError, find, names, register, unregister
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.kinds import kind
 from linksim.scenario.files import load_scenario, scenario_hash
 from tests.contracts.kind_checks import picture

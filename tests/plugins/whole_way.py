@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from linksim.cli.main import main
+from linksim.cli.commands import main
 
 ALL = """
 schema_version: 1

@@ -10,7 +10,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from linksim.cli.main import main
+from linksim.cli.commands import main
 from linksim.report.figures import load_runs, metric_figure
 from linksim.report.theory import awgn, closed_forms, has_closed_form, qam_error_rate, rayleigh, rician
 from linksim.scenario.schema import OfdmSpec, RayleighSpec, Scenario

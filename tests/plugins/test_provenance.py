@@ -1,0 +1,288 @@
+"""Other code gives other results, and is never taken for the code that a run, a training, a table or a stream
+was made with.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from PIL import Image
+
+from channels.hardware.impairments import Impairment
+from channels.kinds import KindError, find, foreign, load_file, names, register, unregister
+from linksim.build.channels import calibration_key
+from linksim.build.objects import build_metrics
+from linksim.cli import main
+from linksim.kinds.schemes.separation import SeparationSpec
+from linksim.scenario.files import load_scenario, scenario_hash
+from tests.contracts.kind_checks import picture
+
+CODEC = '''
+import io
+from dataclasses import dataclass
+import numpy as np
+from PIL import Image
+import linksim
+
+@linksim.kind("source_codec", "grey_png")
+@dataclass(frozen=True)
+class GreyPng:
+    """PNG of few colours; name and version say nothing of the field, nor of the code."""
+
+    grey: bool = False
+    name = "png"
+    version = "1"
+    qualities = (64, 8, 2)
+
+    def refusal(self, size):
+        return ""
+
+    def encode(self, rgb, quality):
+        shown = Image.fromarray(rgb).convert("L" if self.grey else "RGB").convert("RGB")
+        out = io.BytesIO()
+        shown.quantize(quality).point(lambda v: v)CHANGE.save(out, "PNG", optimize=True)
+        return out.getvalue()
+
+    def decode(self, data, expected):
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+'''.replace(".point(lambda v: v)CHANGE", "CHANGE")
+CODED = """
+name: coded
+images: {kind: folder, path: pictures}
+bandwidth: {data_ratio: 1/2}
+channel: {kind: awgn}
+sweep: {snr_db: [30], schemes.png.source.grey: [false, true]}
+schemes: [{kind: separation, name: png, mcs: 25, source: {codec: grey_png, resolutions: full}}]
+metrics: [psnr]
+"""
+CHANNEL = '''
+import linksim
+from channels.awgn import AwgnChannel
+IMPORTS
+
+class Padded(AwgnChannel):
+    margin = MARGIN
+
+@linksim.kind("channel", "padded")
+class PaddedKind(linksim.ChannelBase):
+    """Noise."""
+
+    sigma: int = 3
+
+    def build(self, context):
+        return Padded(device=context.device, precision=context.precision)
+'''
+PLAIN = """
+name: plain
+images: {kind: folder, path: pictures}
+bandwidth: {data_ratio: 1/96}
+channel: {kind: padded}
+sweep: {snr_db: [10]}
+schemes: [{kind: jscc, name: lean, checkpoint: lean-awgn-1-96}]
+metrics: [psnr]
+"""
+TRAIN = """
+name: training
+images: {kind: folder, path: pictures, multiple_of: 1}
+train:
+  codec: {kind: lean, latent_channels: 4, width_8: 8, width_16: 8, klt_start: false}
+  channel: {kind: padded}
+  snr_db: {low: 5, high: 15}
+  crop: 32
+  batch_size: 2
+  steps: STEPS
+  validation_images: 1
+  optimizer: {learning_rate: 1.0e-3, warmup_steps: 1}
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with pictures and a cache of its own; kinds of the test are forgotten after it."""
+    monkeypatch.setenv("LINKSIM_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "pictures").mkdir()
+    for i in range(2):
+        Image.fromarray(picture(96, i)).save(tmp_path / "pictures" / f"{i}.png")
+    before = {(k.family, k.name) for k in foreign()}
+    yield tmp_path
+    for found in foreign():
+        if (found.family, found.name) not in before:
+            unregister(found.family, found.name)
+
+
+def write(folder: Path, name: str, text: str) -> str:
+    (folder / name).write_text(text)
+    return str(folder / name)
+
+
+def means(run: Path) -> list[float]:
+    with (run / "results.csv").open() as file:
+        return [float(row["mean"]) for row in csv.DictReader(file) if row["metric"] == "psnr"]
+
+
+def test_streams_of_another_codec_are_not_found_again(here):
+    """Two processes code; a field that neither name nor version tells, and code that changed, make others."""
+    scenario = write(here, "x.yaml", CODED)
+    file = write(here, "own.py", CODEC.replace("CHANGE", ""))
+    assert (
+        main(
+            ["simulate", scenario, "--with", file, "--workers", "2", "--out", str(here / "a"), "--no-report"]
+        )
+        == 0
+    )
+    colour, grey = means(here / "a")
+    assert colour > grey + 1
+    write(here, "own.py", CODEC.replace("CHANGE", '.convert("L").convert("RGB").quantize(2)'))
+    again = ["simulate", scenario, "--with", file, "--workers", "2", "--no-report", "--out"]
+    assert main([*again, str(here / "b")]) == 0
+    assert means(here / "b")[0] < colour - 1
+
+
+def test_a_run_is_not_resumed_with_other_code_and_the_message_says_which(here, capsys):
+    scenario = write(here, "x.yaml", PLAIN)
+    command = [
+        "simulate",
+        scenario,
+        "--with",
+        str(here / "own.py"),
+        "--out",
+        str(here / "run"),
+        "--no-report",
+    ]
+    write(here, "own.py", CHANNEL.replace("MARGIN", "1").replace("IMPORTS", ""))
+    assert main(command) == 0
+    assert main(command) == 0
+    write(here, "own.py", CHANNEL.replace("MARGIN", "2").replace("IMPORTS", ""))
+    capsys.readouterr()
+    assert main(command) == 2
+    message = capsys.readouterr().err
+    assert "made with another channel padded, got own.py " in message
+    assert "Nothing was overwritten" in message
+
+
+def test_modules_beside_a_file_are_part_of_its_digest(here):
+    scenario = write(here, "x.yaml", PLAIN)
+    file = write(
+        here, "own.py", CHANNEL.replace("MARGIN", "SCALE").replace("IMPORTS", "from beside import SCALE")
+    )
+    hashes = []
+    for scale in (1, 9):
+        write(here, "beside.py", f"SCALE = {scale}\n")
+        load_file(Path(file))
+        hashes.append(scenario_hash(load_scenario(scenario)))
+        assert find("channel", "padded").target(kind="padded").build.__globals__["Padded"].margin == scale
+    assert hashes[0] != hashes[1]
+
+
+def test_a_training_is_not_resumed_with_another_channel(here, capsys):
+    write(here, "own.py", CHANNEL.replace("MARGIN", "1").replace("IMPORTS", ""))
+    command = ["train", write(here, "t.yaml", TRAIN.replace("STEPS", "1")), "--with", str(here / "own.py")]
+    command += ["--out", str(here / "training")]
+    assert main(command) == 0
+    write(here, "own.py", CHANNEL.replace("MARGIN", "2").replace("IMPORTS", ""))
+    write(here, "t.yaml", TRAIN.replace("STEPS", "2"))
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "kinds: channel padded: not that of the training in" in capsys.readouterr().err
+
+
+def test_a_table_calls_a_channel_by_its_code(here):
+    scheme = SeparationSpec(kind="separation", name="x")
+    keys = []
+    for margin in (1, 2):
+        load_file(Path(write(here, "own.py", CHANNEL.replace("MARGIN", str(margin)).replace("IMPORTS", ""))))
+        keys.append(calibration_key(find("channel", "padded").target(kind="padded"), scheme))
+    assert keys[0]["kinds"] != keys[1]["kinds"]
+
+
+def test_numbers_of_own_fields_are_not_converted(here, capsys):
+    file = write(here, "own.py", CHANNEL.replace("MARGIN", "1").replace("IMPORTS", ""))
+    scenario = write(here, "x.yaml", PLAIN)
+    for value in ("'7'", "true", "2.5"):
+        assert main(["check", scenario, "--with", file, "--set", f"channel.sigma={value}"]) == 2
+        assert "channel.sigma" in capsys.readouterr().err
+    assert main(["check", scenario, "--with", file, "--set", "channel.sigma=7"]) == 0
+
+
+def test_a_cell_that_is_executed_again_makes_another_kind(here):
+    """Classes without a file: what their functions do, and the classes that these name, is their digest."""
+    cell = CHANNEL.replace("IMPORTS", "").replace('@linksim.kind("channel", "padded")\n', "")
+    scenario = write(here, "x.yaml", PLAIN)
+    hashes = []
+    for margin in ("1", "1", "2"):
+        space = {"__name__": "notebook"}
+        exec(compile(cell.replace("MARGIN", margin), "<cell>", "exec"), space)
+        register("channel", "padded", space["PaddedKind"])
+        hashes.append(scenario_hash(load_scenario(scenario)))
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_file_that_fails_leaves_nothing_and_one_that_changed_leaves_nothing_old(here):
+    two = '\n@linksim.kind("channel", "second")\nclass Second(PaddedKind): ...\n'
+    path = Path(write(here, "own.py", CHANNEL.replace("MARGIN", "1").replace("IMPORTS", "") + two))
+    load_file(path)
+    assert {"padded", "second"} <= set(names("channel"))
+    write(here, "own.py", CHANNEL.replace("MARGIN", "1").replace("IMPORTS", ""))
+    load_file(path)
+    assert "second" not in names("channel")
+    other = Path(write(here, "other.py", two.replace("PaddedKind", "linksim.ChannelBase") + "\n1 / 0\n"))
+    other.write_text(
+        "import linksim\n" + other.read_text().replace(": ...", ":\n    def build(self, c): ...")
+    )
+    with pytest.raises(KindError, match="line 7: does not load, got ZeroDivisionError"):
+        load_file(other)
+    assert "second" not in names("channel")
+
+
+def test_a_name_stands_once_in_a_file(here):
+    text = CHANNEL.replace("MARGIN", "1").replace("IMPORTS", "")
+    again = text[text.index("@linksim.kind") :]
+    with pytest.raises(
+        KindError, match=r"named twice, got another channel of this name, beside that of own\.py"
+    ):
+        load_file(Path(write(here, "own.py", text + again)))
+
+
+def test_fields_of_the_base_keep_their_meaning(here):
+    text = CHANNEL.replace("MARGIN", "1").replace("IMPORTS", "").replace("sigma: int", "told: float")
+    with pytest.raises(KindError, match="field named twice, got told: "):
+        load_file(Path(write(here, "own.py", text)))
+
+
+def test_metrics_are_of_a_scope_and_have_a_name_that_a_column_can_have():
+    from linksim.metrics.base import ImageMetric, Metric, MetricInfo, SetMetric
+
+    with pytest.raises(KindError, match="no metric, got class Alone"):
+        register("metric", "alone", type("Alone", (Metric,), {}))
+    with pytest.raises(KindError, match="not allowed, got MyErr"):
+        register("metric", "MyErr", type("Own", (ImageMetric,), {"__call__": lambda self, a, b: a}))
+    info = MetricInfo("own_set", "1", False, "here", features="own", distance="nearest")
+    own = type("OwnSet", (SetMetric,), {"info": info, "features": lambda self, image: image})
+    register("metric", "own_set", own)
+    try:
+        with pytest.raises(
+            KindError, match=r"own_set: info\.distance: unknown, got 'nearest', expected one of"
+        ):
+            build_metrics(("own_set",))
+    finally:
+        unregister("metric", "own_set")
+
+
+def test_an_impairment_is_of_a_side_and_has_an_effect_that_is_known():
+    @dataclass(frozen=True)
+    class Both(Impairment):
+        side: str = "both"
+        linear: ClassVar[bool] = True
+        effect: ClassVar[str] = "scales"
+
+        def apply(self, samples, state, sample_rate_hz, power):
+            return samples
+
+    with pytest.raises(KindError, match=r"an effect out of .* \(it has 'scales'\)"):
+        register("impairment", "both_sides", Both)
+    with pytest.raises(ValueError, match="Both: side: unknown choice, got 'both'"):
+        Both()
