@@ -35,7 +35,7 @@ def trace(request: dict[str, Any]) -> dict[str, NDArray[Any]]:
         [receivers, paths], by rising delay, the rest filled with zeros; dropped [receivers], the share of
         power in paths beyond the wanted number.
     """
-    parts = [_strongest(*part, request["max_paths"]) for part in _trace_all(request)]
+    parts = [strongest(*part, request["max_paths"]) for part in _trace_all(request)]
     longest = max(part["delays_s"].shape[-1] for part in parts)
     padded = [
         {key: _pad(value, longest) if key != "dropped" else value for key, value in part.items()}
@@ -134,7 +134,7 @@ def _array(spec: dict[str, Any]) -> tuple[Any, tuple[float, float, float]]:
     return array, (math.radians(spec["azimuth_deg"]), math.radians(spec["downtilt_deg"]), 0.0)
 
 
-def _strongest(
+def strongest(
     gains: NDArray[Any], delays: NDArray[Any], doppler: NDArray[Any], max_paths: int
 ) -> dict[str, NDArray[Any]]:
     """The strongest paths of every receiver by rising delay; what is absent or dropped is 0."""

@@ -39,10 +39,10 @@ class SpectrumError(ImageMetric):
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """[B] float64 of images [B, 3, H, W] in [0, 1]."""
         check_pair(self.info.name, x_hat, x, self.info.min_side)
-        return linear_to_db(_top_octave(x_hat.double()) / _top_octave(x.double()))
+        return linear_to_db(top_octave(x_hat.double()) / top_octave(x.double()))
 
 
-def _top_octave(x: Tensor) -> Tensor:
+def top_octave(x: Tensor) -> Tensor:
     """[B] power in the top octave, rounding added."""
     height, width = x.shape[2:]
     sides = [torch.hann_window(n, periodic=False, dtype=x.dtype, device=x.device) for n in (height, width)]
@@ -61,7 +61,7 @@ def _top_octave(x: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------ sliced Wasserstein
 
 
-def _blur(x: Tensor) -> Tensor:
+def blurred(x: Tensor) -> Tensor:
     taps = torch.tensor(_BINOMIAL, dtype=x.dtype, device=x.device) / 16
     kernel = torch.outer(taps, taps).expand(x.shape[1], 1, 5, 5)
     return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), kernel, groups=x.shape[1])
@@ -80,11 +80,11 @@ def laplacian_octave(x: Tensor, octave: int) -> Tensor:
     Source: Burt & Adelson, "The Laplacian pyramid as a compact image code", 1983, with the binomial filter.
     """
     for _ in range(octave - 1):
-        x = _blur(x)[:, :, ::2, ::2]
-    coarse = _blur(x)[:, :, ::2, ::2]
+        x = blurred(x)[:, :, ::2, ::2]
+    coarse = blurred(x)[:, :, ::2, ::2]
     spread = torch.zeros_like(x)
     spread[:, :, ::2, ::2] = 4 * coarse
-    return x - _blur(spread)
+    return x - blurred(spread)
 
 
 def _patches(x: Tensor, places: Tensor) -> Tensor:

@@ -89,13 +89,13 @@ def set_rows(
     for names, trials in groups.items():
         whole = [units for units in trials.values() if len(units) == len(originals)]
         if whole:
-            weights = _weights(len(originals), resamples, resample_seed(*names, info.name))
+            weights = picture_weights(len(originals), resamples, resample_seed(*names, info.name))
             values = np.mean([_distances(units, info, files, originals, weights) for units in whole], 0)
             rows.append(_row([r for units in whole for r in units], info, values, confidence))
     return rows
 
 
-def _weights(num_images: int, resamples: int, seed: int) -> NDArray[np.int64]:
+def picture_weights(num_images: int, resamples: int, seed: int) -> NDArray[np.int64]:
     """[1 + images + resamples, images]: every picture once; all but one; how often resamples hold each."""
     draws = np.random.default_rng(seed).integers(0, num_images, (resamples, num_images))
     counts = np.stack([(draws == i).sum(1) for i in range(num_images)], 1)

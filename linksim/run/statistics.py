@@ -163,7 +163,7 @@ def error_interval(errors: float, trials: int, confidence: float) -> Interval:
     return float(low), float(high)
 
 
-def _ratio_interval(
+def ratio_interval(
     clusters: Sequence[tuple[int, int]], confidence: float, resamples: int, seed: int
 ) -> Interval:
     """Interval of errors over trials when trials within a cluster depend on each other."""
@@ -279,7 +279,7 @@ def _error_rate(
         return rate, *error_interval(errors, trials, confidence)
     if errors in (0, trials):
         return rate, *error_interval(min(errors, len(counts)), len(counts), confidence)
-    return rate, *_ratio_interval(counts, confidence, resamples, seed)
+    return rate, *ratio_interval(counts, confidence, resamples, seed)
 
 
 def in_scenario_order(rows: Sequence[Row], scenario: dict[str, Any]) -> list[Row]:

@@ -265,7 +265,7 @@ class QualitySearch:
             return known
         found = self._search(wish)
         choice = None if found is None else [found.quality, found.resolution]
-        self.cache.put(self._choice_key(wish), json.dumps(choice).encode())
+        self.cache.put(self.choice_key(wish), json.dumps(choice).encode())
         return found
 
     def smallest(self, rgb: Rgb, digest: str) -> int:
@@ -277,13 +277,13 @@ class QualitySearch:
             sizes.append(len(self.stream(small, name, self.codec.qualities[-1])))
         return min(sizes) + self._overhead
 
-    def _choice_key(self, wish: Wish) -> str:
+    def choice_key(self, wish: Wish) -> str:
         by = () if self.measure is None or self.resolutions == (1,) else (self.measure.reference,)
         return StreamCache.key(_CHOICE, wish.digest, self._stamp, self.resolutions, wish.budget_bytes, *by)
 
     def _remembered(self, wish: Wish) -> Fit | _Unknown | None:
         """An earlier choice, if the cache holds it, its stream is there and keeps the budget."""
-        stored = self.cache.get(self._choice_key(wish))
+        stored = self.cache.get(self.choice_key(wish))
         if stored is None:
             return _UNKNOWN
         choice = json.loads(stored)
@@ -372,7 +372,7 @@ class QualitySearch:
             known[probe] = size(probe)
             low, high = (low, probe) if known[probe] <= budget_bytes else (probe, high)
             probes += 1
-        high = _best_neighbour(size, high, budget_bytes)
+        high = best_neighbour(size, high, budget_bytes)
         return self.stream(rgb, digest, qualities[high]), qualities[high]
 
     # -------------------------------------------------------------------------------------- decode
@@ -430,13 +430,13 @@ def _crossing(known: dict[int, int], low: int, high: int, budget: int) -> int:
     return min(max(probe, low + 1), high - 1)
 
 
-def _best_neighbour(size: Callable[[int], int], index: int, budget: int) -> int:
+def best_neighbour(size: Callable[[int], int], index: int, budget: int) -> int:
     """From a quality that fits to the one from which no better within three steps does, so that the result
     does not depend on where a search came from.
     """
     for better in range(index - 1, max(index - 4, -1), -1):
         if size(better) <= budget:
-            return _best_neighbour(size, better, budget)
+            return best_neighbour(size, better, budget)
         if size(better) > _NEAR * budget:
             break
     return index

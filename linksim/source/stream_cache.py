@@ -32,13 +32,13 @@ class StreamCache:
         """Name of an entry: a hash of everything that it depends on."""
         return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:40]
 
-    def _path(self, key: str) -> Path:
+    def path(self, key: str) -> Path:
         return self.folder / key[:2] / key
 
     def get(self, key: str) -> bytes | None:
         """Data of a key, or None."""
         try:
-            stored = self._path(key).read_bytes()
+            stored = self.path(key).read_bytes()
         except OSError:
             return None
         digest, data = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
@@ -46,7 +46,7 @@ class StreamCache:
 
     def put(self, key: str, data: bytes) -> None:
         """Store an entry; a cache that cannot be written is done without."""
-        path = self._path(key)
+        path = self.path(key)
         partial = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from channels.raytraced import model as ray_traced
 from channels.raytraced.llvm import LIBRARY_VARIABLE, LlvmUnavailable, find_llvm
 from channels.raytraced.model import RayTracedModel, trace
 from channels.raytraced.scene import PlanarArray, RayTracing, Route, scenes
-from channels.raytraced.tracer import _strongest
+from channels.raytraced.tracer import strongest
 from channels.runtime.sionna_seeding import sionna_rng
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -198,14 +198,14 @@ def test_much_power_in_dropped_paths_is_warned_about(tmp_path, monkeypatch):
 def test_strongest_paths_are_kept_by_rising_delay():
     gains = np.array([[3, 0, 1, 2], [1, 1, 0, 0]], np.complex64)[:, None, None]
     delays = np.array([[9, -1, 5, 4], [2, 1, -1, -1]]) * 1e-8
-    kept = _strongest(gains, delays, delays * 1e9, 2)
+    kept = strongest(gains, delays, delays * 1e9, 2)
     np.testing.assert_array_equal(kept["gains"][:, 0, 0], [[2, 3], [1, 1]])
     np.testing.assert_allclose(kept["delays_s"], [[4e-8, 9e-8], [1e-8, 2e-8]])
     np.testing.assert_allclose(kept["doppler_hz"], [[40, 90], [10, 20]])
     np.testing.assert_allclose(kept["dropped"], [1 / 14, 0])
-    alone = _strongest(gains[1:], delays[1:], delays[1:], 1)
+    alone = strongest(gains[1:], delays[1:], delays[1:], 1)
     assert alone["gains"].shape == (1, 1, 1, 1)
-    assert _strongest(gains[..., :0], delays[:, :0], delays[:, :0], 2)["gains"].shape[-1] == 0
+    assert strongest(gains[..., :0], delays[:, :0], delays[:, :0], 2)["gains"].shape[-1] == 0
 
 
 def test_what_the_cache_holds_needs_no_ray_tracer(tmp_path, tracer):

@@ -30,7 +30,7 @@ def test_entries_that_are_written_in_place_are_damage(tmp_path):
     from linksim.source.stream_cache import StreamCache
     harness.Cache.COUNT = 20
     def put(self, key, data):
-        path = self._path(key)
+        path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             file.write(self._digest(key, data) + data[:5])

@@ -24,7 +24,7 @@ from linksim.source.codec import make_source_codec
 from linksim.source.heic import HeicCodec
 from linksim.source.hevc import CodecError
 from linksim.source.pillow_codec import PillowCodec
-from linksim.source.quality_search import QualitySearch, Wish, _best_neighbour
+from linksim.source.quality_search import QualitySearch, Wish, best_neighbour
 from linksim.source.stream_cache import StreamCache
 from linksim.weights import zoo
 from tests.linksim.tiny import TINY, write
@@ -69,8 +69,8 @@ def test_choice_does_not_depend_on_what_was_coded_before(tmp_path):
 
 def test_sizes_that_are_not_monotone_lead_to_one_choice_from_anywhere():
     sizes = [2000, 1500, 1200, 1010, 990, 1005, 980, 900]
-    assert {_best_neighbour(sizes.__getitem__, i, 1000) for i in (4, 6, 7)} == {4}
-    assert _best_neighbour([900, 1200, 990].__getitem__, 2, 1000) == 2, "1200 is too far from the budget"
+    assert {best_neighbour(sizes.__getitem__, i, 1000) for i in (4, 6, 7)} == {4}
+    assert best_neighbour([900, 1200, 990].__getitem__, 2, 1000) == 2, "1200 is too far from the budget"
 
 
 def test_remembered_choice_needs_no_encoder(tmp_path, monkeypatch):
@@ -89,7 +89,7 @@ def test_remembered_choice_of_another_budget_is_not_trusted(tmp_path):
     expected = own.best(*asked)
     large = own.stream(asked.rgb, asked.digest, 20)
     assert len(large) > 300
-    own.cache.put(own._choice_key(asked), json.dumps([20, 1]).encode())
+    own.cache.put(own.choice_key(asked), json.dumps([20, 1]).encode())
     assert search(tmp_path).best(*asked) == expected
 
 
@@ -146,12 +146,12 @@ def test_five_thousand_damaged_cache_entries_are_absent(tmp_path):
     stored = {}
     for key in keys:
         cache.put(key, rng.randbytes(rng.randrange(0, 400)))
-        stored[key] = cache._path(key).read_bytes()
+        stored[key] = cache.path(key).read_bytes()
     for i, key in enumerate(keys):
         data = stored[keys[(i + 1) % 5000]] if i % 10 == 0 else damaged(stored[key], rng)
         if data == stored[key]:
             continue
-        cache._path(key).write_bytes(data)
+        cache.path(key).write_bytes(data)
         assert cache.get(key) is None
         if i % 20 == 0:
             cache.put(key, b"again")

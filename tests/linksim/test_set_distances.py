@@ -9,7 +9,7 @@ from scipy.stats import bootstrap
 from torchmetrics.image.kid import poly_mmd
 
 from linksim.metrics.set_distances import DISTANCES, PolynomialMmd
-from linksim.run.set_statistics import _weights, bca_interval
+from linksim.run.set_statistics import bca_interval, picture_weights
 
 ALL, ACROSS = PolynomialMmd(across=False), PolynomialMmd(across=True)
 
@@ -111,7 +111,7 @@ def test_resamples_do_not_lie_above_the_estimate():
     """Copies of a picture are not compared with each other. Compared, 12 pictures twice each would add pairs
     of equal features to both collections, and pairs of a picture and its own original across."""
     hats, originals = pictures(np.random.default_rng(7), 12, damage=0.3)
-    value, *rest = distances(ACROSS, hats, originals, _weights(12, 4000, 1))
+    value, *rest = distances(ACROSS, hats, originals, picture_weights(12, 4000, 1))
     resampled = np.array(rest[12:])
     assert abs(resampled.mean() - value) < 0.2 * resampled.std()
     copied = distances(ALL, hats * 2, originals * 2, np.ones(24, int))[0]
@@ -121,7 +121,7 @@ def test_resamples_do_not_lie_above_the_estimate():
 def test_interval_equals_scipy_for_a_mean():
     """BCa of a mean of 30 skewed values; 20,000 resamples each: quantiles differ by about 1% of the width."""
     values = np.random.default_rng(8).gamma(1.0, size=30)
-    weights = _weights(30, 20_000, 9)
+    weights = picture_weights(30, 20_000, 9)
     means = weights @ values / weights.sum(1)
     low, high = bca_interval(means[0], means[1:31], means[31:], 0.95)
     expected = bootstrap((values,), np.mean, method="BCa", n_resamples=20_000, rng=1).confidence_interval
@@ -144,12 +144,12 @@ def test_interval_covers_the_distance_of_the_population():
     widths = []
     for i in range(100):
         hats, originals = pictures(rng, 20, 5, damage=0.3)
-        values = distances(ACROSS, hats, originals, _weights(20, 400, i))
+        values = distances(ACROSS, hats, originals, picture_weights(20, 400, i))
         low, high = bca_interval(values[0], values[1:21], values[21:], 0.95)
         covered += low <= truth <= high
         if i < 10:
             alone = [[f[None] for f in np.concatenate(g)] for g in (hats, originals)]
-            values = distances(ACROSS, *alone, _weights(100, 200, i))
+            values = distances(ACROSS, *alone, picture_weights(100, 200, i))
             naive = bca_interval(values[0], values[1:101], values[101:], 0.95)
             widths.append((naive[1] - naive[0]) / (high - low))
     assert 0.91 - 0.115 < covered / 100 < 1.0
@@ -158,7 +158,7 @@ def test_interval_covers_the_distance_of_the_population():
 
 def test_intervals_need_three_pictures():
     hats, originals = (g[:2] for g in groups(11))
-    values = distances(ACROSS, hats, originals, _weights(2, 100, 1))
+    values = distances(ACROSS, hats, originals, picture_weights(2, 100, 1))
     assert np.isfinite(values[0])
     assert np.isnan(bca_interval(values[0], values[1:3], values[3:], 0.95)).all()
 

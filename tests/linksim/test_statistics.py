@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import binomtest
 
 from linksim.run.results import Record, UnitKey, side_info_uses
-from linksim.run.statistics import _ratio_interval, bootstrap_interval, error_interval, summarise, to_csv
+from linksim.run.statistics import bootstrap_interval, error_interval, ratio_interval, summarise, to_csv
 
 
 def record(
@@ -102,7 +102,7 @@ def test_interval_of_errors_in_clusters_of_unequal_size():
         trials = 100 * rng.integers(1, 6, 24)
         rates = rng.beta(0.5, 4.5, 24)
         clusters = [(int(e), int(t)) for e, t in zip(rng.binomial(trials, rates), trials, strict=True)]
-        low, high = _ratio_interval(clusters, 0.95, 500, i)
+        low, high = ratio_interval(clusters, 0.95, 500, i)
         covered += low <= 0.1 <= high
         low_enough &= low >= 0
     assert covered / 1000 > 0.93 - 0.024

@@ -84,7 +84,7 @@ def test_parseval_holds_for_the_whole_plane(shape, monkeypatch):
     window = window / window.square().mean().sqrt()
     centred = x - (x * window).mean((2, 3), keepdim=True) / window.mean()
     expected = (centred * window).square().mean((2, 3)).sum() + 3 / 12 / 255**2
-    assert float(spectrum._top_octave(x)) == pytest.approx(float(expected), rel=1e-9)
+    assert float(spectrum.top_octave(x)) == pytest.approx(float(expected), rel=1e-9)
 
 
 # ------------------------------------------------------------------------------------ sliced Wasserstein
@@ -114,10 +114,10 @@ def test_octaves_add_up_to_the_picture():
     from linksim.metrics import spectrum
 
     x = photograph(height=77, width=90)
-    coarse = spectrum._blur(x)[:, :, ::2, ::2]
+    coarse = spectrum.blurred(x)[:, :, ::2, ::2]
     spread = torch.zeros_like(x)
     spread[:, :, ::2, ::2] = 4 * coarse
-    torch.testing.assert_close(laplacian_octave(x, 1) + spectrum._blur(spread), x)
+    torch.testing.assert_close(laplacian_octave(x, 1) + spectrum.blurred(spread), x)
     torch.testing.assert_close(laplacian_octave(x, 2), laplacian_octave(coarse, 1))
 
 
