@@ -33,6 +33,7 @@ class StreamCache:
         return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:40]
 
     def path(self, key: str) -> Path:
+        """File of an entry, which may not exist."""
         return self.folder / key[:2] / key
 
     def get(self, key: str) -> bytes | None:
