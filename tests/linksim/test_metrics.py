@@ -14,7 +14,7 @@ from linksim.images.sets import SkimageImages, round_to_uint8
 from linksim.metrics.base import MetricUnavailable
 from linksim.metrics.distortion import MsSsim, Psnr, ms_ssim, psnr, ssim
 from linksim.metrics.errors import Ber, Bler
-from linksim.metrics.perceptual import Lpips, load_lpips
+from linksim.metrics.perceptual import KeptFeatures, Lpips, load_lpips
 from linksim.weights.zoo import BACKBONES
 
 
@@ -187,3 +187,34 @@ def test_lpips_squeeze_with_real_weights(monkeypatch, pair):
     monkeypatch.setenv("LINKSIM_WEIGHTS", os.environ["LINKSIM_REAL_WEIGHTS"])
     values = Lpips("squeeze")(*pair)
     assert 0 < values[0] < values[1] < 1.5
+
+
+def test_features_of_originals_are_computed_once_and_are_the_same():
+    """A network that counts: of three reconstructions of two originals it sees five pictures; within the limit of memory."""
+    seen = []
+
+    class Counting(torch.nn.Module):
+        def forward(self, x):
+            seen.append(x)
+            return [x * 2, x[..., ::2] + 1]
+
+    kept = KeptFeatures(Counting(), limit_bytes=10**6)
+    first, second = torch.rand(2, 1, 3, 8, 8)
+    for original in (first, second, first):
+        shown = torch.rand(1, 3, 8, 8)
+        with kept.comparing(original):
+            a, b = kept(shown), kept(original)
+        for got, wanted in zip(
+            (*a, *b), (shown * 2, shown[..., ::2] + 1, original * 2, original[..., ::2] + 1), strict=True
+        ):
+            assert torch.equal(got, wanted)
+    assert len(seen) == 5
+    kept(first)
+    kept(first)
+    assert len(seen) == 7, "without an original nothing is remembered: trainings go through it"
+    small = KeptFeatures(Counting(), limit_bytes=1)
+    for original in (first, second, first):
+        with small.comparing(original):
+            small(original)
+            small(original)
+    assert len(seen) == 13
