@@ -35,7 +35,7 @@ from channels.flat.awgn import AwgnChannel
 from channels.flat.fading import FlatFadingChannel
 from channels.flat.hardware import SingleCarrierChannel
 from channels.flat.interleaving import InterleavedChannel
-from channels.hardware.impairments import Clipping
+from channels.hardware.amplifier import Clipping
 from channels.models.base import TdlModel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.link import OfdmChannel

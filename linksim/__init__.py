@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from channels.hardware.impairments import Impairment as Impairment
+    from channels.hardware.impairment import Impairment as Impairment
     from channels.kinds import KindError as KindError
     from channels.runtime.cache import FolderError as FolderError
     from linksim.api.checking import Check as Check
@@ -65,7 +65,7 @@ _MODULES = {
     "ImageError": "linksim.images.sets",
     "ImageMetric": "linksim.metrics.base",
     "ImagesBase": "linksim.kinds.images",
-    "Impairment": "channels.hardware.impairments",
+    "Impairment": "channels.hardware.impairment",
     "KindError": "channels.kinds",
     "LinkMetric": "linksim.metrics.base",
     "MetricInfo": "linksim.metrics.base",

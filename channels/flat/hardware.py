@@ -12,7 +12,7 @@ from channels import checks, seeding
 from channels.arithmetic import abs_squared, mean_square, multiply
 from channels.base import ChannelOperator, later_seeds
 from channels.hardware.effect import HardwareEffect
-from channels.hardware.impairments import FrontEnd, Impairment
+from channels.hardware.impairment import FrontEnd, Impairment
 from channels.hardware.sides import ROTATING, TRIAL_SEEDS, both_sides, draw_both
 from channels.hardware.signal_quality import papr_db
 from channels.types import ChannelUses, Csi, Draw, Received

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from channels.hardware.impairments import Impairment
+from channels.hardware.impairment import Impairment
 from channels.models.base import Covariance
 
 __all__ = ["HardwareEffect", "TurnedCovariance"]

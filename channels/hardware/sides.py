@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from channels import seeding
-from channels.hardware.impairments import FrontEnd, Impairment
+from channels.hardware.impairment import FrontEnd, Impairment
 
 __all__ = ["ROTATING", "TRIAL_SEEDS", "both_sides", "draw_both"]
 

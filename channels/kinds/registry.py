@@ -81,8 +81,8 @@ add_family(
     Family(
         "impairment",
         "an impairment",
-        ("channels.hardware.impairments",),
-        "channels.hardware.impairments:checked_impairment",
+        tuple(f"channels.hardware.{name}" for name in ("amplifier", "oscillator", "converter", "interferer")),
+        "channels.hardware.impairment:checked_impairment",
     )
 )
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from channels import seeding
 from channels.arithmetic import multiply
 from channels.hardware.effect import HardwareEffect, TurnedCovariance
-from channels.hardware.impairments import FrontEnd, Impairment
+from channels.hardware.impairment import FrontEnd, Impairment
 from channels.hardware.sides import ROTATING, TRIAL_SEEDS, both_sides, draw_both
 from channels.hardware.signal_quality import papr_db
 from channels.models.base import Covariance

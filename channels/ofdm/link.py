@@ -16,7 +16,7 @@ from channels.antennas.transmission import Transmission, apply_precoder, precode
 from channels.arithmetic import abs_squared, multiply, scale
 from channels.base import ChannelOperator, Precision, later_seeds
 from channels.hardware.effect import HardwareEffect
-from channels.hardware.impairments import Impairment
+from channels.hardware.impairment import Impairment
 from channels.models.base import Covariance, DelayModel, RobustCovariance, frequency_response
 from channels.ofdm.estimation import EstimatorFactory, Interpolation
 from channels.ofdm.front_end import OfdmFrontEnd

@@ -1,4 +1,4 @@
-"""Modules under the names that they once had: scripts of users go on working, with a DeprecationWarning."""
+"""Modules and names where they once were: scripts of users go on working, with a DeprecationWarning."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ import importlib.abc
 import importlib.machinery
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
-__all__ = ["MOVED", "install"]
+__all__ = ["MOVED", "install", "names_moved"]
 
-MOVED = {
+_IMPAIRMENTS = tuple(
+    f"channels.hardware.{name}"
+    for name in ("impairment", "amplifier", "oscillator", "converter", "interferer")
+)
+# Former name: the module now, or the modules among which its names are now.
+MOVED: dict[str, str | tuple[str, ...]] = {
     "channels.awgn": "channels.flat.awgn",
     "channels.cache": "channels.runtime.cache",
     "channels.child_processes": "channels.runtime.child_processes",
@@ -25,7 +31,8 @@ MOVED = {
     "channels.geometric_models": "channels.models.geometric",
     "channels.grid": "channels.ofdm.grid",
     "channels.hardware_effect": "channels.hardware.effect",
-    "channels.impairments": "channels.hardware.impairments",
+    "channels.hardware.impairments": _IMPAIRMENTS,
+    "channels.impairments": _IMPAIRMENTS,
     "channels.interference": "channels.ofdm.interference",
     "channels.interleaving": "channels.flat.interleaving",
     "channels.kept_arrays": "channels.runtime.kept_arrays",
@@ -105,11 +112,13 @@ MOVED = {
 class _Loader(importlib.abc.Loader):
     """Gives the module of another name, as it is."""
 
+    def __init__(self, new: str) -> None:
+        self._new = new
+
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         """The module where it is now."""
-        new = MOVED[spec.name]
-        warnings.warn(f"{spec.name} is now {new}", DeprecationWarning, stacklevel=4)
-        module = importlib.import_module(new)
+        warnings.warn(f"{spec.name} is now {self._new}", DeprecationWarning, stacklevel=4)
+        module = importlib.import_module(self._new)
         spec.loader_state = module.__spec__
         return module
 
@@ -119,6 +128,28 @@ class _Loader(importlib.abc.Loader):
         module.__spec__ = module.__spec__.loader_state
 
 
+class _SplitLoader(importlib.abc.Loader):
+    """Gives a module with the names of several."""
+
+    def __init__(self, parts: tuple[str, ...]) -> None:
+        self._parts = parts
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        """An empty one."""
+        text = ", ".join(self._parts)
+        warnings.warn(f"names of {spec.name} are now in {text}", DeprecationWarning, stacklevel=4)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """The names of its parts come in."""
+        public: list[str] = []
+        for part in map(importlib.import_module, self._parts):
+            public += part.__all__
+            for name, value in vars(part).items():
+                if not name.startswith("__"):
+                    module.__dict__.setdefault(name, value)
+        module.__dict__["__all__"] = public
+
+
 class _Finder(importlib.abc.MetaPathFinder):
     """Finds the former names."""
 
@@ -126,12 +157,31 @@ class _Finder(importlib.abc.MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """A specification for a former name, else None."""
-        if fullname not in MOVED:
+        new = MOVED.get(fullname)
+        if new is None:
             return None
-        return importlib.machinery.ModuleSpec(fullname, _Loader(), is_package=False)
+        loader = _Loader(new) if isinstance(new, str) else _SplitLoader(new)
+        return importlib.machinery.ModuleSpec(fullname, loader, is_package=False)
 
 
 def install() -> None:
     """Let former names be imported; once."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
+
+
+def names_moved(module: str, places: Mapping[str, str]) -> Callable[[str], Any]:
+    """``__getattr__`` of a module that is still there, for names that are now in others.
+
+    Args:
+        module: its name.
+        places: module of each name.
+    """
+
+    def find(name: str) -> Any:
+        if name not in places:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        warnings.warn(f"{module}.{name} is now {places[name]}.{name}", DeprecationWarning, stacklevel=2)
+        return getattr(importlib.import_module(places[name]), name)
+
+    return find

@@ -26,7 +26,7 @@ from channels.kinds import (
 
 if TYPE_CHECKING:
     from channels.base import ChannelOperator
-    from channels.hardware.impairments import Impairment
+    from channels.hardware.impairment import Impairment
     from linksim.kinds.channels.base import ChannelBase
     from linksim.kinds.channels.csi import EstimatorBase
     from linksim.kinds.context import BuildContext
@@ -110,7 +110,7 @@ _PLACES = {
     "CountMetric": "linksim.metrics.base",
     "ImageMetric": "linksim.metrics.base",
     "ImagesBase": "linksim.kinds.images",
-    "Impairment": "channels.hardware.impairments",
+    "Impairment": "channels.hardware.impairment",
     "LinkMetric": "linksim.metrics.base",
     "MetricInfo": "linksim.metrics.base",
     "DelayModelBase": "linksim.kinds.models.base",

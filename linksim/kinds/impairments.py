@@ -1,5 +1,5 @@
 """Descriptions of imperfect radios, made of the fields of their classes
-(:mod:`channels.hardware.impairments`).
+(:mod:`channels.hardware.impairment`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from linksim.kinds.fields import Spec
 
 if TYPE_CHECKING:
-    from channels.hardware.impairments import Impairment
+    from channels.hardware.impairment import Impairment
 
 __all__ = ["ImpairmentBase"]
 

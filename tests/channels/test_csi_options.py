@@ -11,12 +11,8 @@ from scipy.special import j0
 from channels.antennas.transmission import Precoding, Transmission
 from channels.flat.fading import FlatFadingChannel
 from channels.flat.interleaving import InterleavedChannel, permutation
-from channels.hardware.impairments import (
-    CarrierFrequencyOffset,
-    NarrowbandInterferer,
-    PhaseNoise,
-    TimingOffset,
-)
+from channels.hardware.interferer import NarrowbandInterferer
+from channels.hardware.oscillator import CarrierFrequencyOffset, PhaseNoise, TimingOffset
 from channels.models.base import ExponentialCovariance, RobustCovariance, TdlModel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.link import OfdmChannel

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from channels.antennas.transmission import Precoding, Transmission
-from channels.hardware.impairments import Clipping, TimingOffset
+from channels.hardware.amplifier import Clipping
+from channels.hardware.oscillator import TimingOffset
 from channels.models.base import TdlModel
 from channels.models.geometric import CellModel
 from channels.ofdm.link import OfdmChannel

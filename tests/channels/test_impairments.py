@@ -9,18 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from channels.hardware.impairments import (
-    CarrierFrequencyOffset,
-    Clipping,
-    FrontEnd,
-    Impairment,
-    IqImbalance,
-    NarrowbandInterferer,
-    PhaseNoise,
-    Quantization,
-    RappAmplifier,
-    TimingOffset,
-)
+from channels.hardware.amplifier import Clipping, RappAmplifier
+from channels.hardware.converter import IqImbalance, Quantization
+from channels.hardware.impairment import FrontEnd, Impairment
+from channels.hardware.interferer import NarrowbandInterferer
+from channels.hardware.oscillator import CarrierFrequencyOffset, PhaseNoise, TimingOffset
 from channels.hardware.signal_quality import evm, papr_db
 
 RATE_HZ, POWER = 1e6, 0.7

@@ -13,15 +13,10 @@ from channels.equalization import equalize
 from channels.flat.awgn import AwgnChannel
 from channels.flat.fading import FlatFadingChannel
 from channels.flat.hardware import SingleCarrierChannel
-from channels.hardware.impairments import (
-    CarrierFrequencyOffset,
-    Clipping,
-    Impairment,
-    IqImbalance,
-    PhaseNoise,
-    Quantization,
-    RappAmplifier,
-)
+from channels.hardware.amplifier import Clipping, RappAmplifier
+from channels.hardware.converter import IqImbalance, Quantization
+from channels.hardware.impairment import Impairment
+from channels.hardware.oscillator import CarrierFrequencyOffset, PhaseNoise
 from channels.models.base import ExponentialCovariance, TdlModel
 from channels.models.geometric import CdlModel, Panel
 from channels.ofdm.grid import Pilots

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from channels.flat.awgn import AwgnChannel
-from channels.hardware.impairments import Impairment
+from channels.hardware.impairment import Impairment
 from linksim.build.checkpoints import read_checkpoint, save_checkpoint
 from linksim.build.objects import load_codec
 from linksim.diffusion.sampler import Schedule, sample

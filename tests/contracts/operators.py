@@ -12,16 +12,10 @@ from channels.flat.awgn import AwgnChannel
 from channels.flat.fading import FlatFadingChannel
 from channels.flat.hardware import SingleCarrierChannel
 from channels.flat.interleaving import InterleavedChannel
-from channels.hardware.impairments import (
-    CarrierFrequencyOffset,
-    Clipping,
-    IqImbalance,
-    NarrowbandInterferer,
-    PhaseNoise,
-    Quantization,
-    RappAmplifier,
-    TimingOffset,
-)
+from channels.hardware.amplifier import Clipping, RappAmplifier
+from channels.hardware.converter import IqImbalance, Quantization
+from channels.hardware.interferer import NarrowbandInterferer
+from channels.hardware.oscillator import CarrierFrequencyOffset, PhaseNoise, TimingOffset
 from channels.models.base import DelayModel, ExponentialCovariance, TdlModel
 from channels.models.geometric import CdlModel, CellModel, Panel
 from channels.models.recorded import RecordedModel

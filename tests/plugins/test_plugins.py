@@ -288,7 +288,7 @@ def test_a_sampler_with_other_arguments_is_refused():
 def test_an_impairment_states_its_facts():
     from dataclasses import dataclass
 
-    from channels.hardware.impairments import Impairment
+    from channels.hardware.impairment import Impairment
 
     @dataclass(frozen=True)
     class Silent(Impairment):

@@ -17,18 +17,11 @@ from scipy.special import erfc
 from scipy.stats import kstest, norm
 
 from channels import seeding
-from channels.hardware.impairments import (
-    CarrierFrequencyOffset,
-    Clipping,
-    FrontEnd,
-    Impairment,
-    IqImbalance,
-    NarrowbandInterferer,
-    PhaseNoise,
-    Quantization,
-    RappAmplifier,
-    TimingOffset,
-)
+from channels.hardware.amplifier import Clipping, RappAmplifier
+from channels.hardware.converter import IqImbalance, Quantization
+from channels.hardware.impairment import FrontEnd, Impairment
+from channels.hardware.interferer import NarrowbandInterferer
+from channels.hardware.oscillator import CarrierFrequencyOffset, PhaseNoise, TimingOffset
 from channels.hardware.signal_quality import evm, papr_db
 from channels.ofdm.waveform import OfdmWaveform
 

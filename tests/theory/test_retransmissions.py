@@ -15,7 +15,7 @@ from channels.base import ChannelOperator
 from channels.flat.fading import FlatFadingChannel
 from channels.flat.hardware import SingleCarrierChannel
 from channels.flat.interleaving import InterleavedChannel
-from channels.hardware.impairments import CarrierFrequencyOffset, PhaseNoise
+from channels.hardware.oscillator import CarrierFrequencyOffset, PhaseNoise
 from channels.models.base import DelayModel, TdlModel
 from channels.models.geometric import CdlModel, CellModel
 from channels.models.recorded import RecordedModel

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from channels.antennas.transmission import Transmission
-from channels.hardware.impairments import TimingOffset
+from channels.hardware.oscillator import TimingOffset
 from channels.models.base import TdlModel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.interference import interference_power
