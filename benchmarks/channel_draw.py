@@ -29,8 +29,10 @@ import torch
 
 from channels import seeding
 from channels.antennas.transmission import Transmission
-from channels.models.base import TdlModel
-from channels.models.geometric import CdlModel, CellModel, Panel
+from channels.models.cdl import CdlModel
+from channels.models.cell import CellModel
+from channels.models.panel import Panel
+from channels.models.tdl import TdlModel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.link import OfdmChannel
 from channels.ofdm.time import TimeDomainOfdmChannel

@@ -29,9 +29,10 @@ from numpy.typing import NDArray
 
 from channels.antennas.transmission import Transmission
 from channels.equalization import equalize
-from channels.models.base import TdlModel, TdlProfile
+from channels.models.tdl import TdlModel, TdlProfile
+from channels.ofdm.draw import OfdmDraw
 from channels.ofdm.grid import Pilots, dmrs_symbols
-from channels.ofdm.link import OfdmChannel, OfdmDraw
+from channels.ofdm.link import OfdmChannel
 from channels.ofdm.receiver import OfdmCsi
 from channels.seeding import item_seed
 from linksim.coding.qam import Qam

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 
 from channels.flat.awgn import AwgnChannel
-from channels.models.base import TdlModel
+from channels.models.tdl import TdlModel
 from channels.ofdm.link import OfdmChannel
 
 from sionna.phy.channel import AWGN, OFDMChannel

@@ -36,7 +36,7 @@ from channels.flat.fading import FlatFadingChannel
 from channels.flat.hardware import SingleCarrierChannel
 from channels.flat.interleaving import InterleavedChannel
 from channels.hardware.amplifier import Clipping
-from channels.models.base import TdlModel
+from channels.models.tdl import TdlModel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.link import OfdmChannel
 from channels.types import Csi

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from channels.models.base import TdlModel
+from channels.models.tdl import TdlModel
 from channels.ofdm.link import OfdmChannel
 
 ROOT = Path(__file__).parent.parent

@@ -37,7 +37,7 @@ class FlatFadingChannel(ChannelOperator):
     pilot uses. With their mean p̄ = h + e, e ~ CN(0, no/P):
 
     the receiver is told what that says of h, a gain of zero mean and unit power (see
-    :mod:`channels.ofdm.estimation`; exact for Rayleigh, the best linear conclusion for Rice):
+    :mod:`channels.ofdm.estimators.base`; exact for Rayleigh, the best linear conclusion for Rice):
     E[h|p̄] = p̄/(1 + no/P), and the variance (no/P)/(1 + no/P). There is nothing to smooth or to interpolate in
     one gain per block, so "ls" and "lmmse" are one and the same here.
 

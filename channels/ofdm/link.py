@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -17,12 +16,16 @@ from channels.arithmetic import abs_squared, multiply, scale
 from channels.base import ChannelOperator, Precision, later_seeds
 from channels.hardware.effect import HardwareEffect
 from channels.hardware.impairment import Impairment
-from channels.models.base import Covariance, DelayModel, RobustCovariance, frequency_response
-from channels.ofdm.estimation import EstimatorFactory, Interpolation
+from channels.models.base import Covariance, DelayModel, RobustCovariance
+from channels.ofdm.air import Air
+from channels.ofdm.directions import Directions
+from channels.ofdm.draw import OfdmDraw, frame_power, mean_power, stacked
+from channels.ofdm.estimators.base import EstimatorFactory, Interpolation
 from channels.ofdm.front_end import OfdmFrontEnd
 from channels.ofdm.grid import Pilots, SlotGrid
-from channels.ofdm.interference import drawn_interference_power, interference_power
-from channels.ofdm.receiver import LinkStatistics, NoiseKnowledge, OfdmCsi, OfdmReceiver
+from channels.ofdm.interference import interference_power
+from channels.ofdm.mapping import SymbolMapping
+from channels.ofdm.receiver import LinkStatistics, NoiseKnowledge, OfdmCsi, OfdmReceiver, check_knowledge
 from channels.runtime import sionna_seeding
 from channels.types import ChannelUses, Csi, Draw, Received
 
@@ -32,23 +35,7 @@ _MUCH_INTERFERENCE = 0.1
 _TWO_SYMBOLS, _ONE_STREAM = Pilots(), Transmission()
 _CPU = torch.device("cpu")
 _POWER_DRAWS, _POWER_SEED = 64, 38214
-_LEAST_POWER, _LEAST_BEAM = 1e-20, 1e-6
-_ALIKE = 1e-6
-
-
-@dataclass(frozen=True)
-class OfdmDraw(Draw):
-    """Randomness of an OFDM link."""
-
-    h: Tensor  # [B, S, R, A, T, F] complex, gain between pairs of antennas
-    noise: Tensor  # [B, S, R, T, F] complex, CN(0, 1)
-    num_symbols: int
-    precoder: Tensor | None = None  # [B, S, A, L, F] complex
-    sender: Tensor | None = None  # [B, K] float, randomness of the transmitter's hardware
-    receiver: Tensor | None = None  # [B, K'] float, of the receiver's
-    air: Tensor | None = None  # [B, ...] complex, what the waveform meets beside h
-    reported: Tensor | None = None  # [B, 1] float, mean power that an old report of the frame is of
-    spilled: Tensor | None = None  # [B, 1] float, interference of places with delays of their own
+_LEAST_BEAM = 1e-6
 
 
 class OfdmChannel(ChannelOperator):
@@ -66,24 +53,23 @@ class OfdmChannel(ChannelOperator):
 
     What Doppler within an OFDM symbol and paths behind the cyclic prefix spill onto other elements is counted
     as noise: ``interference`` is its mean power (:func:`channels.ofdm.interference.interference_power`),
-    added to
-    the noise that is drawn and to the noise variance that the receiver is given; places with delays of their
-    own (cells, snapshots) have an interference of their own. Hardware distorts instead of being drawn: see
-    :class:`channels.hardware.effect.HardwareEffect` for what the receiver is told. With perfect CSI it knows
-    the gain that the hardware leaves, its mean phase of every OFDM symbol included.
+    added to the noise that is drawn and to the noise variance that the receiver is given; places with delays
+    of their own (cells, snapshots) have an interference of their own. Hardware distorts instead of being
+    drawn: see :class:`channels.hardware.effect.HardwareEffect` for what the receiver is told. With perfect
+    CSI it knows the gain that the hardware leaves, its mean phase of every OFDM symbol included.
 
     With ``gain_control`` all this, and the statistics of the estimators, refer to the power of the frame and
     not to that of the ensemble: for models whose draws differ by path loss. A receiver with estimated CSI
     measures it on the pilots.
 
     Args:
-        model: delay model, e.g. :class:`channels.models.base.TdlModel`, of the same precision.
+        model: delay model, e.g. :class:`channels.models.tdl.TdlModel`, of the same precision.
         num_subcarriers: F, the FFT size.
         subcarrier_spacing_hz: spacing [Hz].
         num_ofdm_symbols: T per slot.
         pilots: pilot symbols, see :class:`channels.ofdm.grid.Pilots`.
         csi: "perfect" (true gain, err_var 0), "ls" or "lmmse" (from the pilots of the same slot), or
-            what makes another estimator of a stream (:data:`channels.ofdm.estimation.EstimatorFactory`).
+            what makes another estimator of a stream (:data:`channels.ofdm.estimators.base.EstimatorFactory`).
         interpolation: of LS estimates.
         assumed: statistics that the estimator is designed for; "robust": those of
             :class:`channels.models.base.RobustCovariance`, of no channel; None = those of the model.
@@ -106,7 +92,7 @@ class OfdmChannel(ChannelOperator):
         Both Link Ends", IEEE Trans. Wireless Commun. 5 (2006) (beams and modes of the estimators).
 
     Example:
-        >>> from channels.models.base import TdlModel
+        >>> from channels.models.tdl import TdlModel
         >>> channel = OfdmChannel(TdlModel("C", delay_spread_s=100e-9, carrier_hz=3.5e9), csi="ls")
         >>> received = channel(torch.ones(1, 768, dtype=torch.complex64), torch.tensor([10.0]), seeds=[1])
         >>> received.uses
@@ -136,25 +122,15 @@ class OfdmChannel(ChannelOperator):
         precision: Precision = "single",
     ) -> None:
         super().__init__(device=device, precision=precision)
-        if not callable(csi):
-            checks.check_choice("OfdmChannel: csi", csi, ("perfect", "ls", "lmmse"))
-        checks.check_choice("OfdmChannel: noise", noise, ("known", "estimated"))
+        check_knowledge(csi, noise, assumed, transmission)
         checks.check_range("OfdmChannel: report_delay_slots", report_delay_slots, 0, 100)
         if isinstance(assumed, str):
-            checks.check_choice("OfdmChannel: assumed", assumed, ("robust",))
             assumed = RobustCovariance(subcarrier_spacing_hz)
         self.csi, self.noise, self.gain_control = csi, noise, gain_control
         self.report_delay_slots = report_delay_slots
         self._model, self._transmission = model, transmission
         self._num_rx, self._num_tx = model.num_rx_antennas, model.num_tx_antennas
         self._num_streams = transmission.streams(self._num_tx, self._num_rx)
-        if transmission.kind == "svd" and transmission.precoding.subband is not None and csi != "perfect":
-            got, expected = (
-                f"{transmission.precoding.subband} subcarriers with csi {csi}",
-                "none (all of them)",
-            )
-            cure = "An estimate is interpolated over subcarriers with one precoder."
-            raise ValueError(checks.complaint("Precoding: subband", "too narrow", got, expected, cure))
         self._grid = SlotGrid(
             num_subcarriers=num_subcarriers,
             subcarrier_spacing_hz=subcarrier_spacing_hz,
@@ -168,51 +144,52 @@ class OfdmChannel(ChannelOperator):
             device=self.device,
             precision=precision,
         )
-        if self._symbols_per_slot == 0:
-            got, expected = f"{len(self._grid.data)} data elements per slot", "two for Alamouti's code"
-            raise ValueError(checks.complaint("OfdmChannel: resource grid", "too small", got, expected))
-        self._last_response: tuple[Tensor, Tensor] | None = None
-        self._beam_gain = 1.0  # what precoding gains, which is not known yet
+        self._mapping = SymbolMapping(self._grid, transmission)
+        self._air = self._make_air()
         self._front_end = OfdmFrontEnd(impairments, self._grid, self._num_tx) if impairments else None
-        precoded = self._num_streams if transmission.kind == "svd" else None
-        self.hardware = self._front_end.effect(precoded) if self._front_end else HardwareEffect()
-        spilled = interference_power(model, 1 / subcarrier_spacing_hz, self._latest_s)
-        self.interference = spilled
-        beams, modes = None, None
-        if assumed is None and csi != "perfect":
-            beams, modes = self._directions()
-        powers = self._stream_powers(beams, modes)
-        self._beam_gain = float(powers.sum(0).mean())
-        self.interference = spilled * self._beam_gain
-        statistics = LinkStatistics(
-            self._turned(assumed or model),
-            self._seen(beams, modes),
-            powers * abs(self.hardware.gain) ** 2,
-            beams,
-            modes,
-            self.hardware,
-            isinstance(assumed, RobustCovariance),
-        )
         self._receiver = OfdmReceiver(
             self._grid,
             transmission,
-            statistics,
+            self._link_statistics(assumed),
             csi=csi,
             interpolation=interpolation,
             noise=noise,
             gain_control=gain_control,
         )
+
+    def _link_statistics(self, assumed: Covariance | None) -> LinkStatistics:
+        """What the receiver knows beforehand; sets what hardware and waveform do on average."""
+        model, is_precoded = self._model, self._transmission.kind == "svd"
+        self._beam_gain = 1.0  # what precoding gains, which is not known yet
+        precoded = self._num_streams if is_precoded else None
+        self.hardware = self._front_end.effect(precoded) if self._front_end else HardwareEffect()
+        spilled = interference_power(model, 1 / self._grid.subcarrier_spacing_hz, self._air.latest_s)
+        self.interference = spilled
+        directions = Directions(model, self._num_streams)
+        if assumed is None and self.csi != "perfect":
+            directions = Directions.of(model, self._num_streams, precoded=is_precoded)
+        powers = self._stream_powers(directions)
+        self._beam_gain = float(powers.sum(0).mean())
+        self.interference = spilled * self._beam_gain
         if spilled > _MUCH_INTERFERENCE:
             warnings.warn(
                 f"OfdmChannel: Doppler and late paths spill {100 * spilled:.0f}% of the power onto "
                 f"other elements. Counting that as Gaussian noise is rough; use another subcarrier spacing.",
-                stacklevel=2,
+                stacklevel=3,
             )
+        return LinkStatistics(
+            self._turned(assumed or model),
+            directions.seen(self._turned),
+            powers * abs(self.hardware.gain) ** 2,
+            directions.beams,
+            directions.modes,
+            self.hardware,
+            isinstance(assumed, RobustCovariance),
+        )
 
-    @property
-    def _latest_s(self) -> float:
-        """Delay of the latest path that disturbs nothing [s]."""
-        return self._grid.prefix_s
+    def _make_air(self) -> Air:
+        """How the waveform fades."""
+        return Air(self._model, self._grid, self.cdtype)
 
     @property
     def model(self) -> DelayModel:
@@ -229,7 +206,7 @@ class OfdmChannel(ChannelOperator):
         precoding gains, ``report_delay_slots`` old.
         """
         assert isinstance(draw, OfdmDraw)
-        power = _power(draw) if draw.reported is None else draw.reported
+        power = frame_power(draw) if draw.reported is None else draw.reported
         return (snr_db + units.linear_to_db(power[:, 0].double())).to(snr_db.dtype)
 
     @property
@@ -239,58 +216,27 @@ class OfdmChannel(ChannelOperator):
         """
         return self._num_streams > 1 or (self._num_rx > 1 and self.hardware.at_antenna > 0)
 
-    def _pairs(self) -> Tensor:
-        """Spatial covariance of the model, [R, A, R, A] complex128."""
-        shape = (self._num_rx, self._num_tx) * 2
-        return self._model.spatial_covariance().to(torch.complex128).reshape(shape)
-
-    def _directions(self) -> tuple[Tensor | None, Tensor | None]:
-        """Beams of the receive antennas [R, R] and modes of the streams [L, L] in which gains are
-        uncorrelated, one per column; None: those of the antennas or streams, which are so already. Precoding
-        knows no modes.
-        """
-        pairs = self._pairs()
-        beams = _eigenvectors(torch.einsum("raqa->rq", pairs) / self._num_tx)
-        if self._transmission.kind == "svd" or self._num_streams == 1:
-            return beams, None
-        return beams, _eigenvectors(torch.einsum("rarc->ac", pairs) / self._num_rx)
-
     def _turned(self, covariance: Covariance) -> Covariance:
         """A covariance with what oscillators make of it."""
         return self._front_end.covariance(covariance) if self._front_end else covariance
 
-    def _seen(self, beams: Tensor | None, modes: Tensor | None) -> tuple[tuple[Covariance, ...], ...] | None:
-        """Statistics of every stream or mode in every beam; None: all alike."""
-        if beams is None and modes is None:
-            return None
-        u = torch.eye(self._num_rx, dtype=torch.complex128) if beams is None else beams
-        columns = [None] * self._num_streams if modes is None else list(modes.T)
-        return tuple(
-            tuple(self._turned(self._model.seen_through(beam, mode)) for beam in u.T) for mode in columns
-        )
-
-    def _stream_powers(self, beams: Tensor | None, modes: Tensor | None) -> Tensor:
-        """E|h|² of the gain of every stream or mode in every beam, [L, R] float64 (with both, the coupling
-        matrix of Weichselberger et al.); with precoding the mean over some draws of its own.
+    def _stream_powers(self, directions: Directions) -> Tensor:
+        """E|h|² of the gain of every stream or mode in every beam, [L, R] float64; with precoding the mean
+        over some draws of its own.
         """
-        shape = self._num_streams, self._num_rx
         if self._transmission.kind != "svd":
-            u = torch.eye(shape[1], dtype=torch.complex128) if beams is None else beams
-            v = torch.eye(self._num_tx, dtype=torch.complex128) if modes is None else modes
-            powers = torch.einsum("rb,raqc,qb,am,cm->mb", u.conj(), self._pairs(), u, v.conj(), v).real
-            if beams is None and modes is None:
-                powers = torch.ones(shape, dtype=torch.float64)  # whatever rounding says
-            return powers.clamp_min(_LEAST_BEAM) / self._num_streams
+            return directions.powers().clamp_min(_LEAST_BEAM) / self._num_streams
         draw = self.draw(1, range(_POWER_SEED, _POWER_SEED + _POWER_DRAWS))
         h = self._stream_gains(draw).to(torch.complex128)
         if self.gain_control:
-            h = h / _power(draw).sqrt()[:, :, None, None, None, None]
+            h = h / frame_power(draw).sqrt()[:, :, None, None, None, None]
+        beams = directions.beams
         if beams is not None:
             h = torch.einsum("qr,bsqltf->bsrltf", beams.conj(), h)
         powers = h.abs().square().mean((0, 1, 4, 5)).T
-        return (
-            powers.clamp_min(_LEAST_BEAM) if beams is not None else powers.mean(1, keepdim=True).expand(shape)
-        )
+        if beams is not None:
+            return powers.clamp_min(_LEAST_BEAM)
+        return powers.mean(1, keepdim=True).expand(self._num_streams, self._num_rx)
 
     def noise_variance(self, no: Tensor, draw: Draw | None = None) -> Tensor:
         """Thermal noise, interference of the waveform and distortion that arises at the receive antennas, on
@@ -305,7 +251,7 @@ class OfdmChannel(ChannelOperator):
         assert isinstance(draw, OfdmDraw)
         if draw.spilled is not None:
             return draw.spilled * self._beam_gain
-        power = _power(draw)
+        power = frame_power(draw)
         return self.interference * (power if self.gain_control else torch.ones_like(power))
 
     def limits(self, draw: Draw, no: Tensor) -> Csi:
@@ -315,32 +261,11 @@ class OfdmChannel(ChannelOperator):
         h = self.gain(draw, no)
         return Csi(h, self.noise_variance(no, draw), self.hardware.with_symbol * abs_squared(h))
 
-    # ------------------------------------------------------------------------------------- counting
-
-    @property
-    def _symbols_per_slot(self) -> int:
-        elements = len(self._grid.data)
-        if self._transmission.is_orthogonal_pair:
-            return elements // 2 * 2
-        return elements * self._num_streams
-
-    @property
-    def _symbols_per_use(self) -> int:
-        return 1 if self._transmission.is_orthogonal_pair else self._num_streams
-
-    def _num_slots(self, num_symbols: int) -> int:
-        return math.ceil(num_symbols / self._symbols_per_slot)
-
     def uses(self, num_symbols: int) -> ChannelUses:
         """Data counts resource elements: with L streams, one for L symbols. Guard counts unused subcarriers,
         empty places of pilot symbols, unfilled elements of the last slot, and cyclic prefix samples.
         """
-        grid, slots = self._grid, self._num_slots(num_symbols)
-        data = math.ceil(num_symbols / self._symbols_per_use)
-        pilot = slots * grid.num_pilots
-        return ChannelUses(data=data, pilot=pilot, guard=slots * grid.num_samples - data - pilot)
-
-    # -------------------------------------------------------------------------------------- drawing
+        return self._mapping.uses(num_symbols)
 
     def draw(self, num_symbols: int, seeds: Sequence[int]) -> OfdmDraw:
         """Fades of whole slots and noise; impulse responses are drawn on the CPU."""
@@ -351,7 +276,7 @@ class OfdmChannel(ChannelOperator):
         oscillators stay too.
         """
         grid = self._grid
-        frame_s = self._num_slots(num_symbols) * grid.num_ofdm_symbols * grid.symbol_s
+        frame_s = self._mapping.num_slots(num_symbols) * grid.num_ofdm_symbols * grid.symbol_s
         own = later_seeds(seeds, attempt)
         return self._draw(num_symbols, seeds, own, (attempt - 1) * (frame_s + gap_s))
 
@@ -359,7 +284,7 @@ class OfdmChannel(ChannelOperator):
         self, num_symbols: int, places: Sequence[int], seeds: Sequence[int], start_s: float
     ) -> OfdmDraw:
         """Fading processes of the seeds ``places`` from a time [s] on, everything else of ``seeds``."""
-        grid, slots = self._grid, self._num_slots(num_symbols)
+        grid, slots = self._grid, self._mapping.num_slots(num_symbols)
         size = (grid.num_ofdm_symbols, grid.num_subcarriers)
         noise = torch.empty(len(seeds), slots, self._num_rx, *size, dtype=self.cdtype)
         seeding.fill_normal(noise, seeds)
@@ -374,9 +299,9 @@ class OfdmChannel(ChannelOperator):
         with torch.no_grad():
             for place in places:
                 with sionna_seeding.sionna_rng(seeding.derived_seed(place, "fading"), _CPU):
-                    h, moving, spilled = self._air(slots + lead, start_s)
+                    h, moving, spilled = self._air.draw(slots + lead, start_s)
                 gains.append(h[lead:])
-                reports.append(_mean_power(h[None, begin : begin + slots]))
+                reports.append(mean_power(h[None, begin : begin + slots]))
                 if spilled is not None:
                     disturbed.append(spilled)
                 if moving is not None:
@@ -390,52 +315,17 @@ class OfdmChannel(ChannelOperator):
             self._front_end.draw(slots, self._num_rx, places, seeds) if self._front_end else (None, None)
         )
         h = torch.stack(gains).to(self.device)
-        moving = _stacked(air).to(self.device) if air else None
+        moving = stacked(air).to(self.device) if air else None
         reported = torch.cat(reports).to(self.device) if self.report_delay_slots else None
         own = torch.tensor(disturbed, dtype=self.dtype, device=self.device)[:, None] if disturbed else None
         return OfdmDraw(
             h, noise.to(self.device), num_symbols, precoder, sender, receiver, moving, reported, own
         )
 
-    def _paths(self, steps: int, rate_hz: float, start_s: float) -> tuple[Tensor, Tensor, float | None]:
-        """Gains and delays of the model from a time [s] on, and the interference of a place of its own."""
-        later = {"start_s": start_s} if start_s else {}  # a model that is only sent over once needs no start
-        gains, delays = self._model(1, steps, rate_hz, **later)
-        if not self._model.own_profiles:
-            return gains, delays, None
-        grid, pairs = self._grid, gains[0, 0, :, 0].flatten(0, 1)
-        symbol_s = 1 / grid.subcarrier_spacing_hz
-        spilled = drawn_interference_power(pairs, delays.flatten(), 1 / rate_hz, symbol_s, self._latest_s)
-        return gains, delays, spilled
-
-    def _air(self, slots: int, start_s: float) -> tuple[Tensor, Tensor | None, float | None]:
-        """Gains of one image [S, R, A, T, F] at the start of every OFDM symbol, what else the waveform needs
-        of it, [steps + 1, ...] over all slots, and the interference of a place of its own.
-        """
-        grid = self._grid
-        gains, delays, spilled = self._paths(slots * grid.num_ofdm_symbols, 1 / grid.symbol_s, start_s)
-        paths = gains[0, 0, :, 0].to(self.cdtype).transpose(-1, -2)  # [R, A, S·T, paths]
-        h = paths @ self._response(delays.flatten())
-        return h.unflatten(2, (slots, grid.num_ofdm_symbols)).movedim(2, 0), None, spilled
-
-    def _response(self, delays: Tensor) -> Tensor:
-        """:meth:`_new_response`; the last one is kept, as many models have the same delays in every draw."""
-        if self._last_response is None or not torch.equal(self._last_response[0], delays):
-            self._last_response = delays, self._new_response(delays)
-        return self._last_response[1]
-
-    def _new_response(self, delays: Tensor) -> Tensor:
-        """What paths with these delays [paths] make at the subcarriers, [paths, F]."""
-        grid = self._grid
-        response = frequency_response(delays, grid.num_subcarriers, grid.subcarrier_spacing_hz)
-        return response.to(self.cdtype)
-
-    # ------------------------------------------------------------------------------------- on the air
-
     def propagate(self, x: Tensor, draw: Draw, no: Tensor) -> Tensor:
         """Received grid [B, S, R, T, F], pilots included."""
         assert isinstance(draw, OfdmDraw)
-        sent = self._to_antennas(self._to_streams(x, draw.h.shape[1]), draw)
+        sent = self._sent(x, draw)
         if self._front_end is None:
             return self._over_the_air(sent, draw, no)
         assert draw.sender is not None
@@ -443,31 +333,9 @@ class OfdmChannel(ChannelOperator):
         received = self._over_the_air(self._front_end.transmit(sent, draw.sender), draw, no)
         return self._front_end.receive(received, draw.receiver)
 
-    def _to_streams(self, x: Tensor, slots: int) -> Tensor:
-        """Filled grids of the streams [B, S, L, T, F]."""
-        padded = torch.nn.functional.pad(x, (0, slots * self._symbols_per_slot - x.shape[1]))
-        symbols = padded.unflatten(1, (slots, self._symbols_per_slot))
-        if self._transmission.is_orthogonal_pair:
-            first, second = symbols[..., 0::2], symbols[..., 1::2]
-            rows = [torch.stack([first, -second.conj()], -1), torch.stack([second, first.conj()], -1)]
-            symbols = torch.stack([row.flatten(-2) for row in rows], 2)
-            odd = len(self._grid.data) - symbols.shape[-1]
-            symbols = torch.nn.functional.pad(symbols, (0, odd))
-        else:
-            symbols = symbols.unflatten(2, (-1, self._num_streams)).transpose(2, 3)
-        return self._grid.fill(symbols)
-
-    def _to_antennas(self, streams: Tensor, draw: OfdmDraw) -> Tensor:
-        """Grids of the transmit antennas [B, S, A, T, F]; unit power per element over all of them."""
-        if self._num_streams > 1:
-            streams = streams * (1 / math.sqrt(self._num_streams))
-        if draw.precoder is None:
-            return streams
-        weights = draw.precoder[:, :, :, :, None]  # [B, S, A, L, 1, F]
-        total = multiply(weights[:, :, :, 0], streams[:, :, None, 0])
-        for i in range(1, self._num_streams):
-            total = total + multiply(weights[:, :, :, i], streams[:, :, None, i])
-        return total
+    def _sent(self, x: Tensor, draw: OfdmDraw) -> Tensor:
+        """Grids of the transmit antennas [B, S, A, T, F]."""
+        return self._mapping.to_antennas(self._mapping.to_streams(x, draw.h.shape[1]), draw.precoder)
 
     def _over_the_air(self, sent: Tensor, draw: OfdmDraw, no: Tensor) -> Tensor:
         """Received grids [B, S, R, T, F] of sent ones [B, S, A, T, F], noise included."""
@@ -475,8 +343,6 @@ class OfdmChannel(ChannelOperator):
         for antenna in range(self._num_tx):
             received = received + multiply(draw.h[:, :, :, antenna], sent[:, :, None, antenna])
         return received
-
-    # ------------------------------------------------------------------------------------- receiving
 
     def observe(self, y_raw: Tensor, draw: Draw, no: Tensor) -> Received:
         assert isinstance(draw, OfdmDraw)
@@ -487,7 +353,7 @@ class OfdmChannel(ChannelOperator):
             following = self.interference
         if following == 0:
             no = no + self._spilled(draw)
-        y, csi = self._receiver(y_raw, no, n, known, _power(draw), following)
+        y, csi = self._receiver(y_raw, no, n, known, frame_power(draw), following)
         return Received(y, csi, self.uses(n))
 
     def _data_gains(self, draw: Draw) -> Tensor:
@@ -512,7 +378,7 @@ class OfdmChannel(ChannelOperator):
     def papr_db(self, x: Tensor, draw: Draw) -> Tensor:
         """Of the waveform at four times the rate F·Δf, the largest of the antennas, prefixes included."""
         assert isinstance(draw, OfdmDraw)
-        sent = self._to_antennas(self._to_streams(x, draw.h.shape[1]), draw)
+        sent = self._sent(x, draw)
         front_end = self._front_end or OfdmFrontEnd((), self._grid, self._num_tx)
         empty = torch.empty(len(x), 0, dtype=torch.float64, device=self.device)
         return front_end.papr_db(sent, empty if draw.sender is None else draw.sender)
@@ -521,29 +387,3 @@ class OfdmChannel(ChannelOperator):
         assert isinstance(draw, OfdmDraw)
         gain = self._receiver.gain(self._data_gains(draw), no + self._spilled(draw))
         return gain[:, : draw.num_symbols]
-
-
-def _power(draw: Draw) -> Tensor:
-    """Mean power of the gains of every image over grid and antennas, [B, 1] float, above 0: a blocked place
-    counts as one 200 dB below the ensemble.
-    """
-    assert isinstance(draw, OfdmDraw)
-    return _mean_power(draw.h)
-
-
-def _mean_power(h: Tensor) -> Tensor:
-    """Mean power of gains [B, ...], [B, 1] float, above 0."""
-    return abs_squared(h).flatten(1).mean(1)[:, None].clamp_min(_LEAST_POWER)
-
-
-def _stacked(rows: Sequence[Tensor]) -> Tensor:
-    """Stack, with zeros behind the last dimension of the shorter ones."""
-    longest = max(row.shape[-1] for row in rows)
-    return torch.stack([torch.nn.functional.pad(row, (0, longest - row.shape[-1])) for row in rows])
-
-
-def _eigenvectors(covariance: Tensor) -> Tensor | None:
-    """Of a covariance [N, N], one per column; None for that of uncorrelated gains of equal power."""
-    if float((covariance - torch.eye(len(covariance))).abs().max()) < _ALIKE:
-        return None
-    return torch.linalg.eigh(covariance).eigenvectors

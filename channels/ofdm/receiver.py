@@ -1,7 +1,7 @@
 r"""The receiver of OFDM: gain control, estimation, combining and detection, as n parallel scalar channels.
 
 What a scheme is told of a symbol is y = h·x + w with E[y|x, pilots] = h·x and E|w|² = no + err_var. With the
-estimates Ĥ = E[H|pilots] of :mod:`channels.ofdm.estimation` and errors E = H - Ĥ, an element receives
+estimates Ĥ = E[H|pilots] of :mod:`channels.ofdm.estimators.base` and errors E = H - Ĥ, an element receives
 
     y = Ĥx + Ex + w,
 
@@ -28,31 +28,43 @@ import torch
 from torch import Tensor
 
 from channels import checks
-from channels.antennas.detection import combine, detect
+from channels.antennas.detection import combine
 from channels.antennas.transmission import Transmission
-from channels.arithmetic import abs_squared, mean_square, multiply, multiply_conj, scale
+from channels.arithmetic import abs_squared, mean_square, multiply, scale
 from channels.base import Precision
 from channels.hardware.effect import HardwareEffect, TurnedCovariance
 from channels.models.base import Covariance
-from channels.ofdm.estimation import (
+from channels.ofdm.combining import Gains, separate
+from channels.ofdm.estimators.base import (
     EstimatorFactory,
     GainEstimator,
     Interpolation,
-    LmmseEstimator,
-    LsEstimator,
     Moments,
     Statistics,
 )
+from channels.ofdm.estimators.lmmse import LmmseEstimator
+from channels.ofdm.estimators.ls import LsEstimator
+from channels.ofdm.estimators.pilot_measurements import (
+    NoiseEstimator,
+    NoiseSubspace,
+    PilotElements,
+    PilotPower,
+)
 from channels.ofdm.grid import SlotGrid
-from channels.ofdm.pilot_measurements import NoiseEstimator, NoiseSubspace, PilotElements, PilotPower
 from channels.types import Csi
 
-__all__ = ["LinkStatistics", "NoiseKnowledge", "OfdmCsi", "OfdmReceiver"]
+__all__ = [
+    "LinkStatistics",
+    "NoiseKnowledge",
+    "OfdmCsi",
+    "OfdmReceiver",
+    "check_knowledge",
+    "estimator_factory",
+]
 
 OfdmCsi = Literal["perfect", "ls", "lmmse"]
 NoiseKnowledge = Literal["known", "estimated"]
 _TURNS = 4
-_TINY = 1e-20
 
 
 @dataclass(frozen=True)
@@ -79,22 +91,24 @@ class LinkStatistics:
     guessed: bool = False
 
 
-@dataclass(frozen=True)
-class _Gains:
-    """Gains of the streams at the data elements, as known.
-
-    Args:
-        h: [B, S, R, L, D] complex.
-        variance: [B, 1, R, D] float, of their errors, summed over the streams; or [B, 1, R, 1].
-        turning: [B, 1, D] float, variance of the error that a common phase makes, over the power of the gain;
-            or [B, 1, 1].
-        distorted: the same of distortion along the gain, at data and at pilots.
-    """
-
-    h: Tensor
-    variance: Tensor
-    turning: Tensor
-    distorted: Tensor
+def check_knowledge(
+    csi: OfdmCsi | EstimatorFactory,
+    noise: NoiseKnowledge,
+    assumed: Covariance | Literal["robust"] | None,
+    transmission: Transmission,
+) -> None:
+    """ValueError for what no receiver can know."""
+    if not callable(csi):
+        checks.check_choice("OfdmChannel: csi", csi, ("perfect", "ls", "lmmse"))
+    checks.check_choice("OfdmChannel: noise", noise, ("known", "estimated"))
+    if isinstance(assumed, str):
+        checks.check_choice("OfdmChannel: assumed", assumed, ("robust",))
+    if transmission.kind == "svd" and transmission.precoding.subband is not None and csi != "perfect":
+        got = f"{transmission.precoding.subband} subcarriers with csi {csi}"
+        cure = "An estimate is interpolated over subcarriers with one precoder."
+        raise ValueError(
+            checks.complaint("Precoding: subband", "too narrow", got, "none (all of them)", cure)
+        )
 
 
 def estimator_factory(csi: OfdmCsi | EstimatorFactory, interpolation: Interpolation) -> EstimatorFactory:
@@ -292,12 +306,12 @@ class OfdmReceiver:
         hardware = self._known.hardware
         return (0.0, 0.0) if self._noise_estimator else (hardware.with_symbol, hardware.at_pilots)
 
-    def _true(self, h: Tensor) -> _Gains:
+    def _true(self, h: Tensor) -> Gains:
         """True gains [B, S, R, L, D]."""
         nil = h.real.new_zeros(len(h), 1, h.shape[2], 1)
-        return _Gains(h, nil, nil[:, :, 0], nil[:, :, 0] + self._distortion[0])
+        return Gains(h, nil, nil[:, :, 0], nil[:, :, 0] + self._distortion[0])
 
-    def _estimate(self, y: Tensor, noise: Tensor) -> _Gains:
+    def _estimate(self, y: Tensor, noise: Tensor) -> Gains:
         """Gains at the data elements, given the pilots of grids [B, S, R, T, F] with noise [B, R]."""
         modes = self._known.modes
         found = []
@@ -320,7 +334,7 @@ class OfdmReceiver:
             turning = turning + moments.turning[:, :, strongest].to(noise.dtype) / len(found)
             echo = echo + moments.echo[:, :, strongest].to(noise.dtype) / len(found)
         of_data, of_pilots = self._distortion
-        return _Gains(torch.stack(gains, 3), total, turning, of_data + of_pilots * echo)
+        return Gains(torch.stack(gains, 3), total, turning, of_data + of_pilots * echo)
 
     def _beam_by_beam(
         self, estimator: GainEstimator, y: Tensor, noise: Tensor, row: int
@@ -342,7 +356,7 @@ class OfdmReceiver:
                 moments[i] = together.of_antenna(k)
         return torch.stack(h, 2), Moments.stack([moments[i] for i in range(count)])
 
-    def _to_scalars(self, y: Tensor, gains: _Gains, noise: Tensor) -> tuple[Tensor, Csi]:
+    def _to_scalars(self, y: Tensor, gains: Gains, noise: Tensor) -> tuple[Tensor, Csi]:
         """Scalar channels of the symbols of every slot.
 
         Args:
@@ -353,7 +367,9 @@ class OfdmReceiver:
         variance = noise[:, None, :, None] + gains.variance  # [B, 1, R, D]
         mean_error, along = gains.variance.mean(2), gains.turning + gains.distorted  # [B, 1, D]
         if self._num_streams > 1:
-            z, h, mean_error, along = self._separate(y, gains, variance)
+            z, h, mean_error, along = separate(
+                y, gains, variance, paired=self._transmission.is_orthogonal_pair
+            )
         elif y.shape[2] == 1:
             z, h = y[:, :, 0], gains.h[:, :, 0, 0]
         else:
@@ -363,71 +379,6 @@ class OfdmReceiver:
         if not self._estimators and self._distortion[0] == 0:
             err_var = torch.zeros_like(noise[:, :1])  # known to be nothing
         return z.flatten(1), Csi(h.flatten(1), noise.mean(1, keepdim=True), err_var.flatten(1))
-
-    def _separate(self, y: Tensor, gains: _Gains, variance: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Streams that arrive together, one symbol after the other: received, gain [B, S, L·D], mean error
-        variance over the antennas and error along the gain [B, 1 or S, L·D].
-        """
-        y, h, variance = y.movedim(2, 0), gains.h.movedim((2, 3), (0, 1)), variance.movedim(2, 0)
-        error, along = gains.variance.mean(2), gains.turning + gains.distorted
-        if self._transmission.is_orthogonal_pair:
-            turned, kept = _pair_shares(h)
-            error, turning, distorted = map(_of_pairs, (error, gains.turning, gains.distorted))
-            along = turning * turned + distorted * kept
-            y, h, variance = _paired(y, h, variance)
-        mean = variance.mean(0)
-        white = variance.rsqrt()
-        y = scale(y, white.expand(y.shape))
-        h = scale(h, white[:, None].expand(h.shape))
-        z, a = detect(y, h, torch.ones_like(mean))
-        root = mean.sqrt()
-        z = scale(z, root.expand(z.shape)).movedim(0, -1).flatten(-2)
-        a = (a * root).movedim(0, -1).flatten(-2)
-        error, along = (_of_streams(value, h.shape[1]) for value in (error, along))
-        return z, torch.complex(a, torch.zeros_like(a)), error, along
-
-
-def _pair_shares(h: Tensor) -> tuple[Tensor, Tensor]:
-    """Alamouti's code over gains h [R, 2, B, S, D] against errors along the gains: the shares [B, S, D/2]
-    that are left of a common phase and of independent distortion of the two antennas.
-
-    With A = ‖h_1‖², B = ‖h_2‖² and c = h_1^H h_2 a symbol has the gain A + B; a phase that turns both
-    elements leaves j(A - B) of it and 2jc of the other symbol, distortion A, B and twice c.
-    """
-    h = h[..., 0 : h.shape[-1] // 2 * 2 : 2]
-    first, second = abs_squared(h).sum(0)
-    across = abs_squared(torch.stack([multiply_conj(b, a) for a, b in h]).sum(0))
-    total = (first + second).square().clamp_min(_TINY)
-    return ((first - second).square() + 4 * across) / total, (
-        first.square() + second.square() + 2 * across
-    ) / total
-
-
-def _paired(y: Tensor, h: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Two elements with Alamouti's code as one with twice the antennas: the second one conjugated.
-
-    Args:
-        y: [R, B, S, D]; h: [R, 2, B, S, D]; variance: [R, B, 1, D] or [R, B, 1, 1].
-    """
-    even = y.shape[-1] // 2 * 2
-    first, second = y[..., 0:even:2], y[..., 1:even:2].conj().resolve_conj()
-    h_first, h_second = h[..., 0:even:2], h[..., 1:even:2].conj().resolve_conj()
-    crossed = torch.stack([h_second[:, 1], -h_second[:, 0]], 1)
-    halves = (variance, variance)
-    if variance.shape[-1] > 1:
-        halves = variance[..., 0:even:2], variance[..., 1:even:2]
-    return torch.cat([first, second]), torch.cat([h_first, crossed]), torch.cat(halves)
-
-
-def _of_pairs(values: Tensor) -> Tensor:
-    """Mean of two neighbours [..., D]."""
-    even = values.shape[-1] // 2 * 2
-    return (values[..., 0:even:2] + values[..., 1:even:2]) / 2 if values.shape[-1] > 1 else values
-
-
-def _of_streams(values: Tensor, streams: int) -> Tensor:
-    """Values of elements [..., D] for the symbols of their streams [..., L·D]."""
-    return values.repeat_interleave(streams, -1) if values.shape[-1] > 1 else values
 
 
 def _sum(values: Sequence[Tensor], weights: Tensor) -> Tensor:

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from channels.arithmetic import multiply, scale
+from channels.ofdm.air import Air
+from channels.ofdm.draw import OfdmDraw
 from channels.ofdm.front_end import OVERSAMPLING
-from channels.ofdm.link import OfdmChannel, OfdmDraw
+from channels.ofdm.link import OfdmChannel
 from channels.ofdm.waveform import OfdmWaveform
 from channels.types import Draw
 
@@ -23,46 +25,17 @@ _KAISER_BETA = 7.0
 _STEPS_PER_SYMBOL = 8  # at which fading is drawn; it is a straight line in between
 
 
-class TimeDomainOfdmChannel(OfdmChannel):
-    r"""OFDM over samples: y(n) = Σ_l g_l(n) x(n - l) + w(n), at four times the rate F·Δf.
-
-    The same link as :class:`channels.ofdm.link.OfdmChannel` with the same arguments, draws and definitions,
-    but
-    the waveform is made: modulated with its prefix, convolved with the moving impulse response, demodulated.
-    Paths behind the prefix, Doppler within a symbol and timing errors therefore make the interference that
-    they make, instead of Gaussian noise of the same mean power; ``interference`` is only what the receiver is
-    told. The gain of an element is that of its symbol on average, not at its start.
-
-    The interpolation filter of the delays takes three samples of the prefix (of rate F·Δf): with a prefix of
-    the longest delay and three samples more, both operators agree (see ``tests/theory``).
-
-    Args:
-        model: and all other arguments, see :class:`channels.ofdm.link.OfdmChannel`.
-
-    Source: Sionna 2.2 ``cir_to_time_channel``, ``ApplyTimeChannel`` (the same sum; there critically sampled);
-        Laakso et al., "Splitting the Unit Delay", IEEE Signal Process. Mag. 13 (1996).
-    """
+class SampledAir(Air):
+    """What a waveform meets on its way, sample by sample."""
 
     @property
-    def _latest_s(self) -> float:
+    def latest_s(self) -> float:
         """The window opens early by half the interpolation filter."""
         grid = self._grid
         early_s = _HALF_LENGTH / (OVERSAMPLING * grid.num_subcarriers * grid.subcarrier_spacing_hz)
         return max(grid.prefix_s - early_s, 0.0)
 
-    @cached_property
-    def _waveform(self) -> OfdmWaveform:
-        return OfdmWaveform(self._grid.num_subcarriers, self._grid.prefix_length, OVERSAMPLING)
-
-    @cached_property
-    def _advance(self) -> Tensor:
-        """e^(j2π k d / N) [F]: what a window that opens d = half a filter early does to the subcarriers."""
-        count = self._grid.num_subcarriers
-        carrier = torch.arange(count, dtype=torch.float64) - count // 2
-        turn = 2 * math.pi * carrier * _HALF_LENGTH / (OVERSAMPLING * count)
-        return torch.polar(torch.ones_like(turn), turn).to(self.device, self.cdtype)
-
-    def _air(self, slots: int, start_s: float) -> tuple[Tensor, Tensor, float | None]:
+    def draw(self, slots: int, start_s: float) -> tuple[Tensor, Tensor, float | None]:
         """Gains [S, R, A, T, F], taps [S·T·8 + 1, R, A, taps] and interference of one image."""
         grid = self._grid
         steps = slots * grid.num_ofdm_symbols * _STEPS_PER_SYMBOL + 1
@@ -73,14 +46,16 @@ class TimeDomainOfdmChannel(OfdmChannel):
             delays = torch.zeros_like(delays)
         gains, delays = gains[..., here, :], delays[..., here]
         filters = self._response(delays.flatten())
-        taps = (gains[0, 0, :, 0].to(self.cdtype).transpose(-1, -2) @ filters).movedim(2, 0)
+        taps = (gains[0, 0, :, 0].to(self._dtype).transpose(-1, -2) @ filters).movedim(2, 0)
         return self._gains(taps, slots), taps, spilled
 
     def _new_response(self, delays: Tensor) -> Tensor:
         """What paths with these delays [paths] make at the taps, [paths, taps]."""
-        place = delays.double() * self._waveform.sample_rate_hz(self._grid.subcarrier_spacing_hz)
+        grid = self._grid
+        waveform = OfdmWaveform(grid.num_subcarriers, grid.prefix_length, OVERSAMPLING)
+        place = delays.double() * waveform.sample_rate_hz(grid.subcarrier_spacing_hz)
         count = int(place.max().ceil()) + 2 * _HALF_LENGTH + 1
-        return _delay_filters(place, count).to(self.cdtype)
+        return _delay_filters(place, count).to(self._dtype)
 
     def _gains(self, taps: Tensor, slots: int) -> Tensor:
         """Mean gain of every element over its symbol, of taps [steps, R, A, taps]."""
@@ -99,14 +74,50 @@ class TimeDomainOfdmChannel(OfdmChannel):
         carrier = torch.arange(grid.num_subcarriers, dtype=torch.float64) - grid.num_subcarriers // 2
         lag = torch.arange(taps.shape[-1], dtype=torch.float64) - _HALF_LENGTH
         phase = -2 * math.pi * lag[:, None] * carrier / (OVERSAMPLING * grid.num_subcarriers)
-        h = mean @ torch.polar(torch.ones_like(phase), phase).to(self.cdtype)
+        h = mean @ torch.polar(torch.ones_like(phase), phase).to(self._dtype)
         return h.unflatten(0, (slots, grid.num_ofdm_symbols)).movedim(1, 3)
+
+
+class TimeDomainOfdmChannel(OfdmChannel):
+    r"""OFDM over samples: y(n) = Σ_l g_l(n) x(n - l) + w(n), at four times the rate F·Δf.
+
+    The same link as :class:`channels.ofdm.link.OfdmChannel` with the same arguments, draws and definitions,
+    but the waveform is made: modulated with its prefix, convolved with the moving impulse response,
+    demodulated.
+    Paths behind the prefix, Doppler within a symbol and timing errors therefore make the interference that
+    they make, instead of Gaussian noise of the same mean power; ``interference`` is only what the receiver is
+    told. The gain of an element is that of its symbol on average, not at its start.
+
+    The interpolation filter of the delays takes three samples of the prefix (of rate F·Δf): with a prefix of
+    the longest delay and three samples more, both operators agree (see ``tests/theory``).
+
+    Args:
+        model: and all other arguments, see :class:`channels.ofdm.link.OfdmChannel`.
+
+    Source: Sionna 2.2 ``cir_to_time_channel``, ``ApplyTimeChannel`` (the same sum; there critically sampled);
+        Laakso et al., "Splitting the Unit Delay", IEEE Signal Process. Mag. 13 (1996).
+    """
+
+    @cached_property
+    def _waveform(self) -> OfdmWaveform:
+        return OfdmWaveform(self._grid.num_subcarriers, self._grid.prefix_length, OVERSAMPLING)
+
+    @cached_property
+    def _advance(self) -> Tensor:
+        """e^(j2π k d / N) [F]: what a window that opens d = half a filter early does to the subcarriers."""
+        count = self._grid.num_subcarriers
+        carrier = torch.arange(count, dtype=torch.float64) - count // 2
+        turn = 2 * math.pi * carrier * _HALF_LENGTH / (OVERSAMPLING * count)
+        return torch.polar(torch.ones_like(turn), turn).to(self.device, self.cdtype)
+
+    def _make_air(self) -> SampledAir:
+        return SampledAir(self._model, self._grid, self.cdtype)
 
     def propagate(self, x: Tensor, draw: Draw, no: Tensor) -> Tensor:
         """Received grid [B, S, R, T, F], pilots included."""
         assert isinstance(draw, OfdmDraw)
         slots = draw.h.shape[1]
-        sent = self._to_antennas(self._to_streams(x, slots), draw)
+        sent = self._sent(x, draw)
         samples = self._waveform.modulate(sent.movedim(1, 2).flatten(2, 3))
         if self._front_end is not None:
             assert draw.sender is not None

@@ -8,7 +8,7 @@ import os
 import secrets
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,7 +24,9 @@ Arrays: TypeAlias = dict[str, NDArray[Any]]
 _LARGEST = 1 << 25  # bytes of an entry that is kept
 
 
-def kept_arrays(kind: str, source: Path, arguments: object, compute: Callable[[], Arrays]) -> Arrays:
+def kept_arrays(
+    kind: str, sources: Sequence[Path], arguments: object, compute: Callable[[], Arrays]
+) -> Arrays:
     """Arrays of an earlier process, bit for bit, else computed now and kept.
 
     What cannot be read or is damaged is computed again, and what cannot be written or is larger than 32 MiB
@@ -32,14 +34,16 @@ def kept_arrays(kind: str, source: Path, arguments: object, compute: Callable[[]
 
     Args:
         kind: folder within the cache.
-        source: file that ``compute`` is in: what another version of it computed is not used.
+        sources: files that ``compute`` is in: what another version of them computed is not used.
         arguments: whatever ``compute`` depends on, with a repr that says it all; the versions of Sionna,
             PyTorch and NumPy are added.
         compute: makes the arrays, the same each time.
     """
     versions = [version(name) for name in ("sionna", "torch", "numpy")]
-    digest = hashlib.sha256(repr((arguments, versions)).encode() + source.read_bytes()).hexdigest()
-    path = cache_folder(kind) / f"{digest[:32]}.npz"
+    digest = hashlib.sha256(repr((arguments, versions)).encode())
+    for source in sources:
+        digest.update(source.read_bytes())
+    path = cache_folder(kind) / f"{digest.hexdigest()[:32]}.npz"
     stored = _read(path)
     if stored is not None:
         return stored

@@ -17,6 +17,8 @@ _IMPAIRMENTS = tuple(
     f"channels.hardware.{name}"
     for name in ("impairment", "amplifier", "oscillator", "converter", "interferer")
 )
+_GEOMETRIC = tuple(f"channels.models.{name}" for name in ("panel", "sampled", "cdl", "cell"))
+_ESTIMATORS = tuple(f"channels.ofdm.estimators.{name}" for name in ("base", "ls", "lmmse"))
 # Former name: the module now, or the modules among which its names are now.
 MOVED: dict[str, str | tuple[str, ...]] = {
     "channels.awgn": "channels.flat.awgn",
@@ -25,10 +27,12 @@ MOVED: dict[str, str | tuple[str, ...]] = {
     "channels.deferred_compilation": "channels.runtime.deferred_compilation",
     "channels.delay_models": "channels.models.base",
     "channels.detection": "channels.antennas.detection",
-    "channels.estimation": "channels.ofdm.estimation",
+    "channels.estimation": _ESTIMATORS,
+    "channels.ofdm.estimation": _ESTIMATORS,
     "channels.flat_fading": "channels.flat.fading",
     "channels.front_end": "channels.ofdm.front_end",
-    "channels.geometric_models": "channels.models.geometric",
+    "channels.geometric_models": _GEOMETRIC,
+    "channels.models.geometric": _GEOMETRIC,
     "channels.grid": "channels.ofdm.grid",
     "channels.hardware_effect": "channels.hardware.effect",
     "channels.hardware.impairments": _IMPAIRMENTS,
@@ -39,7 +43,8 @@ MOVED: dict[str, str | tuple[str, ...]] = {
     "channels.lazy_torch": "channels.runtime.lazy_torch",
     "channels.llvm": "channels.raytraced.llvm",
     "channels.ofdm_receiver": "channels.ofdm.receiver",
-    "channels.pilot_measurements": "channels.ofdm.pilot_measurements",
+    "channels.pilot_measurements": "channels.ofdm.estimators.pilot_measurements",
+    "channels.ofdm.pilot_measurements": "channels.ofdm.estimators.pilot_measurements",
     "channels.ray_scene": "channels.raytraced.scene",
     "channels.ray_traced": "channels.raytraced.model",
     "channels.ray_tracer": "channels.raytraced.tracer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -13,7 +14,8 @@ from channels.flat.fading import FlatFadingChannel
 from channels.flat.interleaving import InterleavedChannel, permutation
 from channels.hardware.interferer import NarrowbandInterferer
 from channels.hardware.oscillator import CarrierFrequencyOffset, PhaseNoise, TimingOffset
-from channels.models.base import ExponentialCovariance, RobustCovariance, TdlModel
+from channels.models.base import ExponentialCovariance, RobustCovariance
+from channels.models.tdl import TdlModel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.link import OfdmChannel
 from channels.ofdm.time import TimeDomainOfdmChannel
@@ -193,7 +195,8 @@ def test_two_ports_are_estimated_as_well_as_two_combs():
 
 
 def _random_qpsk(channel: OfdmChannel, snr_db: float, images: int = 24):
-    uses = channel._symbols_per_slot
+    slot = channel.uses(1).pilot
+    uses = next(n for n in itertools.count(1) if channel.uses(n + 1).pilot > slot)  # symbols of a slot
     gen = torch.Generator().manual_seed(5)
     signs = torch.randint(0, 2, (2, images, uses), generator=gen) * 2.0 - 1
     return channel(torch.complex(*signs) / 2**0.5, torch.full((images,), snr_db), range(images))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from channels.models.base import TdlModel
-from channels.ofdm.estimation import LmmseEstimator, LsEstimator, Moments, Statistics
+from channels.models.tdl import TdlModel
+from channels.ofdm.estimators.base import Moments, Statistics
+from channels.ofdm.estimators.lmmse import LmmseEstimator
+from channels.ofdm.estimators.ls import LsEstimator
+from channels.ofdm.estimators.pilot_measurements import PilotElements
 from channels.ofdm.grid import Pilots, SlotGrid
 from channels.ofdm.interference import interference_power
 from channels.ofdm.link import OfdmChannel
-from channels.ofdm.pilot_measurements import PilotElements
 from channels.runtime.sionna_seeding import sionna_rng
 
 from sionna.phy.channel import GenerateOFDMChannel

@@ -10,8 +10,8 @@ import torch
 from channels.antennas.transmission import Precoding, Transmission
 from channels.hardware.amplifier import Clipping
 from channels.hardware.oscillator import TimingOffset
-from channels.models.base import TdlModel
-from channels.models.geometric import CellModel
+from channels.models.cell import CellModel
+from channels.models.tdl import TdlModel
 from channels.ofdm.link import OfdmChannel
 from channels.ofdm.time import TimeDomainOfdmChannel
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from channels.models import geometric as geometric_models
-from channels.models.geometric import CdlModel, Panel
+from channels.models import cdl
+from channels.models.cdl import CdlModel
+from channels.models.panel import Panel
 from channels.runtime.kept_arrays import kept_arrays
 
 SOURCE = Path(__file__)
@@ -41,13 +42,13 @@ def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> bool:
 
 def test_computed_once_for_the_same_arguments_and_source(cache, tmp_path):
     compute = Counted()
-    first = kept_arrays("kind", SOURCE, ("C", 1e-7), compute)
-    assert same(kept_arrays("kind", SOURCE, ("C", 1e-7), compute), first)
+    first = kept_arrays("kind", [SOURCE], ("C", 1e-7), compute)
+    assert same(kept_arrays("kind", [SOURCE], ("C", 1e-7), compute), first)
     assert compute.times == 1
-    kept_arrays("kind", SOURCE, ("C", 2e-7), compute)
+    kept_arrays("kind", [SOURCE], ("C", 2e-7), compute)
     other = tmp_path / "source.py"
     other.write_text("another version")
-    kept_arrays("kind", other, ("C", 1e-7), compute)
+    kept_arrays("kind", [other], ("C", 1e-7), compute)
     assert compute.times == 3
     assert len(list(cache.iterdir())) == 3
 
@@ -55,11 +56,11 @@ def test_computed_once_for_the_same_arguments_and_source(cache, tmp_path):
 @pytest.mark.parametrize("damage", [b"", b"PK", b"no archive", None])
 def test_damaged_files_are_made_again(cache, damage):
     compute = Counted()
-    first = kept_arrays("kind", SOURCE, (), compute)
+    first = kept_arrays("kind", [SOURCE], (), compute)
     (path,) = cache.iterdir()
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
-    assert same(kept_arrays("kind", SOURCE, (), compute), first)
+    assert same(kept_arrays("kind", [SOURCE], (), compute), first)
     assert compute.times == 2
     assert path.read_bytes() == whole
 
@@ -67,28 +68,28 @@ def test_damaged_files_are_made_again(cache, damage):
 def test_large_ones_and_those_without_a_place_are_not_kept(cache, monkeypatch):
     compute = Counted()
     monkeypatch.setattr("channels.runtime.kept_arrays._LARGEST", 8)
-    kept_arrays("kind", SOURCE, (), compute)
+    kept_arrays("kind", [SOURCE], (), compute)
     assert not cache.exists()
     monkeypatch.undo()
     monkeypatch.setenv("LINKSIM_CACHE", "/dev/null/no")
-    assert kept_arrays("kind", SOURCE, (), compute).keys() == {"a", "b"}
+    assert kept_arrays("kind", [SOURCE], (), compute).keys() == {"a", "b"}
     assert compute.times == 2
 
 
 def test_a_model_from_kept_statistics_draws_the_same_bits(cache, monkeypatch):
     """Its first and its second making, in place of two processes; nothing is measured for the second."""
-    monkeypatch.setattr(geometric_models, "_CDL_DRAWS", 50)
+    monkeypatch.setattr(cdl, "_CDL_DRAWS", 50)
 
     def made() -> CdlModel:
-        geometric_models._cdl_statistics.cache_clear()
+        cdl._cdl_statistics.cache_clear()
         return CdlModel("C", delay_spread_s=1e-7, carrier_hz=3.5e9, speed_mps=3.0, receiver=Panel(columns=2))
 
     first = made()
-    monkeypatch.setattr(geometric_models, "_measure", None)
+    monkeypatch.setattr(cdl, "measure_statistics", None)
     second = made()
     assert first.mean_power == second.mean_power
     assert torch.equal(first.spatial_covariance(), second.spatial_covariance())
     assert torch.equal(first.frequency_covariance(12, 15e3), second.frequency_covariance(12, 15e3))
     assert torch.equal(first.time_covariance(14, 7e-5), second.time_covariance(14, 7e-5))
     assert not second.spatial_covariance().is_inference()
-    geometric_models._cdl_statistics.cache_clear()  # few draws: not for other tests
+    cdl._cdl_statistics.cache_clear()  # few draws: not for other tests

@@ -17,8 +17,10 @@ from channels.hardware.amplifier import Clipping, RappAmplifier
 from channels.hardware.converter import IqImbalance, Quantization
 from channels.hardware.impairment import Impairment
 from channels.hardware.oscillator import CarrierFrequencyOffset, PhaseNoise
-from channels.models.base import ExponentialCovariance, TdlModel
-from channels.models.geometric import CdlModel, Panel
+from channels.models.base import ExponentialCovariance
+from channels.models.cdl import CdlModel
+from channels.models.panel import Panel
+from channels.models.tdl import TdlModel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.link import OfdmChannel
 from linksim.coding.mcs import MCS_TABLE_1

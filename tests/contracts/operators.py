@@ -16,9 +16,12 @@ from channels.hardware.amplifier import Clipping, RappAmplifier
 from channels.hardware.converter import IqImbalance, Quantization
 from channels.hardware.interferer import NarrowbandInterferer
 from channels.hardware.oscillator import CarrierFrequencyOffset, PhaseNoise, TimingOffset
-from channels.models.base import DelayModel, ExponentialCovariance, TdlModel
-from channels.models.geometric import CdlModel, CellModel, Panel
+from channels.models.base import DelayModel, ExponentialCovariance
+from channels.models.cdl import CdlModel
+from channels.models.cell import CellModel
+from channels.models.panel import Panel
 from channels.models.recorded import RecordedModel
+from channels.models.tdl import TdlModel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.link import OfdmChannel
 from channels.ofdm.time import TimeDomainOfdmChannel

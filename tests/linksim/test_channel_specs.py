@@ -244,7 +244,7 @@ def test_every_scheme_that_sends_is_interleaved_alike(kind, text):
 def test_a_fade_does_not_lose_one_code_block_of_an_interleaved_picture():
     """TDL-C 300 ns at 10 m/s, LS, 16-QAM of rate 0.42 in 12,288 uses (three code blocks) at 12 dB, 40 frames over
     the same fades: in order 20 are lost, interleaved 4. One-sided sign test of the pairs at 1e-3."""
-    from channels.models.base import TdlModel
+    from channels.models.tdl import TdlModel
 
     mcs, num_uses, count = MCS_TABLE_1[12], 12288, 40
     block, qam = TransportBlock(num_uses, mcs.bits_per_symbol, mcs.rate), Qam(mcs.bits_per_symbol)

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from channels.antennas.transmission import Transmission
 from channels.flat.awgn import AwgnChannel
 from channels.flat.fading import FlatFadingChannel
-from channels.models.base import TdlModel
+from channels.models.tdl import TdlModel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.link import OfdmChannel
 from linksim.coding.link_adaptation import (

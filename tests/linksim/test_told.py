@@ -12,7 +12,7 @@ from scipy.special import j0
 
 from channels.flat.awgn import AwgnChannel
 from channels.flat.fading import FlatFadingChannel
-from channels.models.base import TdlModel
+from channels.models.tdl import TdlModel
 from channels.ofdm.link import OfdmChannel
 from channels.types import Csit
 from linksim.cli.commands import main

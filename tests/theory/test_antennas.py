@@ -11,8 +11,9 @@ from scipy import integrate, special, stats
 
 from channels.antennas.transmission import Precoding, Transmission
 from channels.equalization import equalize
-from channels.models.base import TdlModel
-from channels.models.geometric import CdlModel, Panel
+from channels.models.cdl import CdlModel
+from channels.models.panel import Panel
+from channels.models.tdl import TdlModel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.link import OfdmChannel
 from linksim.coding.qam import Qam

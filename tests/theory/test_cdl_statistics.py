@@ -18,9 +18,11 @@ from scipy import integrate
 from scipy.special import j0
 from scipy.stats import chi2
 
-from channels.models import geometric as geometric_models
+from channels.models import cdl as cdl_module
 from channels.models.base import DelayModel
-from channels.models.geometric import CdlModel, CellModel, Panel
+from channels.models.cdl import CdlModel
+from channels.models.cell import CellModel
+from channels.models.panel import Panel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.interference import interference_power
 from channels.ofdm.link import OfdmChannel
@@ -67,11 +69,11 @@ def draws(
 @pytest.fixture
 def quick_normalisation(monkeypatch):
     """Ten draws behind the mean power of a model: for what does not depend on it."""
-    monkeypatch.setattr(geometric_models, "_CDL_DRAWS", 10)
-    monkeypatch.setattr(geometric_models, "_CHUNK", 10)
-    geometric_models._cdl_statistics.cache_clear()
+    monkeypatch.setattr(cdl_module, "_CDL_DRAWS", 10)
+    monkeypatch.setattr(cdl_module, "CHUNK", 10)
+    cdl_module._cdl_statistics.cache_clear()
     yield
-    geometric_models._cdl_statistics.cache_clear()
+    cdl_module._cdl_statistics.cache_clear()
 
 
 def cdl(profile: str, speed: float = 0.0, **panels) -> CdlModel:

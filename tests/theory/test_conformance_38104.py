@@ -27,7 +27,7 @@ from benchmarks.conformance_38104 import (
     crossing,
     interval,
 )
-from channels.models.base import TdlModel
+from channels.models.tdl import TdlModel
 from channels.runtime.sionna_seeding import sionna_rng
 
 from sionna.phy import SPEED_OF_LIGHT

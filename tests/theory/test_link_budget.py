@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from channels.link_budget import LinkBudget
-from channels.models.base import TdlModel
-from channels.models.geometric import CellModel
+from channels.models.cell import CellModel
+from channels.models.tdl import TdlModel
 from channels.ofdm.link import OfdmChannel
 from channels.runtime.sionna_seeding import sionna_rng
 

@@ -16,10 +16,12 @@ from channels.flat.fading import FlatFadingChannel
 from channels.flat.hardware import SingleCarrierChannel
 from channels.flat.interleaving import InterleavedChannel
 from channels.hardware.oscillator import CarrierFrequencyOffset, PhaseNoise
-from channels.models.base import DelayModel, TdlModel
-from channels.models.geometric import CdlModel, CellModel
+from channels.models.base import DelayModel
+from channels.models.cdl import CdlModel
+from channels.models.cell import CellModel
 from channels.models.recorded import RecordedModel
 from channels.models.recording import Recording
+from channels.models.tdl import TdlModel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.link import OfdmChannel
 from channels.ofdm.time import TimeDomainOfdmChannel

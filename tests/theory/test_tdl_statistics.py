@@ -10,7 +10,8 @@ import torch
 from scipy.special import j0
 from scipy.stats import kstest, rice
 
-from channels.models.base import TdlModel, exponential_correlation
+from channels.models.base import exponential_correlation
+from channels.models.tdl import TdlModel
 from channels.runtime.sionna_seeding import sionna_rng
 
 from sionna.phy.channel.tr38901 import TDL

@@ -9,7 +9,7 @@ import torch
 
 from channels.antennas.transmission import Transmission
 from channels.hardware.oscillator import TimingOffset
-from channels.models.base import TdlModel
+from channels.models.tdl import TdlModel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.interference import interference_power
 from channels.ofdm.link import OfdmChannel

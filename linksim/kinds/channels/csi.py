@@ -11,9 +11,9 @@ from channels.kinds import kind
 from linksim.kinds.fields import DelaySpread, Int, NaturalInt, PositiveInt, Real, Spec, Speed
 
 if TYPE_CHECKING:
-    from channels.ofdm.estimation import EstimatorFactory, GainEstimator, Statistics
+    from channels.ofdm.estimators.base import EstimatorFactory, GainEstimator, Statistics
+    from channels.ofdm.estimators.pilot_measurements import PilotElements
     from channels.ofdm.grid import Pilots
-    from channels.ofdm.pilot_measurements import PilotElements
     from channels.ofdm.receiver import OfdmCsi
 
     from sionna.phy.ofdm import ResourceGrid
@@ -54,7 +54,7 @@ class EstimatorBase(Spec):
     """Channel knowledge on OFDM, estimated from pilot symbols of every slot. A kind has ``estimator``."""
 
     REQUIRED: ClassVar[dict[str, str]] = {
-        "estimator": "estimator(grid, statistics, pilots) -> channels.ofdm.estimation.GainEstimator"
+        "estimator": "estimator(grid, statistics, pilots) -> channels.ofdm.estimators.base.GainEstimator"
     }
 
     kind: str

@@ -12,7 +12,7 @@ from linksim.kinds.models.base import DelayModelBase
 
 if TYPE_CHECKING:
     from channels.models.base import DelayModel
-    from channels.models.geometric import Panel
+    from channels.models.panel import Panel
     from linksim.kinds.context import BuildContext
 
 __all__ = ["AntennaPanelSpec", "CdlSpec", "CellSpec"]
@@ -33,7 +33,7 @@ class AntennaPanelSpec(Spec):
 
     def build(self) -> Panel:
         """The panel."""
-        from channels.models.geometric import Panel
+        from channels.models.panel import Panel
 
         return Panel(**self.model_dump())
 
@@ -51,7 +51,7 @@ class CdlSpec(DelayModelBase):
 
     def build(self, context: BuildContext) -> DelayModel:
         """See :class:`DelayModelBase`."""
-        from channels.models.geometric import CdlModel
+        from channels.models.cdl import CdlModel
 
         return CdlModel(
             self.profile,
@@ -94,7 +94,7 @@ class CellSpec(DelayModelBase):
 
     def build(self, context: BuildContext) -> DelayModel:
         """See :class:`DelayModelBase`."""
-        from channels.models.geometric import CellModel
+        from channels.models.cell import CellModel
 
         return CellModel(
             self.kind,

@@ -48,7 +48,7 @@ class TdlSpec(DelayModelBase):
 
     def build(self, context: BuildContext) -> DelayModel:
         """See :class:`DelayModelBase`."""
-        from channels.models.base import TdlModel
+        from channels.models.tdl import TdlModel
 
         return TdlModel(
             self.profile,

@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 
 from channels.flat.fading import FlatFadingChannel
-from channels.models.base import TdlModel
-from channels.ofdm.estimation import LsEstimator
+from channels.models.tdl import TdlModel
+from channels.ofdm.estimators.ls import LsEstimator
 from linksim.kinds import BuildContext, ChannelBase, DelayModelBase, EstimatorBase, kind
 
 
@@ -69,7 +69,7 @@ class MovingAverage(LsEstimator):
         self.width = width
 
     def estimate(self, y, no, scale, kind=0):
-        """See channels.ofdm.estimation.GainEstimator; the moments are those of the unsmoothed estimate."""
+        """See channels.ofdm.estimators.base.GainEstimator; the moments are those of the unsmoothed estimate."""
         h_hat, moments = super().estimate(y, no, scale, kind)
         half, size = self.width // 2, h_hat.shape[-1]
         shifted = [h_hat[..., (torch.arange(size) + k).clamp(0, size - 1)] for k in range(-half, half + 1)]
