@@ -76,7 +76,9 @@ WHEN_USED: dict[str, set[str]] = {
 OWNERS = {
     "torch.randn": {"channels.seeding"},
     "torch.rand": {"channels.flat.fading", "channels.seeding", "channels.runtime.sionna_seeding"},
-    "torch.manual_seed": {"linksim.training.codec", "linksim.training.control", "linksim.training.denoiser"},
+    "torch.manual_seed": {
+        f"linksim.training.{name}" for name in ("codec", "control.trainer", "denoiser", "recipe")
+    },
     "torch.fft": set(),
     "sys.exit": set(),
     "SystemExit": {"linksim.cli.commands"},

@@ -83,14 +83,14 @@ def _training(scenario: Training) -> tuple[list[str], list[str]]:
     num_uses = 1  # the codec of a control training comes with its model
     missing: list[Download] = []
     if isinstance(scenario, TrainScenario):
-        from linksim.training.codec import check_recipe
+        from linksim.training.recipe import check_recipe
 
         missing = missing_losses(scenario.train)
         check_recipe(scenario, losses=not missing)
         crop = max(phase.crop for phase in recipe.plan)
         num_uses = build_codec(recipe.codec).num_symbols(crop, crop)
     if isinstance(scenario, DenoiserTrainScenario):
-        from linksim.training.denoiser import check_denoiser_recipe
+        from linksim.training.recipe import check_denoiser_recipe
 
         num_uses = check_denoiser_recipe(scenario).num_symbols(recipe.crop, recipe.crop)
     training_channels(recipe.channels, torch.device("cpu"), num_uses, trace=False)

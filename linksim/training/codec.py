@@ -6,7 +6,6 @@ so a training that was killed and resumed is the training that was not.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
 from dataclasses import dataclass
@@ -16,21 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
-from channels.checks import complaint
 from channels.seeding import item_seed
-from linksim.build.channels import recordings, training_channels
-from linksim.build.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
-from linksim.build.objects import build_codec, build_images, load_codec
-from linksim.images.sets import ImageError
-from linksim.jscc.block_klt import fit_block_klt
-from linksim.jscc.dial import DialCodec
-from linksim.jscc.lean import LeanCodec
-from linksim.metrics.distortion import MsSsim, psnr
+from linksim.build.channels import recordings
+from linksim.build.checkpoints import save_checkpoint
+from linksim.build.objects import build_images
+from linksim.metrics.distortion import psnr
 from linksim.scenario.files import ScenarioError, scenario_hash
 from linksim.scenario.schema import PhaseSpec, TrainScenario
-from linksim.training.adversary import Adversary
+from linksim.training.conditions import Conditions
+from linksim.training.data.photographs import Photographs
+from linksim.training.data.picture_list import survey
 from linksim.training.extent import Extent
 from linksim.training.folder import (
     STATE_FILE,
@@ -42,17 +38,15 @@ from linksim.training.folder import (
     opened,
     read_state,
     refuse_several_processes,
-    write_header,
     write_state,
 )
 from linksim.training.link import Group, LinkModule, condition_channels
-from linksim.training.loop import Report, Validation, prepare_machine, run_loop
-from linksim.training.losses import Losses, PictureGradient
+from linksim.training.loop import Report, Validation, prepare_machine, run_sitting
 from linksim.training.muon import make_optimizers
+from linksim.training.objective.adversary import Adversary
+from linksim.training.objective.losses import Losses, PictureGradient
 from linksim.training.phases import Position, last_phase_begin, position, rate_factor
-from linksim.training.photographs import Photographs
-from linksim.training.picture_list import survey
-from linksim.weights import zoo
+from linksim.training.recipe import check_recipe, starting_codec
 from linksim.weights.precision import resolve_precision
 
 __all__ = ["TrainSummary", "TrainingDiverged", "check_recipe", "train"]
@@ -61,7 +55,6 @@ log = logging.getLogger("linksim.training.codec")
 MODEL_FILE = "model.safetensors"
 _RATE = "train.optimizer.learning_rate"
 _CLIPPED = (-0.05, 1.05)  # what a critic is shown of a reconstruction
-_KLT_PICTURES = 4096  # more tell the transform nothing new
 _SAMPLES = 4  # held-out pictures in the TensorBoard log
 
 
@@ -81,14 +74,6 @@ class TrainSummary:
     steps: int
     seconds: float
     validation_psnr_db: dict[str, float]
-
-
-@dataclass(frozen=True)
-class _ValidationPoint:
-    label: str
-    snr_db: float
-    rate: int
-    realism: float
 
 
 class Trainer:
@@ -117,57 +102,19 @@ class Trainer:
             listed=self.listed,
             memory_bytes=pictures_bytes,
         )
-        codec = self._start()
+        resumed = (out / STATE_FILE).is_file()
+        codec, self.inherited = starting_codec(scenario, self.photographs, resumed=resumed)
         self.module = LinkModule(codec).to(self.device).to(memory_format=torch.channels_last)
         self.codec = codec
         if self.spec.compile:
             for end in ("encoder", "decoder"):
                 codec.get_submodule(end).compile()
         self.link = self.accelerator.prepare(self.module)
-        self.channels = training_channels(
-            self.spec.channels,
-            self.device,
-            codec.num_symbols(self.crop, self.crop),  # type: ignore[operator]
-        )
-        weights = np.array([c.weight for c in self.spec.channels])
-        self.channel_shares = weights / weights.sum()
+        self.conditions = Conditions(scenario, codec, self.crop, self.device)
         self.step, self.seconds, self.closing_s, self.clean = 0, 0.0, 0.0, True
         self.extent = Extent(self.spec.steps, self.spec.time_budget_s)
         self.validation_limit: int | None = None
         self._enter(0)
-
-    def _start(self) -> nn.Module:
-        self.inherited: list[str] = []
-        if self.spec.initial is not None and not (self.out / STATE_FILE).is_file():
-            codec: Any = load_codec(self.spec.initial)
-            path = zoo.codec_path(self.spec.initial)
-            if path.is_file():  # a folder of the authors does not say what it was trained on
-                self.inherited = list(read_checkpoint(path).trained_on or ())
-            if self.spec.codec.kind == "dial" and isinstance(codec, LeanCodec):
-                grown: Any = build_codec(self.spec.codec)
-                grown.start_from_klt(self._klt())
-                grown.start_from_lean(codec)
-                codec = grown
-            codec.highest_snr_db = None  # this training sets it anew
-            codec.train().requires_grad_(True)
-            assert isinstance(codec, nn.Module)
-            return codec
-        torch.manual_seed(item_seed(self.scenario.seed, "weights", 0, "train") % 2**31)
-        codec = build_codec(self.spec.codec)
-        fresh = self.spec.initial is None and not (self.out / STATE_FILE).is_file()
-        dialled = isinstance(codec, LeanCodec | DialCodec)
-        if fresh and dialled and getattr(self.spec.codec, "klt_start", False):
-            codec.start_from_klt(self._klt())
-        assert isinstance(codec, nn.Module)
-        return codec.train()
-
-    def _klt(self) -> Any:
-        trained = itertools.islice(self.photographs.training, _KLT_PICTURES)
-        try:
-            return fit_block_klt(trained, getattr(self.spec.codec, "latent_channels"))  # noqa: B009
-        except ValueError as problem:
-            cure = "Use more pictures, or set train.codec.klt_start: false."
-            raise ImageError(f"images: {problem} {cure}") from None
 
     # ---------------------------------------------------------------------------------- phases
 
@@ -219,39 +166,6 @@ class Trainer:
         """All that is drawn in a step comes from it."""
         return np.random.default_rng(item_seed(self.scenario.seed, f"step {step}", 0, "train"))
 
-    def _groups(self, rng: np.random.Generator) -> list[Group]:
-        """What the groups of a batch go through."""
-        spec, size = self.spec, self.phase.batch_size // self.spec.groups
-        dial = isinstance(self.codec, DialCodec)
-        rates = len(self.codec.config.rates) if isinstance(self.codec, DialCodec) else 1
-        weights = np.array(spec.rate_weights or [1.0] * rates)
-        groups = []
-        for _ in range(spec.groups):
-            snr_db = torch.from_numpy(rng.uniform(spec.snr_db.low, spec.snr_db.high, size)).float()
-            seeds = tuple(int(s) for s in rng.integers(0, 2**62, size))
-            channel = self.channels[int(rng.choice(len(self.channels), p=self.channel_shares))]
-            told = spec.csit if rng.random() >= spec.csit_dropout else "none"
-            rate = int(rng.choice(len(weights), p=weights / weights.sum())) if dial else 0
-            error_db = torch.from_numpy(rng.normal(0, 1, (2, size))).float() * spec.told_snr_error_db
-            realism = self._realism(rng, size) if dial else torch.ones(size)
-            groups.append(
-                Group(
-                    channel,
-                    rate,
-                    told,
-                    snr_db.to(self.device),
-                    error_db.to(self.device),
-                    realism.to(self.device),
-                    seeds,
-                )
-            )
-        return groups
-
-    def _realism(self, rng: np.random.Generator, size: int) -> Tensor:
-        shares = self.phase.realism
-        kind = rng.choice(3, size, p=[shares.fidelity, shares.between, shares.full])
-        return torch.from_numpy(np.where(kind == 1, rng.random(size), kind / 2)).float()
-
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns its losses, gradient norm and learning rate, for the log."""
         place = position(self.spec.plan, self.progress())
@@ -262,7 +176,7 @@ class Trainer:
         image = self.photographs.batch(rng, phase.batch_size, phase.crop)
         self.photographs.expect(self._generator(self.step + 1), phase.batch_size, phase.crop)
         image = image.contiguous(memory_format=torch.channels_last)
-        groups = self._groups(rng)
+        groups = self.conditions.groups(rng, phase)
         factor = rate_factor(phase.optimizer, self.phase_step, place.progress)
         for optimizer, rates in zip(self.optimizers, self.base_rates, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -330,19 +244,6 @@ class Trainer:
 
     # ----------------------------------------------------------------------------- validation
 
-    def _points(self) -> list[_ValidationPoint]:
-        snrs = self.spec.validation_snr_db
-        if not isinstance(self.codec, DialCodec):
-            return [_ValidationPoint(f"{snr:g}", snr, 0, 1.0) for snr in snrs]
-        rates = self.codec.config.rates
-        chosen = sorted({0, len(rates) // 2, len(rates) - 1})
-        return [
-            _ValidationPoint(f"C{rates[r]} {snr:g} dB realism {b:g}", snr, r, b)
-            for r in chosen
-            for snr in snrs
-            for b in (0.0, 1.0)
-        ]
-
     @torch.no_grad()
     def validate(self, writer: Any = None) -> Validation:
         """Means of PSNR [dB] and LPIPS (where the losses have it) of the averaged weights on the held-out
@@ -353,11 +254,12 @@ class Trainer:
         self.module.eval()
         result: Validation = {}
         batches = self.photographs.validation_batches(self.spec.validation_batch, self.validation_limit)
-        for point in self._points():
+        for point in self.conditions.validation_points():
             values: dict[str, list[Tensor]] = {"psnr_db": [], "lpips": []}
             for i, image in enumerate(batches):
                 image = image.contiguous(memory_format=torch.channels_last)
-                x_hat = self.link(image, [self._validation_group(point, i, len(image))])[0].float()
+                group = self.conditions.validation_group(point, i, len(image))
+                x_hat = self.link(image, [group])[0].float()
                 x_hat = (x_hat.clamp(0, 1) * 255).round() / 255
                 values["psnr_db"].append(psnr(x_hat, image))
                 if self.losses.lpips is not None:
@@ -373,13 +275,6 @@ class Trainer:
         self.codec.load_state_dict(live)
         self.module.train()
         return result
-
-    def _validation_group(self, point: _ValidationPoint, batch: int, size: int) -> Group:
-        seeds = tuple(item_seed(self.scenario.seed, f"{batch} {j}", 0, "validation") for j in range(size))
-        snr_db = torch.full((size,), point.snr_db, device=self.device)
-        realism = torch.full((size,), point.realism, device=self.device)
-        no_error = torch.zeros(2, size, device=self.device)
-        return Group(self.channels[0], point.rate, self.spec.csit, snr_db, no_error, realism, seeds)
 
     # -------------------------------------------------------------------------- state on disk
 
@@ -449,47 +344,6 @@ class Trainer:
         return path
 
 
-def check_recipe(scenario: TrainScenario, *, losses: bool = True) -> None:
-    """What can be told about a recipe without its pictures.
-
-    Args:
-        scenario: recipe.
-        losses: False for a check: weights of losses are not looked for, which may mean a download.
-
-    Raises:
-        ScenarioError, CheckpointError: an initial checkpoint that is missing or of another codec.
-        MetricUnavailable: a loss whose weights are not to be had.
-    """
-    spec = scenario.train
-    for phase in spec.plan:
-        if phase.loss.ms_ssim and phase.crop < MsSsim.info.min_side:
-            got, expected = f"{phase.crop} pixels", f"at least {MsSsim.info.min_side} for the MS-SSIM loss"
-            raise ScenarioError(complaint("train.crop", "too small", got, expected))
-        if losses:
-            Losses(phase.loss, torch.device("cpu"))
-    if spec.initial is not None:
-        try:
-            start: Any = load_codec(spec.initial)
-        except CheckpointError as problem:
-            raise ScenarioError(f"train.initial: {problem}") from None
-        if spec.codec.kind == "dial" and isinstance(start, LeanCodec):
-            share = getattr(spec.codec, "pilot_share", 0.0)
-            if share > 0:
-                cure = "Or leave out train.initial."
-                message = f"{spec.initial} has no pilot to begin with"
-                raise ScenarioError(complaint("train.codec.pilot_share", message, share, 0, cure))
-            return
-        theirs, mine = (
-            {k: tuple(v.shape) for k, v in codec.state_dict().items()}
-            for codec in (start, build_codec(spec.codec))
-        )
-        other = sorted(k for k in {**theirs, **mine} if theirs.get(k) != mine.get(k))
-        if other:
-            cure = "Give train.codec the sizes of the checkpoint, or leave out train.initial."
-            got, expected = (f"{other[0]} of shape {side.get(other[0])}" for side in (theirs, mine))
-            raise ScenarioError(complaint("train.initial", "another codec", got, expected, cure))
-
-
 def train(
     scenario: TrainScenario,
     out: Path,
@@ -506,7 +360,7 @@ def train(
         out: folder for state, checkpoint and TensorBoard log.
         device: where to train.
         report: called with a line of progress now and then.
-        pictures_bytes: see :class:`linksim.training.photographs.Photographs`.
+        pictures_bytes: see :class:`linksim.training.data.photographs.Photographs`.
 
     Raises:
         ScenarioError, ImageError, CheckpointError: recipe, pictures or state that cannot be used; a folder
@@ -519,20 +373,7 @@ def train(
             check_recipe(scenario)
         prepare_machine()
         trainer = Trainer(scenario, out, device, pictures_bytes)
-        trainer.load_state()
-        # the first moment at which the folder is known to belong to a good recipe
-        write_header(scenario, out, trainer.listed, trainer.inputs)
-        if trainer.extent.from_step:
-            report(f"extended: {trainer.extent}")
-        validation = run_loop(
-            trainer,
-            out,
-            report,
-            started=started,
-            held_out=trainer.photographs.held_out,
-            validation_every_steps=scenario.train.validation_every_steps,
-            checkpoint_every_s=scenario.train.checkpoint_every_s,
-        )
+        validation = run_sitting(trainer, report, started)
         path = trainer.save_model(validation, out / MODEL_FILE)
     summary = {label: found["psnr_db"] for label, found in validation.items()}
     return TrainSummary(path, trainer.step, trainer.seconds, summary)

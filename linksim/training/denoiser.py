@@ -13,21 +13,21 @@ import torch
 from torch import Tensor
 
 from channels.base import ChannelOperator
-from channels.checks import complaint
 from channels.equalization import equalize
 from channels.seeding import item_seed
 from channels.types import Csit
 from linksim.build.channels import recordings, training_channels
-from linksim.build.checkpoints import CheckpointError, save_checkpoint, weights_digest
-from linksim.build.objects import build_images, load_codec, load_denoiser
+from linksim.build.checkpoints import save_checkpoint, weights_digest
+from linksim.build.objects import build_images, load_denoiser
 from linksim.diffusion.latent_sampler import noised, reliability_of
-from linksim.jscc.dial import DialCodec
 from linksim.jscc.latent_denoiser import fit_deviation, sent_scale
 from linksim.link import run_link
 from linksim.metrics.distortion import psnr
 from linksim.scenario.files import ScenarioError, scenario_hash
 from linksim.scenario.schema import DenoiserTrainScenario
 from linksim.schemes.latent_diffusion import LatentDiffusionOptions, LatentDiffusionScheme
+from linksim.training.data.photographs import Photographs
+from linksim.training.data.picture_list import survey
 from linksim.training.extent import Extent
 from linksim.training.folder import (
     STATE_FILE,
@@ -39,14 +39,12 @@ from linksim.training.folder import (
     opened,
     read_state,
     refuse_several_processes,
-    write_header,
     write_state,
 )
-from linksim.training.loop import Report, Validation, prepare_machine, run_loop
+from linksim.training.loop import Report, Validation, prepare_machine, run_sitting
 from linksim.training.muon import make_optimizers
 from linksim.training.phases import rate_factor
-from linksim.training.photographs import Photographs
-from linksim.training.picture_list import survey
+from linksim.training.recipe import check_denoiser_recipe, dial_codec
 from linksim.weights.precision import resolve_precision
 
 __all__ = ["DenoiserSummary", "DenoiserTrainer", "check_denoiser_recipe", "train_denoiser"]
@@ -101,7 +99,7 @@ class DenoiserTrainer:
         images = build_images(scenario.images)
         self.listed = survey(images)
         check_pictures(out, self.listed)
-        codec = _dial_codec(self.spec.codec)
+        codec = dial_codec(self.spec.codec)
         self.inputs = {**recordings(scenario), "train_denoiser.codec": weights_digest(codec)}
         check_inputs(out, self.inputs)
         self.codec = codec.to(device).to(memory_format=torch.channels_last)
@@ -366,36 +364,6 @@ class DenoiserTrainer:
         return path
 
 
-def _dial_codec(checkpoint: str) -> DialCodec:
-    codec = load_codec(checkpoint)
-    if not isinstance(codec, DialCodec):
-        raise ScenarioError(
-            complaint("train_denoiser.codec", "another codec", type(codec).__name__, "a dial codec")
-        )
-    return codec
-
-
-def check_denoiser_recipe(scenario: DenoiserTrainScenario) -> DialCodec:
-    """What can be told about a recipe without its pictures; returns the codec.
-
-    Raises:
-        ScenarioError, CheckpointError: a codec or start that is missing or does not fit.
-    """
-    spec = scenario.train_denoiser
-    try:
-        codec = _dial_codec(spec.codec)
-        if spec.initial is not None:
-            load_denoiser(spec.initial)
-    except CheckpointError as problem:
-        raise ScenarioError(f"train_denoiser: {problem}") from None
-    if codec.config.rates != spec.network.rates:
-        got, expected = list(spec.network.rates), list(codec.config.rates)
-        raise ScenarioError(
-            complaint("train_denoiser.network.rates", "not those of the codec", got, expected)
-        )
-    return codec
-
-
 def train_denoiser(
     scenario: DenoiserTrainScenario,
     out: Path,
@@ -410,7 +378,7 @@ def train_denoiser(
         out: folder for state, checkpoint and TensorBoard log.
         device: where to train.
         report: called with a line of progress now and then.
-        pictures_bytes: see :class:`linksim.training.photographs.Photographs`.
+        pictures_bytes: see :class:`linksim.training.data.photographs.Photographs`.
 
     Raises:
         ScenarioError, ImageError, CheckpointError: recipe, pictures or state that cannot be used; a folder
@@ -418,23 +386,10 @@ def train_denoiser(
     """
     refuse_several_processes(scenario.block)
     started = time.monotonic()
-    spec = scenario.train_denoiser
     with opened(scenario, out):
         check_denoiser_recipe(scenario)
         prepare_machine()
         trainer = DenoiserTrainer(scenario, out, device, pictures_bytes)
-        trainer.load_state()
-        write_header(scenario, out, trainer.listed, trainer.inputs)
-        if trainer.extent.from_step:
-            report(f"extended: {trainer.extent}")
-        validation = run_loop(
-            trainer,
-            out,
-            report,
-            started=started,
-            held_out=trainer.photographs.held_out,
-            validation_every_steps=spec.validation_every_steps,
-            checkpoint_every_s=spec.checkpoint_every_s,
-        )
+        validation = run_sitting(trainer, report, started)
         path = trainer.save_model(validation)
     return DenoiserSummary(path, trainer.step, trainer.seconds, validation)

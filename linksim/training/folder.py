@@ -18,7 +18,7 @@ from linksim.files.writing import LockedElsewhere, lock, remove_leftovers, whole
 from linksim.kinds.used import foreign_kinds
 from linksim.link import RunError
 from linksim.scenario.files import ScenarioError, Training, scenario_hash
-from linksim.training.picture_list import Listed, changes, written
+from linksim.training.data.picture_list import Listed, changes, written
 
 __all__ = [
     "PICTURES_FILE",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -14,8 +14,13 @@ from channels.checks import complaint
 from linksim.images.sets import ImageError
 from linksim.link import RunError
 from linksim.training.event_log import open_log
+from linksim.training.folder import write_header
 
-__all__ = ["NoStepFits", "Report", "Trainable", "Validation", "run_loop"]
+if TYPE_CHECKING:
+    from linksim.training.codec import Trainer
+    from linksim.training.denoiser import DenoiserTrainer
+
+__all__ = ["NoStepFits", "Report", "Trainable", "Validation", "prepare_machine", "run_loop", "run_sitting"]
 
 Report = Callable[[str], None]
 Validation = dict[str, dict[str, float]]
@@ -64,6 +69,34 @@ class Trainable(Protocol):
     def whereabouts(self) -> str:
         """Step and phase, for a line of progress."""
         ...
+
+
+def run_sitting(trainer: Trainer | DenoiserTrainer, report: Report, started: float) -> Validation:
+    """Go on where the former sitting stopped, to the end; returns the last validation.
+
+    Args:
+        trainer: as it begins, in an opened folder.
+        report: called with a line of progress now and then.
+        started: ``time.monotonic()`` at which this sitting began.
+
+    Raises:
+        ScenarioError: the folder belongs to another training, or its state is broken.
+        NoStepFits, ImageError: as of :func:`run_loop`.
+    """
+    trainer.load_state()
+    # the first moment at which the folder is known to belong to a good recipe
+    write_header(trainer.scenario, trainer.out, trainer.listed, trainer.inputs)
+    if trainer.extent.from_step:
+        report(f"extended: {trainer.extent}")
+    return run_loop(
+        trainer,
+        trainer.out,
+        report,
+        started=started,
+        held_out=trainer.photographs.held_out,
+        validation_every_steps=trainer.spec.validation_every_steps,
+        checkpoint_every_s=trainer.spec.checkpoint_every_s,
+    )
 
 
 def run_loop(

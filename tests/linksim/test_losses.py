@@ -12,10 +12,10 @@ from torch import Tensor
 
 from linksim.metrics.base import MetricUnavailable
 from linksim.scenario.schema import LossSpec, PhaseSpec
-from linksim.training.adversary import Adversary
-from linksim.training.discriminators import PatchCritic, ProjectedCritic, hinge
-from linksim.training.features import Lite0Features, LpipsFeatures
-from linksim.training.losses import Losses, PictureGradient, Terms, wasserstein_distortion
+from linksim.training.objective.adversary import Adversary
+from linksim.training.objective.discriminators import PatchCritic, ProjectedCritic, hinge
+from linksim.training.objective.features import Lite0Features, LpipsFeatures
+from linksim.training.objective.losses import Losses, PictureGradient, Terms, wasserstein_distortion
 
 CPU = torch.device("cpu")
 

@@ -22,8 +22,8 @@ from linksim.images.sets import SkimageImages
 from linksim.scenario.files import ScenarioError, load_train_scenario, parse_overrides
 from linksim.scenario.schema import LossSpec
 from linksim.training.codec import Trainer, train
-from linksim.training.losses import Losses
 from linksim.training.muon import Muon, orthogonalise
+from linksim.training.objective.losses import Losses
 
 RECIPE = """
 name: tiny-train
@@ -146,7 +146,7 @@ def test_mixture_of_channels_uses_each(recipe, tmp_path):
     Path(recipe).write_text(text)
     scenario = load_train_scenario(recipe)
     trainer = Trainer(scenario, tmp_path, torch.device("cpu"))
-    assert trainer.channel_shares.tolist() == [0.25, 0.75]
+    assert trainer.conditions.channel_shares.tolist() == [0.25, 0.75]
     trainer.train_step()
 
 

@@ -167,7 +167,9 @@ def test_captions_change_what_the_denoiser_is_told(start, tmp_path, monkeypatch)
             def __call__(self, image, words=words):
                 return [words] * len(image)
 
-        monkeypatch.setattr("linksim.training.control.build_captioner", lambda *arguments, c=Captioner: c())
+        monkeypatch.setattr(
+            "linksim.training.control.trainer.build_captioner", lambda *arguments, c=Captioner: c()
+        )
         text = recipe(start, 1).replace(f"{{model: {start}}}", f"{{model: {folder}}}")
         assert main(["train", write(tmp_path, text), "--out", str(tmp_path / name)]) == 0
         found += losses(tmp_path / name)

@@ -150,7 +150,7 @@ def test_realism_shares_are_those_of_the_recipe(recipe, tmp_path):
     """4,000 draws: each share within 5 standard errors."""
     trainer = trainer_of(recipe, tmp_path)
     trainer._enter(1)
-    drawn = trainer._realism(np.random.default_rng(1), 4000).numpy()
+    drawn = trainer.conditions.realism(np.random.default_rng(1), 4000, trainer.phase).numpy()
     for got, share in (((drawn == 0).mean(), 0.2), ((drawn == 1).mean(), 0.6)):
         assert abs(got - share) < 5 * (share * (1 - share) / 4000) ** 0.5
     between = drawn[(drawn > 0) & (drawn < 1)]
@@ -160,7 +160,9 @@ def test_realism_shares_are_those_of_the_recipe(recipe, tmp_path):
 def test_groups_differ_in_rate_and_channel(recipe, tmp_path):
     """200 steps of two groups: every rate and channel occurs as often as its weight says, within 5 standard errors."""
     trainer = trainer_of(recipe, tmp_path)
-    groups = [g for s in range(200) for g in trainer._groups(np.random.default_rng(s))]
+    groups = [
+        g for s in range(200) for g in trainer.conditions.groups(np.random.default_rng(s), trainer.phase)
+    ]
     assert len(groups) == 400
     first = np.mean([g.rate == 0 for g in groups])
     assert abs(first - 0.5) < 5 * 0.5 / 20

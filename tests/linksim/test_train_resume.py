@@ -21,11 +21,11 @@ from linksim.images.sets import FolderImages, SkimageImages
 from linksim.scenario.files import ScenarioError, load_train_scenario, parse_overrides
 from linksim.scenario.schema import OptimizerSpec
 from linksim.training.codec import Trainer, TrainingDiverged, train
+from linksim.training.data.photographs import Photographs
+from linksim.training.data.picture_list import survey
 from linksim.training.extent import Extent
 from linksim.training.folder import opened
 from linksim.training.phases import rate_factor
-from linksim.training.photographs import Photographs
-from linksim.training.picture_list import survey
 
 CPU = torch.device("cpu")
 RECIPE = """

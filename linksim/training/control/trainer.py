@@ -8,9 +8,6 @@ that was killed and resumed, or that runs in several processes, is the training 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,29 +15,26 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast, broadcast_object_list
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import derived_seed, item_seed, real_normal
 from linksim.build.channels import recordings, training_channels
-from linksim.build.checkpoints import file_digest, tree_digest
 from linksim.build.convert import save_codec
-from linksim.build.objects import build_captioner, build_images, load_codec, load_diffjscc
-from linksim.diffusion.model import DiffusionModel
+from linksim.build.objects import build_captioner, build_images
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
-from linksim.diffusion.start import STABLE_DIFFUSION_FILES, from_stable_diffusion
 from linksim.files.writing import whole_folder
-from linksim.images.sets import ImageError
 from linksim.jscc.csi_embedding import CsiKind, csi_vector, gamma_map
 from linksim.kinds.schemes.jscc import uses_gain
 from linksim.link import run_link
 from linksim.scenario.files import ScenarioError
 from linksim.scenario.schema import ControlTrainScenario, ControlTrainSpec
-from linksim.schemes.jscc import AnalogCodec, JsccScheme
-from linksim.training.event_log import open_log
+from linksim.schemes.jscc import JsccScheme
+from linksim.training.control.start import frozen_files, frozen_start
+from linksim.training.data.photographs import Photographs
+from linksim.training.data.picture_list import survey
 from linksim.training.extent import Extent
 from linksim.training.folder import (
     TrainingDiverged,
@@ -48,42 +42,16 @@ from linksim.training.folder import (
     check_inputs,
     check_pictures,
     former_ends,
-    opened,
     read_state,
-    write_header,
     write_state,
 )
-from linksim.training.photographs import Photographs
-from linksim.training.picture_list import survey
-from linksim.weights import zoo
 from linksim.weights.precision import resolve_precision
-from linksim.weights.zoo import find_folder
 
-__all__ = ["ControlSummary", "train_control"]
+__all__ = ["ControlTrainer"]
 
 log = logging.getLogger("linksim.training.control")
 MODEL_FOLDER = "model"
 _RATE = "train_control.learning_rate"
-_MIXED = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
-
-
-@dataclass(frozen=True)
-class ControlSummary:
-    """Result of a training.
-
-    Args:
-        folder: the trained model, a DiffJSCC folder.
-        steps: optimiser steps done.
-        seconds: time spent, over all sittings.
-        losses: mean loss of the first and of the last tenth of the steps of this sitting.
-        validation_loss: of the averaged weights on the held-out pictures, by SNR [dB].
-    """
-
-    folder: Path
-    steps: int
-    seconds: float
-    losses: tuple[float, float]
-    validation_loss: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -120,36 +88,6 @@ class _Seen:
     gamma_map: Tensor
 
 
-def _start(spec: ControlTrainSpec) -> tuple[AnalogCodec, DiffusionModel]:
-    """Frozen codec and model with the control module that is trained."""
-    if spec.start.model is not None:
-        codec, model = load_diffjscc(find_folder(spec.start.model))
-        model.snr_db = (spec.snr_db.low, spec.snr_db.high)
-    else:
-        assert spec.start.stable_diffusion is not None
-        folder = find_folder(spec.start.stable_diffusion, STABLE_DIFFUSION_FILES)
-        snr_db = (spec.snr_db.low, spec.snr_db.high)
-        model = from_stable_diffusion(folder, snr_db, gamma_map=spec.start.gamma_map)
-        codec = None
-    if spec.start.codec is not None:
-        codec = load_codec(spec.start.codec)
-    assert codec is not None
-    return codec, model
-
-
-def _frozen_files(spec: ControlTrainSpec) -> dict[str, str]:
-    """Digests of what is not trained, by field."""
-    start, found = spec.start, {}
-    if start.model is not None:
-        found["model"] = tree_digest(find_folder(start.model))
-    if start.stable_diffusion is not None:
-        found["stable_diffusion"] = tree_digest(find_folder(start.stable_diffusion, STABLE_DIFFUSION_FILES))
-    if start.codec is not None:
-        path = zoo.codec_path(start.codec)
-        found["codec"] = tree_digest(path) if path.is_dir() else file_digest(path)
-    return {f"train_control.start.{name}": digest for name, digest in found.items()}
-
-
 class ControlTrainer:
     """State and loop of one training; see :func:`train_control`."""
 
@@ -162,19 +100,11 @@ class ControlTrainer:
     ) -> None:
         self.scenario, self.spec, self.out = scenario, scenario.train_control, out
         self.accelerator, self.device = accelerator, accelerator.device
-        if self.spec.precision == "float16" and self.device.type == "cpu":
-            expected = "bfloat16 or float32 on a CPU"
-            raise ScenarioError(complaint("train_control.precision", "needs a GPU", "float16", expected))
-        world = accelerator.num_processes
-        if self.spec.batch_size % world:
-            expected = f"a multiple of the {world} processes"
-            raise ScenarioError(
-                complaint("train_control.batch_size", "does not fit", self.spec.batch_size, expected)
-            )
+        _check_machine(self.spec, accelerator)
         images = build_images(scenario.images)
         self.listed = survey(images)
         check_pictures(out, self.listed)
-        self.inputs = {**recordings(scenario), **_frozen_files(self.spec)}
+        self.inputs = {**recordings(scenario), **frozen_files(self.spec)}
         check_inputs(out, self.inputs)
         self.photographs = Photographs(
             images,
@@ -186,7 +116,7 @@ class ControlTrainer:
             memory_bytes=pictures_bytes,
         )
         torch.manual_seed(item_seed(scenario.seed, "weights", 0, "train") % 2**31)
-        self.codec, self.model = _start(self.spec)
+        self.codec, self.model = frozen_start(self.spec)
         if self.spec.csit == "perfect" and not uses_gain(self.codec):
             what, expected = "has no effect: the codec makes nothing of the gain", "average_snr or none"
             raise ScenarioError(complaint("train_control.csit", what, "perfect", expected))
@@ -443,104 +373,12 @@ class ControlTrainer:
         return folder
 
 
-def train_control(
-    scenario: ControlTrainScenario,
-    out: Path,
-    device: torch.device,
-    report: Callable[[str], None] = lambda line: None,
-    pictures_bytes: int | None = None,
-) -> ControlSummary:
-    """Train a control module, or go on with a training in the same folder.
-
-    Several processes share the work under ``accelerate launch``; the first one keeps the folder.
-
-    Args:
-        scenario: recipe. Of a training that goes on, steps and time_budget_s may be others than before.
-        out: folder for state, model and TensorBoard log.
-        device: where to train.
-        report: called with a line of progress now and then.
-        pictures_bytes: see :class:`linksim.training.photographs.Photographs`.
-
-    Raises:
-        ScenarioError, ImageError, ModelFormatError: recipe, pictures, model or state that cannot be used; a
-            folder that another process trains in.
-        TrainingDiverged: a loss that is not finite.
-    """
-    mixed = _MIXED[resolve_precision(scenario.train_control.precision, device)]
-    AcceleratorState._reset_state()  # of a former training in this process, perhaps in another precision
-    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
-    with _opened_by_the_first(scenario, out, accelerator):
-        trainer = ControlTrainer(scenario, out, accelerator, pictures_bytes)
-        trainer.load_state()
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            write_header(scenario, out, trainer.listed, trainer.inputs)
-            if trainer.extent.from_step:
-                report(f"extended: {trainer.extent}")
-        return _run(trainer, report)
-
-
-@contextmanager
-def _opened_by_the_first(
-    scenario: ControlTrainScenario, out: Path, accelerator: Accelerator
-) -> Iterator[None]:
-    """The folder, opened by the first process; what stops it stops all."""
-    with ExitStack() as stack:
-        refusal = None
-        if accelerator.is_main_process:
-            try:
-                stack.enter_context(opened(scenario, out))
-            except ScenarioError as problem:
-                refusal = problem
-        if accelerator.num_processes > 1:
-            (refusal,) = broadcast_object_list([refusal])
-        if refusal is not None:
-            raise refusal
-        yield
-
-
-def _run(trainer: ControlTrainer, report: Callable[[str], None]) -> ControlSummary:
-    """Train to the end."""
-    writer = open_log(trainer.out, trainer.step) if trainer.accelerator.is_main_process else None
-    started, before, saved = time.monotonic(), trainer.seconds, time.monotonic()
-    losses: list[float] = []
-    try:
-        while trainer.progress() < 1:
-            losses.append(trainer.train_step())
-            trainer.tell_seconds(before + time.monotonic() - started)
-            if writer is not None:
-                writer.add_scalar("train/loss", losses[-1], trainer.step)
-            if trainer.step % trainer.spec.validation_every_steps == 0:
-                _report(trainer, writer, losses, report)
-            if time.monotonic() - saved > trainer.spec.checkpoint_every_s:
-                trainer.save_state()
-                saved = time.monotonic()
-    except (KeyboardInterrupt, ImageError):
-        if trainer.clean:
-            trainer.save_state()
-        raise
-    validation = trainer.validate()
-    trainer.save_state()
-    folder = trainer.save_model()
-    if writer is not None:
-        writer.close()
-    tenth = max(1, len(losses) // 10)
-    ends = (float(np.mean(losses[:tenth])), float(np.mean(losses[-tenth:]))) if losses else (np.nan, np.nan)
-    return ControlSummary(folder, trainer.step, trainer.seconds, ends, validation)
-
-
-def _report(trainer: ControlTrainer, writer: Any, losses: list[float], report: Callable[[str], None]) -> None:
-    validation = trainer.validate()
-    if writer is not None:
-        for snr, value in validation.items():
-            writer.add_scalar(f"validation/loss_at_{snr}_db", value, trainer.step)
-        grid = trainer.samples()
-        if grid is not None:
-            writer.add_image("validation/original_initial_sample", grid, trainer.step)
-    recent = losses[-trainer.spec.validation_every_steps :]
-    shown = ", ".join(f"{value:.4f} at {snr} dB" for snr, value in validation.items())
-    left = trainer.seconds / max(trainer.progress(), 1e-9) - trainer.seconds
-    report(
-        f"step {trainer.step} of {trainer.spec.steps}, loss {np.mean(recent):.4f}, validation {shown}, "
-        f"{trainer.seconds / 60:.1f} min done, about {left / 60:.0f} min left"
-    )
+def _check_machine(spec: ControlTrainSpec, accelerator: Accelerator) -> None:
+    """ScenarioError for what does not fit device and processes."""
+    if spec.precision == "float16" and accelerator.device.type == "cpu":
+        expected = "bfloat16 or float32 on a CPU"
+        raise ScenarioError(complaint("train_control.precision", "needs a GPU", "float16", expected))
+    world = accelerator.num_processes
+    if spec.batch_size % world:
+        expected = f"a multiple of the {world} processes"
+        raise ScenarioError(complaint("train_control.batch_size", "does not fit", spec.batch_size, expected))

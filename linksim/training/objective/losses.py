@@ -11,7 +11,7 @@ from torch import Tensor
 
 from linksim.metrics.distortion import ms_ssim
 from linksim.scenario.schema import LossSpec
-from linksim.training.features import Lite0Features, LpipsFeatures
+from linksim.training.objective.features import Lite0Features, LpipsFeatures
 
 __all__ = ["Losses", "PictureGradient", "Terms", "wasserstein_distortion"]
 

@@ -21,11 +21,11 @@ from torch import Tensor
 from channels.checks import complaint
 from linksim.images.picture_file import read_image
 from linksim.images.sets import ImageError, ImageSet, decoding_threads, read_all
-from linksim.training.picture_list import Listed, read_stored, survey
+from linksim.training.data.picture_list import Listed, read_stored, survey
 
 __all__ = ["Photographs", "memory_for_pictures"]
 
-log = logging.getLogger("linksim.training.photographs")
+log = logging.getLogger("linksim.training.data.photographs")
 
 _MEMORY_SHARE, _GPU_SHARE = 0.5, 0.25  # of what is free that pictures may take
 _CGROUP = Path("/sys/fs/cgroup")
@@ -79,7 +79,7 @@ class Photographs:
         scale_low: half of the crops are taken larger and shrunk by a factor between this and 1.
         block: of the scenario, for messages.
         device: where crops are made.
-        listed: of :func:`linksim.training.picture_list.survey`, if it is known already.
+        listed: of :func:`linksim.training.data.picture_list.survey`, if it is known already.
         memory_bytes: that pictures may take in memory; None: see :func:`memory_for_pictures`.
 
     Raises:

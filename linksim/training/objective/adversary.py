@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from linksim.scenario.schema import PhaseSpec
-from linksim.training.discriminators import Critics, PatchCritic, ProjectedCritic, hinge
-from linksim.training.features import Lite0Features
-from linksim.training.losses import Terms
+from linksim.training.objective.discriminators import Critics, PatchCritic, ProjectedCritic, hinge
+from linksim.training.objective.features import Lite0Features
+from linksim.training.objective.losses import Terms
 
 __all__ = ["Adversary"]
 

@@ -1,0 +1,1 @@
+"""Pictures of a training: which they are, and batches of crops."""
