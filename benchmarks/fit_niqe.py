@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from linksim.images.sets import TarImages
+from linksim.images.folders import TarImages
 from linksim.metrics.niqe import fit_pristine
 
 

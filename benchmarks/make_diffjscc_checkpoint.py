@@ -21,9 +21,9 @@ from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from linksim.diffusion.authors_config import AuthorsConfig, read_authors_config
-from linksim.diffusion.diffjscc_checkpoint import text_heads
-from linksim.diffusion.ldm_names import control_names, text_names, unet_names, vae_names
+from linksim.diffusion.authors.checkpoint import text_heads
+from linksim.diffusion.authors.config import AuthorsConfig, read_authors_config
+from linksim.diffusion.authors.names import control_names, text_names, unet_names, vae_names
 from linksim.diffusion.sampler import Schedule
 from linksim.jscc.authors import make_codec, names_of, read_jscc_config
 

@@ -27,7 +27,8 @@ from channels.flat.awgn import AwgnChannel
 from channels.flat.fading import FlatFadingChannel
 from channels.types import Csi, Csit, Received
 from linksim.coding.bounds import outage_bits
-from linksim.coding.link_adaptation import AdaptiveMcs, Calibration
+from linksim.coding.calibration import Calibration
+from linksim.coding.link_adaptation import AdaptiveMcs
 from linksim.coding.mcs import MCS_TABLE_1, Mcs
 from linksim.coding.qam import Qam
 from linksim.coding.transport import TransportBlock, transport_block_size

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
 
-from linksim.images.sets import FolderImages
+from linksim.images.folders import FolderImages
 from linksim.source.codec import make_source_codec
 
 REFERENCE = ((0.068, 26.20), (0.161, 28.68), (0.352, 31.60), (0.685, 34.86))

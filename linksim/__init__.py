@@ -8,6 +8,8 @@ here is loaded when it is first used (PEP 562): ``import linksim`` itself costs 
 
 from typing import TYPE_CHECKING, Any
 
+import channels  # noqa: F401  former names of modules go on working
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from linksim.api.simulation import simulate as simulate
     from linksim.api.tables import MissingPackage as MissingPackage
     from linksim.build.checkpoints import CheckpointError as CheckpointError
-    from linksim.coding.link_adaptation import CalibrationError as CalibrationError
+    from linksim.coding.calibration import CalibrationError as CalibrationError
     from linksim.images.sets import ImageError as ImageError
     from linksim.kinds import kind as kind
     from linksim.kinds import register as register
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "AnalogSchemeBase": "linksim.kinds.schemes.base",
     "BuildContext": "linksim.kinds.context",
-    "CalibrationError": "linksim.coding.link_adaptation",
+    "CalibrationError": "linksim.coding.calibration",
     "ChannelBase": "linksim.kinds.channels.base",
     "Check": "linksim.api.checking",
     "CheckpointError": "linksim.build.checkpoints",

@@ -67,7 +67,7 @@ def test_flat_links_load_no_sionna():
     use = (
         "import torch; from channels.flat.awgn import AwgnChannel;"
         "from channels.flat.fading import FlatFadingChannel; from channels.flat.hardware import SingleCarrierChannel;"
-        "from channels.hardware.impairments import Clipping, IqImbalance;"
+        "from channels.hardware.amplifier import Clipping; from channels.hardware.converter import IqImbalance;"
         "hardware = [Clipping(papr_db=6.0), IqImbalance(gain_db=1.0, phase_deg=2.0)];"
         "links = [AwgnChannel(), FlatFadingChannel(csi='ls', pilots_per_block=1, coherence_symbols=8)];"
         "links.append(SingleCarrierChannel(links[0], hardware, symbol_rate_hz=1e6));"

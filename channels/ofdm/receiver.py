@@ -35,13 +35,7 @@ from channels.base import Precision
 from channels.hardware.effect import HardwareEffect, TurnedCovariance
 from channels.models.base import Covariance
 from channels.ofdm.combining import Gains, separate
-from channels.ofdm.estimators.base import (
-    EstimatorFactory,
-    GainEstimator,
-    Interpolation,
-    Moments,
-    Statistics,
-)
+from channels.ofdm.estimators.base import EstimatorFactory, GainEstimator, Interpolation, Moments, Statistics
 from channels.ofdm.estimators.lmmse import LmmseEstimator
 from channels.ofdm.estimators.ls import LsEstimator
 from channels.ofdm.estimators.pilot_measurements import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from channels.kinds import KindError
 from channels.runtime.cache import FolderError
 from linksim.build.checkpoints import CheckpointError
-from linksim.coding.link_adaptation import CalibrationError
+from linksim.coding.calibration import CalibrationError
 from linksim.images.sets import ImageError
 from linksim.metrics.base import MetricUnavailable
 from linksim.scenario.files import ScenarioError

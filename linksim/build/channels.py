@@ -14,7 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from channels.base import ChannelOperator, Precision
 from channels.checks import complaint
 from channels.flat.interleaving import InterleavedChannel
-from linksim.coding.link_adaptation import Calibration, CalibrationError
+from linksim.build.checkpoints import file_digest
+from linksim.coding.calibration import Calibration, CalibrationError
 from linksim.kinds.channels.base import ChannelBase, channel_name
 from linksim.kinds.context import BuildContext
 from linksim.kinds.schemes.base import SchemeBase
@@ -23,7 +24,6 @@ from linksim.kinds.union import KindOf
 from linksim.kinds.used import foreign_kinds
 from linksim.scenario.effects import check_channel_effects
 from linksim.scenario.files import ScenarioError, Training
-from linksim.build.checkpoints import file_digest
 
 if TYPE_CHECKING:
     from linksim.scenario.training import TrainChannelSpec

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from channels.checks import complaint
+from linksim.files.writing import whole_file
 from linksim.kinds.networks import NetworkBase, NetworkSpec
 from linksim.kinds.union import refresh
 from linksim.scenario.training import LossSpec
-from linksim.files.writing import whole_file
 
 __all__ = [
     "Checkpoint",

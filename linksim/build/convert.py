@@ -10,16 +10,16 @@ from typing import Any
 import torch
 
 from channels.checks import complaint
-from linksim.diffusion.diffjscc_checkpoint import AuthorsCheckpoint, open_authors_checkpoint
+from linksim.build.checkpoints import save_checkpoint
+from linksim.build.objects import authors_codec
+from linksim.diffusion.authors.checkpoint import AuthorsCheckpoint, open_authors_checkpoint
 from linksim.diffusion.model import DiffusionModel, cast, quiet
 from linksim.diffusion.text import TOKENIZER_FOLDER, read_tokenizer
+from linksim.files.writing import whole_folder
 from linksim.jscc.authors import AuthorsCodecConfig
 from linksim.jscc.cnn_yang2024 import CnnYang2024Config
 from linksim.jscc.lean import LeanConfig
-from linksim.build.objects import authors_codec
 from linksim.scenario.schema import CnnYang2024Spec, CodecSpec, LeanCodecSpec, SwinYang2024Spec
-from linksim.build.checkpoints import save_checkpoint
-from linksim.files.writing import whole_folder
 from linksim.weights.pickle_reader import ModelFormatError
 from linksim.weights.zoo import DIFFJSCC_CODEC, find_folder
 

@@ -19,6 +19,14 @@ from channels.checks import complaint
 from channels.runtime.cache import cache_folder
 from channels.seeding import item_seed
 from channels.units import snr_db_to_no
+from linksim.build.channels import build_channel
+from linksim.build.checkpoints import (
+    CheckpointError,
+    check_tensors,
+    load_into,
+    read_checkpoint,
+    shapes_only,
+)
 from linksim.images.sets import ImageSet
 from linksim.kinds import KindError, find
 from linksim.kinds.channels.base import ChannelBase
@@ -40,18 +48,10 @@ from linksim.metrics.base import (
 )
 from linksim.metrics.selection import Selection
 from linksim.metrics.set_distances import DISTANCES
-from linksim.build.channels import build_channel
 from linksim.schemes.base import Bound, Scheme
 from linksim.source.quality_search import QualitySearch
 from linksim.source.stream_cache import StreamCache
 from linksim.weights import zoo
-from linksim.build.checkpoints import (
-    CheckpointError,
-    check_tensors,
-    load_into,
-    read_checkpoint,
-    shapes_only,
-)
 from linksim.weights.pickle_reader import ModelFormatError
 
 if TYPE_CHECKING:  # digital schemes run without any network loaded
@@ -202,7 +202,7 @@ def build_scheme(
 
 def load_diffjscc(folder: Path) -> tuple[AnalogCodec, DiffusionModel]:
     """The JSCC codec and the diffusion of a folder, in the authors' format or in that of linksim convert."""
-    from linksim.diffusion.diffjscc_checkpoint import open_authors_checkpoint
+    from linksim.diffusion.authors.checkpoint import open_authors_checkpoint
     from linksim.diffusion.model import DiffusionModel
 
     if (folder / zoo.DIFFJSCC_INDEX).is_file():
@@ -337,7 +337,9 @@ def _check_set_metric(name: str, info: MetricInfo) -> None:
     """
     if not re.fullmatch(r"[a-z0-9_.-]+", info.features):
         got = repr(info.features)
-        raise KindError(complaint(f"metric {name}: info.features", "no name", got, "small letters, digits, _ . -"))
+        raise KindError(
+            complaint(f"metric {name}: info.features", "no name", got, "small letters, digits, _ . -")
+        )
     if info.distance not in DISTANCES:
         expected = f"one of {', '.join(DISTANCES)}"
         raise KindError(complaint(f"metric {name}: info.distance", "unknown", repr(info.distance), expected))

@@ -526,7 +526,7 @@ def _train_control(scenario: ControlTrainScenario, folder: Path, args: argparse.
 
 def _calibrate(args: argparse.Namespace) -> int:
     from linksim.build.channels import load_calibration
-    from linksim.images.sets import TarImages
+    from linksim.images.folders import TarImages
     from linksim.run.calibrate import calibrate
     from linksim.run.runner import make_plan
     from linksim.scenario.files import load_scenario, parse_overrides

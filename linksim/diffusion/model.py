@@ -23,7 +23,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from transformers.utils import logging as hub_logging
 
 from channels.checks import complaint
-from linksim.diffusion.diffjscc_checkpoint import AuthorsCheckpoint
+from linksim.diffusion.authors.checkpoint import AuthorsCheckpoint
 from linksim.diffusion.sampler import Schedule
 from linksim.diffusion.text import TOKENIZER_FOLDER
 from linksim.weights.pickle_reader import ModelFormatError

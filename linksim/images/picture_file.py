@@ -1,4 +1,4 @@
-"""One picture file to 8-bit RGB: which files are pictures, how they store pixels, and what is made of that.
+"""One picture file to 8-bit RGB: which files are pictures, and what is made of their pixels.
 
 Only the formats named here are opened, and they are known by their content, not by their name.
 """
@@ -10,8 +10,7 @@ import logging
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from channels.checks import complaint
+from linksim.images.stored_pixels import TIFF_PHOTOMETRIC, StoredPixels, png_head, stored_pixels
 
 __all__ = [
     "FORMATS",
@@ -35,7 +35,6 @@ __all__ = [
 ]
 
 log = logging.getLogger("linksim.images.sets")
-
 MIN_SIDE = 32  # four-fold reduced coding and MS-SSIM windows need at least this
 MAX_PIXELS = 1 << 27
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")
@@ -49,7 +48,6 @@ _SIGNATURES = (
     rb"P(?:[1-6][\s#]|[fF]\s)",
 )
 _SIGNATURE = re.compile(b"|".join(_SIGNATURES), re.DOTALL)
-
 ConvertMode = Literal["none", "rgb"]
 Pixels = NDArray[Any]
 
@@ -67,30 +65,6 @@ def is_picture(head: bytes) -> bool:
         (True, False)
     """
     return _SIGNATURE.match(head) is not None
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """How a file stores its pixels, whatever Pillow makes of it.
-
-    Args:
-        colours: "RGB", "grey", "palette", "CMYK", ...
-        bits: per value.
-        alpha: with transparency.
-        refusal: why it cannot become 8-bit RGB; empty if it can.
-    """
-
-    colours: str
-    bits: int = 8
-    alpha: bool = False
-    refusal: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.bits}-bit {self.colours}" + (" with alpha" if self.alpha else "")
-
-    @property
-    def is_plain(self) -> bool:
-        return self == _Stored("RGB")
 
 
 def read_image(source: Path | bytes, name: str, convert: ConvertMode = "none") -> Tensor:
@@ -115,7 +89,7 @@ def read_image(source: Path | bytes, name: str, convert: ConvertMode = "none") -
         data = source if isinstance(source, bytes) else source.read_bytes()
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             _check_size(picture.size, name)
-            stored = _stored(picture, data)
+            stored = stored_pixels(picture, data)
             _check_pages(picture, name)
             _check_format(stored, name, convert)
             pixels = _decode(picture, data, stored)
@@ -143,8 +117,8 @@ def read_size(file: Any, name: str, convert: ConvertMode = "none") -> tuple[int,
             late = False
             head = b""
             if picture.format == "PNG":
-                head, late = _png_head(file)
-            stored = _stored(picture, head)
+                head, late = png_head(file)
+            stored = stored_pixels(picture, head)
             _check_pages(picture, name)
             _check_format(stored, name, convert)
             if late:  # Pillow looks for it behind the pixels too
@@ -218,7 +192,7 @@ def _say_once(text: str, *arguments: object) -> None:
         log.warning(text, *arguments)
 
 
-def _check_format(stored: _Stored, name: str, convert: ConvertMode) -> None:
+def _check_format(stored: StoredPixels, name: str, convert: ConvertMode) -> None:
     if stored.is_plain or (convert == "rgb" and not stored.refusal):
         return
     if stored.refusal:
@@ -231,106 +205,14 @@ def _check_format(stored: _Stored, name: str, convert: ConvertMode) -> None:
     raise ImageError(complaint(f"image {name}", wrong, stored, "8-bit RGB", cure))
 
 
-# ------------------------------------------------------------------------------------- what the file says
-
-_HDR = "values of high dynamic range need a tone map"
-_LAB = "Lab has no conversion here"
-_COLOURS = {"1": "black and white", "L": "grey", "P": "palette"}
-
-
-def _stored(picture: Image.Image, data: bytes) -> _Stored:
-    """What the file says of its pixels."""
-    readers = {"PNG": _stored_png, "TIFF": _stored_tiff, "PPM": _stored_ppm}
-    if picture.format in readers:
-        return readers[picture.format](picture, data)
-    mode = picture.mode
-    base = mode.rstrip("Aa") if mode != "CMYK" else mode
-    return _Stored(_COLOURS.get(base, base), 1 if mode == "1" else 8, base != mode)
-
-
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Chunks in front of the pixels."""
-    at = 8
-    while at + 8 <= len(data):
-        (length,), kind = struct.unpack_from(">I", data, at), data[at + 4 : at + 8]
-        if kind == b"IDAT":
-            return
-        yield kind, data[at + 8 : at + 8 + length]
-        at += 12 + length
-
-
-_TURNING = (b"eXIf", b"tEXtRaw profile type", b"zTXtRaw profile type", b"iTXtXML:com.adobe.xmp")
-
-
-def _png_head(file: Any) -> tuple[bytes, bool]:
-    """All that a PNG file has in front of its pixels, and whether an orientation may stand behind them."""
-    file.seek(8)
-    end, late = 0, False
-    while len(head := file.read(8)) == 8:
-        (length,), kind = struct.unpack_from(">I", head), head[4:]
-        begin = file.tell()
-        if kind == b"IDAT":
-            end = end or begin
-        elif end:
-            late = late or (kind + file.read(min(length, 20))).startswith(_TURNING)
-        file.seek(begin + length + 4)
-    file.seek(0)
-    return file.read(end), late
-
-
-_PNG_COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey", 6: "RGB"}
-_PQ, _HLG = 16, 18  # transfer characteristics of ITU-T H.273
-
-
-def _stored_png(picture: Image.Image, data: bytes) -> _Stored:
-    chunks = dict(_png_chunks(data))
-    bits, kind = chunks[b"IHDR"][8:10]
-    hdr = len(chunks.get(b"cICP", b"")) == 4 and chunks[b"cICP"][1] in (_PQ, _HLG)
-    alpha = kind in (4, 6) or b"tRNS" in chunks
-    return _Stored(_PNG_COLOURS[kind], bits, alpha, _HDR if hdr else "")
-
-
-_TIFF_COLOURS = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab"}
-_REDUCED, _PHOTOMETRIC, _BITS, _EXTRA, _SAMPLE_FORMAT, _DNG = 254, 262, 258, 338, 339, 50706
-
-
-def _stored_tiff(picture: Image.Image, data: bytes) -> _Stored:
-    tags: Any = picture.tag_v2  # type: ignore[attr-defined]
-    bits = int(tags.get(_BITS, (1,))[0])
-    colours = _TIFF_COLOURS.get(tags.get(_PHOTOMETRIC, 1), "unknown colours")
-    alpha = any(extra in (1, 2) for extra in tags.get(_EXTRA, ())) or picture.mode.endswith("A")
-    refusal = ""
-    if _DNG in tags or tags.get(_REDUCED, 0) & 1:
-        refusal = "the first picture in it is a preview of raw values"
-    elif tags.get(_SAMPLE_FORMAT, (1,))[0] != 1 or bits > 16:
-        colours, refusal = ("floating-point " if picture.mode == "F" else "integer ") + colours, _HDR
-    elif colours == "Lab":
-        refusal = _LAB
-    elif bits == 16 and colours not in ("RGB", "grey"):
-        refusal = "there is no conversion of it here"
-    return _Stored(colours, bits, alpha, refusal)
-
-
-def _stored_ppm(picture: Image.Image, data: bytes) -> _Stored:
-    if picture.mode == "F":
-        return _Stored("floating-point grey", 32, refusal=_HDR)
-    arguments = picture.tile[0].args  # type: ignore[attr-defined]
-    white = int(arguments[1]) if isinstance(arguments, tuple) else 255
-    bits = 1 if picture.mode == "1" else 16 if white > 255 or arguments == "I;16B" else 8
-    return _Stored(_COLOURS.get(picture.mode, "grey" if picture.mode == "I" else picture.mode), bits)
-
-
-# --------------------------------------------------------------------------------------------- pixels
-
-
-def _decode(picture: Image.Image, data: bytes, stored: _Stored) -> Pixels:
+def _decode(picture: Image.Image, data: bytes, stored: StoredPixels) -> Pixels:
     """[H, W, 3] uint8, the right way up."""
     orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
     if stored.bits == 16 and picture.format in ("PNG", "TIFF") and (stored.colours == "RGB" or stored.alpha):
         return _turned(_rounded(_deep_values(picture, data), 65535), orientation)
     if picture.format == "PPM" and picture.tile[0].codec_name == "ppm":  # type: ignore[attr-defined]
         return _turned(_rounded(*_ppm_values(picture, data)), 1)
-    photometric = picture.tag_v2.get(_PHOTOMETRIC) if picture.format == "TIFF" else None  # type: ignore[attr-defined]
+    photometric = picture.tag_v2.get(TIFF_PHOTOMETRIC) if picture.format == "TIFF" else None  # type: ignore[attr-defined]
     picture.load()
     if picture.format == "TIFF":  # turned by Pillow
         orientation = 1

@@ -71,7 +71,8 @@ class FolderImagesSpec(ImagesBase):
 
     def build(self) -> ImageSet:
         """See :class:`ImagesBase`."""
-        from linksim.images.sets import FolderImages, ImageError
+        from linksim.images.folders import FolderImages
+        from linksim.images.sets import ImageError
 
         folder = place(self.path)
         if not folder.is_dir():
@@ -92,7 +93,8 @@ class TarImagesSpec(ImagesBase):
 
     def build(self) -> ImageSet:
         """See :class:`ImagesBase`."""
-        from linksim.images.sets import ImageError, TarImages
+        from linksim.images.folders import TarImages
+        from linksim.images.sets import ImageError
 
         for path in self.paths:
             if not place(path).is_file():

@@ -30,7 +30,7 @@ from linksim.build.channels import (
     try_channel,
 )
 from linksim.build.objects import make_search
-from linksim.coding.link_adaptation import (
+from linksim.coding.calibration import (
     Calibration,
     ChannelCalibration,
     McsCurve,

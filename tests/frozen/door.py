@@ -5,7 +5,7 @@ from __future__ import annotations
 from linksim.build.channels import calibration_key, load_calibration
 from linksim.build.checkpoints import read_checkpoint
 from linksim.cli.commands import COMMANDS, main
-from linksim.coding.link_adaptation import Calibration
+from linksim.coding.calibration import Calibration
 from linksim.run.results import ResultStore
 from linksim.scenario.files import load_any, scenario_dir, scenario_hash
 from linksim.scenario.schema import Scenario

@@ -21,8 +21,8 @@ from linksim.build.channels import load_calibration
 from linksim.build.checkpoints import CheckpointError, save_checkpoint
 from linksim.build.convert import convert_diffjscc
 from linksim.build.objects import load_codec, load_denoiser
-from linksim.coding.link_adaptation import CalibrationError
-from linksim.diffusion.diffjscc_checkpoint import open_authors_checkpoint
+from linksim.coding.calibration import CalibrationError
+from linksim.diffusion.authors.checkpoint import open_authors_checkpoint
 from linksim.diffusion.model import DiffusionModel
 from linksim.scenario.files import ScenarioError
 from linksim.scenario.schema import NetworkSpec

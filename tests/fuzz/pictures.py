@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from linksim.images.sets import FolderImages, ImageError, TarImages, read_all, read_image
+from linksim.images.folders import FolderImages, TarImages
+from linksim.images.sets import ImageError, read_all, read_image
 from tests.fuzz.harness import Attempt
 from tests.fuzz.mutations import mutated_bytes
 

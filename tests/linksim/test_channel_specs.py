@@ -23,7 +23,7 @@ from channels.ofdm.time import TimeDomainOfdmChannel
 from linksim.build.channels import build_channel, calibration_key, load_calibration, sent_over
 from linksim.build.objects import sampled_sinrs
 from linksim.cli.commands import main
-from linksim.coding.link_adaptation import CalibrationError
+from linksim.coding.calibration import CalibrationError
 from linksim.coding.mcs import MCS_TABLE_1
 from linksim.coding.qam import Qam
 from linksim.coding.transport import TransportBlock
@@ -31,13 +31,7 @@ from linksim.kinds.union import descriptions
 from linksim.report.figures import curves, default_x, load_rows
 from linksim.run.results import ResultStore
 from linksim.scenario.files import load_scenario, scenario_dir
-from linksim.scenario.schema import (
-    ChannelBase,
-    OfdmCsiSpec,
-    OfdmSpec,
-    SeparationSpec,
-    TdlSpec,
-)
+from linksim.scenario.schema import ChannelBase, OfdmCsiSpec, OfdmSpec, SeparationSpec, TdlSpec
 from linksim.schemes.bound import BoundRate
 from linksim.weights import zoo
 from tests.linksim.tiny import TINY, write

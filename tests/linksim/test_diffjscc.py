@@ -19,9 +19,9 @@ from channels.flat.fading import FlatFadingChannel
 from linksim.build.convert import convert_diffjscc
 from linksim.build.objects import load_codec, load_diffjscc
 from linksim.cli.commands import main
+from linksim.diffusion.authors.checkpoint import open_authors_checkpoint
 from linksim.diffusion.caption import HubCaptioner, model_bytes
 from linksim.diffusion.color_fix import adain, wavelet
-from linksim.diffusion.diffjscc_checkpoint import open_authors_checkpoint
 from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
 from linksim.diffusion.sampler import Guidance, sample

@@ -18,8 +18,9 @@ import pytest
 from PIL import Image, ImageOps
 from PIL.ContainerIO import ContainerIO
 
+from linksim.images.folders import FolderImages, TarImages
 from linksim.images.picture_file import is_picture, read_image, read_size
-from linksim.images.sets import Crop, FolderImages, ImageError, SkimageImages, TarImages, read_all
+from linksim.images.sets import Crop, ImageError, SkimageImages, read_all
 
 RNG = np.random.default_rng(0)
 HEIGHT, WIDTH = 40, 56

@@ -15,7 +15,7 @@ import pytest
 from linksim.build.channels import load_calibration
 from linksim.build.objects import make_search
 from linksim.cli.commands import main
-from linksim.coding.link_adaptation import QualityCurve
+from linksim.coding.calibration import QualityCurve
 from linksim.images.sets import SkimageImages, image_digest
 from linksim.kinds import names
 from linksim.metrics.selection import Selection

@@ -7,7 +7,7 @@ import pytest
 
 from linksim.build.channels import load_calibration
 from linksim.cli.commands import main
-from linksim.coding.link_adaptation import Calibration, ChannelCalibration
+from linksim.coding.calibration import Calibration, ChannelCalibration
 from linksim.coding.mcs import ALL_MCS
 from linksim.run.calibrate import SNR_GRID_DB
 from linksim.weights import zoo

@@ -17,7 +17,8 @@ from linksim.build.checkpoints import CheckpointError, read_checkpoint, save_che
 from linksim.build.objects import load_codec
 from linksim.cli.commands import _printable, main
 from linksim.files.bounded_yaml import MAX_BYTES, load_yaml
-from linksim.images.sets import ImageError, TarImages
+from linksim.images.folders import TarImages
+from linksim.images.sets import ImageError
 from linksim.metrics.base import MetricUnavailable
 from linksim.metrics.perceptual import load_lpips
 from linksim.scenario.files import ScenarioError, load_any, parse_overrides

@@ -16,13 +16,8 @@ from channels.flat.fading import FlatFadingChannel
 from channels.models.tdl import TdlModel
 from channels.ofdm.grid import Pilots
 from channels.ofdm.link import OfdmChannel
-from linksim.coding.link_adaptation import (
-    AdaptiveMcs,
-    Calibration,
-    CalibrationError,
-    ChannelCalibration,
-    McsCurve,
-)
+from linksim.coding.calibration import Calibration, CalibrationError, ChannelCalibration, McsCurve
+from linksim.coding.link_adaptation import AdaptiveMcs
 from linksim.coding.mcs import ALL_MCS, MCS_TABLE_1, MCS_TABLES, in_table
 from linksim.coding.qam import Qam
 from linksim.coding.qam_rate import rate_and_dispersion

@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 
 from linksim.cli.commands import main
-from linksim.images.sets import FolderImages, SkimageImages
+from linksim.images.folders import FolderImages
+from linksim.images.sets import SkimageImages
 from linksim.scenario.files import ScenarioError, load_train_scenario, parse_overrides
 from linksim.scenario.schema import OptimizerSpec
 from linksim.training.codec import Trainer, TrainingDiverged, train

@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 from PIL import Image
 
-from channels.hardware.impairments import Impairment
+from channels.hardware.impairment import Impairment
 from channels.kinds import KindError, find, foreign, load_file, names, register, unregister
 from linksim.build.channels import calibration_key
 from linksim.build.objects import build_metrics

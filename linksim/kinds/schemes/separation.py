@@ -155,7 +155,8 @@ class SeparationSpec(SentSchemeBase):
 
     def _mcs(self, channel: ChannelBase) -> Mcs | AdaptiveMcs:
         from linksim.build.channels import calibration_key, loaded_calibration
-        from linksim.coding.link_adaptation import AdaptiveMcs, too_few_blocks
+        from linksim.coding.calibration import too_few_blocks
+        from linksim.coding.link_adaptation import AdaptiveMcs
         from linksim.coding.mcs import MCS_TABLES
 
         if self.mcs != "adaptive":

@@ -20,10 +20,7 @@ from linksim.scenario.files import ScenarioError
 from linksim.scenario.schema import ControlTrainScenario
 from linksim.training.control.trainer import ControlTrainer
 from linksim.training.event_log import open_log
-from linksim.training.folder import (
-    opened,
-    write_header,
-)
+from linksim.training.folder import opened, write_header
 from linksim.weights.precision import resolve_precision
 
 __all__ = ["ControlSummary", "train_control"]

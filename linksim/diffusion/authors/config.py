@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from channels.checks import complaint
-from linksim.diffusion.ldm_names import UnetLayout, VaeLayout
+from linksim.diffusion.authors.names import UnetLayout, VaeLayout
 from linksim.files.bounded_yaml import load_yaml, read_text
 from linksim.weights.pickle_reader import ModelFormatError
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from channels.checks import complaint
-from linksim.diffusion.authors_config import AuthorsConfig, read_authors_config
+from linksim.diffusion.authors.config import AuthorsConfig, read_authors_config
+from linksim.diffusion.authors.names import control_names, text_names, unet_names, vae_names
 from linksim.diffusion.hint import hint_tensors
-from linksim.diffusion.ldm_names import control_names, text_names, unet_names, vae_names
 from linksim.weights.pickle_reader import ModelFormatError, read_tensors
 
 __all__ = ["AuthorsCheckpoint", "open_authors_checkpoint"]
