@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 
 from linksim.cli.commands import main as linksim
-from linksim.report.figures import Run, load_runs, metric_figure, metric_info, save_figure, swept_text
+from linksim.report.figures import metric_figure, save_figure, swept_text
+from linksim.report.runs import Run, load_runs, metric_info
 from linksim.run.paired import differences
 from linksim.run.results import RunFolderError
 

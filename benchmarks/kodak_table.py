@@ -30,7 +30,7 @@ from linksim.cli.commands import main as linksim
 from linksim.link import run_link
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
-from linksim.report.figures import load_rows
+from linksim.report.runs import load_rows
 from linksim.run.results import ResultStore
 from linksim.scenario.schema import AwgnSpec, JsccSpec, LatentDiffusionSpec
 

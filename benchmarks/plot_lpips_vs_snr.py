@@ -13,7 +13,8 @@ import json
 import sys
 from pathlib import Path
 
-from linksim.report.figures import load_runs, metric_figure, save_figure
+from linksim.report.figures import metric_figure, save_figure
+from linksim.report.runs import load_runs
 from linksim.run.results import RunFolderError
 
 

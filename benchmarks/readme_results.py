@@ -25,17 +25,9 @@ from typing import Any
 
 from PIL import Image
 
-from linksim.report.figures import (
-    TRAINED,
-    load_rows,
-    load_runs,
-    metric_figure,
-    metric_info,
-    save_figure,
-    step_names,
-    trained_schemes,
-)
+from linksim.report.figures import TRAINED, metric_figure, save_figure
 from linksim.report.panels import plot_panel
+from linksim.report.runs import load_rows, load_runs, metric_info, step_names, trained_schemes
 from linksim.run.results import ResultStore, RunFolderError
 from linksim.run.statistics import Row, error_interval
 from linksim.scenario.schema import Scenario

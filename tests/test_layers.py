@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -196,12 +197,62 @@ def test_the_check_sees_a_forbidden_import():
     assert not forbidden("linksim.schemes.jscc", "from linksim.jscc.layout import SymbolLayout")
 
 
+# what is larger than the limits of the tree, until it is split
+LONG_FILES = {
+    *(
+        "linksim/cli/commands.py",
+        "linksim/run/calibrate.py",
+        "linksim/run/results.py",
+        "linksim/run/runner.py",
+    ),
+    *("linksim/scenario/files.py", "linksim/source/quality_search.py"),
+}
+LONG_FUNCTIONS = {"linksim.cli.commands._parser", "linksim.run.calibrate.calibrate"}
+FULL_FOLDERS = {"linksim/metrics": 13}  # a file for each family of measures
+
+
 def test_the_tree_is_one_that_people_find_their_way_in():
     """Modules at the top, and in a folder; lines of a file."""
     tops = {p: [m for m in MODULES if m.count(".") == 1 and m.startswith(p + ".") and MODULES[m].name != "__init__.py"]
             for p in ("channels", "linksim")}  # fmt: skip
     assert len(tops["channels"]) <= 10
     assert len(tops["linksim"]) <= 4
+    folders: dict[str, int] = {}
+    for path in files():
+        place = path.relative_to(ROOT)
+        folders[place.parent.as_posix()] = folders.get(place.parent.as_posix(), 0) + (
+            path.name != "__init__.py"
+        )
+        lines = path.read_text().count("\n")
+        assert lines <= 400 or place.as_posix() in LONG_FILES, f"{place}: {lines} lines, split it by concept"
+    for folder, count in folders.items():
+        assert count <= FULL_FOLDERS.get(folder, 12), (
+            f"{folder}: {count} modules, give some a room of their own"
+        )
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_functions_fit_on_a_page(module):
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.FunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            assert lines <= 60 or f"{module}.{node.name}" in LONG_FUNCTIONS, (
+                f"{module}.{node.name}: {lines} lines"
+            )
+
+
+def test_every_room_is_a_package():
+    """With an ``__init__.py`` that is part of the project: what git ignores is in no wheel."""
+    for folder in {path.parent for path in files()}:
+        assert (folder / "__init__.py").is_file(), folder
+    ignored = subprocess.run(
+        ["git", "check-ignore", "--no-index", *map(str, files())],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ignored.returncode in (1, 128), ignored.stdout  # none is ignored; 128: no repository
 
 
 def _dotted(node: ast.AST) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from linksim.report.figures import Run, default_x, difference_figure, load_runs, metric_figure
+from linksim.report.figures import difference_figure, metric_figure
+from linksim.report.runs import Run, default_x, load_runs
 from linksim.run.results import RunFolderError
 
 if TYPE_CHECKING:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.report.curves import (
     Curve,
@@ -33,10 +31,21 @@ from linksim.report.drawing import (
     save_figure,
     set_axis,
 )
+from linksim.report.runs import (
+    Run,
+    bound_names,
+    default_x,
+    load_rows,
+    load_runs,
+    metric_info,
+    rename,
+    run_names,
+    step_names,
+    trained_schemes,
+)
 from linksim.report.theory import closed_forms
 from linksim.run.paired import differences, reference_of
-from linksim.run.results import ResultStore, RunFolderError
-from linksim.run.set_statistics import run_rows
+from linksim.run.results import RunFolderError
 from linksim.run.statistics import Row, in_scenario_order
 
 if TYPE_CHECKING:
@@ -77,19 +86,6 @@ TRAINED = "†"  # marks a scheme whose training had the measure shown as a loss
 _LEGEND_LINE = 0.21  # inches
 _FEW_PICTURES = 8
 _NOTE_WIDTH = 80  # characters below a field
-
-
-def load_rows(store: ResultStore) -> list[Row]:
-    """Rows of a run folder, with the statistics that its scenario asks for.
-
-    Raises:
-        RunFolderError: no run, a broken run, or no records yet.
-    """
-    rows = run_rows(store, store.header())
-    if not rows:
-        got = f"{store.folder}: records: got none, expected a run with results. Run linksim simulate first."
-        raise RunFolderError(got)
-    return rows
 
 
 @dataclass(frozen=True)
@@ -151,11 +147,7 @@ def plot_metric(
             axes.axhline(0, color="black", linewidth=0.8)
     if not against:
         keep_means_in_view(grid[0], lines, is_rate=shown.is_rate)
-    difference = f", difference to {against} ({info.better})" if against else f", {info.better}"
-    for axes in grid:
-        place = axes.get_subplotspec()
-        if place is not None and place.is_first_col():
-            axes.set_ylabel(plain_lines(info.axis + difference, 44))
+    _label(grid, info, against)
     if title:
         figure.suptitle(plain(title), fontsize=12)
     note = interval_text(rows, shown, confidence)
@@ -163,6 +155,15 @@ def plot_metric(
         columns = sum(axes.get_position().y0 == grid[0].get_position().y0 for axes in grid)
         figure.supxlabel(plain_lines(note, _NOTE_WIDTH * columns), fontsize=8)
     return figure
+
+
+def _label(grid: Sequence[Axes], info: MetricInfo, against: str) -> None:
+    """Vertical axes of the first column."""
+    difference = f", difference to {against} ({info.better})" if against else f", {info.better}"
+    for axes in grid:
+        place = axes.get_subplotspec()
+        if place is not None and place.is_first_col():
+            axes.set_ylabel(plain_lines(info.axis + difference, 44))
 
 
 def _finish(axes: Axes, field: _Field, lines: Sequence[Curve], x: str) -> None:
@@ -241,105 +242,6 @@ def interval_text(rows: Sequence[Row], info: MetricInfo, confidence: float | Non
     few = pictures < _FEW_PICTURES
     wide = ", whose small number makes them wide" if few else ""
     return f"Bands: {level} over {pictures} pictures{wide}, {draws}."
-
-
-# ------------------------------------------------------------------------------------------ whole run
-
-
-def metric_info(headers: Iterable[Mapping[str, Any]], metric: str) -> MetricInfo:
-    """What run.json of some runs says of a metric.
-
-    Raises:
-        RunFolderError: none of them measured it.
-    """
-    known: dict[str, Any] = {}
-    for header in headers:
-        known = {**header["metrics"], **known}
-    whole, _, cause = metric.partition("_")
-    if whole == "outage" and cause and whole in known:  # a share of it
-        info = read_facts(whole, known[whole])
-        return replace(info, name=metric, label=f"{info.title}: {cause}")
-    if metric not in known:
-        names = ", ".join(sorted(known))
-        raise RunFolderError(f"--metric {metric}: got no such metric in the run, expected one of {names}.")
-    return read_facts(metric, known[metric])
-
-
-def trained_schemes(header: Mapping[str, Any], info: MetricInfo) -> list[str]:
-    """Schemes of a run whose training had a metric as a loss."""
-    return [name for name, measures in header.get("trained_on", {}).items() if info.was_loss(measures or ())]
-
-
-def bound_names(header: Mapping[str, Any]) -> list[str]:
-    """Schemes of a run that are limits."""
-    return [s["name"] for s in header["scenario"]["schemes"] if s["kind"].endswith("_bound")]
-
-
-def step_names(header: Mapping[str, Any]) -> list[str]:
-    """Schemes of a run with a fixed MCS, if there are several: the steps of a staircase. Not those with
-    retransmissions, which take more uses.
-    """
-    schemes = header["scenario"]["schemes"]
-    fixed = [s["name"] for s in schemes if isinstance(s.get("mcs"), int) and not s.get("harq")]
-    return fixed if len(fixed) > 1 else []
-
-
-def default_x(header: Mapping[str, Any]) -> str:
-    """The natural horizontal axis of a run: SNR, or the swept field if there is but one SNR."""
-    sweep = header["scenario"]["sweep"]
-    if len(sweep["snr_db"] or ()) <= 1 and sweep["fields"]:
-        first = next(iter(sweep["fields"]))
-        return "cbr_total" if first.endswith("data_ratio") else first
-    return "snr_db"
-
-
-def run_names(folders: Sequence[Path]) -> dict[Path, str]:
-    """Run folders, each once, and the shortest ends of their paths that tell them apart.
-
-    Example:
-        >>> list(run_names([Path("/x/a/same"), Path("/x/b/same"), Path("/x/b/same")]).values())
-        ['a/same', 'b/same']
-    """
-    distinct = list({folder.resolve(): folder for folder in folders}.values())
-    parts = [folder.absolute().parts for folder in distinct]
-    for depth in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(p[-depth:]) for p in parts]
-        if len(set(names)) == len(names):
-            break
-    return dict(zip(distinct, names, strict=True))
-
-
-def rename(rows: Sequence[Row], prefix: str) -> list[Row]:
-    """Rows with scheme names that say which run they are from, to draw several runs in one figure."""
-    return [replace(row, scheme=f"{prefix} {row.scheme}") for row in rows]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run that is drawn.
-
-    Args:
-        store: its folder.
-        name: that tells it from others in one figure; "" of one alone.
-        header: contents of run.json.
-        rows: of its results.
-    """
-
-    store: ResultStore
-    name: str
-    header: dict[str, Any]
-    rows: list[Row]
-
-
-def load_runs(folders: Sequence[Path]) -> list[Run]:
-    """Runs to be drawn in one figure.
-
-    Raises:
-        RunFolderError: a folder that cannot be used.
-    """
-    names = run_names(folders)
-    stores = {ResultStore(folder): name if len(names) > 1 else "" for folder, name in names.items()}
-    return [Run(store, name, store.header(), load_rows(store)) for store, name in stores.items()]
 
 
 def metric_figure(runs: Sequence[Run], metric: str, *, x: str | None = None, title: str = "") -> Figure:

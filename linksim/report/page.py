@@ -12,20 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from linksim.files.writing import write_whole
-from linksim.report.figures import (
-    TRAINED,
-    NoPairs,
-    default_x,
-    difference_figure,
-    load_rows,
-    load_runs,
-    metric_figure,
-    metric_info,
-    save_figure,
-    trained_schemes,
-)
+from linksim.report.figures import TRAINED, NoPairs, difference_figure, metric_figure, save_figure
 from linksim.report.ledger import ledger, plot_ledger
 from linksim.report.panels import plot_panel
+from linksim.report.runs import default_x, load_rows, load_runs, metric_info, trained_schemes
 from linksim.run.results import ResultStore, RunFolderError, file_name
 from linksim.run.statistics import Row
 

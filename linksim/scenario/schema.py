@@ -68,11 +68,6 @@ from linksim.kinds.schemes.uncoded import UncodedSpec
 from linksim.kinds.union import KindName, KindOf
 from linksim.scenario.comparison import references
 from linksim.scenario.training import (
-    ControlStartSpec,
-    ControlTrainScenario,
-    ControlTrainSpec,
-    DenoiserTrainScenario,
-    DenoiserTrainSpec,
     LossSpec,
     OptimizerSpec,
     PhaseSpec,
@@ -81,6 +76,13 @@ from linksim.scenario.training import (
     TrainChannelSpec,
     TrainScenario,
     TrainSpec,
+)
+from linksim.scenario.training_diffusion import (
+    ControlStartSpec,
+    ControlTrainScenario,
+    ControlTrainSpec,
+    DenoiserTrainScenario,
+    DenoiserTrainSpec,
 )
 
 __all__ = [

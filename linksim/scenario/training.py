@@ -1,11 +1,12 @@
-"""What a scenario may say of a training."""
+"""What a scenario may say of a training of a codec."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from channels.runtime.moved import names_moved
 from linksim.kinds.channels.base import ChannelBase, ToldSpec
 from linksim.kinds.fields import (
     Bool,
@@ -23,15 +24,10 @@ from linksim.kinds.fields import (
     Spec,
 )
 from linksim.kinds.images import ImagesSpec
-from linksim.kinds.networks import CodecSpec, LatentDenoiserSpec
+from linksim.kinds.networks import CodecSpec
 from linksim.kinds.union import KindOf
 
 __all__ = [
-    "ControlStartSpec",
-    "ControlTrainScenario",
-    "ControlTrainSpec",
-    "DenoiserTrainScenario",
-    "DenoiserTrainSpec",
     "LossSpec",
     "OptimizerSpec",
     "PhaseSpec",
@@ -40,6 +36,7 @@ __all__ = [
     "TrainChannelSpec",
     "TrainScenario",
     "TrainSpec",
+    "channel_as_mixture",
 ]
 
 
@@ -274,156 +271,15 @@ class TrainSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def _one_channel(cls, data: Any) -> Any:
-        return _channel_as_mixture(data)
+        return channel_as_mixture(data)
 
 
-class ControlStartSpec(Spec):
-    """Start of the training of a control module: a DiffJSCC model, or Stable Diffusion and a codec."""
-
-    model: PathName | None = Field(
-        None, description="DiffJSCC folder or owner/name: its control module is trained further"
-    )
-    stable_diffusion: PathName | None = Field(
-        None,
-        description="folder or owner/name of Stable Diffusion 2.x: a new control module, a copy of its UNet",
-    )
-    codec: PathName | None = Field(
-        None, description="JSCC checkpoint, with stable_diffusion (or in the place of the model's own)"
-    )
-    gamma_map: Bool = Field(
-        False, description="show a new control module the SNR of every position, for fades within a picture"
-    )
-
-    @model_validator(mode="after")
-    def _one(self) -> ControlStartSpec:
-        if (self.model is None) == (self.stable_diffusion is None):
-            raise ValueError("got both or none of model and stable_diffusion, expected one of them.")
-        if self.stable_diffusion is not None and self.codec is None:
-            raise ValueError("codec: missing, expected a JSCC checkpoint beside stable_diffusion.")
-        if self.gamma_map and self.model is not None:
-            raise ValueError("gamma_map: got true with model, which has its own; expected stable_diffusion.")
-        return self
-
-
-class ControlTrainSpec(Spec):
-    """How the control module of DiffJSCC is trained; UNet, autoencoder, text tower and codec are frozen."""
-
-    start: ControlStartSpec
-    channels: Annotated[tuple[TrainChannelSpec, ...], Field(min_length=1)]
-    snr_db: SnrRangeSpec
-    csit: CsitName = "average_snr"
-    crop: Annotated[Int, Field(ge=64, multiple_of=64)] = 512
-    batch_size: PositiveInt = Field(8, description="pictures per step, over all processes")
-    steps: PositiveInt = 25_000
-    time_budget_s: Seconds | None = None
-    learning_rate: Positive = 1e-4
-    weight_decay: Annotated[Real, Field(ge=0)] = 0.01
-    warmup_steps: NaturalInt = 0
-    clip_norm: Positive = 1.0
-    ema_decay: Annotated[Real, Field(ge=0, lt=1)] = 0.999
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="of the networks; auto: bfloat16 where the device is faster in it, else float32"
-    )
-    gradient_checkpointing: Bool = False
-    validation_images: NaturalInt = 8
-    validation_snr_db: tuple[SnrDb, ...] = (1.0, 10.0)
-    validation_every_steps: PositiveInt = 500
-    sample_steps: PositiveInt = Field(10, description="of the sample grids in the TensorBoard log")
-    caption: PathName = Field("none", description="of the initial reconstruction, as in scheme diffjscc")
-    checkpoint_every_s: Seconds = 300.0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_channel(cls, data: Any) -> Any:
-        return _channel_as_mixture(data)
-
-
-def _channel_as_mixture(data: Any) -> Any:
+def channel_as_mixture(data: Any) -> Any:
     """``channel: X`` means ``channels: [{channel: X}]``."""
     if isinstance(data, dict) and "channel" in data and "channels" not in data:
         data = {**data, "channels": [{"channel": data["channel"]}]}
         del data["channel"]
     return data
-
-
-class ControlTrainScenario(Spec):
-    """A training of the control module: pictures in, a DiffJSCC folder out."""
-
-    schema_version: Literal[1] = 1
-    name: Name
-    question: str = ""
-    seed: NaturalInt = 0
-    images: ImagesSpec
-    train_control: ControlTrainSpec
-    block: ClassVar[str] = "train_control"
-
-    @property
-    def recipe(self) -> ControlTrainSpec:
-        """The block that says how."""
-        return self.train_control
-
-
-class DenoiserTrainSpec(Spec):
-    """How the denoiser of a dial codec's latents is trained; the codec is frozen."""
-
-    codec: PathName = Field(description="checkpoint of the dial codec")
-    network: LatentDenoiserSpec = LatentDenoiserSpec(kind="latent_denoiser")
-    initial: PathName | None = Field(None, description="checkpoint to start from")
-    channels: Annotated[tuple[TrainChannelSpec, ...], Field(min_length=1)]
-    snr_db: SnrRangeSpec
-    csit: Literal["none", "average_snr"] = "average_snr"
-    csit_dropout: Share = 0.0
-    rate_weights: tuple[Positive, ...] = Field((), description="how often each rate is sent")
-    independent_share: Share = Field(
-        0.2, description="share of the pictures whose values have levels drawn without any order"
-    )
-    optimizer: OptimizerSpec = OptimizerSpec(kind="muon", learning_rate=1e-3, clip_norm=1.0)
-    crop: Annotated[Int, Field(ge=32, multiple_of=16)] = 256
-    scale_low: Annotated[Real, Field(gt=0, le=1)] = 1.0
-    batch_size: PositiveInt = 32
-    groups: PositiveInt = 1
-    steps: PositiveInt | None = None
-    time_budget_s: Seconds | None = None
-    ema_decay: Annotated[Real, Field(ge=0, lt=1)] = 0.999
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    validation_images: NaturalInt = 16
-    validation_batch: PositiveInt = 8
-    validation_snr_db: tuple[SnrDb, ...] = (1.0, 10.0)
-    validation_every_steps: PositiveInt = 500
-    checkpoint_every_s: Seconds = 120.0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_channel(cls, data: Any) -> Any:
-        return _channel_as_mixture(data)
-
-    @model_validator(mode="after")
-    def _end(self) -> DenoiserTrainSpec:
-        if self.steps is None and self.time_budget_s is None:
-            raise ValueError("got neither steps nor time_budget_s, expected one or both.")
-        if self.batch_size % self.groups:
-            raise ValueError(f"groups: got {self.groups}, expected a divisor of {self.batch_size}.")
-        if self.rate_weights and len(self.rate_weights) != len(self.network.rates):
-            got, expected = len(self.rate_weights), len(self.network.rates)
-            raise ValueError(f"rate_weights: got {got} numbers, expected {expected}, as network.rates.")
-        return self
-
-
-class DenoiserTrainScenario(Spec):
-    """A training of a latent denoiser: pictures and a codec in, a checkpoint out."""
-
-    schema_version: Literal[1] = 1
-    name: Name
-    question: str = ""
-    seed: NaturalInt = 0
-    images: ImagesSpec
-    train_denoiser: DenoiserTrainSpec
-    block: ClassVar[str] = "train_denoiser"
-
-    @property
-    def recipe(self) -> DenoiserTrainSpec:
-        """The block that says how."""
-        return self.train_denoiser
 
 
 class TrainScenario(Spec):
@@ -441,3 +297,14 @@ class TrainScenario(Spec):
     def recipe(self) -> TrainSpec:
         """The block that says how."""
         return self.train
+
+
+_MOVED = (
+    "ControlStartSpec",
+    "ControlTrainScenario",
+    "ControlTrainSpec",
+    "DenoiserTrainScenario",
+    "DenoiserTrainSpec",
+)
+if not TYPE_CHECKING:  # a checker would take it for any name
+    __getattr__ = names_moved(__name__, dict.fromkeys(_MOVED, "linksim.scenario.training_diffusion"))

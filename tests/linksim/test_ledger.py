@@ -11,8 +11,9 @@ import pytest
 
 from linksim.cli.commands import main
 from linksim.metrics.info import MetricInfo
-from linksim.report.figures import best_of, curves, load_rows, metric_info, plot_metric, step_names
+from linksim.report.figures import best_of, curves, plot_metric
 from linksim.report.ledger import CATEGORIES, ledger, spent
+from linksim.report.runs import load_rows, metric_info, step_names
 from linksim.run.results import ResultStore, side_info_uses
 from tests.linksim.tiny import write
 

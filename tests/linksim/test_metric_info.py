@@ -21,15 +21,8 @@ from linksim.metrics.info import MetricInfo
 from linksim.metrics.selection import Selection
 from linksim.metrics.spectrum import OCTAVES
 from linksim.report.curves import best_of, curves
-from linksim.report.figures import (
-    difference_figure,
-    load_rows,
-    load_runs,
-    metric_figure,
-    metric_info,
-    plot_metric,
-    trained_schemes,
-)
+from linksim.report.figures import difference_figure, metric_figure, plot_metric
+from linksim.report.runs import load_rows, load_runs, metric_info, trained_schemes
 from linksim.run.results import ResultStore, RunFolderError
 from linksim.scenario import schema as scenario
 from linksim.scenario.schema import LeanCodecSpec

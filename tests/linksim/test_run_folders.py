@@ -160,7 +160,8 @@ metrics: [psnr, ber]
 def test_figures_do_not_depend_on_a_matplotlibrc(run, tmp_path, monkeypatch):
     import matplotlib as mpl
 
-    from linksim.report.figures import load_rows, plot_metric, save_figure
+    from linksim.report.figures import plot_metric, save_figure
+    from linksim.report.runs import load_rows
 
     rows, info = load_rows(ResultStore(run)), ResultStore(run).metrics()["psnr"]
     save_figure(plot_metric(rows, info), tmp_path / "a.png")

@@ -11,7 +11,8 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from linksim.cli.commands import main
-from linksim.report.figures import load_runs, metric_figure
+from linksim.report.figures import metric_figure
+from linksim.report.runs import load_runs
 from linksim.report.theory import awgn, closed_forms, has_closed_form, qam_error_rate, rayleigh, rician
 from linksim.scenario.schema import OfdmSpec, RayleighSpec, Scenario
 from tests.linksim.tiny import write
