@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["LPIPS_MIN_SIDE", "Lpips", "LpipsNet", "load_lpips"]
 
 LpipsNet = Literal["alex", "vgg", "squeeze"]
-_MOST_BYTES = 2 * 10**9  # of features of originals
+_MOST_BYTES = 2_000_000_000  # of features of originals
 LPIPS_MIN_SIDE: dict[LpipsNet, int] = {"alex": 64, "vgg": 32, "squeeze": 32}
 
 
