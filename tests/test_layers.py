@@ -205,7 +205,7 @@ LONG_FILES = {
         "linksim/run/results.py",
         "linksim/run/runner.py",
     ),
-    *("linksim/scenario/files.py", "linksim/source/quality_search.py"),
+    "linksim/source/quality_search.py",
 }
 LONG_FUNCTIONS = {"linksim.cli.commands._parser", "linksim.run.calibrate.calibrate"}
 FULL_FOLDERS = {"linksim/metrics": 13}  # a file for each family of measures

@@ -53,7 +53,7 @@ def test_a_file_is_found_by_its_name_alone_and_by_its_folder(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     assert find_scenario("umi") == find_scenario("38901/umi") == scenario_dir() / "38901" / "umi.yaml"
     root = _twins(tmp_path, "kodak-1-384", "diffjscc", "paper")
-    monkeypatch.setattr("linksim.scenario.files.scenario_dir", lambda: root)
+    monkeypatch.setattr("linksim.scenario.reading.scenario_dir", lambda: root)
     with pytest.raises(ScenarioError, match="several files, got diffjscc/kodak-1-384"):
         find_scenario("kodak-1-384")
 
