@@ -53,6 +53,8 @@ class ChannelOperator(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "memoryless" not in cls.__dict__:  # an operator that is made of a memoryless one may not be it
+            cls.memoryless = False
         if "__call__" in cls.__dict__:
             raise TypeError(
                 f"{cls.__name__}: __call__ is final; override draw, propagate and observe instead."

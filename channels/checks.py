@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+import operator
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from annotated_types import Gt, Interval
+from annotated_types import Ge, Gt, Interval, Le, Lt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -158,20 +159,41 @@ def _check_value(where: str, value: Any, hint: Any) -> None:
     if get_origin(hint) is Literal:
         check_choice(where, value, get_args(hint))
     metadata = getattr(hint, "__metadata__", ())
-    if not metadata:
-        if value is not None:
-            for part in get_args(hint):  # one of a union
-                if getattr(part, "__metadata__", ()):
-                    _check_value(where, value, part)
-        return
+    if metadata:
+        _check_annotated(where, value, get_args(hint)[0], metadata)
+    elif value is not None:
+        for part in get_args(hint):  # one of a union
+            if getattr(part, "__metadata__", ()):
+                _check_value(where, value, part)
+
+
+def _check_annotated(where: str, value: Any, kind: Any, metadata: Sequence[object]) -> None:
     unit = next((part.name for part in metadata if isinstance(part, Unit)), "")
-    if get_args(hint)[0] is int:
+    if kind is int:
         check_at_least(where, value, min(value, 0) if isinstance(value, int) else 0)
     for part in metadata:
-        if isinstance(part, Gt) and part.gt == 0:
-            check_positive(where, value, unit)
-        elif isinstance(part, Interval) and part.ge is not None and part.le is not None:
+        if isinstance(part, Interval) and part.ge is not None and part.le is not None:
             check_range(where, value, part.ge, part.le, unit)  # type: ignore[arg-type]
+        elif isinstance(part, Gt) and part.gt == 0:
+            check_positive(where, value, unit)
+        elif isinstance(part, Interval | Gt | Ge | Lt | Le):
+            _check_bounds(where, value, part, unit)
+
+
+_SIGNS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "gt": (">", operator.gt),
+    "ge": (">=", operator.ge),
+    "lt": ("<", operator.lt),
+    "le": ("<=", operator.le),
+}
+
+
+def _check_bounds(where: str, value: Any, part: object, unit: str) -> None:
+    for name, (sign, holds) in _SIGNS.items():
+        bound = getattr(part, name, None)
+        if bound is not None and not holds(value, bound):
+            got, expected = f"{value} {unit}".strip(), f"a value {sign} {bound} {unit}".strip()
+            raise ValueError(complaint(where, "out of range", got, expected))
 
 
 def check_symbols(owner: str, x: Tensor, snr_db: Tensor, seeds: Sequence[int]) -> None:

@@ -88,7 +88,8 @@ class SingleCarrierChannel(ChannelOperator):
         gain = complex((y * x.conj()).sum() / energy)
         left = float((y - gain * x).abs().square().sum() / energy)
         kept = max(abs(gain) ** 2, _TINY)
-        if any(i.follows_level for i in impairments):  # decides
+        # a converter of the receiver decides; one of the transmitter takes the way of the symbol
+        if any(i.follows_level and i.side == "receiver" for i in impairments):
             return HardwareEffect(gain, noise_gain=kept, at_antenna=left)
         return HardwareEffect(gain, with_symbol=left / kept, noise_gain=kept)
 

@@ -39,9 +39,14 @@ class Impairment(ABC):
 
         side: whose hardware it is; a field, or the same for all.
         linear: complex-linear in the samples, given the state.
-        effect: "turns" all samples of all antennas by a common phase (see :meth:`mean_phasor`); "shifts" the
-            receiver's window (see ``delay_s``); "distorts": whatever it does is a mean gain and distortion
-            that receivers know on average; "interferes": adds what no receiver knows of.
+        effect: what receivers know of it.
+            "turns": all samples of all antennas by a common phase, whose statistics :meth:`phase_correlation`
+            and :meth:`mean_phasor` give; linear.
+            "shifts": the receiver's window, by the same ``delay_s`` for all images; linear, of the receiver.
+            "distorts": a mean gain, which is the same for all frames, and distortion; receivers know both on
+            average. A gain that changes from frame to frame or within one is not followed; what has memory
+            counts as noise where it is not flat.
+            "interferes": adds what no receiver knows of; of the receiver.
         lasting: the state is one of the device, the same in a later transmission.
         follows_level: what it does follows the power of the whole frame, not that of each symbol (converters
             behind a gain control).
@@ -55,7 +60,11 @@ class Impairment(ABC):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        checks.check_choice(f"{type(self).__name__}: side", self.side, get_args(Side))
+        where = f"{type(self).__name__}: side"
+        checks.check_choice(where, self.side, get_args(Side))
+        if self.effect in ("shifts", "interferes") and self.side != "receiver":
+            wrong = f"an impairment that {self.effect} is one of the receiver"
+            raise ValueError(checks.complaint(where, wrong, self.side, "receiver"))
 
     @property
     def delay_s(self) -> float:
@@ -80,11 +89,16 @@ class Impairment(ABC):
         return torch.empty(0, dtype=torch.float64)
 
     def phase_correlation(self, lag_s: Tensor) -> Tensor:
-        """E[exp(j(φ(t + lag) - φ(t)))] of the phase φ that turns all samples alike, complex128; lags in s."""
+        """E[exp(j(φ(t + lag) - φ(t)))] of the phase φ that turns all samples alike, complex128; lags in s.
+
+        What "turns" has one of its own: estimators and receivers with known gains count by it.
+        """
         return torch.ones_like(lag_s, dtype=torch.complex128)
 
     def mean_phasor(self, time_s: Tensor) -> Tensor:
-        """E[exp(jφ(t))] of that phase, complex128; without a loop it begins at φ(0) = 0."""
+        """E[exp(jφ(t))] of that phase, complex128. This one is that of a phase which begins at φ(0) = 0; a
+        stationary or a random one has another.
+        """
         return self.phase_correlation(time_s)
 
     @abstractmethod
@@ -125,12 +139,47 @@ def checked_impairment(name: str, target: Any, bound: Any) -> type[Impairment]:
         lacking.append("frozen=True")
     if "kind" in fields:
         lacking.append("a name other than kind for its field")
+    lacking += _missing_of_effect(target)
     if lacking:
         got = f"{target.__name__} without {', '.join(lacking)}"
         raise KindError(
             checks.complaint(where, "half written", got, "all facts and methods of an Impairment")
         )
     return target
+
+
+def _missing_of_effect(target: type[Impairment]) -> list[str]:
+    """What the effect of a class asks for."""
+    effect, missing = getattr(target, "effect", None), []
+    if effect in ("turns", "shifts") and getattr(target, "linear", True) is not True:
+        missing.append(f"linear = True, which an impairment that {effect} is")
+    if effect == "turns" and target.phase_correlation is Impairment.phase_correlation:
+        missing.append("phase_correlation(), by which receivers count with its phase")
+    if effect == "shifts" and target.delay_s is Impairment.delay_s:
+        missing.append("delay_s, by which receivers know its delay")
+    if effect == "shifts" and target.state_size is not Impairment.state_size:
+        missing.append("a delay that is the same for all images (it has a state)")
+    return missing
+
+
+def _check_turns(impairment: Impairment) -> None:
+    """That an impairment of other people turns all antennas alike, and no more than that.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if impairment.effect != "turns" or type(impairment).__module__.startswith("channels."):
+        return
+    samples = torch.ones(1, 2, 16, dtype=torch.complex128)
+    state = impairment.draw(2, 16, 1e6, torch.Generator().manual_seed(1))[None]
+    turned = impairment.apply(samples, state, 1e6, 1.0)
+    alike = torch.allclose(turned[:, 0], turned[:, 1])
+    if not (alike and torch.allclose(turned.abs(), samples.abs())):
+        got = "another phase at every antenna" if not alike else "another modulus"
+        expected = "one phase of all antennas, modulus kept; else effect distorts"
+        raise ValueError(
+            checks.complaint(f"{type(impairment).__name__}: effect turns", "not so", got, expected)
+        )
 
 
 class FrontEnd:
@@ -151,6 +200,8 @@ class FrontEnd:
 
     def __init__(self, impairments: Sequence[Impairment]) -> None:
         self.impairments = tuple(impairments)
+        for impairment in self.impairments:
+            _check_turns(impairment)
         sides = {impairment.side for impairment in self.impairments}
         if len(sides) > 1:
             got = [f"{type(i).__name__} ({i.side})" for i in self.impairments]

@@ -134,7 +134,7 @@ class OfdmFrontEnd:
             trial = self._trials(FrontEnd([]), self._uneven, streams)
             noise_gain, at_antenna, heard = abs(trial.gain) ** 2, trial.left, trial.gain
         sent = complex(1.0)
-        if any(not i.linear for i in self._transmitter.impairments):
+        if any(i.effect == "distorts" for i in self._transmitter.impairments):
             steady = FrontEnd([i for i in self._transmitter.impairments if i.effect not in ROTATING])
             sent = self._trials(steady, FrontEnd([]), streams).gain
         with_symbol, at_pilots = 0.0, 0.0

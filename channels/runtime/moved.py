@@ -120,6 +120,13 @@ MOVED: dict[str, str | tuple[str, ...]] = {
     "linksim.zoo": "linksim.weights.zoo",
     "linksim.digital": "linksim.source",
     "linksim.specs": "linksim.scenario",
+    "linksim.specs.fields": "linksim.kinds.fields",
+    "linksim.specs.scheme": "linksim.scenario.schema",
+    "linksim.specs.impairment": "linksim.scenario.schema",
+    "linksim.specs.images": "linksim.scenario.schema",
+    "linksim.specs.delay_model": "linksim.scenario.schema",
+    "linksim.specs.codec": "linksim.scenario.schema",
+    "linksim.specs.channel": "linksim.scenario.schema",
 }
 
 
@@ -172,6 +179,11 @@ class _Finder(importlib.abc.MetaPathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         """A specification for a former name, else None."""
         new = MOVED.get(fullname)
+        package = MOVED.get(fullname.rpartition(".")[0])
+        if (
+            new is None and isinstance(package, str) and "." in fullname
+        ):  # a module that a former package has now
+            new = f"{package}.{fullname.rpartition('.')[2]}"
         if new is None:
             return None
         loader = _Loader(new) if isinstance(new, str) else _SplitLoader(new)

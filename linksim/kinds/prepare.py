@@ -22,7 +22,7 @@ from annotated_types import BaseMetadata, GroupedMetadata
 from pydantic import Field, Strict, create_model
 
 from channels import kinds
-from channels.checks import complaint, field_hints
+from channels.checks import Unit, complaint, field_hints
 from channels.kinds import KindError
 from linksim.kinds.fields import Spec
 
@@ -55,7 +55,34 @@ def _described(
     if name in get_args(described.model_fields[key].annotation):
         return target
     _refuse_clashes(where, described, base, key)
-    return _named(described, key, name)
+    if (
+        family == "delay_model"
+        and "speed_mps" not in described.model_fields
+        and not _defines(target, "moves")
+    ):
+        got = f"{target.__name__} without moves (whether gains change with time) or a field speed_mps"
+        raise KindError(complaint(where, "half written", got, "one of them"))
+    return _named(described, key, name, _own_facts(family, target, base))
+
+
+# What closed forms and interleaving conclude from: true of a built-in kind, not of what is derived from it.
+_FACTS = {
+    "channel": ("closed_form", "is_constant", "fares_alike", "one_gain"),
+    "delay_model": ("rayleigh_branches",),
+}
+
+
+def _defines(target: type, attribute: str) -> bool:
+    """Whether a class of other people has an attribute itself."""
+    return any(attribute in vars(owner) for owner in target.__mro__ if _is_foreign(owner))
+
+
+def _own_facts(family: str, target: type, base: type) -> dict[str, Any]:
+    """Facts that a class would inherit from a built-in kind, as the base has them."""
+    built_in = {found.target for found in kinds.kinds(family) if found.origin is None}
+    if not built_in & set(target.__mro__):
+        return {}
+    return {fact: vars(base)[fact] for fact in _FACTS.get(family, ()) if not _defines(target, fact)}
 
 
 def _refuse_clashes(where: str, target: Any, base: Any, key: str) -> None:
@@ -67,15 +94,15 @@ def _refuse_clashes(where: str, target: Any, base: Any, key: str) -> None:
             raise KindError(complaint(where, "field named twice", got, expected))
 
 
-def _named(target: Any, key: str, name: str) -> type[Spec]:
+def _named(target: Any, key: str, name: str, facts: Mapping[str, Any]) -> type[Spec]:
     """A sub-class whose field ``key`` is the name, and whose own plain fields are strict."""
     annotations: dict[str, Any] = {key: Literal[name]}
-    namespace: dict[str, Any] = {}
+    namespace: dict[str, Any] = dict(facts)
     for owner in target.__mro__:
         for field in vars(owner).get("__annotations__", {}) if _is_foreign(owner) else ():
             info = target.model_fields.get(field)
             if info is not None and field not in annotations:
-                annotations[field], namespace[field] = _strict(info.annotation), copy(info)
+                annotations[field], namespace[field] = _strict(info.annotation, described=True), copy(info)
     namespace |= {
         "__annotations__": annotations,
         "__module__": target.__module__,
@@ -157,18 +184,24 @@ def _of_dataclass(
     return model  # type: ignore[return-value]
 
 
-def _strict(hint: Any) -> Any:
-    """A type whose numbers, texts and truth values are not converted, and metadata that pydantic knows."""
+def _strict(hint: Any, described: bool = False) -> Any:
+    """A type whose numbers, texts and truth values are not converted. Bounds of dataclasses are those that
+    their construction checks, too; those of descriptions (``described``) are pydantic's.
+    """
     if hint in (float, int, bool, str):
         return Annotated[hint, Strict()]
     if get_origin(hint) is Annotated:
         base, *metadata = get_args(hint)
         known = [m for m in metadata if isinstance(m, BaseMetadata | GroupedMetadata)]
-        return Annotated[(_strict(base), *known)]
+        others = [m for m in metadata if m not in known and not isinstance(m, Unit)]
+        if others and not described:
+            expected = "bounds of annotated_types (Interval, Gt, Ge, Lt, Le), which Python checks, too"
+            raise KindError(complaint("field", "bounds that only scenarios check", others[0], expected))
+        return Annotated[(_strict(base, described), *known, *others)]
     if get_origin(hint) in (Union, UnionType):
-        return Union[tuple(_strict(part) for part in get_args(hint))]  # noqa: UP007
+        return Union[tuple(_strict(part, described) for part in get_args(hint))]  # noqa: UP007
     if get_origin(hint) is tuple:
-        return tuple[tuple(_strict(part) if part is not ... else part for part in get_args(hint))]  # type: ignore[misc]
+        return tuple[tuple(_strict(part, described) if part is not ... else part for part in get_args(hint))]  # type: ignore[misc]
     return hint
 
 

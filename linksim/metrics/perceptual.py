@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -83,6 +84,13 @@ def load_lpips(net: LpipsNet) -> tuple[lpips.LPIPS, BackboneFile]:
     return model.requires_grad_(False).eval(), found
 
 
+class _Comparison(threading.local):
+    """What a thread compares with."""
+
+    original: bytes | None = None
+    calls = 0
+
+
 class KeptFeatures(nn.Module):
     """A feature network that remembers what it made of originals: each is compared with many reconstructions.
 
@@ -96,30 +104,29 @@ class KeptFeatures(nn.Module):
         self.network = network
         self._limit, self._held = limit_bytes, 0
         self._kept: OrderedDict[bytes, Any] = OrderedDict()
-        self._original: bytes | None = None
-        self._calls = 0
+        self._now = _Comparison()
 
     @contextlib.contextmanager
     def comparing(self, x: Tensor) -> Iterator[None]:
         """Within it the second call is with ``x``."""
         pixels = x.detach().cpu().contiguous()
         head = f"{pixels.dtype} {tuple(pixels.shape)}".encode()
-        self._original, self._calls = hashlib.sha256(head + pixels.numpy().tobytes()).digest(), 0
+        self._now.original, self._now.calls = hashlib.sha256(head + pixels.numpy().tobytes()).digest(), 0
         try:
             yield
         finally:
-            self._original = None
+            self._now.original = None
 
     def forward(self, x: Tensor) -> Any:
         """Features of every layer."""
-        self._calls += 1
-        if self._original is None or self._calls != 2:
+        self._now.calls += 1
+        if self._now.original is None or self._now.calls != 2:
             return self.network(x)
-        found = self._kept.pop(self._original, None)
+        found = self._kept.pop(self._now.original, None)
         if found is None:
             found = self.network(x)
             self._held += sum(part.nbytes for part in found)
-        self._kept[self._original] = found
+        self._kept[self._now.original] = found
         while self._held > self._limit and len(self._kept) > 1:
             _, old = self._kept.popitem(last=False)
             self._held -= sum(part.nbytes for part in old)

@@ -273,7 +273,7 @@ def _error_rate(
     counts = [r.counts[metric] for r in members]
     errors, trials = sum(e for e, _ in counts), sum(t for _, t in counts)
     rate = errors / trials
-    if metric.startswith(OUTAGE) and any(r.state == "source_unfit" for r in members if r.counts[metric][0]):
+    if any(r.state == "source_unfit" for r in members if r.counts[metric][0]):
         return rate, *error_interval(rate * len(images), len(images), confidence)
     if all(t == 1 for _, t in counts) or all(r.independent_bits for r in members):
         return rate, *error_interval(errors, trials, confidence)

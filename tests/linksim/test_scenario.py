@@ -14,7 +14,6 @@ from linksim.cli.commands import main
 from linksim.run.runner import make_plan, preflight
 from linksim.scenario.files import (
     ScenarioError,
-    _read_mapping,
     json_schema,
     load_any,
     load_scenario,
@@ -23,6 +22,7 @@ from linksim.scenario.files import (
     scenario_hash,
     variants,
 )
+from linksim.scenario.reading import read_mapping
 from linksim.scenario.schema import Scenario
 from tests.linksim.tiny import TINY, write
 
@@ -139,7 +139,7 @@ def test_every_shipped_scenario_is_valid_and_says_its_question(path):
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_every_shipped_file_fits_the_schema(path):
-    data = _read_mapping(path)
+    data = read_mapping(path)
     jsonschema.Draft202012Validator(json_schema()).validate(data)
     data["sead"] = 1
     with pytest.raises(jsonschema.ValidationError):

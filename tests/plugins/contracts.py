@@ -40,6 +40,7 @@ def contracts(folder: Path) -> None:
         checks.check_linear(make("double"))
         checks.check_adjoint(make("double"))
         checks.check_no_peeking(make("single"))
+        checks.check_receiver_knows_its_error(make("double"))
         checks.check_uses(make("single"))
 
 

@@ -57,7 +57,7 @@ class LsEstimator:
         else:
             interpolate = ofdm.NearestNeighborInterpolator(pattern)
         self._pilots = pilots
-        self._index, self._weight = self._read_weights(interpolate)
+        self._index, self._weight = self.read_weights(interpolate)
         if pilots.cover is not None:
             self._index, self._weight = self._despread(self._index, self._weight)
         used = torch.as_tensor(grid.effective_subcarrier_ind, device=device).long()
@@ -95,9 +95,10 @@ class LsEstimator:
         other = torch.where(alone, torch.arange(len(symbol), device=symbol.device) - 1, last)
         return torch.cat([index, other[index]]), torch.cat([weight, weight]) / 2
 
-    def _read_weights(self, interpolate: object) -> tuple[Tensor, Tensor]:
+    def read_weights(self, interpolate: object) -> tuple[Tensor, Tensor]:
         """For every element of the slot [T, F_used] the pilots that it is made of, and their weights,
-        [4, T, F_used]; a few impulses at a time, because a response is as large as the slot.
+        [4, T, F_used]; a few impulses at a time, because a response is as large as the slot. Another linear
+        estimator is one with other weights; what is told of its errors follows from them.
         """
         values = self._pilots.values
         num_pilots = len(values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -55,6 +55,7 @@ class TwoPath(DelayModelBase):
     """A profile of TR 38.901 under another name, as short as a room."""
 
     delay_spread_s: Annotated[float, Field(ge=0, le=1e-6)] = 30e-9
+    moves: ClassVar[bool] = False
 
     def build(self, context: BuildContext) -> TdlModel:
         """The delay model."""
@@ -62,18 +63,23 @@ class TwoPath(DelayModelBase):
 
 
 class MovingAverage(LsEstimator):
-    """Least-squares estimates, averaged over neighbouring subcarriers."""
+    """Least-squares estimates, averaged over neighbouring subcarriers: other weights of the same pilots, from
+    which what the receiver is told of its errors follows.
+    """
 
     def __init__(self, grid, statistics, pilots, width: int) -> None:
-        super().__init__(grid, statistics, pilots)
         self.width = width
+        super().__init__(grid, statistics, pilots)
 
-    def estimate(self, y, no, scale, kind=0):
-        """See channels.ofdm.estimators.base.GainEstimator; the moments are those of the unsmoothed estimate."""
-        h_hat, moments = super().estimate(y, no, scale, kind)
-        half, size = self.width // 2, h_hat.shape[-1]
-        shifted = [h_hat[..., (torch.arange(size) + k).clamp(0, size - 1)] for k in range(-half, half + 1)]
-        return torch.stack(shifted).mean(0), moments
+    def read_weights(self, interpolate):
+        """Pilots and their weights [4·width, T, F_used] of every element."""
+        index, weight = super().read_weights(interpolate)
+        half, size = self.width // 2, index.shape[-1]
+        places = [(torch.arange(size) + k).clamp(0, size - 1) for k in range(-half, half + 1)]
+        return (
+            torch.cat([index[..., place] for place in places]),
+            torch.cat([weight[..., place] / self.width for place in places]),
+        )
 
 
 @kind("estimator", "smoothing")
