@@ -53,8 +53,8 @@ ROOMS: dict[str, set[str]] = {
     },
     "linksim.report": {"linksim.files", "linksim.metrics", "linksim.run", "linksim.scenario"},
     "linksim.api": {
-        *("channels", "linksim.build", "linksim.coding", "linksim.images", "linksim.metrics", "linksim.report"),
-        *("linksim.run", "linksim.scenario", "linksim.weights"),
+        *("channels", "linksim", "linksim.build", "linksim.coding", "linksim.images", "linksim.metrics"),
+        *("linksim.report", "linksim.run", "linksim.scenario", "linksim.weights"),
     },
     "linksim.cli": set(),
 }  # fmt: skip

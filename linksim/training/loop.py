@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from channels.checks import complaint
+from linksim.build.foreign import cause, place_of
 from linksim.images.sets import ImageError
 from linksim.link import RunError
 from linksim.training.event_log import open_log
@@ -99,6 +101,19 @@ def run_sitting(trainer: Trainer | DenoiserTrainer, report: Report, started: flo
     )
 
 
+@contextmanager
+def _foreign_as_failure(trainer: Trainable) -> Iterator[None]:
+    """What code of other people raises within a step: the training can go on once it is mended."""
+    try:
+        yield
+    except (RunError, ImageError):
+        raise
+    except Exception as problem:
+        if place_of(problem) is None:
+            raise
+        raise RunError(f"step {trainer.step} of the training failed: {cause(problem)}") from problem
+
+
 def run_loop(
     trainer: Trainable,
     out: Path,
@@ -132,12 +147,14 @@ def run_loop(
     trainer.seconds = before + time.monotonic() - started
     try:
         while trainer.progress() < 1:
-            recent.append(trainer.train_step())
+            with _foreign_as_failure(trainer):
+                recent.append(trainer.train_step())
             trainer.seconds = before + time.monotonic() - started
             for name, value in recent[-1].items():
                 writer.add_scalar(f"train/{name}", value, trainer.step)
             if trainer.step % validation_every_steps == 0:
-                validation = trainer.validate(writer)
+                with _foreign_as_failure(trainer):
+                    validation = trainer.validate(writer)
                 _log(writer, validation, trainer.step)
                 report(_line(trainer, validation, recent))
                 recent.clear()
