@@ -181,9 +181,10 @@ def foreign_as_input(where: str, *parts: Part, passing: tuple[type[Exception], .
     Raises:
         ScenarioError: in place of what foreign code raised.
     """
+    said: tuple[type[Exception], ...] = (ScenarioError, MetricUnavailable, *passing)
     try:
         yield
-    except (ScenarioError, MetricUnavailable, *passing):
+    except said:
         raise
     except Exception as problem:
         place = place_of(problem, *parts)

@@ -84,21 +84,23 @@ def run_sitting(trainer: Trainer | DenoiserTrainer, report: Report, started: flo
     Raises:
         ScenarioError: the folder belongs to another training, or its state is broken.
         NoStepFits, ImageError: as of :func:`run_loop`.
+        RunError: code of other people failed.
     """
     trainer.load_state()
     # the first moment at which the folder is known to belong to a good recipe
     write_header(trainer.scenario, trainer.out, trainer.listed, trainer.inputs)
     if trainer.extent.from_step:
         report(f"extended: {trainer.extent}")
-    return run_loop(
-        trainer,
-        trainer.out,
-        report,
-        started=started,
-        held_out=trainer.photographs.held_out,
-        validation_every_steps=trainer.spec.validation_every_steps,
-        checkpoint_every_s=trainer.spec.checkpoint_every_s,
-    )
+    with _foreign_as_failure(trainer):
+        return run_loop(
+            trainer,
+            trainer.out,
+            report,
+            started=started,
+            held_out=trainer.photographs.held_out,
+            validation_every_steps=trainer.spec.validation_every_steps,
+            checkpoint_every_s=trainer.spec.checkpoint_every_s,
+        )
 
 
 @contextmanager
@@ -147,14 +149,12 @@ def run_loop(
     trainer.seconds = before + time.monotonic() - started
     try:
         while trainer.progress() < 1:
-            with _foreign_as_failure(trainer):
-                recent.append(trainer.train_step())
+            recent.append(trainer.train_step())
             trainer.seconds = before + time.monotonic() - started
             for name, value in recent[-1].items():
                 writer.add_scalar(f"train/{name}", value, trainer.step)
             if trainer.step % validation_every_steps == 0:
-                with _foreign_as_failure(trainer):
-                    validation = trainer.validate(writer)
+                validation = trainer.validate(writer)
                 _log(writer, validation, trainer.step)
                 report(_line(trainer, validation, recent))
                 recent.clear()
