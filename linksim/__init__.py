@@ -69,7 +69,7 @@ if TYPE_CHECKING:  # the one list of what is named here: __getattr__ reads it, t
 
 
 def _door() -> dict[str, str]:
-    """Modules of the names above, by name: read from this file, as kinds are, so that no list is kept twice."""
+    """Modules of the names above, by name: read from this file, so that no list is kept twice."""
     import re
     from pathlib import Path
 

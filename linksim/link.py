@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,20 +13,13 @@ from channels.checks import complaint
 from channels.seeding import derived_seed, real_normal
 from channels.types import ChannelUses, Csit, Draw, Received
 from channels.units import snr_db_to_no
+from linksim.scenario.errors import RunError
 from linksim.schemes.base import Bound, Frame, Info, Reconstruction, RetransmittingScheme, Scheme
 
 __all__ = ["LinkOutput", "RunError", "Told", "ToldEnd", "run_link", "sent_frame"]
 
 
 _REPORTED_SNR_DB = (-60.0, 100.0)  # what an end can be told of the SNR, as what a scenario can ask for
-
-
-class RunError(RuntimeError):
-    """A run or a training that failed on the way; it can be resumed after the cause is removed, unless
-    ``resumes`` is false: then the same command fails again.
-    """
-
-    resumes: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)

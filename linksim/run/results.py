@@ -17,11 +17,10 @@ from pydantic import ValidationError
 
 from channels.checks import complaint, shown
 from linksim.files.writing import LockedElsewhere, lock, remove_leftovers, write_whole
-from linksim.link import RunError
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.run.format import StoredHeader, StoredRecord, first_problem
-from linksim.scenario.errors import ScenarioError
+from linksim.scenario.errors import RunError, ScenarioError
 
 __all__ = [
     "Record",
