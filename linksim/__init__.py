@@ -12,10 +12,15 @@ import channels  # noqa: F401  former names of modules go on working
 
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the one list of what is named here: __getattr__ reads it, too
+    from channels.base import ChannelOperator as ChannelOperator
     from channels.hardware.impairment import Impairment as Impairment
     from channels.kinds import KindError as KindError
     from channels.runtime.cache import FolderError as FolderError
+    from channels.types import ChannelUses as ChannelUses
+    from channels.types import Csi as Csi
+    from channels.types import Draw as Draw
+    from channels.types import Received as Received
     from linksim.api.checking import Check as Check
     from linksim.api.checking import check as check
     from linksim.api.errors import USER_ERRORS as USER_ERRORS
@@ -25,12 +30,16 @@ if TYPE_CHECKING:
     from linksim.api.simulation import simulate as simulate
     from linksim.api.tables import MissingPackage as MissingPackage
     from linksim.build.checkpoints import CheckpointError as CheckpointError
+    from linksim.build.objects import load_codec as load_codec
     from linksim.coding.calibration import CalibrationError as CalibrationError
     from linksim.images.sets import ImageError as ImageError
+    from linksim.images.sets import ImageSet as ImageSet
     from linksim.kinds import kind as kind
+    from linksim.kinds import load_file as load_file
     from linksim.kinds import register as register
     from linksim.kinds import unregister as unregister
     from linksim.kinds.channels.base import ChannelBase as ChannelBase
+    from linksim.kinds.channels.base import SingleCarrierBase as SingleCarrierBase
     from linksim.kinds.channels.csi import EstimatorBase as EstimatorBase
     from linksim.kinds.context import BuildContext as BuildContext
     from linksim.kinds.images import ImagesBase as ImagesBase
@@ -47,55 +56,29 @@ if TYPE_CHECKING:
     from linksim.metrics.base import MetricInfo as MetricInfo
     from linksim.metrics.base import MetricUnavailable as MetricUnavailable
     from linksim.metrics.base import SetMetric as SetMetric
+    from linksim.metrics.base import StateMetric as StateMetric
     from linksim.run.results import RunFolderError as RunFolderError
     from linksim.scenario.files import ScenarioError as ScenarioError
     from linksim.scenario.schema import Scenario as Scenario
+    from linksim.schemes.base import Frame as Frame
+    from linksim.schemes.base import Reconstruction as Reconstruction
+    from linksim.schemes.jscc import JsccScheme as JsccScheme
     from linksim.source.codec import SourceCodec as SourceCodec
+    from linksim.source.hevc import CodecError as CodecError
     from linksim.weights.pickle_reader import ModelFormatError as ModelFormatError
 
-_MODULES = {
-    "AnalogSchemeBase": "linksim.kinds.schemes.base",
-    "BuildContext": "linksim.kinds.context",
-    "CalibrationError": "linksim.coding.calibration",
-    "ChannelBase": "linksim.kinds.channels.base",
-    "Check": "linksim.api.checking",
-    "CheckpointError": "linksim.build.checkpoints",
-    "CountMetric": "linksim.metrics.base",
-    "DelayModelBase": "linksim.kinds.models.base",
-    "EstimatorBase": "linksim.kinds.channels.csi",
-    "FolderError": "channels.runtime.cache",
-    "ImageError": "linksim.images.sets",
-    "ImageMetric": "linksim.metrics.base",
-    "ImagesBase": "linksim.kinds.images",
-    "Impairment": "channels.hardware.impairment",
-    "KindError": "channels.kinds",
-    "LinkMetric": "linksim.metrics.base",
-    "MetricInfo": "linksim.metrics.base",
-    "MetricUnavailable": "linksim.metrics.base",
-    "MissingPackage": "linksim.api.tables",
-    "ModelFormatError": "linksim.weights.pickle_reader",
-    "NetworkBase": "linksim.kinds.networks",
-    "Run": "linksim.api.run",
-    "RunError": "linksim.link",
-    "RunFolderError": "linksim.run.results",
-    "Scenario": "linksim.scenario.schema",
-    "ScenarioError": "linksim.scenario.files",
-    "SchemeBase": "linksim.kinds.schemes.base",
-    "SentSchemeBase": "linksim.kinds.schemes.base",
-    "SetMetric": "linksim.metrics.base",
-    "SourceCodec": "linksim.source.codec",
-    "USER_ERRORS": "linksim.api.errors",
-    "check": "linksim.api.checking",
-    "kind": "linksim.kinds",
-    "load_scenario": "linksim.api.simulation",
-    "open_run": "linksim.api.run",
-    "register": "linksim.kinds",
-    "run_link": "linksim.link",
-    "simulate": "linksim.api.simulation",
-    "unregister": "linksim.kinds",
-}
+
+def _door() -> dict[str, str]:
+    """Modules of the names above, by name: read from this file, so that no list is kept twice."""
+    import re
+    from pathlib import Path
+
+    text = Path(__file__).read_text(encoding="utf-8")
+    return {name: module for module, name in re.findall(r"^    from (\S+) import (\w+) as \2$", text, re.M)}
+
 
 if not TYPE_CHECKING:  # a checker would take it for any name
+    _MODULES = _door()
 
     def __getattr__(name: str) -> Any:
         if name not in _MODULES:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,20 +13,13 @@ from channels.checks import complaint
 from channels.seeding import derived_seed, real_normal
 from channels.types import ChannelUses, Csit, Draw, Received
 from channels.units import snr_db_to_no
+from linksim.scenario.errors import RunError
 from linksim.schemes.base import Bound, Frame, Info, Reconstruction, RetransmittingScheme, Scheme
 
-__all__ = ["LinkOutput", "RunError", "Told", "ToldEnd", "run_link"]
+__all__ = ["LinkOutput", "RunError", "Told", "ToldEnd", "run_link", "sent_frame"]
 
 
 _REPORTED_SNR_DB = (-60.0, 100.0)  # what an end can be told of the SNR, as what a scenario can ask for
-
-
-class RunError(RuntimeError):
-    """A run or a training that failed on the way; it can be resumed after the cause is removed, unless
-    ``resumes`` is false: then the same command fails again.
-    """
-
-    resumes: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -133,22 +125,19 @@ def run_link(
         told: what the ends are told of the SNR; a bound needs not be told.
 
     Raises:
-        ValueError: the scheme made another number of symbols than ``budget``.
+        ValueError: the scheme made no frame, or another number of symbols than ``budget``; no reconstruction,
+            or another number or size of pictures; the channel gave values that are not finite.
     """
     if isinstance(scheme, Bound):
         return _reach(scheme, channel, image, snr_db, seeds, budget)
     draw = channel.draw(budget, seeds)
-    csit = _csit(scheme, channel, draw, snr_db, seeds, told.transmitter)
-    frame = scheme.transmit(image, budget, csit)
-    expected = (image.shape[0], budget)
-    if tuple(frame.symbols.shape) != expected:
-        raise ValueError(
-            complaint(f"{scheme.name}: symbols", "wrong shape", tuple(frame.symbols.shape), expected)
-        )
+    frame = sent_frame(scheme, channel, draw, image, snr_db, seeds, budget, told)
     heard_db = None if told.receiver.is_true else told.receiver.of(snr_db, seeds, "receiver")
     received = channel(frame.symbols, snr_db, seeds, draw, heard_db)
+    _check_finite(channel, received)
     own_seeds = [derived_seed(seed, "receiver") for seed in seeds]  # the channel's would give its noise away
     reconstruction = scheme.receive(received, frame.layout, own_seeds)
+    _check_shown(scheme, reconstruction, image)
     transmissions = [1] * len(seeds)
     if frame.retransmissions:
         assert isinstance(scheme, RetransmittingScheme)
@@ -164,6 +153,58 @@ def run_link(
         tuple(transmissions),
         Transmitted(frame.symbols, received, draw),
     )
+
+
+def sent_frame(
+    scheme: Scheme,
+    channel: ChannelOperator,
+    draw: Draw,
+    image: Tensor,
+    snr_db: Tensor,
+    seeds: Sequence[int],
+    budget: int,
+    told: Told = _THE_TRUTH,
+) -> Frame:
+    """What a scheme hands to the channel of a draw; arguments, errors as of :func:`run_link`."""
+    frame = scheme.transmit(image, budget, _csit(scheme, channel, draw, snr_db, seeds, told.transmitter))
+    if not isinstance(frame, Frame):
+        got, expected = type(frame).__name__, "a linksim.schemes.base.Frame"
+        raise ValueError(complaint(f"{scheme.name}: transmit", "no frame", got, expected))
+    expected_shape = (image.shape[0], budget)
+    if tuple(frame.symbols.shape) != expected_shape:
+        raise ValueError(
+            complaint(f"{scheme.name}: symbols", "wrong shape", tuple(frame.symbols.shape), expected_shape)
+        )
+    return frame
+
+
+def _check_finite(channel: ChannelOperator, received: Received) -> None:
+    """A digital receiver would take values that are none for a frame that failed."""
+    csi = received.csi
+    for name, values in (
+        ("y", received.y),
+        ("csi.h", csi.h),
+        ("csi.no", csi.no),
+        ("csi.err_var", csi.err_var),
+    ):
+        if not bool(torch.isfinite(values).all()):
+            inner = getattr(channel, "inner", channel)
+            raise ValueError(
+                complaint(f"{type(inner).__name__}: {name}", "not finite", "NaN or infinity", "numbers")
+            )
+
+
+def _check_shown(scheme: Scheme | Bound, shown: object, image: Tensor) -> None:
+    """A picture of the size that was sent and a state, one of each per image."""
+    if not isinstance(shown, Reconstruction):
+        got, expected = type(shown).__name__, "a linksim.schemes.base.Reconstruction"
+        raise ValueError(complaint(f"{scheme.name}: receive", "no reconstruction", got, expected))
+    if shown.image.shape != image.shape:
+        got_shape, expected_shape = list(shown.image.shape), list(image.shape)
+        raise ValueError(complaint(f"{scheme.name}: image", "wrong shape", got_shape, expected_shape))
+    if len(shown.states) != len(image):
+        expected = f"{len(image)}, one per image"
+        raise ValueError(complaint(f"{scheme.name}: states", "wrong number", len(shown.states), expected))
 
 
 def _csit(

@@ -38,7 +38,7 @@ ROOMS: dict[str, set[str]] = {
     "linksim.jscc": {"channels", "linksim.files", "linksim.weights"},
     "linksim.diffusion": {"channels", "linksim.files", "linksim.kinds", "linksim.weights"},
     "linksim.schemes": {"channels", "linksim.coding", "linksim.diffusion", "linksim.images", "linksim.jscc", "linksim.source"},
-    "linksim": {"channels", "linksim.schemes"},  # link.py
+    "linksim": {"channels", "linksim.scenario", "linksim.schemes"},  # link.py
     "linksim.build": {
         *("channels", "linksim.coding", "linksim.diffusion", "linksim.files", "linksim.images", "linksim.jscc"),
         *("linksim.kinds", "linksim.metrics", "linksim.scenario", "linksim.schemes", "linksim.source", "linksim.weights"),
@@ -53,8 +53,8 @@ ROOMS: dict[str, set[str]] = {
     },
     "linksim.report": {"linksim.files", "linksim.metrics", "linksim.run", "linksim.scenario"},
     "linksim.api": {
-        *("channels", "linksim.build", "linksim.coding", "linksim.images", "linksim.metrics", "linksim.report"),
-        *("linksim.run", "linksim.scenario", "linksim.weights"),
+        *("channels", "linksim", "linksim.build", "linksim.coding", "linksim.images", "linksim.metrics"),
+        *("linksim.report", "linksim.run", "linksim.scenario", "linksim.weights"),
     },
     "linksim.cli": set(),
 }  # fmt: skip

@@ -60,8 +60,8 @@ def siblings(before: Iterable[str], folder: Path) -> list[Path]:
     for name in set(sys.modules) - set(before):
         source = getattr(sys.modules[name], "__file__", None)
         if source and Path(source).suffix == ".py":
-            path = Path(source).resolve()
-            if path.is_relative_to(folder) and "site-packages" not in path.parts:
+            path = Path(source).resolve()  # torch.classes has a name for a file, relative to nothing
+            if path.is_file() and path.is_relative_to(folder) and "site-packages" not in path.parts:
                 found.append(path)
     return sorted(found)
 

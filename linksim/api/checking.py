@@ -23,7 +23,8 @@ class Check:
         scenario: evaluation or training.
         scenario_hash: over everything that can change a record.
         facts: lines about sizes, SNRs and channel uses.
-        warnings: downloads, and pictures that can never arrive, a line each.
+        warnings: downloads, what is unusual of channels of other people, and pictures that can never
+            arrive, a line each.
     """
 
     scenario: Scenario | Training
@@ -61,13 +62,15 @@ def check(scenario: Source, overrides: Mapping[str, Any] | None = None, **fields
 
 def check_scenario(scenario: Scenario | Training) -> Check:
     """:func:`check` of a scenario that was read."""
+    from linksim.api.errors import foreign_as_user_errors
     from linksim.scenario.files import scenario_hash
     from linksim.scenario.schema import Scenario as Evaluation
 
-    if isinstance(scenario, Evaluation):
-        facts, warnings = _evaluation(scenario)
-    else:
-        facts, warnings = _training(scenario)
+    with foreign_as_user_errors():
+        if isinstance(scenario, Evaluation):
+            facts, warnings = _evaluation(scenario)
+        else:
+            facts, warnings = _training(scenario)
     return Check(scenario, scenario_hash(scenario), tuple(facts), tuple(warnings))
 
 
@@ -117,7 +120,11 @@ def _evaluation(scenario: Scenario) -> tuple[list[str], list[str]]:
     found = preflight(plan, torch.device("cpu"))
     cure = "Such frames are source_unfit, which no block error rate counts: use a larger ratio or MCS."
     warnings = [what_without(download) for download in found.downloads]
-    return list(_costs(plan, found)), warnings + [f"{line} {cure}" for line in found.unfit]
+    return list(_costs(plan, found)), [
+        *warnings,
+        *found.warnings,
+        *(f"{line} {cure}" for line in found.unfit),
+    ]
 
 
 def what_without(download: Download) -> str:

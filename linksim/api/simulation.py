@@ -172,10 +172,12 @@ class Simulation:
             ScenarioError and its like: bad input, before anything is written.
             RunError: a unit failed.
         """
+        from linksim.api.errors import foreign_as_user_errors
         from linksim.api.run import Run
         from linksim.run.runner import run
 
-        summary = run(self.plan, self.folder, self.device, progress, workers=self.workers)
+        with foreign_as_user_errors():
+            summary = run(self.plan, self.folder, self.device, progress, workers=self.workers)
         return Run(self.folder, summary=summary)
 
 
@@ -203,15 +205,19 @@ def prepare(
     from joblib import cpu_count
 
     from channels.runtime.cache import expanded
+    from linksim.api.errors import foreign_as_user_errors
     from linksim.run.runner import make_plan
     from linksim.scenario import files as scenario_io
 
-    loaded = scenario_io.load_scenario(scenario, overrides)
+    with foreign_as_user_errors():
+        loaded = scenario_io.load_scenario(scenario, overrides)
     folder = Path("runs") / loaded.name if out is None else expanded(f"{option}out", str(out))
     chosen = device_of(device, f"{option}device")
     counts = {"limit": limit, "workers": workers}
     limit, workers = (_count(value, f"{option}{name}") for name, value in counts.items())
-    return Simulation(make_plan(loaded, limit=limit), folder, chosen, workers or cpu_count())
+    with foreign_as_user_errors():
+        plan = make_plan(loaded, limit=limit)
+    return Simulation(plan, folder, chosen, workers or cpu_count())
 
 
 def _count(value: int | None, name: str) -> int | None:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from channels.base import ChannelOperator, Precision
 from channels.checks import complaint
 from channels.flat.interleaving import InterleavedChannel
 from linksim.build.checkpoints import file_digest
+from linksim.build.foreign import built, foreign_as_input
 from linksim.coding.calibration import Calibration, CalibrationError
 from linksim.kinds.channels.base import ChannelBase, channel_name
 from linksim.kinds.context import BuildContext
@@ -41,17 +42,24 @@ __all__ = [
 
 
 @contextmanager
-def refused_as_input(where: str) -> Iterator[None]:
-    """What a channel's own checks refuse is bad input of the scenario.
+def refused_as_input(where: str, *parts: BaseModel) -> Iterator[None]:
+    """What a channel's own checks refuse is bad input of the scenario; so is whatever code of other people
+    raises.
 
     Args:
         where: field that the message is to name.
+        parts: descriptions that are in use.
 
     Raises:
-        ScenarioError: in place of a ValueError.
+        ScenarioError: in place of a ValueError, or of what a foreign kind raised.
     """
     try:
-        yield
+        with foreign_as_input(where, *parts, passing=(ValueError,)):
+            yield
+    except ScenarioError as problem:
+        if str(problem).startswith(where):
+            raise
+        raise ScenarioError(f"{where}: {problem}") from None
     except ValueError as problem:
         raise ScenarioError(f"{where}: {problem}") from None
 
@@ -74,7 +82,9 @@ def build_channel(
     Raises:
         ValueError: antennas, pilots and streams that do not go together.
     """
-    return channel.build(BuildContext(device, precision))
+    operator = channel.build(BuildContext(device, precision))
+    built("", operator, ChannelOperator, channel)
+    return operator
 
 
 def recordings(scenario: Training) -> dict[str, str]:
@@ -113,7 +123,7 @@ def training_channels(
     for part in mixture:
         name = channel_name(part.channel)
         check_channel_effects(name, [part.channel])
-        with refused_as_input(f"channels.{name}"):
+        with refused_as_input(f"channels.{name}", part.channel):
             chosen = part.channel if trace else part.channel.untraced()
             operator = build_channel(chosen, device)
             try_channel(operator, num_uses)

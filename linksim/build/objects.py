@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import BaseModel
 from torch import nn
 
 from channels.arithmetic import abs_squared
@@ -27,8 +27,10 @@ from linksim.build.checkpoints import (
     read_checkpoint,
     shapes_only,
 )
+from linksim.build.foreign import built, foreign_as_input
+from linksim.build.promises import check_metric, check_network, check_source_codec
 from linksim.images.sets import ImageSet
-from linksim.kinds import KindError, find
+from linksim.kinds import find
 from linksim.kinds.channels.base import ChannelBase
 from linksim.kinds.context import BuildContext
 from linksim.kinds.images import ImagesBase
@@ -47,7 +49,6 @@ from linksim.metrics.base import (
     counts,
 )
 from linksim.metrics.selection import Selection
-from linksim.metrics.set_distances import DISTANCES
 from linksim.schemes.base import Bound, Scheme
 from linksim.source.quality_search import QualitySearch
 from linksim.source.stream_cache import StreamCache
@@ -86,15 +87,25 @@ _BOUND_FRAMES, _BOUND_USES, _BOUND_CHUNK = 2000, 512, 20
 
 def build_images(images: ImagesBase) -> ImageSet:
     """The set of pictures that a scenario names."""
-    return images.build()
+    with foreign_as_input("images", images, passing=(ValueError,)):
+        found = images.build()
+    built("images", found, ImageSet, images)
+    return found
 
 
 # ----------------------------------------------------------------------------------------------- codecs
 
 
 def build_codec(codec: NetworkBase) -> Any:
-    """An untrained network."""
-    return codec.build()
+    """An untrained network.
+
+    Raises:
+        ScenarioError: one of other people that fails, or is no :class:`linksim.schemes.jscc.AnalogCodec`.
+    """
+    with foreign_as_input(f"codec {codec.kind}", codec, passing=(ValueError,)):
+        network = codec.build()
+    check_network(codec, network)
+    return network
 
 
 def load_codec(checkpoint: str) -> AnalogCodec:
@@ -109,8 +120,8 @@ def load_codec(checkpoint: str) -> AnalogCodec:
         expected = "a codec; a denoiser belongs into checkpoint of kind: latent_diffusion"
         raise CheckpointError(complaint(f"checkpoint {checkpoint}", "no codec", stored.codec.kind, expected))
     with shapes_only():  # a header may announce any sizes
-        check_tensors(stored.codec.build(), stored.tensors, str(path))
-    codec: Any = stored.codec.build()
+        check_tensors(build_codec(stored.codec), stored.tensors, str(path))
+    codec: Any = build_codec(stored.codec)
     load_into(codec, stored.tensors, str(path))
     if hasattr(codec, "highest_snr_db"):
         codec.highest_snr_db = stored.highest_snr_db
@@ -174,13 +185,28 @@ def make_search(source: SourceBase, workers: int = 1) -> QualitySearch:
         source: specification.
         workers: processes that code pictures.
     """
-    return _search(source, workers, cache_folder("streams"))
+    return _search(_Key.of(source), workers, cache_folder("streams"))
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A description as a key of a cache: by what it says, whatever its fields hold (lists cannot be keys)."""
+
+    kind: type
+    text: str
+    description: Any = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, description: BaseModel) -> _Key:
+        return cls(type(description), description.model_dump_json(), description)
 
 
 @lru_cache(maxsize=8)
-def _search(source: SourceBase, workers: int, folder: Path) -> QualitySearch:
+def _search(key: _Key, workers: int, folder: Path) -> QualitySearch:
+    source: SourceBase = key.description
     resolutions = {"full": (1,), "reduced": (1, 2, 4)}[source.resolutions]
     codec = source.build()
+    check_source_codec(source, codec)
     measure = None if source.select == "psnr" else Selection(source.select)
     return QualitySearch(codec, StreamCache(folder), resolutions, workers=workers, measure=measure)
 
@@ -261,7 +287,6 @@ def build_captioner(name: str, device: torch.device, dtype: torch.dtype) -> HubC
     return captioner
 
 
-@lru_cache(maxsize=16)
 def sampled_sinrs(
     channel: ChannelBase, files: tuple[tuple[str, str], ...] = ()
 ) -> Callable[[int, float], torch.Tensor]:
@@ -269,6 +294,12 @@ def sampled_sinrs(
     number of uses and an SNR [dB]; from seeds of its own. What counts as noise is what the frames of a run
     count: interference, distortion.
     """
+    return _sampled_sinrs(_Key.of(channel), files)
+
+
+@lru_cache(maxsize=16)
+def _sampled_sinrs(key: _Key, files: tuple[tuple[str, str], ...]) -> Callable[[int, float], torch.Tensor]:
+    channel: ChannelBase = key.description
 
     @lru_cache(maxsize=1)
     def built() -> ChannelOperator:  # on first use: rays are not traced for a check
@@ -329,37 +360,19 @@ class Metrics:
         return [replace(m.info, is_rate=counts(type(m))) for kind in kinds for m in kind]
 
 
-def _check_set_metric(name: str, info: MetricInfo) -> None:
-    """Features and a distance that exist, before hours are spent.
-
-    Raises:
-        KindError: otherwise.
-    """
-    if not re.fullmatch(r"[a-z0-9_.-]+", info.features):
-        got = repr(info.features)
-        raise KindError(
-            complaint(f"metric {name}: info.features", "no name", got, "small letters, digits, _ . -")
-        )
-    if info.distance not in DISTANCES:
-        expected = f"one of {', '.join(DISTANCES)}"
-        raise KindError(complaint(f"metric {name}: info.distance", "unknown", repr(info.distance), expected))
-
-
 def build_metrics(names: tuple[str, ...]) -> Metrics:
     """Metrics by name, on the CPU; "lpips" means "lpips_alex". What cannot be had is listed, not raised."""
     unavailable: dict[str, str] = {}
     made: list[Metric] = []
     for name in dict.fromkeys("lpips_alex" if name == "lpips" else name for name in names):
+        found = find("metric", name)
         try:
-            metric: Metric = find("metric", name).make()
+            with foreign_as_input(f"metrics.{name}", found):
+                metric: Metric = found.make()
         except MetricUnavailable as problem:
             unavailable[name] = str(problem)
             continue
-        if metric.info.name != name:
-            got, expected = f"info.name {metric.info.name!r}", f"{name!r}, as it is registered"
-            raise KindError(complaint(f"metric {name}", "another name", got, expected))
-        if isinstance(metric, SetMetric):
-            _check_set_metric(name, metric.info)
+        check_metric(found, metric)
         made.append(metric)
 
     def of(base: Any) -> Any:

@@ -656,7 +656,18 @@ def _guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namesp
             resumes = "; the same command resumes" if problem.resumes else ""
             _say(f"{problem} (--verbose shows where{resumes})", file=sys.stderr)
             return 1
-        raise
+        return _of_other_people(problem)
+
+
+def _of_other_people(problem: Exception) -> int:
+    """Say what code of other people raised, wherever it was called; raise what linksim did."""
+    from linksim.build.foreign import place_of, refusal
+
+    place = place_of(problem)
+    if place is None:
+        raise problem
+    _say(refusal("", problem, place), file=sys.stderr)
+    return 2
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

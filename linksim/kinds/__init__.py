@@ -102,29 +102,9 @@ for _family in (
 ):
     add_family(_family)
 
-_PLACES = {
-    "BuildContext": "linksim.kinds.context",
-    "ChannelBase": "linksim.kinds.channels.base",
-    "ChannelOperator": "channels.base",
-    "AnalogSchemeBase": "linksim.kinds.schemes.base",
-    "CountMetric": "linksim.metrics.base",
-    "ImageMetric": "linksim.metrics.base",
-    "ImagesBase": "linksim.kinds.images",
-    "Impairment": "channels.hardware.impairment",
-    "LinkMetric": "linksim.metrics.base",
-    "MetricInfo": "linksim.metrics.base",
-    "DelayModelBase": "linksim.kinds.models.base",
-    "NetworkBase": "linksim.kinds.networks",
-    "EstimatorBase": "linksim.kinds.channels.csi",
-    "SchemeBase": "linksim.kinds.schemes.base",
-    "SentSchemeBase": "linksim.kinds.schemes.base",
-    "SetMetric": "linksim.metrics.base",
-    "SourceCodec": "linksim.source.codec",
-}
-
 
 def __getattr__(name: str) -> Any:
-    """Bases are imported when they are used."""
-    if name in _PLACES:
-        return getattr(importlib.import_module(_PLACES[name]), name)
+    """Bases are imported when they are used, from where the door of linksim has them."""
+    if name in __all__:
+        return getattr(importlib.import_module("linksim"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

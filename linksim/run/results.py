@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -12,17 +13,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from channels.checks import complaint
+from pydantic import ValidationError
+
+from channels.checks import complaint, shown
 from linksim.files.writing import LockedElsewhere, lock, remove_leftovers, write_whole
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.run.format import StoredHeader, StoredRecord, first_problem
-from linksim.scenario.errors import ScenarioError
+from linksim.scenario.errors import RunError, ScenarioError
 
 __all__ = [
     "Record",
     "ResultStore",
     "RunFolderError",
+    "UnfitRecord",
     "UnitKey",
     "file_name",
     "original_file",
@@ -39,6 +43,15 @@ _SIDE_INFO_BITS_PER_USE = 2 * 120 / 1024
 
 class RunFolderError(ScenarioError):
     """A run folder that cannot be used."""
+
+
+class UnfitRecord(RunError):
+    """A record that no reader would take: nothing of its batch was written."""
+
+    def __init__(self, record: Record, problem: str) -> None:
+        key = record.key
+        where = f"{key.channel}, {key.scheme}, {key.snr_db:g} dB, image {key.image}, trial {key.trial}"
+        super().__init__(f"unit ({where}) failed: {problem}")
 
 
 def side_info_uses(bits: int) -> int:
@@ -272,9 +285,13 @@ class ResultStore:
                 file.truncate(end)
 
     def append(self, records: Sequence[Record]) -> None:
-        """Write records, flushed to the disk."""
+        """Write records, flushed to the disk.
+
+        Raises:
+            UnfitRecord: a record that could not be read again; none of them is written.
+        """
         assert self._file is not None, "open() first"
-        data = memoryview("".join(record.to_json() + "\n" for record in records).encode())
+        data = memoryview("".join(_line(record) + "\n" for record in records).encode())
         try:
             while data:
                 data = data[self._file.write(data) :]
@@ -358,6 +375,44 @@ class ResultStore:
     def done(self) -> set[UnitKey]:
         """Units that have a record."""
         return {record.key for record in self.records()}
+
+
+def _line(record: Record) -> str:
+    """A record as a line that can be read again.
+
+    Raises:
+        UnfitRecord: one that cannot, with the scheme or metric that made it so.
+    """
+    for name, value in record.info.items():
+        if type(value) not in (bool, int, float, str) or (
+            isinstance(value, float) and not math.isfinite(value)
+        ):
+            got = f"{shown(value)} ({type(value).__name__})"
+            cure = "Use float(...), int(...) or .item()."
+            expected = "a finite number or a text"
+            raise UnfitRecord(
+                record, complaint(f"scheme {record.key.scheme}: info.{name}", "unfit", got, expected, cure)
+            )
+    try:
+        line = record.to_json()
+        Record.from_json(line)
+    except ValidationError as problem:
+        error = problem.errors(include_url=False)[0]
+        place = [str(part) for part in error["loc"]]
+        of_metric = len(place) > 1 and place[0] in ("counts", "values")
+        where = f"metric {place[1]}" if of_metric else f"scheme {record.key.scheme}: {'.'.join(place)}"
+        if not place:  # more errors than trials
+            where = f"metric {str(error['msg']).removeprefix('Value error, ').split()[0]}"
+        expected = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+        raise UnfitRecord(
+            record, complaint(where, "unfit for a record", shown(error["input"]), expected)
+        ) from None
+    except (TypeError, ValueError) as problem:
+        where = f"scheme {record.key.scheme}, or a metric"
+        raise UnfitRecord(
+            record, complaint(where, "unfit for a record", problem, "numbers and texts")
+        ) from None
+    return line
 
 
 def _deciding(block: dict[str, Any]) -> dict[str, Any]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import math
 import platform
 import subprocess
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from linksim.build.channels import (
     try_channel,
 )
 from linksim.build.downloads import Download, missing_weights
+from linksim.build.foreign import cause, foreign_as_input, foreign_parts, place_of
 from linksim.build.objects import (
     Metrics,
     build_images,
@@ -39,10 +39,11 @@ from linksim.build.objects import (
 from linksim.files.writing import whole_file, write_whole
 from linksim.images.sets import ImageError, ImageSet, image_digest, read_all, round_to_uint8
 from linksim.kinds.used import foreign_kinds
-from linksim.link import LinkOutput, RunError, Told, ToldEnd, run_link
+from linksim.link import RunError, Told, ToldEnd, run_link
 from linksim.run.arrivals import cannot_fit, not_arrived
-from linksim.run.feature_files import FeatureFiles
+from linksim.run.contracts import channel_warnings, check_promises, check_sends
 from linksim.run.format import FORMAT
+from linksim.run.measuring import Measure, records_of
 from linksim.run.results import (
     Point,
     Record,
@@ -60,6 +61,7 @@ from linksim.scenario.files import ScenarioError, Variant, scenario_hash, varian
 from linksim.scenario.schema import (
     ChannelBase,
     Scenario,
+    SchemeBase,
     channel_name,
     channel_names,
 )
@@ -311,6 +313,26 @@ def _trained_on(plan: Plan) -> dict[str, list[str] | None]:
 # ---------------------------------------------------------------------------------------------- running
 
 
+@contextmanager
+def _failing(what: str) -> Iterator[None]:
+    """What a metric of other people raises on the way."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as problem:
+        raise RunError(f"{what} failed: {cause(problem)}") from problem
+
+
+@contextmanager
+def _refused(where: str) -> Iterator[None]:
+    """What a scheme refuses is bad input; ``where`` is put in front."""
+    try:
+        yield
+    except ValueError as problem:
+        raise ScenarioError(f"{where}: {problem}") from None
+
+
 class _Machine:
     """Built objects of one variant."""
 
@@ -326,8 +348,9 @@ class _Machine:
         self.schemes: dict[tuple[str, str], Scheme | Bound] = {}
         self.snr_db: dict[str, tuple[float, ...]] = {}
         self.told: dict[str, Told] = {}
+        self.warnings: list[str] = []  # of foreign kinds, a line each
         for name, spec in zip(channel_names(plan.scenario), scenario.channels, strict=True):
-            with refused_as_input(f"channels.{name}"):
+            with refused_as_input(f"channels.{name}", spec):
                 chosen = spec.untraced() if check else spec
                 operator = self._operator(plan, chosen, device)
                 self.snr_db[name] = self._snr_db(chosen, operator)
@@ -336,6 +359,7 @@ class _Machine:
             for scheme in scenario.schemes:
                 self.channels[name, scheme.name] = sent_over(scheme, spec, operator)
                 self.schemes[name, scheme.name] = self._build(plan, scheme, spec, device, check)
+                self._try(plan, name, scheme)
 
     def _snr_db(self, channel: ChannelBase, operator: ChannelOperator) -> tuple[float, ...]:
         """Swept SNRs, or the one of a link budget."""
@@ -349,6 +373,8 @@ class _Machine:
     def _operator(self, plan: Plan, channel: ChannelBase, device: torch.device) -> ChannelOperator:
         """The operator, tried once at every frame length: a recording may be shorter than a frame."""
         operator = build_channel(channel, device)
+        found = channel_warnings(channel, operator, plan.median_budget(self.variant))
+        self.warnings += [f"channels.{channel_name(channel)}: {line}" for line in found]
         for budget in {plan.budget(self.variant, image) for image in plan.images}:
             try_channel(operator, budget)
         return operator
@@ -356,17 +382,40 @@ class _Machine:
     def _build(
         self, plan: Plan, scheme: Any, channel: ChannelBase, device: torch.device, check: bool
     ) -> Scheme | Bound:
-        try:
-            built = build_scheme(scheme, channel, device, workers=self.workers, weights=not check)
-        except ValueError as problem:  # checkpoints and tables: the message starts with the field
-            link = "." if str(problem)[:1].islower() else ": "  # a field of the scheme, or a file
-            raise ScenarioError(f"schemes.{scheme.name}{link}{problem}") from None
-        for name, image in plan.images.items():
+        where, whole = f"schemes.{scheme.name}", not check or bool(foreign_parts(scheme))
+        with foreign_as_input(where, scheme, passing=(ValueError,)):
             try:
-                built.check(image.shape[1], image.shape[2], plan.budget(self.variant, name))
-            except ValueError as problem:
-                raise ScenarioError(f"schemes.{scheme.name} with image {name}: {problem}") from None
+                built = build_scheme(scheme, channel, device, workers=self.workers, weights=whole)
+            except ValueError as problem:  # checkpoints and tables: the message starts with the field
+                link = "." if str(problem)[:1].islower() else ": "  # a field of the scheme, or a file
+                raise ScenarioError(f"{where}{link}{problem}") from None
+        with _refused(where):
+            check_promises(scheme, built)
+        for name, image in plan.images.items():
+            with _refused(f"{where} with image {name}"), foreign_as_input("", scheme, passing=(ValueError,)):
+                answer: Any = built.check(image.shape[1], image.shape[2], plan.budget(self.variant, name))
+                if answer is not None:  # it would be overheard
+                    got, expected = f"{answer!r} returned", "a ValueError raised, or None"
+                    raise ValueError(
+                        complaint(f"{place_of(None, scheme) or built.name}: check", "answers", got, expected)
+                    )
         return built
+
+    def _try(self, plan: Plan, channel: str, scheme: SchemeBase) -> None:
+        """Send a picture with a foreign scheme."""
+        key, (name, image) = (channel, scheme.name), next(iter(plan.images.items()))
+        if not self.snr_db[channel]:
+            return
+        where, budget = f"schemes.{scheme.name} with image {name}", plan.budget(self.variant, name)
+        link = (self.channels[key], image, self.snr_db[channel][0], budget, self.told[channel])
+        with _refused(where), foreign_as_input("", scheme, passing=(ValueError,)):
+            check_sends(scheme, self.schemes[key], *link)
+
+    def descriptions(self, plan: Plan, batch: Batch) -> tuple[ChannelBase, SchemeBase]:
+        """Of the channel and the scheme of a batch."""
+        scenario = self.variant.scenario
+        channels = dict(zip(channel_names(plan.scenario), scenario.channels, strict=True))
+        return channels[batch.channel], next(s for s in scenario.schemes if s.name == batch.scheme)
 
     def cannot_fit(self, plan: Plan) -> list[str]:
         """Where pictures can never arrive, a line each."""
@@ -382,37 +431,6 @@ class _Machine:
         return lines
 
 
-class _Measure:
-    """Image metrics of single pictures, remembered: a digital link shows the same picture at many points."""
-
-    _KEEP = 4096
-
-    def __init__(self, metrics: Metrics) -> None:
-        self.metrics = metrics
-        self._known: OrderedDict[tuple[str, str], dict[str, float]] = OrderedDict()
-
-    def values(self, name: str, shown: Tensor, original: Tensor) -> dict[str, float]:
-        """Metrics by name of a picture [3, H, W] uint8 against the original ``name``."""
-        key = (name, image_digest(shown))
-        if key not in self._known:
-            x_hat, x = shown[None].float() / 255, original[None].float() / 255
-            self._known[key] = {m.info.name: float(m(x_hat, x)) for m in self.metrics.image}
-            if len(self._known) > self._KEEP:
-                self._known.popitem(last=False)
-        return dict(self._known[key])
-
-    def keep_features(self, shown: Tensor, store: ResultStore) -> None:
-        """Write what metrics of sets compare of a picture [3, H, W] uint8, unless it is known."""
-        for metric in self.metrics.sets:
-            files = FeatureFiles(store.features, metric.info.features)
-            files.keep(image_digest(shown), partial(metric.features, shown))
-
-    def lacks_features(self, digest: str, store: ResultStore) -> bool:
-        """Whether features of a picture that was shown are not there: deleted, then made again."""
-        names = {metric.info.features for metric in self.metrics.sets}
-        return any(not FeatureFiles(store.features, name).path(digest).exists() for name in names)
-
-
 @dataclass(frozen=True)
 class Preflight:
     """What a check found.
@@ -421,11 +439,13 @@ class Preflight:
         unfit: what can never arrive, a line each.
         downloads: what a run downloads first; schemes that need it were not checked any further.
         operators: of every variant of the plan, by the names of its channels; rays were not traced.
+        warnings: what is unusual of channels of other people, a line each.
     """
 
     unfit: list[str]
     downloads: list[Download]
     operators: list[dict[str, ChannelOperator]]
+    warnings: list[str] = field(default_factory=list)
 
 
 def preflight(plan: Plan, device: torch.device) -> Preflight:
@@ -439,17 +459,19 @@ def preflight(plan: Plan, device: torch.device) -> Preflight:
     downloads = [d for variant in plan.variants for s in variant.scenario.schemes for d in s.downloads()]
     downloads += missing_weights(plan.scenario.metrics)
     plan = plan.on_this_machine()
-    operators = []
+    operators, warnings = [], []
     for variant in plan.variants:
         machine = _Machine(plan, variant, device, workers=1, check=True)
         unfit += machine.cannot_fit(plan)
         operators.append(machine.operators)
+        warnings += machine.warnings
     simple = tuple(name for name in plan.scenario.metrics if not name.startswith("lpips"))
     metrics = build_metrics(simple)
     _check_sizes(plan, metrics)
     if len(simple) == len(plan.scenario.metrics):
         _check_measures(plan, metrics)
-    return Preflight(list(dict.fromkeys(unfit)), list(dict.fromkeys(downloads)), operators)
+    unfit, warnings = (list(dict.fromkeys(lines)) for lines in (unfit, warnings))
+    return Preflight(unfit, list(dict.fromkeys(downloads)), operators, warnings)
 
 
 def run(
@@ -478,13 +500,16 @@ def run(
     _check_sizes(plan, metrics)
     _check_measures(plan, metrics)
     machines = [_Machine(plan, variant, device, workers) for variant in plan.variants]
-    measure = _Measure(metrics)
+    for line in dict.fromkeys(line for machine in machines for line in machine.warnings):
+        log.warning("%s", line)
+    measure = Measure(metrics)
     store = ResultStore(folder)
     store.open(_header(plan, device, metrics))
     try:
         done = _known_units(store, plan, machines)
-        for image in plan.images.values():
-            measure.keep_features(image, store)
+        with _failing("features of the originals"):
+            for image in plan.images.values():
+                measure.keep_features(image, store)
         kept = len(done)
         _run_batches(plan, machines, measure, store, device, done, progress)
     finally:
@@ -499,7 +524,7 @@ def run(
 def _run_batches(
     plan: Plan,
     machines: Sequence[_Machine],
-    measure: _Measure,
+    measure: Measure,
     store: ResultStore,
     device: torch.device,
     done: set[UnitKey],
@@ -583,7 +608,7 @@ def _check_sizes(plan: Plan, metrics: Metrics) -> None:
 
 
 def _run_batch(
-    plan: Plan, machine: _Machine, batch: Batch, measure: _Measure, store: ResultStore, device: torch.device
+    plan: Plan, machine: _Machine, batch: Batch, measure: Measure, store: ResultStore, device: torch.device
 ) -> list[Record]:
     scenario = machine.variant.scenario
     original = torch.stack([plan.images[name] for name, _ in batch.members])
@@ -604,71 +629,18 @@ def _run_batch(
         seconds = (time.monotonic() - began) / len(seeds)
         shown = round_to_uint8(out.reconstruction.image).cpu()
         independent = channel.memoryless and getattr(scheme, "memoryless", False)
-        records = _records(batch, seeds, original, shown, out, measure, seconds, channel, independent)
+        records = records_of(
+            batch.keys(), seeds, original, shown, out, measure, seconds, channel, independent
+        )
         for image in shown:
             measure.keep_features(image, store)
     except Exception as problem:
         name, trial = batch.members[0]
         where = f"{batch.channel}, {batch.scheme}, {batch.snr_db:g} dB, image {name}, trial {trial}"
-        raise RunError(
-            f"unit ({where}, and {len(seeds) - 1} more of its batch) failed: {problem}"
-        ) from problem
+        said = cause(problem, *machine.descriptions(plan, batch))
+        raise RunError(f"unit ({where}, and {len(seeds) - 1} more of its batch) failed: {said}") from problem
     _save_panel(scenario, batch, list(plan.images), shown, store)
     return records
-
-
-def _records(
-    batch: Batch,
-    seeds: Sequence[int],
-    original: Tensor,
-    shown: Tensor,
-    out: LinkOutput,
-    measure: _Measure,
-    seconds: float,
-    channel: ChannelOperator,
-    independent_bits: bool,
-) -> list[Record]:
-    values = [
-        measure.values(name, a, b) for (name, _), a, b in zip(batch.members, shown, original, strict=True)
-    ]
-    if out.transmitted is not None:
-        sent = out.transmitted
-        for fact in measure.metrics.link:
-            column = fact(sent.symbols, sent.received, channel, sent.draw).tolist()
-            for one, value in zip(values, column, strict=True):
-                one[fact.info.name] = value
-    for key, one in zip(batch.keys(), values, strict=True):
-        for name, value in one.items():
-            if not math.isfinite(value):
-                raise ValueError(f"metric {name} of image {key.image}, trial {key.trial}: got {value}.")
-    counts: dict[str, list[tuple[int, int]]] = {}
-    bits, hat = out.sent_bits, out.reconstruction.bits_hat
-    if bits is not None and hat is not None:
-        for metric in measure.metrics.count:
-            errors, trials = metric(hat, bits)
-            counts[metric.info.name] = list(zip(errors.tolist(), trials.tolist(), strict=True))
-    for fate in measure.metrics.state:
-        counts[fate.info.name] = fate(out.reconstruction.states)
-    return [
-        Record(
-            key=key,
-            seed=seeds[i],
-            state=out.reconstruction.states[i],
-            values=values[i],
-            counts={name: column[i] for name, column in counts.items()},
-            data_uses=out.uses.data * out.transmissions[i],
-            pilot_uses=out.uses.pilot * out.transmissions[i],
-            guard_uses=out.uses.guard * out.transmissions[i],
-            transmissions=out.transmissions[i],
-            side_info_bits=out.side_info_bits,
-            source_values=original[i].numel(),
-            seconds=round(seconds, 4),
-            independent_bits=independent_bits,
-            info=dict(out.info[i]) if out.info else {},
-            shown=image_digest(shown[i]),
-        )
-        for i, key in enumerate(batch.keys())
-    ]
 
 
 # --------------------------------------------------------------------------------------- pictures saved

@@ -13,7 +13,7 @@ from channels.types import Csit, Received
 from linksim.jscc.layout import SymbolLayout
 from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction, all_ok
 
-__all__ = ["IMAGE_SIZE_BITS", "AnalogCodec", "JsccScheme"]
+__all__ = ["IMAGE_SIZE_BITS", "AnalogCodec", "JsccScheme", "TrainableCodec"]
 
 # No receiver knows the size of a picture: an analog one is told two numbers of 16 bits, a digital payload
 # carries it.
@@ -21,7 +21,9 @@ IMAGE_SIZE_BITS = 32
 
 
 class AnalogCodec(Protocol):
-    """Encoder and decoder between images and symbols; networks and the linear code alike."""
+    """Encoder and decoder between images and symbols; networks and the linear code alike. What is trained is
+    a :class:`TrainableCodec`.
+    """
 
     @property
     def block(self) -> int:
@@ -40,6 +42,14 @@ class AnalogCodec(Protocol):
         self, received: Received, layout: SymbolLayout, csit: Csit | None, seeds: Sequence[int]
     ) -> Tensor:
         """[B, 3, H, W] images; ``seeds``, one per image, are for decoders that sample."""
+        ...
+
+
+class TrainableCodec(AnalogCodec, Protocol):
+    """A network (an ``nn.Module``) that ``linksim train`` trains and ``kind: jscc`` loads."""
+
+    def num_symbols(self, height: int, width: int) -> int:
+        """How many symbols an image of this size takes: the budget of its training."""
         ...
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from channels.checks import complaint
+from linksim.build.foreign import cause, place_of
 from linksim.images.sets import ImageError
 from linksim.link import RunError
 from linksim.training.event_log import open_log
@@ -82,21 +84,36 @@ def run_sitting(trainer: Trainer | DenoiserTrainer, report: Report, started: flo
     Raises:
         ScenarioError: the folder belongs to another training, or its state is broken.
         NoStepFits, ImageError: as of :func:`run_loop`.
+        RunError: code of other people failed.
     """
     trainer.load_state()
     # the first moment at which the folder is known to belong to a good recipe
     write_header(trainer.scenario, trainer.out, trainer.listed, trainer.inputs)
     if trainer.extent.from_step:
         report(f"extended: {trainer.extent}")
-    return run_loop(
-        trainer,
-        trainer.out,
-        report,
-        started=started,
-        held_out=trainer.photographs.held_out,
-        validation_every_steps=trainer.spec.validation_every_steps,
-        checkpoint_every_s=trainer.spec.checkpoint_every_s,
-    )
+    with _foreign_as_failure(trainer):
+        return run_loop(
+            trainer,
+            trainer.out,
+            report,
+            started=started,
+            held_out=trainer.photographs.held_out,
+            validation_every_steps=trainer.spec.validation_every_steps,
+            checkpoint_every_s=trainer.spec.checkpoint_every_s,
+        )
+
+
+@contextmanager
+def _foreign_as_failure(trainer: Trainable) -> Iterator[None]:
+    """What code of other people raises within a step: the training can go on once it is mended."""
+    try:
+        yield
+    except (RunError, ImageError):
+        raise
+    except Exception as problem:
+        if place_of(problem) is None:
+            raise
+        raise RunError(f"step {trainer.step} of the training failed: {cause(problem)}") from problem
 
 
 def run_loop(

@@ -265,7 +265,7 @@ def test_metrics_are_of_a_scope_and_have_a_name_that_a_column_can_have():
     register("metric", "own_set", own)
     try:
         with pytest.raises(
-            KindError, match=r"own_set: info\.distance: unknown, got 'nearest', expected one of"
+            KindError, match=r"own_set.*: info\.distance: unknown, got 'nearest', expected one of"
         ):
             build_metrics(("own_set",))
     finally:

@@ -1,0 +1,181 @@
+"""What metrics say of what went over the link, and the records that are made of it."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from channels.base import ChannelOperator
+from channels.checks import complaint
+from linksim.build.objects import Metrics
+from linksim.images.sets import image_digest
+from linksim.link import LinkOutput
+from linksim.metrics.base import ImageMetric, Metric, SetMetric
+from linksim.run.feature_files import FeatureFiles
+from linksim.run.results import Record, ResultStore, UnitKey
+
+__all__ = ["Measure", "records_of"]
+
+
+def _features(metric: SetMetric, shown: Tensor) -> NDArray[np.float16]:
+    """[n, d] of a picture [3, H, W] uint8.
+
+    Raises:
+        ValueError: another array, or values that are not finite.
+    """
+    found = np.asarray(metric.features(shown))
+    if found.ndim != 2 or not np.issubdtype(found.dtype, np.floating) or not np.isfinite(found).all():
+        finite = (
+            "" if not np.issubdtype(found.dtype, np.floating) or np.isfinite(found).all() else ", not finite"
+        )
+        got = f"{found.dtype} {list(found.shape)}{finite}"
+        raise ValueError(complaint(f"metric {metric.info.name}", "no features", got, "finite floats [n, d]"))
+    return found
+
+
+def _one(metric: ImageMetric, x_hat: Tensor, x: Tensor) -> float:
+    """The value of one picture.
+
+    Raises:
+        ValueError: another number of values.
+    """
+    value = metric(x_hat, x)
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return float(value)
+    if isinstance(value, float | int):
+        return float(value)
+    got = f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    raise ValueError(complaint(f"metric {metric.info.name}", "wrong shape", got, "[1], one per image"))
+
+
+class Measure:
+    """Image metrics of single pictures, remembered: a digital link shows the same picture at many points."""
+
+    _KEEP = 4096
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self._known: OrderedDict[tuple[str, str], dict[str, float]] = OrderedDict()
+
+    def values(self, name: str, shown: Tensor, original: Tensor) -> dict[str, float]:
+        """Metrics by name of a picture [3, H, W] uint8 against the original ``name``."""
+        key = (name, image_digest(shown))
+        if key not in self._known:
+            x_hat, x = shown[None].float() / 255, original[None].float() / 255
+            self._known[key] = {m.info.name: _one(m, x_hat, x) for m in self.metrics.image}
+            if len(self._known) > self._KEEP:
+                self._known.popitem(last=False)
+        return dict(self._known[key])
+
+    def keep_features(self, shown: Tensor, store: ResultStore) -> None:
+        """Write what metrics of sets compare of a picture [3, H, W] uint8, unless it is known."""
+        for metric in self.metrics.sets:
+            files = FeatureFiles(store.features, metric.info.features)
+            files.keep(image_digest(shown), partial(_features, metric, shown))
+
+    def lacks_features(self, digest: str, store: ResultStore) -> bool:
+        """Whether features of a picture that was shown are not there: deleted, then made again."""
+        names = {metric.info.features for metric in self.metrics.sets}
+        return any(not FeatureFiles(store.features, name).path(digest).exists() for name in names)
+
+
+def _column(metric: Metric, found: Any, batch: int) -> list[Any]:
+    """What a metric gave for a batch, one value per image.
+
+    Raises:
+        ValueError: another number of values.
+    """
+    column = found.tolist() if isinstance(found, Tensor | np.ndarray) else found
+    if not isinstance(column, list | tuple) or len(column) != batch:
+        shape = f"values {list(found.shape)}" if hasattr(found, "shape") else f"a {type(found).__name__}"
+        got = f"{len(column)} values" if isinstance(column, list | tuple) else shape
+        raise ValueError(
+            complaint(f"metric {metric.info.name}", "wrong shape", got, f"{batch}, one per image")
+        )
+    return list(column)
+
+
+def _counts(metrics: Metrics, out: LinkOutput, batch: int) -> dict[str, list[tuple[int, int]]]:
+    """(errors, trials) per image by metric."""
+    counts: dict[str, list[tuple[int, int]]] = {}
+    bits, hat = out.sent_bits, out.reconstruction.bits_hat
+    if bits is not None and hat is not None:
+        for metric in metrics.count:
+            found = metric(hat, bits)
+            if not isinstance(found, tuple) or len(found) != 2:
+                got = f"a {type(found).__name__}"
+                raise ValueError(
+                    complaint(f"metric {metric.info.name}", "no counts", got, "(errors, trials)")
+                )
+            errors, trials = (_column(metric, part, batch) for part in found)
+            counts[metric.info.name] = list(zip(errors, trials, strict=True))
+    for fate in metrics.state:
+        counts[fate.info.name] = _column(fate, fate(out.reconstruction.states), batch)
+    return counts
+
+
+def records_of(
+    keys: Sequence[UnitKey],
+    seeds: Sequence[int],
+    original: Tensor,
+    shown: Tensor,
+    out: LinkOutput,
+    measure: Measure,
+    seconds: float,
+    channel: ChannelOperator,
+    independent_bits: bool,
+) -> list[Record]:
+    """Records of a batch.
+
+    Args:
+        keys: of its units, in order.
+        seeds: of their channel draws.
+        original, shown: [B, 3, H, W] uint8.
+        out: of the link.
+        measure: metrics.
+        seconds: of each unit.
+        channel: that was sent over.
+        independent_bits: see :class:`Record`.
+
+    Raises:
+        ValueError: what a metric gives is not one finite value per image.
+    """
+    values = [measure.values(k.image, a, b) for k, a, b in zip(keys, shown, original, strict=True)]
+    if out.transmitted is not None:
+        sent = out.transmitted
+        for fact in measure.metrics.link:
+            column = fact(sent.symbols, sent.received, channel, sent.draw)
+            for one, value in zip(values, _column(fact, column, len(values)), strict=True):
+                one[fact.info.name] = value
+    for key, one in zip(keys, values, strict=True):
+        for name, value in one.items():
+            if not math.isfinite(value):
+                raise ValueError(f"metric {name} of image {key.image}, trial {key.trial}: got {value}.")
+    counts = _counts(measure.metrics, out, len(values))
+    return [
+        Record(
+            key=key,
+            seed=seeds[i],
+            state=out.reconstruction.states[i],
+            values=values[i],
+            counts={name: column[i] for name, column in counts.items()},
+            data_uses=out.uses.data * out.transmissions[i],
+            pilot_uses=out.uses.pilot * out.transmissions[i],
+            guard_uses=out.uses.guard * out.transmissions[i],
+            transmissions=out.transmissions[i],
+            side_info_bits=out.side_info_bits,
+            source_values=original[i].numel(),
+            seconds=round(seconds, 4),
+            independent_bits=independent_bits,
+            info=dict(out.info[i]) if out.info else {},
+            shown=image_digest(shown[i]),
+        )
+        for i, key in enumerate(keys)
+    ]
