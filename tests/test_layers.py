@@ -65,7 +65,7 @@ WHEN_USED: dict[str, set[str]] = {
         *("linksim.build", "linksim.coding", "linksim.diffusion", "linksim.images", "linksim.jscc", "linksim.metrics"),
         *("linksim.report", "linksim.schemes"),
     },
-    "linksim.report": {"channels", "linksim.build"},
+    "linksim.report": {"channels", "linksim.build", "linksim.kinds"},
     "linksim.api": {"linksim.training"},
     "linksim.cli": {
         *("channels", "linksim", "linksim.api", "linksim.build", "linksim.files", "linksim.images", "linksim.kinds"),

@@ -130,6 +130,18 @@ def _noise(spec: ChannelBase, snr_db: Sequence[float]) -> list[float]:
     return [float(v) for v in channel.noise_variance(no)]
 
 
+def _may_be_uncoded(kind: str) -> bool:
+    """Whether schemes of a kind that is known here say how many bits a symbol of uncoded QAM has."""
+    from linksim.kinds import KindError, find
+    from linksim.kinds.schemes.base import SchemeBase
+
+    try:
+        target = find("scheme", kind).target
+    except KindError:
+        return False
+    return target.bits_per_symbol_uncoded is not SchemeBase.bits_per_symbol_uncoded
+
+
 def closed_forms(header: Mapping[str, Any], rows: Sequence[Row], x: str) -> list[Row]:
     """Closed-form bit error rates of the uncoded schemes of a run, as rows of the metric "ber": where all
     that the run sends over is known in closed form.
@@ -139,9 +151,8 @@ def closed_forms(header: Mapping[str, Any], rows: Sequence[Row], x: str) -> list
         rows: of the run.
         x: horizontal axis; over the SNR points lie half a decibel apart.
     """
-    kinds = {s["kind"] for s in header["scenario"]["schemes"]}
     measured = [r for r in rows if r.metric == "ber"]
-    if "uncoded" not in kinds or not measured:
+    if not measured or not any(_may_be_uncoded(s["kind"]) for s in header["scenario"]["schemes"]):
         return []
     from linksim.scenario.files import variants
     from linksim.scenario.schema import (  # kinds load PyTorch: for runs that have the form

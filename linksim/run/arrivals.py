@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from torch import Tensor
 
 from linksim.run.results import Record
-from linksim.schemes.separation import SeparationScheme
+from linksim.schemes.base import StreamScheme
 
 __all__ = ["cannot_fit", "not_arrived"]
 
@@ -20,7 +20,7 @@ _TRIED = 16
 
 
 def cannot_fit(
-    scheme: SeparationScheme,
+    scheme: StreamScheme,
     images: Mapping[str, Tensor],
     budget: Callable[[str], int],
     told_db: Sequence[float],

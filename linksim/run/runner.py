@@ -65,8 +65,7 @@ from linksim.scenario.schema import (
     channel_name,
     channel_names,
 )
-from linksim.schemes.base import Bound, Scheme
-from linksim.schemes.separation import SeparationScheme
+from linksim.schemes.base import Bound, Scheme, StreamScheme
 
 __all__ = ["Plan", "Preflight", "RunError", "RunSummary", "make_plan", "run", "write_csv"]
 
@@ -421,7 +420,7 @@ class _Machine:
         """Where pictures can never arrive, a line each."""
         lines = []
         for (channel, name), scheme in self.schemes.items():
-            if isinstance(scheme, SeparationScheme):
+            if isinstance(scheme, StreamScheme):
                 told = self.told[channel].transmitter.of(torch.tensor(self.snr_db[channel]), (), "")
                 found = cannot_fit(
                     scheme, plan.images, lambda image: plan.budget(self.variant, image), told.tolist()

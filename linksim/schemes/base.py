@@ -11,7 +11,17 @@ from torch import Tensor
 
 from channels.types import Csi, Csit, Received
 
-__all__ = ["Bound", "CsitKind", "Frame", "Info", "Reconstruction", "RetransmittingScheme", "Scheme", "State"]
+__all__ = [
+    "Bound",
+    "CsitKind",
+    "Frame",
+    "Info",
+    "Reconstruction",
+    "RetransmittingScheme",
+    "Scheme",
+    "State",
+    "StreamScheme",
+]
 
 CsitKind = Literal["none", "average_snr", "instantaneous_snr", "perfect"]
 Info = dict[str, float | int | str]
@@ -138,6 +148,27 @@ class Bound(Protocol):
         """Best images for ``budget`` uses of the channel ``csi`` (true gains) at an average SNR [B];
         ``seeds`` are for limits that fail by chance.
         """
+        ...
+
+
+@runtime_checkable
+class StreamScheme(Scheme, Protocol):
+    """A scheme whose payload limits the size of a stream: whether a picture can ever fit is told before a
+    run.
+    """
+
+    def smallest_stream(self, image: Tensor) -> int:
+        """Bytes of the smallest stream of an image [3, H, W] uint8."""
+        ...
+
+    def told_apart(self, told_db: Sequence[float]) -> list[float | None]:
+        """Of the SNRs that its transmitter is told [dB], those at which its payload may be another one; None:
+        it is the same, or the largest that it may have, at all.
+        """
+        ...
+
+    def room(self, budget: int, num_pixels: int, snr_db: float | None) -> int:
+        """Bytes for the stream of a picture, at an SNR that the transmitter is told [dB]; None: at most."""
         ...
 
 
