@@ -192,6 +192,7 @@ class FrontEnd:
         ValueError: impairments of both sides.
 
     Example:
+        >>> from channels.hardware.oscillator import CarrierFrequencyOffset, PhaseNoise
         >>> front_end = FrontEnd([CarrierFrequencyOffset(100.0), PhaseNoise(50.0)])
         >>> state = front_end.draw(1, 1000, 1e6, torch.Generator().manual_seed(1))
         >>> front_end.apply(torch.ones(1, 1, 1000) + 0j, state[None], 1e6, 1.0).shape

@@ -157,10 +157,10 @@ def kind(family: str, name: str, /, **bound: Any) -> Callable[[_T], _T]:
             what.
 
     Example:
-        >>> @kind("metric", "doc_example")
+        >>> @kind("impairment", "doc_example")
         ... class Example: ...
         Traceback (most recent call last):
-        channels.kinds.KindError: metric doc_example: no metric, got class Example, expected ...
+        channels.kinds.registry.KindError: impairment doc_example: no impairment, got Example, expected ...
     """
 
     def decorate(target: _T) -> _T:
