@@ -12,6 +12,7 @@ from PIL import Image
 
 from linksim.images.sets import SkimageImages
 from linksim.source import bpg
+from linksim.source.bpg.colour import to_rgb, to_ycc
 from linksim.source.hevc import CodecError, Picture, coding_block, decode_hevc, encode_hevc
 from linksim.source.pillow_codec import PillowCodec
 
@@ -37,13 +38,13 @@ def test_reference_file_decodes_to_exactly_the_reference_pixels(entry):
 def test_our_file_decodes_to_the_pixels_of_the_raw_hevc_stream(qp, chroma, size):
     """The container and its rebuilt parameter sets change nothing: same planes as libx265's own stream."""
     rgb = picture(*size)
-    planes = bpg._to_ycc(rgb, chroma)
+    planes = to_ycc(rgb, chroma)
     padded = planes.planes[0].shape
     raw = decode_hevc(encode_hevc(planes, qp, coding_block(*size)), padded, chroma, 8)
     file = bpg.encode_bpg(rgb, qp, chroma)
     header = bpg.read_header(file)
     assert (header.height, header.width, header.chroma, header.depth) == (*size, chroma, 8)
-    expected = bpg._to_rgb(Picture(raw.planes, chroma, 8), header)
+    expected = to_rgb(Picture(raw.planes, chroma, 8), header)
     np.testing.assert_array_equal(bpg.decode_bpg(file, size), expected)
 
 
@@ -60,9 +61,9 @@ def test_encoding_is_deterministic_and_quality_follows_qp():
 def test_grey_survives_the_colour_pipeline():
     """A neutral ramp has no chroma: RGB of the decoded planes is neutral again within one step."""
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 16, axis=0).repeat(3, axis=2)
-    planes = bpg._to_ycc(ramp, "444")
+    planes = to_ycc(ramp, "444")
     assert all(np.all(plane == 128) for plane in planes.planes[1:])
-    back = bpg._to_rgb(planes, bpg.BpgHeader(16, 256, "444", 8, 0, False, 0, 0))
+    back = to_rgb(planes, bpg.BpgHeader(16, 256, "444", 8, 0, False, 0, 0))
     assert np.abs(back.astype(int) - ramp).max() <= 1
 
 
