@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import importlib.abc
 import importlib.machinery
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader, MetaPathFinder
+else:  # importlib.abc loads tempfile and random, which python -m would take from the working directory
+    Loader = MetaPathFinder = object
 
 __all__ = ["MOVED", "install", "names_moved"]
 
@@ -130,7 +134,7 @@ MOVED: dict[str, str | tuple[str, ...]] = {
 }
 
 
-class _Loader(importlib.abc.Loader):
+class _Loader(Loader):
     """Gives the module of another name, as it is."""
 
     def __init__(self, new: str) -> None:
@@ -149,7 +153,7 @@ class _Loader(importlib.abc.Loader):
         module.__spec__ = module.__spec__.loader_state
 
 
-class _SplitLoader(importlib.abc.Loader):
+class _SplitLoader(Loader):
     """Gives a module with the names of several."""
 
     def __init__(self, parts: tuple[str, ...]) -> None:
@@ -171,7 +175,7 @@ class _SplitLoader(importlib.abc.Loader):
         module.__dict__["__all__"] = public
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder(MetaPathFinder):
     """Finds the former names."""
 
     def find_spec(
