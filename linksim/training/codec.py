@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from channels.seeding import item_seed
@@ -24,6 +23,7 @@ from linksim.build.objects import build_images
 from linksim.metrics.distortion import psnr
 from linksim.scenario.files import ScenarioError, scenario_hash
 from linksim.scenario.schema import PhaseSpec, TrainScenario
+from linksim.training.acceleration import new_accelerator
 from linksim.training.conditions import Conditions
 from linksim.training.data.photographs import Photographs
 from linksim.training.data.picture_list import survey
@@ -84,7 +84,7 @@ class Trainer:
     ) -> None:
         self.scenario, self.spec, self.out = scenario, scenario.train, out
         mixed = "bf16" if resolve_precision(self.spec.precision, device) == torch.bfloat16 else "no"
-        self.accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
+        self.accelerator = new_accelerator(device, mixed)
         self.device = self.accelerator.device
         self.crop = max(phase.crop for phase in self.spec.plan)
         images = build_images(scenario.images)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 
 from linksim.images.sets import ImageError
 from linksim.scenario.files import ScenarioError
 from linksim.scenario.schema import ControlTrainScenario
+from linksim.training.acceleration import new_accelerator
 from linksim.training.control.trainer import ControlTrainer
 from linksim.training.event_log import open_log
 from linksim.training.folder import opened, write_header
@@ -71,8 +71,7 @@ def train_control(
         TrainingDiverged: a loss that is not finite.
     """
     mixed = _MIXED[resolve_precision(scenario.train_control.precision, device)]
-    AcceleratorState._reset_state()  # of a former training in this process, perhaps in another precision
-    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
+    accelerator = new_accelerator(device, mixed)
     with _opened_by_the_first(scenario, out, accelerator):
         trainer = ControlTrainer(scenario, out, accelerator, pictures_bytes)
         trainer.load_state()
