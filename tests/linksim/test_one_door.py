@@ -110,9 +110,8 @@ def test_every_name_is_what_its_stub_says():
 
     tree = ast.parse(Path(linksim.__file__).read_text())
     block, hidden = [node for node in tree.body if isinstance(node, ast.If)]
-    assert [node.name for node in hidden.body] == ["__getattr__", "__dir__"], (
-        "to a checker they would be any name"
-    )
+    functions = [node.name for node in hidden.body if isinstance(node, ast.FunctionDef)]
+    assert {"__getattr__", "__dir__"} <= set(functions), "to a checker they would be any name"
     stubs = {alias.asname: node.module for node in block.body for alias in node.names}
     assert set(stubs) <= set(dir(linksim))
     for name, module in stubs.items():
