@@ -248,9 +248,7 @@ def _retransmit(
     for attempt, symbols in enumerate(frame.retransmissions, start=2):
         if not pending:
             break
-        if (
-            symbols.shape != frame.symbols.shape
-        ):  # every transmission takes the uses that the bandwidth grants
+        if symbols.shape != frame.symbols.shape:  # each takes the uses that the bandwidth grants
             got, expected = list(symbols.shape), list(frame.symbols.shape)
             raise ValueError(complaint(f"{scheme.name}: retransmission", "wrong shape", got, expected))
         own = [seeds[i] for i in pending]

@@ -32,7 +32,7 @@ __all__ = ["entry_point", "main"]
 _LONGEST_LINE = 4000  # characters of a line of a message
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """A text that a terminal can be shown: control characters, and what no encoding has, are escaped."""
     lines = []
     for line in text.split("\n"):
@@ -48,14 +48,14 @@ def _is_plain(character: str) -> bool:
 
 def _say(text: object, *, file: TextIO | None = None) -> None:
     """Print a message, whatever is in the names that it shows."""
-    print(_printable(str(text)), file=file, flush=file is not None)
+    print(printable(str(text)), file=file, flush=file is not None)
 
 
 class _Formatter(logging.Formatter):
     """Log lines as :func:`_say` prints."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return _printable(super().format(record))
+        return printable(super().format(record))
 
 
 COMMANDS = ("simulate", "check", "plot", "report", "list", "train", "calibrate", "convert", "schema")

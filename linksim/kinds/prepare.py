@@ -146,15 +146,15 @@ images = partial(_described, "images", "linksim.kinds.images:ImagesBase", "kind"
 def description(found: kinds.Kind) -> type[Spec]:
     """The description of a kind, which a scenario validates."""
     if found.family == "impairment":
-        return _of_dataclass(found.target, "linksim.kinds.impairments:ImpairmentBase", "kind", found.name)
+        return of_dataclass(found.target, "linksim.kinds.impairments:ImpairmentBase", "kind", found.name)
     if found.family == "source_codec":
         base = "linksim.kinds.schemes.source:SourceBase"
-        return _of_dataclass(found.target, base, "codec", found.name, tuple(found.bound.items()))
+        return of_dataclass(found.target, base, "codec", found.name, tuple(found.bound.items()))
     return found.target
 
 
 @cache
-def _of_dataclass(
+def of_dataclass(
     target: type, base_at: str, key: str, name: str, bound: tuple[tuple[str, Any], ...] = ()
 ) -> type[Spec]:
     """A description with the fields of a dataclass, but for those that the name sets; ``build`` makes the

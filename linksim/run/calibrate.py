@@ -69,7 +69,7 @@ DECODER = f"layered, {DEFAULT_ITERATIONS} iterations"
 Report = Callable[[str], None]
 
 
-class _Frames:
+class Frames:
     """Random payloads over one channel with draws that are the same at every SNR and for every MCS."""
 
     def __init__(
@@ -151,7 +151,7 @@ class _Frames:
 class _Sent:
     """Random payloads, coded once by one MCS."""
 
-    def __init__(self, frames: _Frames, block: TransportBlock, qam: Qam) -> None:
+    def __init__(self, frames: Frames, block: TransportBlock, qam: Qam) -> None:
         self._frames, self._block, self._qam = frames, block, qam
         payloads = [np.random.default_rng(s).integers(0, 2, block.size, dtype=np.uint8) for s in frames.seeds]
         self._payload = np.stack(payloads)
@@ -205,7 +205,7 @@ def measure_channel(
         command: what asked for the measurement, for the record.
         report: called with a line per MCS.
     """
-    frames = _Frames(channel, num_uses, num_frames, seed, csit)
+    frames = Frames(channel, num_uses, num_frames, seed, csit)
     grid = np.array(SNR_GRID_DB)
     capacity = frames.capacity(grid)
     gap = np.full(num_frames, _GAP)
@@ -213,7 +213,7 @@ def measure_channel(
     for mcs in sorted(table, key=lambda m: m.efficiency):
         block, qam = TransportBlock(num_uses, mcs.bits_per_symbol, mcs.rate), Qam(mcs.bits_per_symbol)
         crossing = (capacity < mcs.efficiency).sum(axis=1)
-        level = _thresholds(frames.sent(block, qam).succeed, crossing + gap, grid)
+        level = thresholds_of(frames.sent(block, qam).succeed, crossing + gap, grid)
         gap = level - crossing
         curves.append(_curve(mcs, level, grid))
         median = grid[min(int(np.median(level)), len(grid) - 1)]
@@ -228,7 +228,7 @@ def measure_channel(
     )
 
 
-def _thresholds(
+def thresholds_of(
     succeed: Callable[[NDArray[np.float64]], NDArray[np.bool_]],
     guess: NDArray[np.int64],
     grid: NDArray[np.float64],

@@ -192,7 +192,9 @@ def coded() -> Kept:
     return Kept()
 
 
-@pytest.mark.parametrize("name", DIGITAL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n.startswith("avif") else n for n in DIGITAL]
+)
 @pytest.mark.parametrize("channel", [AwgnChannel(), FlatFadingChannel()], ids=["awgn", "rayleigh"])
 def test_separation_never_beats_the_capacity_bound_of_its_codec(name, channel, coded, monkeypatch):
     monkeypatch.setattr(schemes, "NoCache", lambda: coded)

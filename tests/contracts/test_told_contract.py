@@ -232,6 +232,8 @@ _LONG = (
     "tdl-2x2-perfect",
     "tdl-2x2-lmmse-cover-code",
     "tdl-svd-perfect",
+    "umi-perfect",
+    "time-tdl-ls",
 )  # half a minute each
 
 

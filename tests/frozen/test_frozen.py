@@ -109,6 +109,7 @@ def test_help_of_every_command_says_what_it_said():
     assert_same("help", store.unlike(stored["texts"], texts.help_texts()))
 
 
+@pytest.mark.slow
 def test_every_bad_input_is_answered_as_it_was():
     """Exit code 2 is asserted by every case itself."""
     stored = store.read("bad_input")

@@ -613,8 +613,10 @@ def test_ports_of_before_are_the_default():
     ("channel", "slack"),
     [
         (_ofdm(extra="impairments: [{kind: clipping, papr_db: 1.0}]", grid="csi: {kind: perfect}"), 0.1),
-        (_ofdm("{kind: umi, shadowing: true}", "impairments: [{kind: quantization, bits: 3}]",
-               "csi: {kind: perfect}"), 0.3),
+        pytest.param(
+            _ofdm("{kind: umi, shadowing: true}", "impairments: [{kind: quantization, bits: 3}]",
+                  "csi: {kind: perfect}"),
+            *(0.3,), marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_bounds_count_what_the_frames_of_a_run_count(channel, slack):

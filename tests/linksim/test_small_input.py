@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from channels.checks import complaint, cut, shown
 from linksim.build.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
 from linksim.build.objects import load_codec
-from linksim.cli.commands import _printable, main
+from linksim.cli.commands import main, printable
 from linksim.files.bounded_yaml import MAX_BYTES, load_yaml
 from linksim.images.folders import TarImages
 from linksim.images.sets import ImageError
@@ -112,7 +112,7 @@ def test_shown_values_keep_their_form_and_their_limit():
 
 @pytest.mark.parametrize("character", ["\x1b", "\x07", "\0", "\x9b", "\r", "\u202e", "\udcff"])
 def test_nothing_that_steers_a_terminal_is_printed(character, tmp_path, capsys):
-    assert _printable(f"a{character}b\tc\nd") == f"a{character.encode('unicode_escape').decode()}b\tc\nd"
+    assert printable(f"a{character}b\tc\nd") == f"a{character.encode('unicode_escape').decode()}b\tc\nd"
     main(["check", f"{tmp_path}/x{character}y.yaml"])
     printed = capsys.readouterr()
     assert character not in printed.err + printed.out

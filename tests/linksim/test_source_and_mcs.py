@@ -23,7 +23,7 @@ from linksim.coding.qam import Qam
 from linksim.coding.qam_rate import rate_and_dispersion
 from linksim.coding.transport import TransportBlock
 from linksim.images.sets import SkimageImages, image_digest
-from linksim.run.calibrate import _Frames, _thresholds, measure_channel, measure_quality, merge
+from linksim.run.calibrate import Frames, measure_channel, measure_quality, merge, thresholds_of
 from linksim.schemes.payload import pack, stream_budget, unpack
 from linksim.source.codec import make_source_codec
 from linksim.source.hevc import CodecError
@@ -295,7 +295,7 @@ def test_table_round_trip_merge_and_unknown_channel(table, tmp_path):
 
 def test_frames_that_decode_at_an_snr_decode_above_it():
     """Fade and noise of a frame are the same at every SNR; 48 frames of 600 uses, every 0.5 dB."""
-    frames = _Frames(FlatFadingChannel(coherence_symbols=100), 600, 48, 3)
+    frames = Frames(FlatFadingChannel(coherence_symbols=100), 600, 48, 3)
     sent = frames.sent(TransportBlock(600, 2, MCS_TABLE_1[4].rate), Qam(2))
     good = np.stack([sent.succeed(np.full(48, s)) for s in np.arange(-4.0, 12.0, 0.5)])
     rises = np.diff(good.astype(int), axis=0)
@@ -352,10 +352,10 @@ def test_search_of_thresholds_finds_them_from_any_guess():
         return grid.searchsorted(snr) >= true
 
     for guess in (0, 5, 19, 59, 75):
-        found = _thresholds(succeed, np.full(5, guess), grid)
+        found = thresholds_of(succeed, np.full(5, guess), grid)
         assert found.tolist() == true.tolist()
     tried.clear()
-    assert _thresholds(succeed, true, grid).tolist() == true.tolist()
+    assert thresholds_of(succeed, true, grid).tolist() == true.tolist()
     assert sum(tried) <= 5 + 4, "a right guess is checked at itself and below, and nowhere else"
 
 

@@ -22,7 +22,7 @@ from channels.models.tdl import TdlModel
 from channels.ofdm.link import OfdmChannel
 from linksim.kinds import DelayModelBase
 from linksim.kinds.channels.flat import RayleighSpec
-from linksim.kinds.prepare import _of_dataclass
+from linksim.kinds.prepare import of_dataclass
 from tests.contracts.operator_checks import check_receiver_knows_its_error
 
 
@@ -120,7 +120,7 @@ def test_bounds_of_dataclasses_are_checked_alike():
         level: Annotated[float, Field(ge=0)] = 1.0
 
     with pytest.raises(KindError, match="bounds that only scenarios check"):
-        _of_dataclass(Elsewhere, "linksim.kinds.impairments:ImpairmentBase", "kind", "elsewhere")
+        of_dataclass(Elsewhere, "linksim.kinds.impairments:ImpairmentBase", "kind", "elsewhere")
 
 
 def test_what_is_made_of_a_memoryless_channel_need_not_be_it():

@@ -84,6 +84,7 @@ def test_check_of_the_layered_decoder_fails_with(change):
     assert our_bler(1000, 1.5, **change) > p + tolerance(p)
 
 
+@pytest.mark.slow
 def test_layered_iterations_are_worth_about_two_flooding_ones():
     """Not above Sionna's 20 iterations, and not below its 60 on the same 600 words by more than 4 sigma: the
     decoder gains from its schedule and from nothing else.
