@@ -18,8 +18,8 @@ from pathlib import Path
 from linksim.cli.commands import main as linksim
 from linksim.report.figures import metric_figure, save_figure, swept_text
 from linksim.report.runs import Run, load_runs, metric_info
-from linksim.run.paired import differences
-from linksim.run.results import RunFolderError
+from linksim.results.paired import differences
+from linksim.results.store import RunFolderError
 
 
 def report(run: Run, metric: str, reference: str | None = None) -> str:

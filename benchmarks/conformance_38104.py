@@ -37,7 +37,7 @@ from channels.ofdm.receiver import OfdmCsi
 from channels.seeding import item_seed
 from linksim.coding.qam import Qam
 from linksim.coding.transport import TransportBlock
-from linksim.run.statistics import bootstrap_interval, error_interval
+from linksim.results.statistics import bootstrap_interval, error_interval
 from linksim.schemes.separation import Harq
 
 from sionna.phy import SPEED_OF_LIGHT

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from linksim.run.results import Record, ResultStore, original_file, panel_file
+from linksim.results.store import Record, ResultStore, original_file, panel_file
 
 LINE, GAP = 18, 4
 

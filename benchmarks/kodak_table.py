@@ -31,7 +31,7 @@ from linksim.link import run_link
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.report.runs import load_rows
-from linksim.run.results import ResultStore
+from linksim.results.store import ResultStore
 from linksim.scenario.schema import AwgnSpec, JsccSpec, LatentDiffusionSpec
 
 RATES = ("kodak-rates", "kodak-diffusion", "kodak-separation")  # the same pictures and noise

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from linksim.report.figures import metric_figure, save_figure
 from linksim.report.runs import load_runs
-from linksim.run.results import RunFolderError
+from linksim.results.store import RunFolderError
 
 
 def main() -> int:

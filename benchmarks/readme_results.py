@@ -28,8 +28,8 @@ from PIL import Image
 from linksim.report.figures import TRAINED, metric_figure, save_figure
 from linksim.report.panels import plot_panel
 from linksim.report.runs import load_rows, load_runs, metric_info, step_names, trained_schemes
-from linksim.run.results import ResultStore, RunFolderError
-from linksim.run.statistics import Row, error_interval
+from linksim.results.statistics import Row, error_interval
+from linksim.results.store import ResultStore, RunFolderError
 from linksim.scenario.schema import Scenario
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -57,7 +57,7 @@ if TYPE_CHECKING:  # the one list of what is named here: __getattr__ reads it, t
     from linksim.metrics.base import MetricUnavailable as MetricUnavailable
     from linksim.metrics.base import SetMetric as SetMetric
     from linksim.metrics.base import StateMetric as StateMetric
-    from linksim.run.results import RunFolderError as RunFolderError
+    from linksim.results.store import RunFolderError as RunFolderError
     from linksim.scenario.files import ScenarioError as ScenarioError
     from linksim.scenario.schema import Scenario as Scenario
     from linksim.schemes.base import Frame as Frame

@@ -43,7 +43,9 @@ ROOMS: dict[str, set[str]] = {
         *("channels", "linksim.coding", "linksim.diffusion", "linksim.files", "linksim.images", "linksim.jscc"),
         *("linksim.kinds", "linksim.metrics", "linksim.scenario", "linksim.schemes", "linksim.source", "linksim.weights"),
     },
+    "linksim.results": {"channels", "linksim.files", "linksim.metrics", "linksim.scenario"},
     "linksim.run": {
+        *("linksim.results",),
         *("channels", "linksim", "linksim.build", "linksim.coding", "linksim.files", "linksim.images", "linksim.kinds"),
         *("linksim.metrics", "linksim.scenario", "linksim.schemes", "linksim.source"),
     },
@@ -51,10 +53,10 @@ ROOMS: dict[str, set[str]] = {
         *("channels", "linksim", "linksim.build", "linksim.diffusion", "linksim.files", "linksim.images", "linksim.jscc"),
         *("linksim.kinds", "linksim.metrics", "linksim.scenario", "linksim.schemes", "linksim.weights"),
     },
-    "linksim.report": {"linksim.files", "linksim.metrics", "linksim.run", "linksim.scenario"},
+    "linksim.report": {"linksim.files", "linksim.metrics", "linksim.results", "linksim.scenario"},
     "linksim.api": {
         *("channels", "linksim", "linksim.build", "linksim.coding", "linksim.images", "linksim.metrics"),
-        *("linksim.report", "linksim.run", "linksim.scenario", "linksim.weights"),
+        *("linksim.report", "linksim.results", "linksim.scenario", "linksim.weights"),
     },
     "linksim.cli": set(),
 }  # fmt: skip
@@ -66,10 +68,10 @@ WHEN_USED: dict[str, set[str]] = {
         *("linksim.report", "linksim.schemes"),
     },
     "linksim.report": {"channels", "linksim.build", "linksim.kinds"},
-    "linksim.api": {"linksim.training"},
+    "linksim.api": {"linksim.run", "linksim.training"},
     "linksim.cli": {
         *("channels", "linksim", "linksim.api", "linksim.build", "linksim.files", "linksim.images", "linksim.kinds"),
-        *("linksim.report", "linksim.run", "linksim.scenario", "linksim.training", "linksim.weights"),
+        *("linksim.report", "linksim.results", "linksim.run", "linksim.scenario", "linksim.training", "linksim.weights"),
     },
 }  # fmt: skip
 
@@ -82,8 +84,8 @@ OWNERS = {
     },
     "torch.fft": set(),
     "sys.exit": set(),
-    "SystemExit": {"linksim.cli.commands"},
-    "print": {"linksim.cli.commands"},
+    "SystemExit": {"linksim.cli.commands", "linksim.cli.parser"},
+    "print": {"linksim.cli.commands", "linksim.cli.output"},
 }
 
 
@@ -200,14 +202,12 @@ def test_the_check_sees_a_forbidden_import():
 # what is larger than the limits of the tree, until it is split
 LONG_FILES = {
     *(
-        "linksim/cli/commands.py",
         "linksim/run/calibrate.py",
-        "linksim/run/results.py",
-        "linksim/run/runner.py",
+        "linksim/results/store.py",
     ),
     "linksim/source/quality_search.py",
 }
-LONG_FUNCTIONS = {"linksim.cli.commands._parser", "linksim.run.calibrate.calibrate"}
+LONG_FUNCTIONS = {"linksim.cli.parser.make_parser", "linksim.run.calibrate.calibrate"}
 FULL_FOLDERS = {"linksim/metrics": 13}  # a file for each family of measures
 
 
@@ -288,11 +288,12 @@ def test_no_drawer_for_everything():
 
 def test_heavy_packages_are_not_imported_by_the_command_line():
     """``linksim --help`` must answer at once: the command line imports the standard library only."""
-    tree = ast.parse(MODULES["linksim.cli.commands"].read_text())
-    top = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
-    names = {(n.module if isinstance(n, ast.ImportFrom) else n.names[0].name).split(".")[0] for n in top}
-    assert names <= {"__future__", "argparse", "collections", "difflib", "errno", "io", "json", "logging", "os", "pathlib", "re", "sys",
-                     "time", "typing", "unicodedata", "warnings"}  # fmt: skip
+    standard = sys.stdlib_module_names
+    for module in (m for m in MODULES if m.startswith("linksim.cli.")):
+        body = ast.parse(MODULES[module].read_text()).body
+        for node in (n for n in body if isinstance(n, ast.Import | ast.ImportFrom)):
+            name = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+            assert name.split(".")[0] in standard or name.startswith("linksim.cli."), (module, name)
 
 
 def _imported(node: ast.AST) -> list[str]:

@@ -55,7 +55,9 @@ def loaded(heavy: tuple[str, ...], *steps: str | list[str]) -> list[list[str]]:
 
 
 def test_the_command_line_and_its_lists_load_no_pytorch():
-    imports = "import linksim, channels, linksim.report.figures, linksim.run.results, linksim.scenario.files"
+    imports = (
+        "import linksim, channels, linksim.report.figures, linksim.results.store, linksim.scenario.files"
+    )
     lists = [["list", what] for what in ("channels", "schemes", "models", "scenarios")]
     found = loaded((*HEAVY, "torch", "numba"), imports, *lists)
     assert found == [[]] * 5

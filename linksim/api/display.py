@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from linksim.metrics.info import MetricInfo
-from linksim.run.results import ResultStore, RunFolderError
-from linksim.run.set_statistics import run_rows
-from linksim.run.statistics import Row
+from linksim.results.set_statistics import run_rows
+from linksim.results.statistics import Row
+from linksim.results.store import ResultStore, RunFolderError
 
 __all__ = ["run_html", "run_text"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from linksim.report.figures import difference_figure, metric_figure
 from linksim.report.runs import Run, default_x, load_runs
-from linksim.run.results import RunFolderError
+from linksim.results.store import RunFolderError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

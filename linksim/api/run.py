@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linksim.run.results import ResultStore
+from linksim.results.store import ResultStore
 
 if TYPE_CHECKING:
     import pandas as pd

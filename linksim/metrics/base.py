@@ -62,7 +62,7 @@ class Metric(ABC):
 
 
 class ImageMetric(Metric):
-    """Quality of images, one value each; means belong to ``linksim.run.statistics``."""
+    """Quality of images, one value each; means belong to ``linksim.results.statistics``."""
 
     @abstractmethod
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from linksim.metrics.info import MetricInfo
-from linksim.run.results import RunFolderError
-from linksim.run.statistics import Row
+from linksim.results.statistics import Row
+from linksim.results.store import RunFolderError
 
 __all__ = [
     "Axis",

@@ -14,7 +14,7 @@ import numpy as np
 
 from linksim.files.writing import whole_file
 from linksim.report.curves import Axis, Curve, axis_of, step_points
-from linksim.run.results import RunFolderError
+from linksim.results.store import RunFolderError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -44,9 +44,9 @@ from linksim.report.runs import (
     trained_schemes,
 )
 from linksim.report.theory import closed_forms
-from linksim.run.paired import differences, reference_of
-from linksim.run.results import RunFolderError
-from linksim.run.statistics import Row, in_scenario_order
+from linksim.results.paired import differences, reference_of
+from linksim.results.statistics import Row, in_scenario_order
+from linksim.results.store import RunFolderError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,8 +16,8 @@ from linksim.report.figures import TRAINED, NoPairs, difference_figure, metric_f
 from linksim.report.ledger import ledger, plot_ledger
 from linksim.report.panels import plot_panel
 from linksim.report.runs import default_x, load_rows, load_runs, metric_info, trained_schemes
-from linksim.run.results import ResultStore, RunFolderError, file_name
-from linksim.run.statistics import Row
+from linksim.results.statistics import Row
+from linksim.results.store import ResultStore, RunFolderError, file_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from scipy.special import ndtr, roots_legendre
 
-from linksim.run.statistics import Row
+from linksim.results.statistics import Row
 from linksim.scenario.errors import ScenarioError
 
 if TYPE_CHECKING:

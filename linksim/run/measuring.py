@@ -18,8 +18,8 @@ from linksim.build.objects import Metrics
 from linksim.images.sets import image_digest
 from linksim.link import LinkOutput
 from linksim.metrics.base import ImageMetric, Metric, SetMetric
-from linksim.run.feature_files import FeatureFiles
-from linksim.run.results import Record, ResultStore, UnitKey
+from linksim.results.feature_files import FeatureFiles
+from linksim.results.store import Record, ResultStore, UnitKey
 
 __all__ = ["Measure", "records_of"]
 

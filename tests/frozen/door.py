@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from linksim.build.channels import calibration_key, load_calibration
 from linksim.build.checkpoints import read_checkpoint
-from linksim.cli.commands import COMMANDS, main
+from linksim.cli.commands import main
+from linksim.cli.parser import COMMANDS
 from linksim.coding.calibration import Calibration
-from linksim.run.results import ResultStore
+from linksim.results.store import ResultStore
 from linksim.scenario.files import load_any, scenario_dir, scenario_hash
 from linksim.scenario.schema import Scenario
 from linksim.weights import zoo

@@ -30,7 +30,7 @@ from linksim.coding.transport import TransportBlock
 from linksim.kinds.union import descriptions
 from linksim.report.figures import curves
 from linksim.report.runs import default_x, load_rows
-from linksim.run.results import ResultStore
+from linksim.results.store import ResultStore
 from linksim.scenario.files import load_scenario, scenario_dir
 from linksim.scenario.schema import ChannelBase, OfdmCsiSpec, OfdmSpec, SeparationSpec, TdlSpec
 from linksim.schemes.bound import BoundRate

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from linksim.cli.commands import main
-from linksim.run.results import ResultStore
+from linksim.results.store import ResultStore
 from linksim.run.time_left import TimeLeft
 from linksim.scenario.files import json_schema, load_any, scenario_hash
 from tests.linksim.tiny import write

@@ -28,7 +28,7 @@ from linksim.diffusion.sampler import Guidance, sample
 from linksim.diffusion.tiles import Tiles
 from linksim.images.sets import SkimageImages
 from linksim.link import run_link
-from linksim.run.results import ResultStore
+from linksim.results.store import ResultStore
 from linksim.schemes.diffjscc import DiffJsccScheme
 from linksim.schemes.jscc import JsccScheme
 from linksim.weights.pickle_reader import ModelFormatError, read_tensors

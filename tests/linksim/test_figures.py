@@ -12,7 +12,7 @@ from linksim.metrics.info import MetricInfo
 from linksim.report.curves import axis_of, best_of, curves, step_points
 from linksim.report.drawing import telling_limits
 from linksim.report.figures import plot_metric
-from linksim.run.statistics import Row
+from linksim.results.statistics import Row
 from linksim.scenario.files import load_scenario, scenario_dir
 from linksim.scenario.schema import Scenario, channel_names
 

@@ -23,7 +23,7 @@ from linksim.metrics.spectrum import OCTAVES
 from linksim.report.curves import best_of, curves
 from linksim.report.figures import difference_figure, metric_figure, plot_metric
 from linksim.report.runs import load_rows, load_runs, metric_info, trained_schemes
-from linksim.run.results import ResultStore, RunFolderError
+from linksim.results.store import ResultStore, RunFolderError
 from linksim.scenario import schema as scenario
 from linksim.scenario.schema import LeanCodecSpec
 from linksim.weights.zoo import asset

@@ -23,7 +23,7 @@ import linksim
 from linksim.cli.commands import main
 from linksim.report.panels import plot_panel
 from linksim.report.runs import load_rows
-from linksim.run.results import ResultStore, panel_file
+from linksim.results.store import ResultStore, panel_file
 from linksim.scenario.files import load_any, parse_overrides, scenario_dir, scenario_hash
 from tests.linksim.tiny import TINY, write
 

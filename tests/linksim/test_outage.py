@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import beta, binomtest
 
 from linksim.cli.commands import main
+from linksim.results.statistics import error_interval, summarise
 from linksim.run.arrivals import not_arrived
-from linksim.run.statistics import error_interval, summarise
 from tests.linksim.test_statistics import record
 from tests.linksim.tiny import TINY, write
 

@@ -10,8 +10,8 @@ import pytest
 from linksim.cli.commands import main
 from linksim.report.figures import difference_figure
 from linksim.report.runs import load_runs
-from linksim.run.paired import differences, reference_of
-from linksim.run.results import Record, RunFolderError, UnitKey
+from linksim.results.paired import differences, reference_of
+from linksim.results.store import Record, RunFolderError, UnitKey
 from linksim.scenario.files import ScenarioError, load_scenario
 from tests.linksim.tiny import write
 

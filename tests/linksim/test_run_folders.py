@@ -19,7 +19,7 @@ from linksim.build.checkpoints import save_checkpoint
 from linksim.cli.commands import main
 from linksim.files.writing import remove_leftovers, whole_folder, write_whole
 from linksim.report.figures import plain, plain_lines
-from linksim.run.results import ResultStore, file_name
+from linksim.results.store import ResultStore, file_name
 from linksim.scenario.schema import LeanCodecSpec
 from tests.linksim.tiny import write
 
@@ -292,7 +292,7 @@ def test_records_with_wrong_fields_are_refused_by_every_reader(field, value, run
 
 
 def test_fields_that_a_header_may_lack_are_missed_by_no_reader(run):
-    """Those with a default in linksim.run.format, as in runs of older versions, all at once."""
+    """Those with a default in linksim.results.format, as in runs of older versions, all at once."""
     header = json.loads((run / "run.json").read_text())
     scenario = header["scenario"]
     lacking = [(header, "trained_on"), (scenario, "question"), (scenario["statistics"], "against"), (scenario["panel"], "snr_db")]  # fmt: skip

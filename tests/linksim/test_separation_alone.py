@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from linksim.cli.commands import main
-from linksim.run.results import ResultStore
+from linksim.results.store import ResultStore
 from linksim.scenario.files import ScenarioError, load_scenario
 from tests.linksim.tiny import write
 

@@ -9,7 +9,7 @@ from scipy.stats import bootstrap
 from torchmetrics.image.kid import poly_mmd
 
 from linksim.metrics.set_distances import DISTANCES, PolynomialMmd
-from linksim.run.set_statistics import bca_interval, picture_weights
+from linksim.results.set_statistics import bca_interval, picture_weights
 
 ALL, ACROSS = PolynomialMmd(across=False), PolynomialMmd(across=True)
 

@@ -18,8 +18,8 @@ from linksim.images.sets import SkimageImages, round_to_uint8
 from linksim.metrics.base import MetricUnavailable
 from linksim.metrics.realism import PATCH, KidLite2, half_shifted_patches, load_lite
 from linksim.report.runs import load_rows
-from linksim.run.feature_files import FeatureFiles
-from linksim.run.results import ResultStore, RunFolderError
+from linksim.results.feature_files import FeatureFiles
+from linksim.results.store import ResultStore, RunFolderError
 from tests.linksim.pictures import ladders, photograph
 from tests.linksim.test_set_distances import ACROSS, distances
 from tests.linksim.tiny import write

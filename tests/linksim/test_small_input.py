@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from channels.checks import complaint, cut, shown
 from linksim.build.checkpoints import CheckpointError, read_checkpoint, save_checkpoint
 from linksim.build.objects import load_codec
-from linksim.cli.commands import main, printable
+from linksim.cli.commands import main
+from linksim.cli.output import printable
 from linksim.files.bounded_yaml import MAX_BYTES, load_yaml
 from linksim.images.folders import TarImages
 from linksim.images.sets import ImageError

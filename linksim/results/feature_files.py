@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from channels.checks import complaint
 from linksim.metrics.set_distances import DISTANCES
-from linksim.run.results import RunFolderError
+from linksim.results.store import RunFolderError
 
 __all__ = ["FeatureFiles"]
 
-log = logging.getLogger("linksim.run.feature_files")
+log = logging.getLogger("linksim.results.feature_files")
 Arrays = dict[str, NDArray[np.float64]]
 
 

@@ -19,7 +19,7 @@ from channels.checks import complaint, shown
 from linksim.files.writing import LockedElsewhere, lock, remove_leftovers, write_whole
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
-from linksim.run.format import StoredHeader, StoredRecord, first_problem
+from linksim.results.format import StoredHeader, StoredRecord, first_problem
 from linksim.scenario.errors import RunError, ScenarioError
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
     "side_info_uses",
 ]
 
-log = logging.getLogger("linksim.run.results")
+log = logging.getLogger("linksim.results.store")
 Point = tuple[tuple[str, float | int | str], ...]
 
 # Side information is taken to be sent at the most robust rate of TS 38.214 table 5.1.3.1-1: QPSK, 120/1024.

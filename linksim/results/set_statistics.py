@@ -15,9 +15,9 @@ from channels.checks import complaint
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.metrics.set_distances import DISTANCES
-from linksim.run.feature_files import FeatureFiles
-from linksim.run.results import Point, Record, ResultStore, RunFolderError
-from linksim.run.statistics import Interval, Row, fates, in_scenario_order, resample_seed, summarise
+from linksim.results.feature_files import FeatureFiles
+from linksim.results.statistics import Interval, Row, fates, in_scenario_order, resample_seed, summarise
+from linksim.results.store import Point, Record, ResultStore, RunFolderError
 
 __all__ = ["bca_interval", "run_rows", "set_rows"]
 
@@ -51,7 +51,7 @@ def run_rows(store: ResultStore, header: Mapping[str, Any]) -> list[Row]:
 
 
 def _summary_order(row: Row) -> tuple[object, ...]:
-    """That of :func:`linksim.run.statistics.summarise`."""
+    """That of :func:`linksim.results.statistics.summarise`."""
     point = tuple((name, isinstance(v, str), v) for name, v in row.point)
     return (row.channel, row.scheme, point, row.snr_db, row.metric)
 

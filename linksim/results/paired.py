@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from channels.checks import complaint
-from linksim.run.results import Record, RunFolderError, UnitKey
-from linksim.run.statistics import Row, bootstrap_interval, resample_seed
+from linksim.results.statistics import Row, bootstrap_interval, resample_seed
+from linksim.results.store import Record, RunFolderError, UnitKey
 from linksim.scenario.comparison import references
 
 __all__ = ["differences", "reference_of"]
@@ -87,7 +87,7 @@ def differences(
     *,
     with_reference: bool = False,
 ) -> list[Row]:
-    """Rows like those of :func:`linksim.run.statistics.summarise`, of differences to a reference.
+    """Rows like those of :func:`linksim.results.statistics.summarise`, of differences to a reference.
 
     The mean is over pictures of the mean over trials, its interval a bootstrap over pictures.
 

@@ -1,0 +1,212 @@
+"""Commands and options, with the project's grammar of messages."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    pass
+
+
+from linksim.cli.output import say
+
+__all__ = ["COMMANDS", "LISTS", "OPTIONS", "make_parser"]
+
+COMMANDS = ("simulate", "check", "plot", "report", "list", "train", "calibrate", "convert", "schema")
+OPTIONS = (
+    *(
+        "--set",
+        "--with",
+        "--out",
+        "--device",
+        "--limit",
+        "--workers",
+        "--no-report",
+        "--metric",
+        "--ledger",
+        "--against",
+        "--x",
+        "--budget",
+        "--pictures-memory",
+    ),
+    *("--export", "--frames", "--quality-images", "--quality-limit", "--seed", "--dtype", "--tokenizer"),
+    *("--version", "--verbose", "--help"),
+)
+LISTS = ("channels", "schemes", "metrics", "models", "scenarios", "kinds")
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with the project's message grammar for unknown commands and options."""
+
+    def error(self, message: str) -> NoReturn:
+        close = [c for word, known in _mistyped(message) for c in difflib.get_close_matches(word, known, n=1)]
+        hint = f" Did you mean {close[0]}?" if close else ""
+        if "--metric --ledger is required" in message:
+            hint = " Add --metric psnr, or another metric of results.csv."
+        say(f"linksim: {message}.{hint} See linksim --help.", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _mistyped(message: str) -> Iterator[tuple[str, Sequence[str]]]:
+    """What argparse did not know, and what it could have been."""
+    choice = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+    if choice:
+        yield choice.group(1), [word.strip(" '") for word in choice.group(2).split(",")]
+    if message.startswith("unrecognized arguments: "):
+        for word in message.split(": ", 1)[1].split():
+            if word.startswith("-"):
+                yield word.partition("=")[0], OPTIONS
+
+
+def _count(text: str) -> int:
+    """Argument type: a whole number of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least 1")
+    return value
+
+
+def _seconds(text: str) -> float:
+    """Argument type: a duration such as 540s, 9m or 2h, in seconds."""
+    factor = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:], 0.0)
+    try:
+        value = float(text[:-1]) * factor
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1e7:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a time such as 540s, 9m or 2h")
+    return value
+
+
+def _bytes(text: str) -> int:
+    """Argument type: an amount of memory such as 500MB or 16GB, in bytes."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MGT])i?B?", text.strip(), re.IGNORECASE)
+    if not found:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected an amount such as 500MB or 16GB")
+    return int(float(found[1]) * {"M": 1e6, "G": 1e9, "T": 1e12}[found[2].upper()])
+
+
+def _add_plot(commands: Any) -> None:
+    plot = commands.add_parser("plot", help="draw a metric of one or more run folders")
+    plot.add_argument("run", nargs="+", type=Path, help="run folders")
+    what = plot.add_mutually_exclusive_group(required=True)
+    what.add_argument("--metric", help="column value of results.csv, e.g. psnr")
+    what.add_argument(
+        "--ledger", action="store_true", help="what the channel uses are spent on, as stacked bars"
+    )
+    plot.add_argument(
+        "--against",
+        metavar="NAME",
+        help="paired differences to a scheme, a channel, or PATH=VALUE swept",
+    )
+    plot.add_argument("--x", help="snr_db, cbr_data, cbr_total, or a swept field; default: what was swept")
+    plot.add_argument(
+        "--out", type=Path, help="figure file (.png, .svg, .pdf); default in the first run folder"
+    )
+
+
+def make_parser() -> _Parser:
+    """The parser of all commands."""
+    parser = _Parser(
+        prog="linksim",
+        description="Simulate image transmission over a wireless link.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("--verbose", action="store_true", help="log more, and show tracebacks")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    def foreign(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--with", action="append", default=[], type=Path, metavar="FILE.py", dest="kind_files",
+            help="execute a Python file that registers kinds of your own (docs/python.md); may be repeated",
+        )  # fmt: skip
+
+    def scenario_command(name: str, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument(
+            "scenario", help="scenario file, or the name of one that comes with linksim (quickstart)"
+        )
+        sub.add_argument(
+            "--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
+            help="override a field, e.g. --set sweep.trials=1",
+        )  # fmt: skip
+        foreign(sub)
+        return sub
+
+    simulate = scenario_command("simulate", "run a scenario, or the rest of it; writes a run folder")
+    simulate.add_argument("--out", type=Path, help="run folder; default runs/NAME")
+    simulate.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    simulate.add_argument("--limit", type=_count, help="use the first so many images only")
+    simulate.add_argument("--workers", type=_count, help="processes that code pictures; default one per core")
+    simulate.add_argument("--no-report", action="store_true", help="leave out figures and report.html")
+
+    scenario_command("check", "validate a scenario and print what it will cost")
+
+    _add_plot(commands)
+
+    report = commands.add_parser("report", help="write one self-contained report.html of a run folder")
+    report.add_argument("run", type=Path)
+
+    listing = commands.add_parser("list", help="print what there is")
+    listing.add_argument("what", choices=LISTS)
+    foreign(listing)
+
+    train = scenario_command("train", "train a codec, or go on with a training in the same folder")
+    train.add_argument("--out", type=Path, help="folder; default runs/NAME")
+    train.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    train.add_argument(
+        "--budget",
+        type=_seconds,
+        metavar="TIME",
+        help="end in this time (9m, 2h, 540s), whatever the machine: schedules follow the clock",
+    )
+    train.add_argument(
+        "--pictures-memory",
+        type=_bytes,
+        metavar="SIZE",
+        help="keep the pictures in memory if they take no more (16GB); else decode them as they are needed; "
+        "default: half of what is free",
+    )
+    train.add_argument(
+        "--export", type=Path, metavar="FILE", help="also write the model in half precision to FILE"
+    )
+
+    calibrate = scenario_command(
+        "calibrate", "measure the link-adaptation table for the channels of a scenario"
+    )
+    calibrate.add_argument(
+        "--out", type=Path, required=True, help="table (JSON); an existing one is extended"
+    )
+    calibrate.add_argument(
+        "--frames", type=_count, default=200, help="transport blocks per MCS (known ones are kept)"
+    )
+    calibrate.add_argument(
+        "--quality-images", type=Path, nargs="+", metavar="TAR",
+        help="tar files of calibration pictures; without, quality curves are kept",
+    )  # fmt: skip
+    calibrate.add_argument("--quality-limit", type=_count, default=24, help="pictures to use of them")
+    calibrate.add_argument("--seed", type=int, default=1, help="of payloads, fades and noise")
+    calibrate.add_argument(
+        "--every", type=_count, default=1, metavar="N", help="measure every N-th MCS in rising efficiency"
+    )
+
+    convert = commands.add_parser("convert", help="turn other people's checkpoints into diffusers folders")
+    convert.add_argument("what", choices=("diffjscc",))
+    convert.add_argument("source", help="folder with config.yaml and model.ckpt, or owner/name on a hub")
+    convert.add_argument("target", type=Path, help="folder to be made")
+    convert.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="default: as stored")
+    convert.add_argument(
+        "--tokenizer", metavar="NAME", help="folder or owner/name of CLIP's tokenizer, for captions"
+    )
+
+    foreign(commands.add_parser("schema", help="print the JSON schema of scenario files"))
+    return parser

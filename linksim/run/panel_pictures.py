@@ -1,0 +1,66 @@
+"""Pictures that a run keeps to be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+from linksim.files.writing import whole_file
+from linksim.results.store import (
+    ResultStore,
+    original_file,
+    panel_file,
+)
+from linksim.run.plan import Batch, Plan
+from linksim.scenario.schema import (
+    Scenario,
+)
+
+__all__ = ["in_panel", "lacks_pictures", "panel_snr_db", "save_originals", "save_panel"]
+
+
+def panel_snr_db(scenario: Scenario) -> tuple[float, ...]:
+    """SNRs that the image panel shows."""
+    if scenario.panel.snr_db is not None:
+        return scenario.panel.snr_db
+    swept = scenario.sweep.snr_db
+    return () if swept is None else tuple(dict.fromkeys((min(swept), max(swept))))
+
+
+def _save_png(path: Path, image: Tensor) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
+        Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(partial, "PNG")
+
+
+def in_panel(scenario: Scenario, batch: Batch, names: Sequence[str]) -> list[bool]:
+    """Which units of a batch the panel shows."""
+    wanted = set(names[: scenario.panel.images])
+    if scenario.sweep.snr_db is not None and batch.snr_db not in panel_snr_db(scenario):
+        wanted = set()
+    return [trial == 0 and name in wanted for name, trial in batch.members]
+
+
+def lacks_pictures(plan: Plan, batch: Batch, store: ResultStore) -> bool:
+    """Whether pictures of a batch that the panel shows are not there: deleted, or of a panel that grew."""
+    asked = zip(batch.keys(), in_panel(plan.scenario, batch, list(plan.images)), strict=True)
+    return any(shown and not panel_file(store, key).exists() for key, shown in asked)
+
+
+def save_panel(
+    scenario: Scenario, batch: Batch, names: Sequence[str], shown: Tensor, store: ResultStore
+) -> None:
+    """Write those pictures [B, 3, H, W] uint8 of a batch that the panel shows, as PNG."""
+    asked = in_panel(scenario, batch, names)
+    for key, image, wanted in zip(batch.keys(), shown, asked, strict=True):
+        if wanted:
+            _save_png(panel_file(store, key), image)
+
+
+def save_originals(plan: Plan, store: ResultStore) -> None:
+    """Write the originals that the panel shows, as PNG."""
+    for name in list(plan.images)[: plan.scenario.panel.images]:
+        _save_png(original_file(store, name), plan.images[name])

@@ -1,0 +1,150 @@
+"""What a run will do: variants, pictures, batches in their fixed order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from channels.checks import complaint
+from linksim.build.objects import (
+    build_images,
+)
+from linksim.images.sets import ImageSet, read_all
+from linksim.results.store import (
+    Point,
+    UnitKey,
+)
+from linksim.scenario.effects import check_effects
+from linksim.scenario.files import ScenarioError, Variant, variants
+from linksim.scenario.schema import (
+    Scenario,
+    channel_name,
+    channel_names,
+)
+
+__all__ = ["Batch", "Plan", "make_plan"]
+
+log = logging.getLogger("linksim.run.plan")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Units that go through the link in one call: one channel, scheme, point and image size."""
+
+    channel: str
+    scheme: str
+    point: Point
+    snr_db: float
+    members: tuple[tuple[str, int], ...]  # (image, trial)
+
+    def keys(self) -> list[UnitKey]:
+        """Keys of the units, in order."""
+        return [UnitKey(self.channel, self.scheme, self.point, self.snr_db, i, t) for i, t in self.members]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run will do.
+
+    Args:
+        scenario: what was asked for.
+        variants: combinations of swept fields.
+        images: pictures by name, [3, H, W] uint8.
+        origin: where the pictures are, for people.
+    """
+
+    scenario: Scenario
+    variants: tuple[Variant, ...]
+    images: dict[str, Tensor]
+    origin: str = ""
+
+    def on_this_machine(self) -> Plan:
+        """The part of the plan for which nothing has to be downloaded: without some schemes, or captions."""
+        kept = []
+        for variant in self.variants:
+            schemes = [scheme.on_this_machine() for scheme in variant.scenario.schemes]
+            scenario = variant.scenario.model_copy(update={"schemes": tuple(s for s in schemes if s)})
+            kept.append(replace(variant, scenario=scenario))
+        return replace(self, variants=tuple(kept))
+
+    def budget(self, variant: Variant, image: str) -> int:
+        """Data uses of an image."""
+        height, width = self.images[image].shape[1:]
+        return int(variant.scenario.bandwidth.data_ratio * 3 * height * width)
+
+    def median_budget(self, variant: Variant) -> int:
+        """Data uses of most images: the one in the middle."""
+        budgets = sorted(self.budget(variant, name) for name in self.images)
+        return budgets[len(budgets) // 2]
+
+    def batches(self, variant: Variant, snr_db: Mapping[str, Sequence[float]]) -> Iterator[Batch]:
+        """Batches of a variant in their fixed order. They do not depend on what is already done.
+
+        Args:
+            variant: of the scenario.
+            snr_db: SNRs of every channel, by its name [dB].
+        """
+        sweep = variant.scenario.sweep
+        by_size: dict[tuple[int, ...], list[str]] = {}
+        for name, image in self.images.items():
+            by_size.setdefault(tuple(image.shape), []).append(name)
+        labels = channel_names(self.scenario)  # swept values have columns of their own
+        for channel, spec in zip(labels, variant.scenario.channels, strict=True):
+            for scheme in variant.scenario.schemes:
+                size = 1 if scheme.adapts_to_each_frame(spec) else variant.scenario.batch_size
+                for point_db in snr_db[channel]:
+                    for names in by_size.values():  # different pictures side by side, coded in parallel
+                        group = [(name, trial) for trial in range(sweep.trials) for name in names]
+                        for i in range(0, len(group), size):
+                            part = tuple(group[i : i + size])
+                            yield Batch(channel, scheme.name, variant.values, point_db, part)
+
+    @property
+    def num_units(self) -> int:
+        """Units of the whole run."""
+        s = self.scenario
+        points = len(s.channels) * len(s.sweep.snr_db or (None,)) * len(self.variants)
+        return points * len(s.schemes) * s.sweep.trials * len(self.images)
+
+
+def make_plan(scenario: Scenario, *, limit: int | None = None) -> Plan:
+    """Read the images and check that every ratio gives a whole number of uses.
+
+    Raises:
+        ImageError: images that cannot be used.
+        ScenarioError: a ratio that does not fit an image.
+    """
+    images: ImageSet = build_images(scenario.images)
+    names = images.names[:limit]
+    plan = Plan(scenario, tuple(variants(scenario)), read_all(images, names), images.origin)
+    check_effects([variant.scenario for variant in plan.variants])
+    _warn_of_averages(plan)
+    for variant in plan.variants:
+        ratio = variant.scenario.bandwidth.data_ratio
+        for name, image in plan.images.items():
+            height, width = image.shape[1:]
+            if (ratio * 3 * height * width).denominator != 1:
+                got = (
+                    f"{ratio} of 3 x {height} x {width} = {float(ratio * 3 * height * width):g} uses ({name})"
+                )
+                cure = "Crop the images (images.crop, images.multiple_of) or change the ratio."
+                expected = "a whole number of channel uses"
+                raise ScenarioError(complaint("bandwidth.data_ratio", "does not divide", got, expected, cure))
+    return plan
+
+
+def _warn_of_averages(plan: Plan) -> None:
+    """Say so where schemes are told the average SNR of places that differ by path loss."""
+    for variant in plan.variants:
+        far = [c for c in variant.scenario.channels if c.has_path_loss]
+        told = [s.name for s in variant.scenario.schemes if s.told_by == "average_snr"]
+        if far and told:
+            log.warning(
+                "channels.%s: places differ by path loss, got csit: average_snr in schemes.%s, the mean over "
+                "all of them, expected csit: none, or csit: instantaneous_snr, that of each frame",
+                *(channel_name(far[0]), told[0]),
+            )
+            return
