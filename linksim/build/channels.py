@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,6 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from channels.base import ChannelOperator, Precision
 from channels.checks import complaint
 from channels.flat.interleaving import InterleavedChannel
-from linksim.build.checkpoints import file_digest
 from linksim.build.foreign import built, foreign_as_input
 from linksim.coding.calibration import Calibration, CalibrationError
 from linksim.kinds.channels.base import ChannelBase, channel_name
@@ -33,7 +31,6 @@ __all__ = [
     "build_channel",
     "calibration_key",
     "load_calibration",
-    "loaded_calibration",
     "refused_as_input",
     "sent_over",
     "training_channels",
@@ -180,13 +177,3 @@ def load_calibration(path: Path) -> Calibration:
             raise CalibrationError(complaint(f"calibration {path}", "broken", got, expected)) from None
 
     return Calibration.load(path).renamed(name)
-
-
-def loaded_calibration(path: Path) -> Calibration:
-    """:func:`load_calibration`, of the same file once in a process."""
-    return _kept_calibration(path, file_digest(path))
-
-
-@lru_cache(maxsize=4)
-def _kept_calibration(path: Path, digest: str) -> Calibration:
-    return load_calibration(path)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import BaseModel
 from torch import nn
 
 from channels.arithmetic import abs_squared
@@ -32,7 +31,7 @@ from linksim.build.promises import check_metric, check_network, check_source_cod
 from linksim.images.sets import ImageSet
 from linksim.kinds import find
 from linksim.kinds.channels.base import ChannelBase
-from linksim.kinds.context import BuildContext
+from linksim.kinds.context import BuildContext, Shared
 from linksim.kinds.images import ImagesBase
 from linksim.kinds.networks import NetworkBase
 from linksim.kinds.schemes.base import SchemeBase
@@ -75,8 +74,8 @@ __all__ = [
     "load_dial_codec",
     "load_diffjscc",
     "make_search",
+    "placed_diffjscc",
     "sampled_sinrs",
-    "shared_diffjscc",
 ]
 
 log = logging.getLogger("linksim.build.objects")
@@ -179,40 +178,28 @@ def load_denoiser(checkpoint: str) -> LoadedDenoiser:
 
 
 def make_search(source: SourceBase, workers: int = 1) -> QualitySearch:
-    """A source codec with its quality search; one per process, codec and cache, so that streams are shared.
+    """A source codec with its quality search.
 
     Args:
-        source: specification.
+        source: description.
         workers: processes that code pictures.
     """
-    return _search(_Key.of(source), workers, cache_folder("streams"))
-
-
-@dataclass(frozen=True)
-class _Key:
-    """A description as a key of a cache: by what it says, whatever its fields hold (lists cannot be keys)."""
-
-    kind: type
-    text: str
-    description: Any = field(compare=False, repr=False)
-
-    @classmethod
-    def of(cls, description: BaseModel) -> _Key:
-        return cls(type(description), description.model_dump_json(), description)
-
-
-@lru_cache(maxsize=8)
-def _search(key: _Key, workers: int, folder: Path) -> QualitySearch:
-    source: SourceBase = key.description
     resolutions = {"full": (1,), "reduced": (1, 2, 4)}[source.resolutions]
     codec = source.build()
     check_source_codec(source, codec)
     measure = None if source.select == "psnr" else Selection(source.select)
-    return QualitySearch(codec, StreamCache(folder), resolutions, workers=workers, measure=measure)
+    cache = StreamCache(cache_folder("streams"))
+    return QualitySearch(codec, cache, resolutions, workers=workers, measure=measure)
 
 
 def build_scheme(
-    scheme: SchemeBase, channel: ChannelBase, device: torch.device, workers: int = 1, *, weights: bool = True
+    scheme: SchemeBase,
+    channel: ChannelBase,
+    device: torch.device,
+    workers: int = 1,
+    *,
+    weights: bool = True,
+    shared: Shared | None = None,
 ) -> Scheme | Bound:
     """The scheme of a description.
 
@@ -222,8 +209,10 @@ def build_scheme(
         device: where networks run.
         workers: processes that code pictures.
         weights: False for a check: of a large diffusion behind a codec only the headers are read.
+        shared: of a run; None: the scheme has nothing in common with others.
     """
-    return scheme.build(BuildContext(device, channel=channel, workers=workers, weights=weights))
+    common = Shared() if shared is None else shared
+    return scheme.build(BuildContext(device, "single", channel, workers, weights, shared=common))
 
 
 def load_diffjscc(folder: Path) -> tuple[AnalogCodec, DiffusionModel]:
@@ -251,31 +240,14 @@ def authors_codec(folder: Path, tensors: Mapping[str, torch.Tensor]) -> AuthorsC
     return codec_from_authors(read_jscc_config(folder / "config.yaml"), tensors, folder / "model.ckpt")
 
 
-def _state(folder: Path) -> tuple[object, ...]:
-    """Names, sizes and times of the files below a folder."""
-    facts = ((str(p), p.stat()) for p in sorted(folder.rglob("*")) if p.is_file())
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in facts)
-
-
-def shared_diffjscc(
-    folder: Path, device: torch.device, precision: str, compiled: bool
-) -> tuple[AnalogCodec, DiffusionModel]:
-    """A model that several schemes of a scenario have in common, in memory once."""
-    return _shared_diffjscc(folder, _state(folder), device, precision, compiled)
-
-
-@lru_cache(maxsize=2)
-def _shared_diffjscc(
-    folder: Path, state: tuple[object, ...], device: torch.device, precision: str, compiled: bool
-) -> tuple[AnalogCodec, DiffusionModel]:
-    """A model that several schemes of a scenario have in common, in memory once; ``state`` of its files."""
+def placed_diffjscc(folder: Path, device: torch.device) -> tuple[AnalogCodec, DiffusionModel]:
+    """:func:`load_diffjscc` with the codec on its device; receivers place the model."""
     codec, model = load_diffjscc(folder)
     if isinstance(codec, nn.Module):
         codec.to(device)
     return codec, model
 
 
-@lru_cache(maxsize=2)
 def build_captioner(name: str, device: torch.device, dtype: torch.dtype) -> HubCaptioner | None:
     """A captioner by its name in scenarios (None for "none"); prepare it once the rest is in memory."""
     from linksim.diffusion.caption import BLIP2, HubCaptioner
@@ -287,19 +259,11 @@ def build_captioner(name: str, device: torch.device, dtype: torch.dtype) -> HubC
     return captioner
 
 
-def sampled_sinrs(
-    channel: ChannelBase, files: tuple[tuple[str, str], ...] = ()
-) -> Callable[[int, float], torch.Tensor]:
-    """SINR of sampled frames of a channel with these ``files`` (by digest), [frames, uses] linear, for a
-    number of uses and an SNR [dB]; from seeds of its own. What counts as noise is what the frames of a run
+def sampled_sinrs(channel: ChannelBase) -> Callable[[int, float], torch.Tensor]:
+    """SINR of sampled frames of a channel, [frames, uses] linear, for a number of uses and an SNR [dB]; from
+    seeds of its own. What counts as noise is what the frames of a run
     count: interference, distortion.
     """
-    return _sampled_sinrs(_Key.of(channel), files)
-
-
-@lru_cache(maxsize=16)
-def _sampled_sinrs(key: _Key, files: tuple[tuple[str, str], ...]) -> Callable[[int, float], torch.Tensor]:
-    channel: ChannelBase = key.description
 
     @lru_cache(maxsize=1)
     def built() -> ChannelOperator:  # on first use: rays are not traced for a check

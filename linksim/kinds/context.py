@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import torch
@@ -11,7 +12,25 @@ if TYPE_CHECKING:
     from channels.base import Precision
     from linksim.kinds.channels.base import ChannelBase
 
-__all__ = ["BuildContext"]
+__all__ = ["BuildContext", "Shared"]
+
+T = TypeVar("T")
+
+
+class Shared:
+    """What several parts of a run have in common and is made once: models, searches, tables. It lasts as long
+    as the run.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What is there under a key; made if nothing is."""
+        if key not in self._made:
+            self._made[key] = make()
+        found: T = self._made[key]
+        return found
 
 
 @dataclass(frozen=True)
@@ -26,6 +45,7 @@ class BuildContext:
         weights: False for a check: of large models only the headers are read.
         carrier_hz: of a delay model, the carrier frequency [Hz].
         bandwidth_hz: of a delay model, that of the whole grid [Hz]; recordings are normalised over it.
+        shared: of the run.
     """
 
     device: torch.device
@@ -35,3 +55,4 @@ class BuildContext:
     weights: bool = True
     carrier_hz: float = 0.0
     bandwidth_hz: float = 0.0
+    shared: Shared = field(default_factory=Shared)

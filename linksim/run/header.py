@@ -16,6 +16,7 @@ from linksim.build.objects import (
     Metrics,
 )
 from linksim.images.sets import image_digest
+from linksim.kinds.context import BuildContext
 from linksim.kinds.used import foreign_kinds
 from linksim.results.format import FORMAT
 from linksim.run.plan import Plan
@@ -66,8 +67,8 @@ def _commit() -> str | None:
     return done.stdout.strip()
 
 
-def header_of(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, Any]:
-    """Contents of run.json for a plan with built metrics on a device."""
+def header_of(plan: Plan, context: BuildContext, metrics: Metrics) -> dict[str, Any]:
+    """Contents of run.json for a plan with built metrics, in the context of its run."""
     scenario = plan.scenario
     files: dict[str, str] = {}
     tools: dict[str, str] = {}
@@ -75,7 +76,7 @@ def header_of(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, A
     for variant in plan.variants:
         for scheme in variant.scenario.schemes:
             files |= scheme.files()
-            tools |= scheme.tools(device)
+            tools |= scheme.tools(context)
         for channel in variant.scenario.channels:
             files |= channel.files()
     return {
@@ -91,7 +92,7 @@ def header_of(plan: Plan, device: torch.device, metrics: Metrics) -> dict[str, A
         "tools": tools,
         "trained_on": _trained_on(plan),
         "num_units": plan.num_units,
-        "device": str(device),
+        "device": str(context.device),
         "machine": f"{platform.machine()} {platform.system()}, {torch.get_num_threads()} threads",
         "commit": _commit(),
         "versions": _versions(),

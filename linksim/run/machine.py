@@ -20,6 +20,7 @@ from linksim.build.foreign import cause, foreign_as_input, foreign_parts, place_
 from linksim.build.objects import (
     build_scheme,
 )
+from linksim.kinds.context import Shared
 from linksim.link import RunError, Told, ToldEnd
 from linksim.run.arrivals import cannot_fit
 from linksim.run.contracts import channel_warnings, check_promises, check_sends
@@ -66,9 +67,19 @@ class Machine:
     """Built objects of one variant."""
 
     def __init__(
-        self, plan: Plan, variant: Variant, device: torch.device, workers: int, *, check: bool = False
+        self,
+        plan: Plan,
+        variant: Variant,
+        device: torch.device,
+        workers: int,
+        shared: Shared,
+        *,
+        check: bool = False,
     ) -> None:
-        """``check``: nothing runs; no rays are traced, and of large models only headers are read."""
+        """``shared`` by all variants of a run. ``check``: nothing runs; no rays are traced, and of large
+        models only headers are read.
+        """
+        self._shared = shared
         scenario = variant.scenario
         self.variant = variant
         self.workers = workers
@@ -114,7 +125,9 @@ class Machine:
         where, whole = f"schemes.{scheme.name}", not check or bool(foreign_parts(scheme))
         with foreign_as_input(where, scheme, passing=(ValueError,)):
             try:
-                built = build_scheme(scheme, channel, device, workers=self.workers, weights=whole)
+                built = build_scheme(
+                    scheme, channel, device, self.workers, weights=whole, shared=self._shared
+                )
             except ValueError as problem:  # checkpoints and tables: the message starts with the field
                 link = "." if str(problem)[:1].islower() else ": "  # a field of the scheme, or a file
                 raise ScenarioError(f"{where}{link}{problem}") from None

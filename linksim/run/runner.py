@@ -22,6 +22,7 @@ from linksim.build.objects import (
 )
 from linksim.files.writing import write_whole
 from linksim.images.sets import ImageError, round_to_uint8
+from linksim.kinds.context import BuildContext, Shared
 from linksim.link import RunError, run_link
 from linksim.results.set_statistics import run_rows
 from linksim.results.statistics import to_csv
@@ -100,8 +101,9 @@ def preflight(plan: Plan, device: torch.device) -> Preflight:
     downloads += missing_weights(plan.scenario.metrics)
     plan = plan.on_this_machine()
     operators, warnings = [], []
+    shared = Shared()
     for variant in plan.variants:
-        machine = Machine(plan, variant, device, workers=1, check=True)
+        machine = Machine(plan, variant, device, 1, shared, check=True)
         unfit += machine.cannot_fit(plan)
         operators.append(machine.operators)
         warnings += machine.warnings
@@ -139,12 +141,13 @@ def run(
     metrics = build_metrics(plan.scenario.metrics)
     _check_sizes(plan, metrics)
     _check_measures(plan, metrics)
-    machines = [Machine(plan, variant, device, workers) for variant in plan.variants]
+    shared = Shared()
+    machines = [Machine(plan, variant, device, workers, shared) for variant in plan.variants]
     for line in dict.fromkeys(line for machine in machines for line in machine.warnings):
         log.warning("%s", line)
     measure = Measure(metrics)
     store = ResultStore(folder)
-    store.open(header_of(plan, device, metrics))
+    store.open(header_of(plan, BuildContext(device, workers=workers, shared=shared), metrics))
     try:
         done = _known_units(store, plan, machines)
         with failing("features of the originals"):

@@ -10,8 +10,6 @@ from linksim.kinds.channels.base import ChannelBase
 from linksim.kinds.fields import Bool, CsitName, Name, Spec
 
 if TYPE_CHECKING:
-    import torch
-
     from linksim.build.downloads import Download
     from linksim.kinds.context import BuildContext
     from linksim.kinds.networks import NetworkBase
@@ -65,7 +63,7 @@ class SchemeBase(Spec):
         """Digest of every file that decides what the scheme does, by name."""
         return {}
 
-    def tools(self, device: torch.device) -> dict[str, str]:
+    def tools(self, context: BuildContext) -> dict[str, str]:
         """Versions of what decides what it does beside linksim, by name.
 
         Raises:

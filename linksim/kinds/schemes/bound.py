@@ -14,7 +14,6 @@ from linksim.kinds.schemes.base import Idle, SchemeBase
 from linksim.kinds.schemes.source import Source, make_source
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from linksim.build.downloads import Download
@@ -62,12 +61,14 @@ class BoundBase(SchemeBase):
         assert channel is not None
         sinrs = None
         if self.fading != "realised":
-            sinrs = sampled_sinrs(channel.model_copy(update={"name": None}), tuple(channel.files().items()))
-        return SourceBound(self.name, self.source.search(context.workers), self.rate(sinrs))
+            plain = channel.model_copy(update={"name": None})
+            key = ("sinrs", type(plain), plain.model_dump_json(), tuple(channel.files().items()))
+            sinrs = context.shared.once(key, lambda: sampled_sinrs(plain))
+        return SourceBound(self.name, self.source.search(context), self.rate(sinrs))
 
-    def tools(self, device: torch.device) -> dict[str, str]:
+    def tools(self, context: BuildContext) -> dict[str, str]:
         """Those of its source codec."""
-        return self.source.tools(f"schemes.{self.name}")
+        return self.source.tools(f"schemes.{self.name}", context)
 
     def downloads(self) -> list[Download]:
         """Those of its source codec."""

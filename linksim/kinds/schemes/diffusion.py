@@ -17,8 +17,6 @@ from linksim.kinds.union import KindName
 from linksim.weights import zoo
 
 if TYPE_CHECKING:
-    import torch
-
     from linksim.build.downloads import Download
     from linksim.kinds.context import BuildContext
     from linksim.schemes.base import Scheme
@@ -70,7 +68,7 @@ class DiffJsccSpec(AnalogSchemeBase):
 
     def build(self, context: BuildContext) -> Scheme:
         """See :class:`linksim.kinds.schemes.base.SchemeBase`."""
-        from linksim.build.objects import build_captioner, shared_diffjscc
+        from linksim.build.objects import build_captioner, placed_diffjscc
         from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
         from linksim.schemes.diffjscc import DiffJsccScheme
         from linksim.schemes.jscc import JsccScheme
@@ -80,10 +78,13 @@ class DiffJsccSpec(AnalogSchemeBase):
         folder, device = zoo.find_folder(self.checkpoint), context.device
         if not context.weights:
             return self._checked(folder, context.channel)
-        codec, model = shared_diffjscc(folder, device, self.precision, self.compile)
+        key = ("diffjscc", folder, device, self.precision, self.compile)
+        codec, model = context.shared.once(key, lambda: placed_diffjscc(folder, device))
         check_csi(self, codec, context.channel)
         dtype = resolve_precision(self.precision, device)
-        captioner = build_captioner(self.caption, device, dtype)
+        captioner = context.shared.once(
+            ("captioner", self.caption, device, dtype), lambda: build_captioner(self.caption, device, dtype)
+        )
         options = SamplerOptions(
             self.sampler, self.steps, self.start, self.strength, self.guidance, self.color_fix, self.tile
         )
@@ -114,11 +115,11 @@ class DiffJsccSpec(AnalogSchemeBase):
 
         return {self.checkpoint: tree_digest(zoo.find_folder(self.checkpoint))}
 
-    def tools(self, device: torch.device) -> dict[str, str]:
+    def tools(self, context: BuildContext) -> dict[str, str]:
         """The precision that a device gives it."""
         from linksim.weights.precision import resolve_precision
 
-        precision = resolve_precision(self.precision, device)
+        precision = resolve_precision(self.precision, context.device)
         return {f"precision of {self.name}": str(precision).removeprefix("torch.")}
 
     def trained_on(self) -> dict[str, list[str] | None]:

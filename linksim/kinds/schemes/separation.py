@@ -17,8 +17,6 @@ from linksim.kinds.schemes.source import Source, make_source
 from linksim.weights import zoo
 
 if TYPE_CHECKING:
-    import torch
-
     from linksim.build.downloads import Download
     from linksim.coding.link_adaptation import AdaptiveMcs
     from linksim.coding.mcs import Mcs
@@ -139,8 +137,8 @@ class SeparationSpec(SentSchemeBase):
         assert context.channel is not None
         return SeparationScheme(
             self.name,
-            self.source.search(context.workers),
-            self._mcs(context.channel),
+            self.source.search(context),
+            self._mcs(context.channel, context),
             csit=self.csit,
             harq=Harq(**self.harq.model_dump()) if self.harq else None,
             decoder=self.decoder,
@@ -153,15 +151,16 @@ class SeparationSpec(SentSchemeBase):
         """Of the link-adaptation table."""
         return place(self.calibration) if self.calibration else zoo.asset(_CALIBRATION)
 
-    def _mcs(self, channel: ChannelBase) -> Mcs | AdaptiveMcs:
-        from linksim.build.channels import calibration_key, loaded_calibration
+    def _mcs(self, channel: ChannelBase, context: BuildContext) -> Mcs | AdaptiveMcs:
+        from linksim.build.channels import calibration_key, load_calibration
         from linksim.coding.calibration import too_few_blocks
         from linksim.coding.link_adaptation import AdaptiveMcs
         from linksim.coding.mcs import MCS_TABLES
 
         if self.mcs != "adaptive":
             return MCS_TABLES[1 if self.mcs_table == "any" else self.mcs_table][self.mcs]
-        table = loaded_calibration(self.table_path)
+        path = self.table_path
+        table = context.shared.once(("table", path), lambda: load_calibration(path))
         lengths = table.lengths(calibration_key(channel, self))
         used = f"{self.decoder.replace('auto', 'layered')}, {self.decoder_iterations} iterations"
         measured = lengths[0].decoder
@@ -178,7 +177,7 @@ class SeparationSpec(SentSchemeBase):
         by_quality = self.policy == "best_quality"
         return AdaptiveMcs(
             lengths,
-            table.quality_of(self.source.search().name) if by_quality else None,
+            table.quality_of(self.source.search(context).name) if by_quality else None,
             None if self.mcs_table == "any" else self.mcs_table,
             self.policy,
             self.target_bler,
@@ -190,9 +189,9 @@ class SeparationSpec(SentSchemeBase):
 
         return {self.calibration or _CALIBRATION: file_digest(self.table_path)} if self.adapts else {}
 
-    def tools(self, device: torch.device) -> dict[str, str]:
+    def tools(self, context: BuildContext) -> dict[str, str]:
         """Those of its source codec."""
-        return self.source.tools(f"schemes.{self.name}")
+        return self.source.tools(f"schemes.{self.name}", context)
 
     def downloads(self) -> list[Download]:
         """Those of its source codec."""

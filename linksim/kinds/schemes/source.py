@@ -12,6 +12,7 @@ from linksim.kinds.union import KindOf
 
 if TYPE_CHECKING:
     from linksim.build.downloads import Download
+    from linksim.kinds.context import BuildContext
     from linksim.metrics.info import SideLimit
     from linksim.source.codec import SourceCodec
     from linksim.source.quality_search import QualitySearch
@@ -35,11 +36,12 @@ class SourceBase(Spec):
         """The codec."""
         raise NotImplementedError
 
-    def search(self, workers: int = 1) -> QualitySearch:
-        """The codec with its quality search; one per process, codec and cache."""
+    def search(self, context: BuildContext) -> QualitySearch:
+        """The codec with its quality search; one for all schemes of a run, so that streams are shared."""
         from linksim.build.objects import make_search
 
-        return make_search(self, workers)
+        key = ("search", type(self), self.model_dump_json(), context.workers)
+        return context.shared.once(key, lambda: make_search(self, context.workers))
 
     def without_effect(self, *, adapts: bool = False) -> Idle:
         """What the codec makes nothing of; ``adapts``: an MCS is chosen by quality."""
@@ -50,19 +52,20 @@ class SourceBase(Spec):
             found["source.select"] = self.select, "psnr"
         return found
 
-    def tools(self, where: str) -> dict[str, str]:
+    def tools(self, where: str, context: BuildContext) -> dict[str, str]:
         """Version and effort of the codec by its name; the metric that it selects by, with the digest of its
         weights.
 
         Args:
             where: of the scheme, for messages.
+            context: of the run.
 
         Raises:
             MetricUnavailable: weights that cannot be had.
         """
         from linksim.metrics.base import MetricUnavailable
 
-        search = self.search()
+        search = self.search(context)
         tools = {search.codec.name: search.codec.version}
         if search.measure is not None:
             try:
