@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from linksim.results.store import Record, ResultStore, original_file, panel_file
+from linksim.results.records import Record
+from linksim.results.store import ResultStore, original_file, panel_file
 
 LINE, GAP = 18, 4
 

@@ -35,7 +35,7 @@ from linksim.coding.transport import TransportBlock, transport_block_size
 from linksim.images.sets import Crop, SkimageImages, image_digest
 from linksim.jscc.block_klt import BlockKlt
 from linksim.jscc.linear_analog import LinearAnalogCodec
-from linksim.results.store import side_info_uses
+from linksim.results.records import side_info_uses
 from linksim.schemes.payload import stream_budget
 from linksim.source.codec import make_source_codec
 from linksim.source.hevc import CodecError

@@ -47,7 +47,7 @@ from linksim.coding.mcs import MCS_TABLE_1, Mcs
 from linksim.coding.qam import Qam
 from linksim.coding.transport import TransportBlock
 from linksim.link import run_link
-from linksim.results.store import side_info_uses
+from linksim.results.records import side_info_uses
 from linksim.schemes.jscc import JsccScheme
 
 FRAMES = 60

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from linksim.api.tables import units_in_order
 from linksim.metrics.info import MetricInfo
 from linksim.report.panels import read_picture, value_text
-from linksim.results.store import Point, Record, ResultStore, RunFolderError, original_file, panel_file
+from linksim.results.records import Point, Record
+from linksim.results.store import ResultStore, RunFolderError, original_file, panel_file
 
 if TYPE_CHECKING:
     import torch

@@ -9,9 +9,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from channels.checks import complaint
+from linksim.results.records import Record, UnitKey, side_info_uses
 from linksim.results.set_statistics import run_rows
 from linksim.results.statistics import CSV_COLUMNS, to_csv
-from linksim.results.store import Record, ResultStore, RunFolderError, UnitKey, side_info_uses
+from linksim.results.store import ResultStore, RunFolderError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from linksim.report.figures import COLOURS, axis_grid, own_style, plain
-from linksim.results.store import Point, Record, side_info_uses
+from linksim.results.records import Point, Record, side_info_uses
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

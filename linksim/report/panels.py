@@ -11,7 +11,8 @@ from PIL import Image
 
 from linksim.metrics.info import MetricInfo
 from linksim.report.figures import own_style, plain, plain_lines, swept_text
-from linksim.results.store import Record, ResultStore, RunFolderError, original_file, panel_file
+from linksim.results.records import Record
+from linksim.results.store import ResultStore, RunFolderError, original_file, panel_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

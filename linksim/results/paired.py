@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from channels.checks import complaint
+from linksim.results.records import Record, UnitKey
 from linksim.results.statistics import Row, bootstrap_interval, resample_seed
-from linksim.results.store import Record, RunFolderError, UnitKey
+from linksim.results.store import RunFolderError
 from linksim.scenario.comparison import references
 
 __all__ = ["differences", "reference_of"]

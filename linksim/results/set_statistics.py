@@ -16,8 +16,9 @@ from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.metrics.set_distances import DISTANCES
 from linksim.results.feature_files import FeatureFiles
+from linksim.results.records import Point, Record
 from linksim.results.statistics import Interval, Row, fates, in_scenario_order, resample_seed, summarise
-from linksim.results.store import Point, Record, ResultStore, RunFolderError
+from linksim.results.store import ResultStore, RunFolderError
 
 __all__ = ["bca_interval", "run_rows", "set_rows"]
 

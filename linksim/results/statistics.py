@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from linksim.results.store import Point, Record
+from linksim.results.records import Point, Record
 
 __all__ = [
     "CSV_COLUMNS",

@@ -9,7 +9,6 @@ import math
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -19,7 +18,8 @@ from channels.checks import complaint, shown
 from linksim.files.writing import LockedElsewhere, lock, remove_leftovers, write_whole
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
-from linksim.results.format import StoredHeader, StoredRecord, first_problem
+from linksim.results.format import StoredHeader, first_problem
+from linksim.results.records import Record, UnitKey, side_info_uses
 from linksim.scenario.errors import RunError, ScenarioError
 
 __all__ = [
@@ -35,10 +35,6 @@ __all__ = [
 ]
 
 log = logging.getLogger("linksim.results.store")
-Point = tuple[tuple[str, float | int | str], ...]
-
-# Side information is taken to be sent at the most robust rate of TS 38.214 table 5.1.3.1-1: QPSK, 120/1024.
-_SIDE_INFO_BITS_PER_USE = 2 * 120 / 1024
 
 
 class RunFolderError(ScenarioError):
@@ -52,106 +48,6 @@ class UnfitRecord(RunError):
         key = record.key
         where = f"{key.channel}, {key.scheme}, {key.snr_db:g} dB, image {key.image}, trial {key.trial}"
         super().__init__(f"unit ({where}) failed: {problem}")
-
-
-def side_info_uses(bits: int) -> int:
-    """Channel uses charged for side information of ``bits`` bits.
-
-    Example:
-        >>> side_info_uses(0), side_info_uses(32)
-        (0, 137)
-    """
-    return -int(-bits // _SIDE_INFO_BITS_PER_USE)
-
-
-@dataclass(frozen=True)
-class UnitKey:
-    """One image through one scheme and channel at one swept point, once.
-
-    Args:
-        channel, scheme: names.
-        point: swept values beside SNR, in scenario order.
-        snr_db: SNR [dB].
-        image: name.
-        trial: repetition, from 0.
-    """
-
-    channel: str
-    scheme: str
-    point: Point
-    snr_db: float
-    image: str
-    trial: int
-
-    @property
-    def order(self) -> tuple[object, ...]:
-        """Sort key: numbers before texts where a swept field has both."""
-        point = tuple((name, isinstance(v, str), v) for name, v in self.point)
-        return (self.channel, self.scheme, point, self.snr_db, self.image, self.trial)
-
-
-@dataclass(frozen=True)
-class Record:
-    """What came out of one unit.
-
-    Args:
-        key: which unit.
-        seed: seed of its channel draw.
-        state: "ok" or the kind of failure.
-        values: image metrics.
-        counts: (errors, trials) of error metrics.
-        data_uses, pilot_uses, guard_uses: channel uses, of all transmissions.
-        transmissions: first one included.
-        side_info_bits: bits beside the symbols.
-        source_values: 3·H·W.
-        seconds: time of the link and the receiver, shared evenly by a batch.
-        independent_bits: bit errors are independent of each other (nothing coded, nothing faded).
-        info: facts of the transmitter (MCS, QP, bytes).
-        shown: digest of the picture that was shown; "" in runs of older versions.
-    """
-
-    key: UnitKey
-    seed: int
-    state: str
-    values: dict[str, float]
-    counts: dict[str, tuple[int, int]]
-    data_uses: int
-    pilot_uses: int
-    guard_uses: int
-    side_info_bits: int
-    source_values: int
-    seconds: float
-    independent_bits: bool = False
-    transmissions: int = 1
-    info: dict[str, float | int | str] = field(default_factory=dict)
-    shown: str = ""
-
-    @property
-    def cbr_data(self) -> float:
-        """Data uses over 3·H·W."""
-        return self.data_uses / self.source_values
-
-    @property
-    def cbr_total(self) -> float:
-        """All uses, side information included, over 3·H·W."""
-        extra = self.pilot_uses + self.guard_uses + side_info_uses(self.side_info_bits)
-        return (self.data_uses + extra) / self.source_values
-
-    def to_json(self) -> str:
-        """One line."""
-        data = asdict(self)
-        data["key"]["point"] = [list(pair) for pair in self.key.point]
-        return json.dumps(data, allow_nan=False, separators=(",", ":"))
-
-    @classmethod
-    def from_json(cls, line: str | bytes) -> Record:
-        """Read what :meth:`to_json` wrote.
-
-        Raises:
-            ValueError: another thing.
-        """
-        stored = dict(StoredRecord.model_validate_json(line, strict=True))
-        return cls(key=UnitKey(**dict(stored.pop("key"))), **stored)
 
 
 class ResultStore:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from torch import Tensor
 
-from linksim.results.store import Record
+from linksim.results.records import Record
 from linksim.schemes.base import StreamScheme
 
 __all__ = ["cannot_fit", "not_arrived"]

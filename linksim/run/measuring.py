@@ -19,7 +19,8 @@ from linksim.images.sets import image_digest
 from linksim.link import LinkOutput
 from linksim.metrics.base import ImageMetric, Metric, SetMetric
 from linksim.results.feature_files import FeatureFiles
-from linksim.results.store import Record, ResultStore, UnitKey
+from linksim.results.records import Record, UnitKey
+from linksim.results.store import ResultStore
 
 __all__ = ["Measure", "records_of"]
 

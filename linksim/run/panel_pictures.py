@@ -9,11 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from linksim.files.writing import whole_file
-from linksim.results.store import (
-    ResultStore,
-    original_file,
-    panel_file,
-)
+from linksim.results.store import ResultStore, original_file, panel_file
 from linksim.run.plan import Batch, Plan
 from linksim.scenario.schema import (
     Scenario,

@@ -13,10 +13,7 @@ from linksim.build.objects import (
     build_images,
 )
 from linksim.images.sets import ImageSet, read_all
-from linksim.results.store import (
-    Point,
-    UnitKey,
-)
+from linksim.results.records import Point, UnitKey
 from linksim.scenario.effects import check_effects
 from linksim.scenario.files import ScenarioError, Variant, variants
 from linksim.scenario.schema import (

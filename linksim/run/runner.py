@@ -24,14 +24,10 @@ from linksim.files.writing import write_whole
 from linksim.images.sets import ImageError, round_to_uint8
 from linksim.kinds.context import BuildContext, Shared
 from linksim.link import RunError, run_link
+from linksim.results.records import Record, UnitKey
 from linksim.results.set_statistics import run_rows
 from linksim.results.statistics import to_csv
-from linksim.results.store import (
-    Record,
-    ResultStore,
-    RunFolderError,
-    UnitKey,
-)
+from linksim.results.store import ResultStore, RunFolderError
 from linksim.run.arrivals import not_arrived
 from linksim.run.header import header_of
 from linksim.run.machine import Machine, failing

@@ -8,21 +8,21 @@ import json
 import logging
 import math
 import sys
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from channels.checks import complaint
 from channels.kinds import kind_of, loaded_files
 from channels.runtime.child_processes import safe_children
+from linksim.source.bisection import best_neighbour, crossing
 from linksim.source.codec import SourceCodec
 from linksim.source.hevc import CodecError
+from linksim.source.sizes import Memory, reduced, resize, size_byte
 from linksim.source.stream_cache import StreamCache
 
 __all__ = ["Fit", "Measure", "QualitySearch", "Wish", "reduced", "resize"]
@@ -30,7 +30,6 @@ __all__ = ["Fit", "Measure", "QualitySearch", "Wish", "reduced", "resize"]
 log = logging.getLogger("linksim.source")
 Rgb = NDArray[np.uint8]
 _WORKER_BYTES = 1 << 24
-_NEAR = 1.1  # a stream this much over a budget may have a better neighbour that fits
 _NO_STREAM = 1 << 40  # size of what a codec cannot code at a quality
 _CHOICE = "choice-3"  # part of the key of remembered choices: changes with the search
 
@@ -96,50 +95,6 @@ def _send_by_value(codec: type) -> None:
         cloudpickle.register_pickle_by_value(module)
 
 
-def resize(rgb: Rgb, size: tuple[int, int]) -> Rgb:
-    """A picture in (H, W) pixels, Lanczos."""
-    if rgb.shape[:2] == size:
-        return rgb
-    return np.array(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.LANCZOS))
-
-
-def reduced(size: tuple[int, int], resolution: int) -> tuple[int, int]:
-    """(H, W) divided by ``resolution``, rounded up."""
-    return -(-size[0] // resolution), -(-size[1] // resolution)
-
-
-def _size_byte(size: tuple[int, int], resolution: int) -> bytes:
-    """What a receiver needs beside the size of the coded picture to know that of the whole one: the logarithm
-    of ``resolution`` (2 bits), and what rounding added to either side (3 bits each).
-    """
-    added = [side * resolution - whole for side, whole in zip(reduced(size, resolution), size, strict=True)]
-    return bytes([resolution.bit_length() - 1 << 6 | added[0] << 3 | added[1]])
-
-
-class _Memory:
-    """The last values, up to so many bytes."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._held = limit, 0
-        self._values: OrderedDict[Hashable, bytes | Rgb] = OrderedDict()
-
-    def get(self, key: Hashable) -> bytes | Rgb | None:
-        if key in self._values:
-            self._values.move_to_end(key)
-        return self._values.get(key)
-
-    def put(self, key: Hashable, value: bytes | Rgb) -> None:
-        if key not in self._values:
-            self._held += _size(value)
-        self._values[key] = value
-        while self._held > self._limit and len(self._values) > 1:
-            self._held -= _size(self._values.popitem(last=False)[1])
-
-
-def _size(value: bytes | Rgb) -> int:
-    return len(value) if isinstance(value, bytes) else value.nbytes
-
-
 class QualitySearch:
     """The highest quality of a codec whose stream fits a budget.
 
@@ -179,7 +134,7 @@ class QualitySearch:
         self.resolutions = resolutions
         self.workers = workers
         self._stamp = _stamp(codec) if stamp is None else stamp
-        self._streams, self._decoded = _Memory(memory_bytes // 4), _Memory(memory_bytes)
+        self._streams, self._decoded = Memory(memory_bytes // 4), Memory(memory_bytes)
 
     @property
     def name(self) -> str:
@@ -300,7 +255,7 @@ class QualitySearch:
         """What is sent of a coded picture."""
         if self.resolutions == (1,):
             return Fit(stream, quality)
-        return Fit(_size_byte((rgb.shape[0], rgb.shape[1]), resolution) + stream, quality, resolution)
+        return Fit(size_byte((rgb.shape[0], rgb.shape[1]), resolution) + stream, quality, resolution)
 
     def _search(self, wish: Wish) -> Fit | None:
         rgb, digest, budget_bytes = wish
@@ -368,7 +323,7 @@ class QualitySearch:
         while high - low > 1:
             probe = (low + high + 1) // 2
             if probes < 4:
-                probe = _crossing(known, low, high, budget_bytes)
+                probe = crossing(known, low, high, budget_bytes)
             known[probe] = size(probe)
             low, high = (low, probe) if known[probe] <= budget_bytes else (probe, high)
             probes += 1
@@ -401,7 +356,7 @@ class QualitySearch:
         if self.resolutions == (1,):
             return np.require(self.codec.decode(data, expected), requirements="W")
         for resolution in self.resolutions:
-            if data[:1] == _size_byte(expected, resolution):
+            if data[:1] == size_byte(expected, resolution):
                 return np.require(
                     self.codec.decode(data[1:], reduced(expected, resolution)), requirements="W"
                 )
@@ -417,29 +372,6 @@ _UNKNOWN = _Unknown()
 
 def _reduced_name(digest: str, resolution: int) -> str:
     return digest if resolution == 1 else f"{digest}/{resolution}"
-
-
-def _crossing(known: dict[int, int], low: int, high: int, budget: int) -> int:
-    """Index between ``low`` (too large, or -1) and ``high`` (fits) where the size should meet the budget."""
-    if low < 0:
-        step = 7 * math.log2(max(budget, 1) / known[high])  # a size doubles in some seven steps of QP
-        probe = high - math.ceil(step)
-    else:
-        share = math.log(known[low] / budget) / max(math.log(known[low] / known[high]), 1e-9)
-        probe = low + math.ceil(share * (high - low))
-    return min(max(probe, low + 1), high - 1)
-
-
-def best_neighbour(size: Callable[[int], int], index: int, budget: int) -> int:
-    """From a quality that fits to the one from which no better within three steps does, so that the result
-    does not depend on where a search came from.
-    """
-    for better in range(index - 1, max(index - 4, -1), -1):
-        if size(better) <= budget:
-            return best_neighbour(size, better, budget)
-        if size(better) > _NEAR * budget:
-            break
-    return index
 
 
 @lru_cache(maxsize=4)

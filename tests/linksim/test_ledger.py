@@ -14,7 +14,8 @@ from linksim.metrics.info import MetricInfo
 from linksim.report.figures import best_of, curves, plot_metric
 from linksim.report.ledger import CATEGORIES, ledger, spent
 from linksim.report.runs import load_rows, metric_info, step_names
-from linksim.results.store import ResultStore, side_info_uses
+from linksim.results.records import side_info_uses
+from linksim.results.store import ResultStore
 from tests.linksim.tiny import write
 
 SCENARIO = """

@@ -11,7 +11,8 @@ from linksim.cli.commands import main
 from linksim.report.figures import difference_figure
 from linksim.report.runs import load_runs
 from linksim.results.paired import differences, reference_of
-from linksim.results.store import Record, RunFolderError, UnitKey
+from linksim.results.records import Record, UnitKey
+from linksim.results.store import RunFolderError
 from linksim.scenario.files import ScenarioError, load_scenario
 from tests.linksim.tiny import write
 

@@ -20,11 +20,12 @@ from linksim.images.sets import SkimageImages, image_digest
 from linksim.kinds import names
 from linksim.metrics.selection import Selection
 from linksim.scenario.schema import SourceSpec
+from linksim.source.bisection import best_neighbour
 from linksim.source.codec import make_source_codec
 from linksim.source.heic import HeicCodec
 from linksim.source.hevc import CodecError
 from linksim.source.pillow_codec import PillowCodec
-from linksim.source.quality_search import QualitySearch, Wish, best_neighbour
+from linksim.source.quality_search import QualitySearch, Wish
 from linksim.source.stream_cache import StreamCache
 from linksim.weights import zoo
 from tests.linksim.tiny import TINY, write

@@ -23,7 +23,8 @@ from linksim.jscc.lean import LeanCodec
 from linksim.report.curves import Curve, axis_label, curves
 from linksim.report.drawing import Looks
 from linksim.report.runs import load_rows
-from linksim.results.store import ResultStore, RunFolderError, UnitKey, original_file, panel_file
+from linksim.results.records import UnitKey
+from linksim.results.store import ResultStore, RunFolderError, original_file, panel_file
 from linksim.scenario.schema import LeanCodecSpec
 from tests.linksim.tiny import TINY, write
 

@@ -23,7 +23,8 @@ from linksim.coding.qam import Qam
 from linksim.coding.qam_rate import rate_and_dispersion
 from linksim.coding.transport import TransportBlock
 from linksim.images.sets import SkimageImages, image_digest
-from linksim.run.calibrate import Frames, measure_channel, measure_quality, merge, thresholds_of
+from linksim.run.calibrate import measure_quality, merge
+from linksim.run.calibrate_channel import Frames, measure_channel, thresholds_of
 from linksim.schemes.payload import pack, stream_budget, unpack
 from linksim.source.codec import make_source_codec
 from linksim.source.hevc import CodecError

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from linksim.results.records import Record, UnitKey, side_info_uses
 from linksim.results.statistics import bootstrap_interval, error_interval, ratio_interval, summarise, to_csv
-from linksim.results.store import Record, UnitKey, side_info_uses
 
 
 def record(
