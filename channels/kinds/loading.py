@@ -44,7 +44,7 @@ def load_installed() -> None:
             with _from(Origin(name)):
                 point.load()
             _set_digest(Origin(name), files_digest(package_files(point.module)))
-        except Exception as problem:  # whatever a foreign module raises
+        except (Exception, SystemExit) as problem:  # whatever a foreign module raises
             why = f"{type(problem).__name__}: {problem}".rstrip(": ")
             REGISTRY.failed[f"{name}, {point.name} = {point.value}"] = why
             warnings.warn(
@@ -77,22 +77,23 @@ def load_file(path: Path) -> None:
     files = REGISTRY.files.get(resolved)
     if known and files and all(f.is_file() for f in files) and files_digest(files) == known[0]:
         return
-    kept = dict(REGISTRY.known)
+    kept, modules = dict(REGISTRY.known), dict(sys.modules)
     for key, found in kept.items():
         if found.origin is not None and found.origin.path == str(resolved):
             del REGISTRY.known[key]
     for beside in files or ():
         _forget_module(beside)
-    before, modules = set(REGISTRY.known), set(sys.modules)
+    before, loaded = set(REGISTRY.known), set(sys.modules)
     try:
         _execute(resolved, origin, where)
         if set(REGISTRY.known) == before:
             expected = 'classes under @linksim.kind("family", "name")'
             raise KindError(complaint(where, "registers nothing", "no kind", expected))
-    except KindError:
+    except BaseException:  # a stop by the user, too, leaves what was there
         REGISTRY.known = kept
+        sys.modules.update(modules)
         raise
-    REGISTRY.files[resolved] = (resolved, *siblings(modules, resolved.parent))
+    REGISTRY.files[resolved] = (resolved, *siblings(loaded, resolved.parent))
     _set_digest(origin, files_digest(REGISTRY.files[resolved]))
 
 
@@ -107,7 +108,7 @@ def _execute(path: Path, origin: Origin, where: str) -> None:
     try:
         with _from(origin):
             spec.loader.exec_module(module)
-    except Exception as problem:  # whatever is in the file
+    except (Exception, SystemExit) as problem:  # whatever is in the file
         del sys.modules[name]
         if isinstance(problem, KindError):
             raise KindError(f"{where}: {problem}") from None

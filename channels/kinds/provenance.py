@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from typing import Any
 
 __all__ = ["Origin", "code_digest", "files_digest", "line_of", "package_files", "siblings"]
 
-_VALUES = (int, float, str, bytes, tuple)
+_PLAIN = (int, float, complex, str, bytes)
+_PROCESS = secrets.token_hex(8)
 
 
 @dataclass(frozen=True)
@@ -80,51 +82,93 @@ def line_of(problem: BaseException, path: str | Path) -> int | None:
 
 def code_digest(target: Any) -> str:
     """SHA-256 of what a class or function does, 16 hex digits: its byte code and its values, and those of the
-    classes and functions of the same module that it names; of cells in a notebook no source is kept.
+    classes and functions of the same module that it names; of cells in a notebook no source is kept. Values
+    whose content nobody can tell count as others in every process.
     """
     digest = hashlib.sha256()
-    for part in _parts(target, set()):
+    for part in _parts(target, target.__module__, set()):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()[:16]
 
 
-def _parts(target: Any, seen: set[int]) -> Iterator[str]:
-    if id(target) in seen:
+def _parts(value: Any, module: str, seen: set[int]) -> Iterator[str]:
+    """What a value is, in texts."""
+    inner = getattr(value, "__wrapped__", None) or getattr(value, "func", None)
+    if isinstance(value, _PLAIN) or value is None:
+        yield repr(value)
+    elif isinstance(value, ModuleType):
+        yield value.__name__
+    elif id(value) in seen:
         return
-    seen.add(id(target))
-    if isinstance(target, FunctionType):
-        yield from _function_parts(target, seen)
-    elif isinstance(target, property):
-        for function in (target.fget, target.fset):
-            yield from _parts(function, seen) if function is not None else ()
-    elif isinstance(target, classmethod | staticmethod):
-        yield from _parts(target.__func__, seen)
-    elif isinstance(target, type):
-        yield from _class_parts(target, seen)
+    elif isinstance(value, FunctionType | type) and value.__module__ != module:
+        yield f"{value.__module__}.{value.__qualname__}"
+    else:
+        seen.add(id(value))
+        if isinstance(value, FunctionType):
+            yield from _function_parts(value, module, seen)
+        elif isinstance(value, type):
+            yield from _class_parts(value, module, seen)
+        elif isinstance(value, property | classmethod | staticmethod) or callable(inner):
+            yield from _wrapped_parts(value, inner, module, seen)
+        else:
+            yield from _content(value, module, seen)
 
 
-def _function_parts(target: FunctionType, seen: set[int]) -> Iterator[str]:
+def _wrapped_parts(value: Any, inner: Any, module: str, seen: set[int]) -> Iterator[str]:
+    """Properties, class methods, cached functions, partials."""
+    functions = (value.fget, value.fset) if isinstance(value, property) else (inner,)
+    extra = (getattr(value, "args", ()), getattr(value, "keywords", {}))
+    for part in (*functions, *extra):
+        yield from _parts(part, module, seen)
+
+
+def _content(value: Any, module: str, seen: set[int]) -> Iterator[str]:
+    """Containers and arrays by what they hold; whatever else is itself, in this process alone."""
+    yield type(value).__name__
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield repr(key)
+            yield from _parts(item, module, seen)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _parts(item, module, seen)
+    elif isinstance(value, set | frozenset):
+        yield repr(sorted(map(repr, value)))
+    elif callable(getattr(value, "tolist", None)):  # arrays and tensors of every type, wherever they lie
+        yield f"{getattr(value, 'dtype', '')} {value.tolist()!r}"
+    else:
+        yield f"{_PROCESS} {id(value)}"
+
+
+def _function_parts(target: FunctionType, module: str, seen: set[int]) -> Iterator[str]:
     yield from _code_parts(target.__code__)
-    yield repr(target.__defaults__)
+    cells = [cell.cell_contents for cell in target.__closure__ or () if _is_filled(cell)]
+    for value in (target.__defaults__, target.__kwdefaults__, cells):
+        yield from _parts(value, module, seen)
     for name in _names(target.__code__):
-        used = target.__globals__.get(name)
-        if getattr(used, "__module__", None) == target.__module__ and not isinstance(used, ModuleType):
-            yield from _parts(used, seen)
-        elif isinstance(used, _VALUES):
-            yield f"{name}={used!r}"
+        if name in target.__globals__:
+            yield name
+            yield from _parts(target.__globals__[name], module, seen)
 
 
-def _class_parts(target: type, seen: set[int]) -> Iterator[str]:
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+def _class_parts(target: type, module: str, seen: set[int]) -> Iterator[str]:
     yield target.__qualname__
     for base in target.__bases__:
-        if base.__module__ == target.__module__:
-            yield from _parts(base, seen)
+        yield from _parts(base, module, seen)
     for name, value in sorted(vars(target).items()):
-        if isinstance(value, FunctionType | property | classmethod | staticmethod | type):
+        special = name.startswith("__") and name.endswith("__")
+        if isinstance(value, FunctionType) or not (special or name.startswith(("model_", "_abc_"))):
             yield name
-            yield from _parts(value, seen)
-        elif not name.startswith("_") and isinstance(value, _VALUES):
-            yield f"{name}={value!r}"
+            yield from _parts(value, module, seen)
+    yield repr(vars(target).get("__private_attributes__"))  # where pydantic puts what begins with _
     yield repr(sorted((k, str(v)) for k, v in vars(target).get("__annotations__", {}).items()))
 
 
@@ -135,6 +179,8 @@ def _code_parts(code: CodeType) -> Iterator[str]:
     for value in code.co_consts:
         if isinstance(value, CodeType):
             yield from _code_parts(value)
+        elif isinstance(value, frozenset):  # in another order in every process
+            yield repr(sorted(map(repr, value)))
         else:
             yield repr(value)
 

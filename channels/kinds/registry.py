@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from channels.checks import complaint
-from channels.kinds.provenance import Origin, code_digest, files_digest
+from channels.kinds.provenance import Origin, code_digest, files_digest, package_files
 
 __all__ = [
     "FAMILIES",
@@ -238,7 +238,7 @@ def _origin(target: Any) -> Origin | None:
         return given
     source = getattr(sys.modules.get(module), "__file__", None)
     if source and Path(source).is_file():
-        return Origin(Path(source).name, files_digest([Path(source)]), str(source))
+        return Origin(Path(source).name, files_digest(package_files(module)), str(source))
     return Origin("session", code_digest(target))
 
 

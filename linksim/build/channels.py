@@ -54,7 +54,7 @@ def refused_as_input(where: str, *parts: BaseModel) -> Iterator[None]:
         with foreign_as_input(where, *parts, passing=(ValueError,)):
             yield
     except ScenarioError as problem:
-        if str(problem).startswith(where):
+        if str(problem).startswith((f"{where}:", f"{where}.")):
             raise
         raise ScenarioError(f"{where}: {problem}") from None
     except ValueError as problem:
@@ -89,11 +89,13 @@ def recordings(scenario: Training) -> dict[str, str]:
     found = {}
     for index, part in enumerate(scenario.recipe.channels):
         try:
-            digests = list(part.channel.files().values())
-        except OSError:  # said when the channel is built
-            digests = []
-        if digests:
-            found[f"{scenario.block}.channels.{index}.channel.model.path"] = digests[0]
+            files = part.channel.files()
+        except OSError:  # the channel is built before anything is trained, and says it
+            continue
+        place = f"{scenario.block}.channels.{index}.channel"
+        built_in = len(files) == 1 and getattr(getattr(part.channel, "model", None), "path", None) in files
+        for name, digest in files.items():
+            found[f"{place}.model.path" if built_in else f"{place}: {name}"] = digest
     return found
 
 

@@ -267,7 +267,7 @@ def _run_batch(
             raise ValueError("the reconstruction has values that are not finite. Check the weights.")
         seconds = (time.monotonic() - began) / len(seeds)
         shown = round_to_uint8(out.reconstruction.image).cpu()
-        independent = channel.memoryless and getattr(scheme, "memoryless", False)
+        independent = channel.memoryless and vars(type(scheme)).get("memoryless", False)
         records = records_of(
             batch.keys(), seeds, original, shown, out, measure, seconds, channel, independent
         )

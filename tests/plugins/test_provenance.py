@@ -5,6 +5,8 @@ was made with.
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -208,17 +210,87 @@ def test_numbers_of_own_fields_are_not_converted(here, capsys):
     assert main(["check", scenario, "--with", file, "--set", "channel.sigma=7"]) == 0
 
 
-def test_a_cell_that_is_executed_again_makes_another_kind(here):
-    """Classes without a file: what their functions do, and the classes that these name, is their digest."""
-    cell = CHANNEL.replace("IMPORTS", "").replace('@linksim.kind("channel", "padded")\n', "")
+PLACES = {
+    "class": "class Padded(AwgnChannel):\n    margin = {}\n",
+    "private": "class Padded(AwgnChannel):\n    _margin = {}\n",
+    "list": "class Padded(AwgnChannel):\n    margins = [{}]\n",
+    "keyword": "class Padded(AwgnChannel):\n    def f(self, *, by={}):\n        return by\n",
+    "constant": "BY = {}\nclass Padded(AwgnChannel):\n    def f(self):\n        return BY\n",
+    "table": "BY = {{'a': ({},)}}\nclass Padded(AwgnChannel):\n    def f(self):\n        return BY['a']\n",
+    "array": "import numpy as np\nBY = np.full(3, {})\n"
+    "class Padded(AwgnChannel):\n    def f(self):\n        return BY\n",
+    "tensor": "import torch\nBY = torch.full((3,), {}, dtype=torch.bfloat16)\n"
+    "class Padded(AwgnChannel):\n    def f(self):\n        return BY\n",
+    "closure": "def make(by):\n    return lambda: by\nBY = make({})\n"
+    "class Padded(AwgnChannel):\n    def f(self):\n        return BY()\n",
+    "cached": "import functools\nclass Padded(AwgnChannel):\n    @functools.cached_property\n"
+    "    def f(self):\n        return {}\n",
+    "stored": "import functools\n@functools.lru_cache\ndef by():\n    return {}\n"
+    "class Padded(AwgnChannel):\n    def f(self):\n        return by()\n",
+    "field": "class PaddedKind(linksim.ChannelBase):\n    _margin: int = {}\n    sigma: int = 3\n"
+    "    def build(self, context): ...\n",
+    "partial": "import functools\nBY = functools.partial(max, {})\n"
+    "class Padded(AwgnChannel):\n    def f(self):\n        return BY(0)\n",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_cell_that_is_executed_again_makes_another_kind(here, place):
+    """Classes without a file: what their functions do, and the values and classes that these name, is their
+    digest, wherever a number stands.
+    """
+    kept = CHANNEL.replace("IMPORTS", "").replace('@linksim.kind("channel", "padded")\n', "")
+    start = kept.index("class Padded(")
+    before, after = kept[:start], kept[kept.index("class PaddedKind") :]
     scenario = write(here, "x.yaml", PLAIN)
     hashes = []
     for margin in ("1", "1", "2"):
         space = {"__name__": "notebook"}
-        exec(compile(cell.replace("MARGIN", margin), "<cell>", "exec"), space)
+        text = PLACES[place].format(margin)
+        exec(compile(before + text + (after if place != "field" else ""), "<cell>", "exec"), space)
         register("channel", "padded", space["PaddedKind"])
         hashes.append(scenario_hash(load_scenario(scenario)))
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_values_that_cannot_be_told_apart_are_others_in_every_process():
+    """Better that a run is made again than that it goes on with other code; what can be told is told alike."""
+    code = (
+        "from channels.kinds.provenance import code_digest\nBY = object()\nWORDS = {'one', 'two', 'three'}\n"
+        "def f(): return BY\n"
+        "def g(x, *, y=(1, None)): return x in {'one', 'two', 'three', 'four'} and x in WORDS\n"
+        "print(code_digest(f), code_digest(f), code_digest(g))"
+    )
+    made = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert made[0][0] == made[0][1] != made[1][0] == made[1][1]
+    assert made[0][2] == made[1][2]
+
+
+@pytest.mark.parametrize("last", ["import sys\nsys.exit(0)", "raise SystemExit", "1 / 0"])
+def test_a_file_that_leaves_does_not_end_the_program_well(here, capsys, last):
+    file = write(here, "own.py", f"import linksim\n{last}\n")
+    assert main(["check", write(here, "x.yaml", PLAIN), "--with", file]) == 2
+    assert "does not load, got " in capsys.readouterr().err
+
+
+def test_what_was_loaded_still_works_after_the_file_broke(here):
+    text = CHANNEL.replace("IMPORTS", "from beside import SCALE").replace("MARGIN", "SCALE")
+    write(here, "beside.py", "SCALE = 1\n")
+    file = Path(write(here, "own.py", text))
+    load_file(file)
+    made, beside = find("channel", "padded").target, sys.modules["beside"]
+    for broken in (text + "\nimport sys\nsys.exit(0)\n", text + "\n1 / 0\n"):
+        write(here, "own.py", broken)
+        with pytest.raises(KindError, match="does not load"):
+            load_file(file)
+        assert find("channel", "padded").target is made
+        assert sys.modules["beside"] is beside
+        assert sys.modules[made.__module__].PaddedKind is made
 
 
 def test_a_file_that_fails_leaves_nothing_and_one_that_changed_leaves_nothing_old(here):

@@ -11,7 +11,7 @@ from channels.kinds import kind
 from linksim.kinds.fields import DelaySpread, Int, NaturalInt, PositiveInt, Real, Spec, Speed
 
 if TYPE_CHECKING:
-    from channels.ofdm.estimators.base import EstimatorFactory, GainEstimator, Statistics
+    from channels.ofdm.estimators.base import EstimatorFactory, GainEstimator, Interpolation, Statistics
     from channels.ofdm.estimators.pilot_measurements import PilotElements
     from channels.ofdm.grid import Pilots
     from channels.ofdm.receiver import OfdmCsi
@@ -127,6 +127,11 @@ class EstimatorBase(Spec):
         """Whether gains are known."""
         return False
 
+    @property
+    def interpolating(self) -> Interpolation:
+        """Of least-squares estimates over the slot; other estimators do it themselves."""
+        return "linear"
+
     def pilots(self, streams: int) -> Pilots:
         """Where the pilots of as many streams stand."""
         from channels.ofdm.grid import Pilots
@@ -174,6 +179,11 @@ class OfdmCsiSpec(EstimatorBase):
     def is_perfect(self) -> bool:
         """See :class:`EstimatorBase`."""
         return self.kind == "perfect"
+
+    @property
+    def interpolating(self) -> Interpolation:
+        """See :class:`EstimatorBase`."""
+        return self.interpolation
 
     def without_effect(self) -> dict[str, tuple[Any, Any]]:
         """See :class:`EstimatorBase`."""

@@ -57,13 +57,18 @@ class FlatFadingBase(SingleCarrierBase):
             return str(self.kind)
         return f"{self.kind}-{self.csi.kind}"
 
+    @property
+    def rice_factor_db(self) -> float | None:
+        """Of the line of sight [dB]; None: there is none."""
+        return None
+
     def build_flat(self, context: BuildContext) -> ChannelOperator:
         """See :class:`SingleCarrierBase`."""
         from channels.flat.fading import FlatFadingChannel
 
         return FlatFadingChannel(
             coherence_symbols=self.coherence_symbols,
-            k_factor_db=getattr(self, "k_factor_db", None),
+            k_factor_db=self.rice_factor_db,
             csi=self.csi.kind,
             pilots_per_block=self.csi.pilots_per_block,
             device=context.device,
@@ -90,6 +95,11 @@ class RicianSpec(FlatFadingBase):
 
     kind: Literal["rician"]
     k_factor_db: GainDb
+
+    @property
+    def rice_factor_db(self) -> float | None:
+        """See :class:`FlatFadingBase`."""
+        return self.k_factor_db
 
     def closed_form(self) -> Any:
         """See :class:`linksim.kinds.channels.base.ChannelBase`."""

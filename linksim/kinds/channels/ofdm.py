@@ -200,7 +200,7 @@ class OfdmSpec(ChannelBase):
             num_ofdm_symbols=self.num_ofdm_symbols,
             pilots=self.csi.pilots(streams),
             csi=self.csi.knowledge,
-            interpolation=getattr(self.csi, "interpolation", "linear"),
+            interpolation=self.csi.interpolating,
             assumed=self._assumed(),
             noise=self.csi.noise,
             gain_control=self.has_unequal_draws,
@@ -275,7 +275,7 @@ class OfdmSpec(ChannelBase):
         if kind == "single" and transmit == 1:
             return rayleigh(receive), 1.0
         # the same gain for both symbols of a pair
-        alike = self.model.is_still and getattr(self.model, "delay_spread_s", None) == 0
+        alike = self.model.is_still and self.model.is_flat
         return (rayleigh(2 * receive), 0.5) if kind == "alamouti" and alike else None
 
     def label(self, swept: Collection[str] = ()) -> str:

@@ -53,7 +53,12 @@ class DelayModelBase(Spec):
     @property
     def is_still(self) -> bool:
         """Whether nothing changes with time, so that what is old is as good as new."""
-        return getattr(self, "speed_mps", None) == 0
+        return not self.moves
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether all subcarriers have the same gain."""
+        return False
 
     @property
     def unequal_draws(self) -> bool:

@@ -71,6 +71,11 @@ class RecordedSpec(DelayModelBase):
         return True
 
     @property
+    def is_still(self) -> bool:
+        """Where its Doppler shifts are scaled to nothing."""
+        return self.speed_mps == 0
+
+    @property
     def unequal_draws(self) -> bool:
         """See :class:`DelayModelBase`."""
         return self.normalize == "ensemble"

@@ -68,6 +68,11 @@ class TdlSpec(DelayModelBase):
         return self.profile.lower()
 
     @property
+    def is_flat(self) -> bool:
+        """See :class:`DelayModelBase`."""
+        return self.delay_spread_s == 0
+
+    @property
     def transmit_antennas(self) -> int | None:
         """See :class:`DelayModelBase`."""
         return self.tx_antennas
