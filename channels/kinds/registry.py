@@ -175,24 +175,26 @@ def register(family: str, name: str, target: _T, /, **bound: Any) -> _T:
     Returns:
         What is registered: the class itself, or one made of it that knows its name.
     """
-    if family not in FAMILIES:
-        cure = (
-            ""
-            if "scheme" in FAMILIES
-            else " Take linksim.kind: that of channels alone knows no other families."
-        )
-        raise KindError(_unknown("family of kinds", family, FAMILIES) + cure)
+    family_ = _family(family)
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_+.-]*", name):
         got = repr(name)
         raise KindError(complaint(f"{family}: name", "not allowed", got, "letters, digits and _ + . -"))
     origin = _origin(target)
     _refuse_taken(family, name, target, origin)
-    family_ = FAMILIES[family]
     made = _attribute(family_.prepare)(name, target, bound) if family_.prepare else target
     REGISTRY.known[family, name] = Kind(family, name, made, bound, origin, target)
     if origin is not None:
         REGISTRY.generation += 1
     return made
+
+
+def _family(name: str) -> Family:
+    found = FAMILIES.get(name)
+    if found is None:
+        alone = "scheme" not in FAMILIES
+        cure = " Import linksim.kinds: channels alone knows no other families." if alone else ""
+        raise KindError(_unknown("family of kinds", name, FAMILIES) + cure)
+    return found
 
 
 def _refuse_taken(family: str, name: str, target: Any, origin: Origin | None) -> None:
@@ -254,7 +256,7 @@ def _attribute(place: str) -> Any:
 def _built_in(family: str) -> dict[str, str]:
     """Module of every built-in kind of a family by its name; nothing is imported."""
     found: dict[str, str] = {}
-    for package in FAMILIES[family].packages:
+    for package in _family(family).packages:
         for module, path in _sources(package):
             for of, name in _DECORATED.findall(path.read_text(encoding="utf-8")):
                 if of == family:
@@ -275,6 +277,9 @@ def _sources(package: str) -> Iterator[tuple[str, Path]]:
 def names(family: str) -> list[str]:
     """Names of the kinds of a family that are known now, built-in ones first, in the order of their files.
     Those of installed packages are known after :func:`load_installed`.
+
+    Raises:
+        KindError: no such family.
     """
     known = [k.name for k in REGISTRY.known.values() if k.family == family]
     return list(dict.fromkeys([*_built_in(family), *known]))
@@ -284,7 +289,7 @@ def find(family: str, name: str) -> Kind:
     """A kind by its name; its file is imported if it is not yet.
 
     Raises:
-        KindError: no such kind; the message names near ones, and packages that did not load.
+        KindError: no such family or kind; the message names near ones, and packages that did not load.
     """
     found = REGISTRY.known.get((family, name))
     if found is None and name in _built_in(family):

@@ -24,10 +24,16 @@ def expanded(field: str, text: str) -> Path:
     """A path with ``~`` and ``~user`` replaced, in the encoding of the file system, whatever the locale says.
 
     Raises:
-        FolderError: ``~user`` of nobody.
+        FolderError: ``~user`` of nobody, or characters that no path has.
     """
     try:
-        return Path(os.fsdecode(text.encode("utf-8", "surrogateescape"))).expanduser()
+        encoded = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded:
+        raise FolderError(complaint(field, "no path", repr(text), "text without NUL and half characters"))
+    try:
+        return Path(os.fsdecode(encoded)).expanduser()
     except RuntimeError:
         expected = "~ or ~user with a home folder on this machine"
         got = text.partition("/")[0]

@@ -34,7 +34,7 @@ MOVED: dict[str, str | tuple[str, ...]] = {
     "channels.estimation": _ESTIMATORS,
     "channels.ofdm.estimation": _ESTIMATORS,
     "channels.flat_fading": "channels.flat.fading",
-    "channels.front_end": "channels.ofdm.front_end",
+    "channels.front_end": ("channels.ofdm.front_end", "channels.flat.hardware"),
     "channels.geometric_models": _GEOMETRIC,
     "channels.models.geometric": _GEOMETRIC,
     "channels.grid": "channels.ofdm.grid",

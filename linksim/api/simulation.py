@@ -6,6 +6,7 @@ import difflib
 import inspect
 import logging
 import operator
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,7 +77,12 @@ def simulate(
     Example:
         run = linksim.simulate("quickstart", {"sweep.trials": 1}, limit=2, seed=3)
     """
+    from linksim.scenario.files import ScenarioError
+
     chosen = merged_overrides(overrides, fields, simulate)
+    if not isinstance(progress, bool) and not callable(progress):
+        expected = "True, False or a function of units done, units in all and time left"
+        raise ScenarioError(complaint("progress", "wrong kind of value", repr(progress), expected))
     prepared = prepare(scenario, chosen, out=out, device=device, limit=limit, workers=workers)
     from linksim.api.checking import what_without
     from linksim.api.progress import ProgressLine
@@ -204,20 +210,29 @@ def prepare(
     """
     from joblib import cpu_count
 
-    from channels.runtime.cache import expanded
     from linksim.api.errors import foreign_as_user_errors
     from linksim.run.runner import make_plan
     from linksim.scenario import files as scenario_io
 
     with foreign_as_user_errors():
         loaded = scenario_io.load_scenario(scenario, overrides)
-    folder = Path("runs") / loaded.name if out is None else expanded(f"{option}out", str(out))
+    folder = Path("runs") / loaded.name if out is None else _folder(out, f"{option}out")
     chosen = device_of(device, f"{option}device")
     counts = {"limit": limit, "workers": workers}
     limit, workers = (_count(value, f"{option}{name}") for name, value in counts.items())
     with foreign_as_user_errors():
         plan = make_plan(loaded, limit=limit)
     return Simulation(plan, folder, chosen, workers or cpu_count())
+
+
+def _folder(value: str | Path, name: str) -> Path:
+    """A path that was given."""
+    from channels.runtime.cache import expanded
+    from linksim.scenario.files import ScenarioError
+
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise ScenarioError(complaint(name, "no folder", repr(value), "the path of a folder"))
+    return expanded(name, str(value))
 
 
 def _count(value: int | None, name: str) -> int | None:

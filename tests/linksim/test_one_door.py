@@ -232,6 +232,11 @@ def test_bad_arguments_are_refused_before_anything_is_written(tmp_path, monkeypa
         lambda: linksim.simulate("quickstart", limit=0),
         lambda: linksim.simulate("quickstart", workers=1.5),
         lambda: linksim.simulate("quickstart", limit=True),
+        lambda: linksim.simulate("quickstart", progress="yes"),
+        lambda: linksim.simulate("quickstart", out=""),
+        lambda: linksim.simulate("quickstart", out=5),
+        lambda: linksim.simulate("quickstart", out="a\0b"),
+        lambda: linksim.simulate("quickstart", out="\ud800"),
         lambda: linksim.simulate("train/dial"),
         lambda: linksim.open_run("nowhere"),
     )
@@ -248,6 +253,11 @@ def test_bad_arguments_are_refused_before_anything_is_written(tmp_path, monkeypa
         "limit: wrong number, got 0, expected a whole number of at least 1.",
         "workers: wrong number, got 1.5",
         "limit: wrong number, got True",
+        "progress: wrong kind of value, got 'yes', expected True, False or a function",
+        "out: no folder, got '', expected the path of a folder.",
+        "out: no folder, got 5",
+        r"out: no path, got 'a\x00b'",
+        r"out: no path, got '\ud800'",
         "train: got a training, expected an evaluation. Run it with linksim train.",
         "run folder: no run.json",
     )
