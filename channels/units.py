@@ -82,5 +82,10 @@ def ebno_db_to_snr_db(ebno_db: float, bits_per_use: float) -> float:
 
 
 def snr_db_to_ebno_db(snr_db: float, bits_per_use: float) -> float:
-    """Eb/N0 [dB] of an Es/N0 [dB]; inverse of :func:`ebno_db_to_snr_db`."""
+    """Eb/N0 [dB] of an Es/N0 [dB]; inverse of :func:`ebno_db_to_snr_db`.
+
+    Example:
+        >>> snr_db_to_ebno_db(ebno_db_to_snr_db(3.0, 4.0), 4.0)
+        3.0
+    """
     return snr_db - linear_to_db(bits_per_use)

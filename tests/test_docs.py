@@ -1,5 +1,7 @@
 """What the documents say is true: their Python runs, their links and scenarios exist."""
 
+import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -58,3 +60,52 @@ def test_scenario_of_the_readme_is_valid(tmp_path):
         path = tmp_path / "scenario.yaml"
         path.write_text(block)
         assert load_scenario(str(path), parse_overrides([])).name == "my-link"
+
+
+ROLE = re.compile(r":(?:class|func|meth|data|attr|mod|exc):`~?([\w.]+)`")
+
+
+def names_in(tree: ast.AST) -> set[str]:
+    """What a file defines or imports, members of its classes included."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+    return found
+
+
+def is_there(path: str) -> bool:
+    """Whether a full name leads to something."""
+    parts = path.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:length]))
+        except ImportError:
+            continue
+        for name in parts[length:]:
+            if not hasattr(found, name) and name not in getattr(found, "__annotations__", {}):
+                return False
+            found = getattr(found, name, None)
+        return True
+    return False
+
+
+def test_references_in_docstrings_lead_somewhere():
+    lost, count = [], 0
+    for path in sorted(
+        path for package in ("channels", "linksim") for path in (ROOT / package).rglob("*.py")
+    ):
+        text = path.read_text()
+        own = names_in(ast.parse(text))
+        for target in set(ROLE.findall(text)):
+            count += 1
+            if target.split(".")[0] not in own and not is_there(target):
+                lost.append(f"{path.relative_to(ROOT)}: {target}")
+    assert not lost
+    assert count > 200

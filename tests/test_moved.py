@@ -44,7 +44,7 @@ GONE = {
     "CHANNEL_KINDS IMPAIRMENT_KINDS MODEL_KINDS SCHEME_KINDS CODEC_NAMES SamplerKind ImpairmentSpec ModelSpec SentSpec",
     "CfoSpec ClippingSpec InterfererSpec IqImbalanceSpec PhaseNoiseSpec QuantizationSpec RappSpec TimingSpec",
     "build_denoiser build_impairment build_model channel_files interleaves resulting_snr_db untraced",
-    "scheme_files scheme_tools scheme_trained_on uses_gain is_error_rate missing_models",
+    "residual_power LITE0_STRIDES has_closed_form scheme_files scheme_tools scheme_trained_on uses_gain is_error_rate missing_models",
 }
 
 

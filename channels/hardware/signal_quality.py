@@ -7,7 +7,7 @@ from torch import Tensor
 from channels import units
 from channels.arithmetic import abs_squared
 
-__all__ = ["evm", "papr_db", "residual_power"]
+__all__ = ["evm", "papr_db"]
 
 
 def papr_db(samples: Tensor) -> Tensor:
@@ -44,18 +44,3 @@ def evm(x_hat: Tensor, x: Tensor) -> Tensor:
         tensor([0.0707])
     """
     return (abs_squared(x_hat - x).flatten(1).sum(1) / abs_squared(x).flatten(1).sum(1)).sqrt()
-
-
-def residual_power(got: Tensor, wanted: Tensor) -> Tensor:
-    """|got - g·wanted|², g the complex gain that fits each vector of the last dimension best.
-
-    Args:
-        got: [..., n] complex.
-        wanted: same shape, what was sent.
-
-    Returns:
-        [..., n] float, linear power: what is left when gain and phase common to the vector are taken off.
-    """
-    energy = abs_squared(wanted).sum(-1, keepdim=True).clamp_min(1e-12)
-    gain = (got * wanted.conj()).sum(-1, keepdim=True) / energy
-    return abs_squared(got - gain * wanted)

@@ -36,7 +36,8 @@ class _Frozen(BaseModel):
 
 
 class McsCurve(_Frozen):
-    """Measured transport block errors of one MCS (index and table as in :data:`ALL_MCS`), in rising SNR.
+    """Measured transport block errors of one MCS, in rising SNR; index and table are those of
+    :data:`linksim.coding.mcs.ALL_MCS`.
 
     Args:
         first_db: lowest Es/N0 [dB].

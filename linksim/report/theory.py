@@ -19,7 +19,7 @@ from linksim.scenario.errors import ScenarioError
 if TYPE_CHECKING:
     from linksim.kinds.channels.base import ChannelBase
 
-__all__ = ["awgn", "closed_forms", "has_closed_form", "qam_error_rate", "rayleigh", "rician"]
+__all__ = ["awgn", "closed_forms", "qam_error_rate", "rayleigh", "rician"]
 
 log = logging.getLogger("linksim.report.theory")
 
@@ -109,11 +109,6 @@ def rician(k_factor: float) -> Fading:
 
 
 # ---------------------------------------------------------------------------------------------- runs
-
-
-def has_closed_form(spec: ChannelBase) -> bool:
-    """Whether bit errors of uncoded QAM over a channel have a closed form."""
-    return spec.closed_form() is not None
 
 
 def _noise(spec: ChannelBase, snr_db: Sequence[float]) -> list[float]:

@@ -161,7 +161,7 @@ def measure_channel(
 
     Args:
         channel: operator.
-        key: its specification, see :func:`linksim.build.objects.calibration_key`.
+        key: its specification, see :func:`linksim.build.channels.calibration_key`.
         num_uses: uses of a transport block.
         num_frames: frames.
         seed: of payloads and draws.

@@ -48,7 +48,8 @@ def _version(tool: str) -> str:
 class ExternalBpgCodec:
     """BPG by ``bpgenc`` and ``bpgdec``, quality = QP 0 to 51 of bpgenc.
 
-    bpgenc's x265 codes its one picture at about QP-3, so its QP is not that of :class:`BpgCodec`; a search
+    bpgenc's x265 codes its one picture at about QP-3, so its QP is not that of
+    :class:`linksim.source.codec.BpgCodec`; a search
     under a byte budget does not mind.
 
     Args:

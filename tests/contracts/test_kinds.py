@@ -126,6 +126,8 @@ def test_source_codec(name):
     try:
         codec = make_source_codec(name, "444" if name == "jpeg2000" else "420", "fast")
     except ValueError as problem:
+        if name not in ("bpg_external", "heic"):  # tools and packages that a machine may lack
+            raise
         pytest.skip(str(problem))
     kind_checks.check_source_codec(codec)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from linksim.report.theory import has_closed_form
 from linksim.scenario.files import load_scenario, parse_overrides, variants
 from linksim.scenario.schema import channel_names
 
@@ -63,7 +62,7 @@ def test_every_check_against_theory_has_one(gallery):
         assert gallery.uncoded(scenario)
         assert gallery.shown(list(scenario.metrics)) == "ber"
         for variant in variants(scenario):
-            known = [has_closed_form(channel) for channel in variant.scenario.channels]
+            known = [channel.closed_form() is not None for channel in variant.scenario.channels]
             assert all(known), f"{path.stem}: {channel_names(scenario)}"
 
 

@@ -19,7 +19,7 @@ NOISE_CHANNELS = 8
 
 @dataclass(frozen=True)
 class DialConfig:
-    """Sizes of a :class:`DialCodec`.
+    """Sizes of a :class:`linksim.jscc.dial.codec.DialCodec`.
 
     Args:
         rates: latent channels that may be sent, rising, even; CBR = channels / 1536.

@@ -127,11 +127,11 @@ class SeparationSpec(SentSchemeBase):
         return self.mcs == "adaptive"
 
     def adapts_to_each_frame(self, channel: ChannelBase) -> bool:
-        """See :class:`SchemeBase`."""
+        """See :class:`linksim.kinds.schemes.base.SchemeBase`."""
         return self.adapts and (self.csit == "instantaneous_snr" or channel.told.transmitter.error_db > 0)
 
     def build(self, context: BuildContext) -> Scheme:
-        """See :class:`SchemeBase`."""
+        """See :class:`linksim.kinds.schemes.base.SchemeBase`."""
         from linksim.schemes.separation import Harq, SeparationScheme
 
         assert context.channel is not None

@@ -89,7 +89,7 @@ class _Seen:
 
 
 class ControlTrainer:
-    """State and loop of one training; see :func:`train_control`."""
+    """State and loop of one training; see :func:`linksim.training.control.sitting.train_control`."""
 
     def __init__(
         self,

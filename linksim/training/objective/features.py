@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from linksim.metrics.perceptual import LpipsNet, load_lpips
 from linksim.metrics.realism import load_lite
 
-__all__ = ["LITE0_STRIDES", "Lite0Features", "LpipsFeatures"]
+__all__ = ["Lite0Features", "LpipsFeatures"]
 
 _ROOT_FLOOR = 1e-10
-LITE0_STRIDES = (2, 4, 8, 16, 32)
 
 
 class LpipsFeatures(nn.Module):
