@@ -85,7 +85,7 @@ def snr_db_to_ebno_db(snr_db: float, bits_per_use: float) -> float:
     """Eb/N0 [dB] of an Es/N0 [dB]; inverse of :func:`ebno_db_to_snr_db`.
 
     Example:
-        >>> snr_db_to_ebno_db(ebno_db_to_snr_db(3.0, 4.0), 4.0)
-        3.0
+        >>> round(snr_db_to_ebno_db(9.0, 4.0), 2)
+        2.98
     """
     return snr_db - linear_to_db(bits_per_use)

@@ -56,7 +56,7 @@ class CellModel(SampledModel):
             office of all).
         shadowing: draw shadow fading (its mean power is divided out too).
         path_loss: keep path and penetration loss. Gains are divided by the root mean power of the drops like
-            all others, :attr:`mean_power`: most of it comes from the few that are close.
+            all others, ``mean_power``: most of it comes from the few that are close.
         transmitter, receiver: panels.
         precision: see :class:`channels.base.ChannelOperator`.
 

@@ -77,21 +77,14 @@ def simulate(
     Example:
         run = linksim.simulate("quickstart", {"sweep.trials": 1}, limit=2, seed=3)
     """
-    from linksim.scenario.files import ScenarioError
-
-    chosen = merged_overrides(overrides, fields, simulate)
-    if not isinstance(progress, bool) and not callable(progress):
-        expected = "True, False or a function of units done, units in all and time left"
-        raise ScenarioError(complaint("progress", "wrong kind of value", repr(progress), expected))
-    prepared = prepare(scenario, chosen, out=out, device=device, limit=limit, workers=workers)
     from linksim.api.checking import what_without
-    from linksim.api.progress import ProgressLine
 
+    shown = _progress(progress)
+    chosen = merged_overrides(overrides, fields, simulate)
+    prepared = prepare(scenario, chosen, out=out, device=device, limit=limit, workers=workers)
     for download in prepared.downloads:
         log.warning("%s", what_without(download))
-
-    shown = ProgressLine(sys.stderr) if progress is True else progress
-    run = prepared.run(shown or _silent)
+    run = prepared.run(shown)
     assert run.summary is not None
     for reason in run.summary.unavailable.values():
         log.warning("not measured: %s", reason)
@@ -139,6 +132,23 @@ def merged_overrides(overrides: Overrides, fields: Mapping[str, Any], function: 
             raise ScenarioError(complaint(path, "given twice", got, expected, "Remove one of them."))
         merged[path] = value
     return list(merged.items())
+
+
+def _progress(value: bool | Progress) -> Progress:
+    """The function that progress is told to, of the argument of :func:`simulate`.
+
+    Raises:
+        ScenarioError: neither a truth value nor a function.
+    """
+    from linksim.api.progress import ProgressLine
+    from linksim.scenario.files import ScenarioError
+
+    if not isinstance(value, bool):
+        if not callable(value):
+            expected = "True, False or a function of units done, units in all and time left"
+            raise ScenarioError(complaint("progress", "wrong kind of value", repr(value), expected))
+        return value
+    return ProgressLine(sys.stderr) if value else _silent
 
 
 def _silent(done: int, total: int, left: object) -> None:

@@ -9,7 +9,7 @@ from linksim.build.channels import load_calibration
 from linksim.cli.commands import main
 from linksim.coding.calibration import Calibration, ChannelCalibration
 from linksim.coding.mcs import ALL_MCS
-from linksim.run.calibrate import SNR_GRID_DB
+from linksim.run.calibrate_channel import SNR_GRID_DB
 from linksim.weights import zoo
 from tests.linksim.tiny import write
 
