@@ -26,6 +26,7 @@ __all__ = [
     "complaint",
     "cut",
     "field_hints",
+    "in_words",
     "shown",
 ]
 
@@ -44,6 +45,12 @@ def cut(text: str, longest: int = _LONGEST) -> str:
         'abc... (8 characters)'
     """
     return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
+
+
+def in_words(problem: BaseException) -> str:
+    """Type and message of an exception in one line: ``KeyError: 'x'``."""
+    said = cut(" ".join(str(problem).split()))
+    return f"{type(problem).__name__}: {said}" if said else type(problem).__name__
 
 
 def shown(value: object) -> str:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from channels.checks import complaint
+from channels.checks import complaint, in_words
 from channels.kinds.provenance import Origin, files_digest, line_of, package_files, siblings
 from channels.kinds.registry import ORIGIN, REGISTRY, KindError
 
@@ -45,7 +45,7 @@ def load_installed() -> None:
                 point.load()
             _set_digest(Origin(name), files_digest(package_files(point.module)))
         except (Exception, SystemExit) as problem:  # whatever a foreign module raises
-            why = f"{type(problem).__name__}: {problem}".rstrip(": ")
+            why = in_words(problem)
             REGISTRY.failed[f"{name}, {point.name} = {point.value}"] = why
             warnings.warn(
                 f"entry point {point.name} of {name}: not loaded, got {why}, expected kinds", stacklevel=2
@@ -112,7 +112,7 @@ def _execute(path: Path, origin: Origin, where: str) -> None:
         del sys.modules[name]
         if isinstance(problem, KindError):
             raise KindError(f"{where}: {problem}") from None
-        got = f"{type(problem).__name__}: {problem}".rstrip(": ")
+        got = in_words(problem)
         line = line_of(problem, path)
         place = where if line is None else f"{where}, line {line}"
         raise KindError(complaint(place, "does not load", got, "a file that runs")) from problem

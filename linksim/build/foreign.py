@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from channels import kinds
-from channels.checks import complaint, cut
+from channels.checks import complaint, in_words
 from channels.kinds import Kind
 from linksim.kinds.used import foreign_kinds
 from linksim.metrics.base import MetricUnavailable
@@ -28,7 +28,6 @@ __all__ = [
     "cause",
     "foreign_as_input",
     "foreign_parts",
-    "in_words",
     "place_of",
     "promise",
     "refusal",
@@ -67,12 +66,6 @@ class Place:
         if self.kind is None:
             return file
         return f"kind {self.kind.name}" + (f" of {file}" if file else "")
-
-
-def in_words(problem: BaseException) -> str:
-    """Type and message of an exception in one line: ``KeyError: 'x'``."""
-    said = cut(" ".join(str(problem).split()))
-    return f"{type(problem).__name__}: {said}" if said else type(problem).__name__
 
 
 def foreign_parts(*parts: Part) -> list[Kind]:

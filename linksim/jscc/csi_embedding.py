@@ -19,6 +19,7 @@ __all__ = [
     "CsiKind",
     "SnrEmbedding",
     "clip_snr_db",
+    "csi_kind",
     "csi_vector",
     "effective_snr_db",
     "gamma_map",
@@ -27,6 +28,12 @@ __all__ = [
 SNR_DB_RANGE = (-20.0, 40.0)
 UNKNOWN_SNR_DB = 7.0  # told to encoders that need a number: the middle of DiffJSCC's training range
 CsiKind = Literal["snr", "snr_h"]
+
+
+def csi_kind(codec: object) -> CsiKind:
+    """What a codec wants to be told: ``csi`` of its ``config``; "snr" where it has none."""
+    kind: CsiKind = getattr(getattr(codec, "config", None), "csi", "snr")
+    return kind
 
 
 def clip_snr_db(snr_db: Tensor) -> Tensor:

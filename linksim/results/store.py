@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from pydantic import ValidationError
 
-from channels.checks import complaint, shown
+from channels.checks import complaint, in_words, shown
 from linksim.files.writing import LockedElsewhere, lock, remove_leftovers, write_whole
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
@@ -82,7 +82,7 @@ class ResultStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             file = self.records_path.open("ab", buffering=0)  # what was not written is not tried again
         except OSError as problem:
-            got = f"{type(problem).__name__}: {problem}"
+            got = in_words(problem)
             raise RunFolderError(
                 complaint(str(self.folder), "cannot be written", got, "a folder", "Use another --out.")
             ) from None

@@ -17,6 +17,7 @@ from torch import Tensor
 from channels.arithmetic import abs_squared
 from channels.base import ChannelOperator
 from channels.checks import complaint, shown
+from channels.ofdm.draw import frame_power
 from channels.types import ChannelUses, Draw, Received
 from channels.units import snr_db_to_no
 from linksim.build.foreign import Place, foreign_parts, place_of
@@ -78,7 +79,12 @@ def channel_warnings(spec: ChannelBase, operator: ChannelOperator, num_uses: int
             "One generator per seed: channels.seeding.generator(seed).",
         )
         raise _broken(place, "draw: ignores the seeds", got, "two frames", cure)
-    has_gain = _own_kind(spec) and not spec.has_path_loss and not getattr(spec, "impairments", ())
+    if spec.has_path_loss:
+        return []
+    model = getattr(spec, "model", None)
+    if place_of(None, model) is not None:
+        return _gain_warnings(place_of(None, model), operator, min(num_uses, _USES), of_model=True)
+    has_gain = _own_kind(spec) and not getattr(spec, "impairments", ())
     return _gain_warnings(place, operator, min(num_uses, _USES)) if has_gain else []
 
 
@@ -135,13 +141,18 @@ def check_received(where: str, received: object, batch: int, num_uses: int) -> N
             raise ValueError(complaint(at, "not finite", "NaN or infinity", "numbers"))
 
 
-def _gain_warnings(place: Place, operator: ChannelOperator, num_uses: int) -> list[str]:
-    """E|h|² = 1 over fading: the mean of sampled frames, which differ among each other as much as they do."""
+def _gain_warnings(
+    place: Place | None, operator: ChannelOperator, num_uses: int, *, of_model: bool = False
+) -> list[str]:
+    """E|h|² = 1 over fading: the mean of sampled frames, which differ among each other as much as they do. Of
+    a delay model, over pairs of antennas, before they are combined.
+    """
     means = []
     no = torch.full((_CHUNK, 1), float(snr_db_to_no(torch.tensor(_SNR_DB))), dtype=operator.dtype)
     for begin in range(0, _DRAWS, _CHUNK):
         draw = operator.draw(num_uses, [1000 + i for i in range(begin, begin + _CHUNK)])
-        means.append(abs_squared(operator.gain(draw, no.to(operator.device))).double().mean(1))
+        power = frame_power(draw)[:, 0] if of_model else _gain_power(operator, draw, no)
+        means.append(power.double())
     power = torch.cat(means)
     mean, error = float(power.mean()), float(power.std()) / len(power) ** 0.5
     if abs(mean - 1) <= max(_SIGMAS * error, _SHARE):
@@ -149,6 +160,11 @@ def _gain_warnings(place: Place, operator: ChannelOperator, num_uses: int) -> li
     got = f"{mean:.3g} +/- {error:.2g} over {len(power)} draws"
     cure = "Every SNR of a run is off by that; say has_path_loss if places are meant to differ."
     return [complaint(f"{place}: mean |h|^2", "not 1", got, 1, cure)]
+
+
+def _gain_power(operator: ChannelOperator, draw: Draw, no: Tensor) -> Tensor:
+    """Mean |h|² of every frame, [B]."""
+    return abs_squared(operator.gain(draw, no.to(operator.device))).mean(1)
 
 
 # ----------------------------------------------------------------------------------------------- schemes

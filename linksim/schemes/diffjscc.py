@@ -9,7 +9,7 @@ from torch import Tensor
 
 from channels.types import Csit, Received
 from linksim.diffusion.receiver import DiffusionReceiver
-from linksim.jscc.csi_embedding import CsiKind, csi_vector, gamma_map
+from linksim.jscc.csi_embedding import csi_kind, csi_vector, gamma_map
 from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction
 from linksim.schemes.jscc import JsccLayout, JsccScheme
 
@@ -48,7 +48,7 @@ class DiffJsccScheme:
     def receive(self, received: Received, layout: JsccLayout, seeds: Sequence[int]) -> Reconstruction:
         """See :class:`linksim.schemes.base.Scheme`; ``stages["jscc"]`` is the initial reconstruction."""
         first = self._jscc.receive(received, layout, seeds)
-        kind: CsiKind = getattr(getattr(self._jscc.codec, "config", None), "csi", "snr")
+        kind = csi_kind(self._jscc.codec)
         snr_db = csi_vector(received.csi, kind)[:, 0]
         if self._control_snr_db is not None:
             snr_db = torch.full_like(snr_db, self._control_snr_db)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from channels.checks import complaint
+from channels.checks import complaint, in_words
 from linksim.files.writing import LockedElsewhere, lock, remove_leftovers, whole_file, write_whole
 from linksim.kinds.used import foreign_kinds
 from linksim.link import RunError
@@ -318,7 +318,5 @@ def read_state(scenario: Training, out: Path, device: torch.device) -> dict[str,
 
 def broken_state(out: Path, problem: Exception) -> ScenarioError:
     """The message for a state that cannot be used."""
-    first = str(problem).splitlines()[0] if str(problem) else ""
-    reason = f"{type(problem).__name__}: {first}"
-    cure = "Remove the file to start again."
-    return ScenarioError(complaint(str(out / STATE_FILE), "cannot be read", reason, "a training state", cure))
+    got, cure = in_words(problem), "Remove the file to start again."
+    return ScenarioError(complaint(str(out / STATE_FILE), "cannot be read", got, "a training state", cure))

@@ -92,6 +92,27 @@ class Bad(linksim.NetworkBase):
     """x"""
     def build(self): return Net()
 '''
+MODEL = '''
+from typing import ClassVar
+from channels.models.tdl import TdlModel
+class M(TdlModel):
+    BODY
+@linksim.kind("delay_model", "bad")
+class Bad(linksim.DelayModelBase):
+    """x"""
+    moves: ClassVar[bool] = False
+    needs_path_loss: ClassVar[bool] = NEEDS
+    def build(self, context): BUILD
+'''
+ESTIMATOR = '''
+from channels.ofdm.estimators.ls import LsEstimator
+class E(LsEstimator):
+    BODY
+@linksim.kind("estimator", "bad")
+class Bad(linksim.EstimatorBase):
+    """x"""
+    def estimator(self, grid, statistics, pilots): BUILD
+'''
 IMAGES = '''
 @linksim.kind("images", "bad")
 class Bad(linksim.ImagesBase):
@@ -118,6 +139,13 @@ USES = {
         "bandwidth.data_ratio=1/4",
     ],
     "images": ["images={kind: bad}"],
+    "delay_model": ["channel={kind: ofdm, model: {kind: bad}}"],
+    "link_budget": [
+        "channel={kind: ofdm, model: {kind: bad}, link_budget: {transmit_power_dbm: 20}}",
+        "sweep={trials: 1}",
+        "schemes.l.csit=instantaneous_snr",
+    ],
+    "estimator": ["channel={kind: ofdm, model: {kind: tdl, profile: A10}, csi: {kind: bad}}"],
 }
 
 
@@ -131,6 +159,17 @@ def scheme(body: str = "pass", build: str = "return T(self.name)") -> str:
 
 def metric(body: str, base: str = "ImageMetric") -> str:
     return HEAD + filled(METRIC, BODY=body, BASE=base)
+
+
+TAPS = 'return M("A", delay_spread_s=1e-7, carrier_hz=context.carrier_hz)'
+
+
+def model(body: str = "pass", build: str = TAPS, needs: str = "True") -> str:
+    return HEAD + filled(MODEL, BODY=body, BUILD=build, NEEDS=needs)
+
+
+def estimator(body: str = "pass", build: str = "return E(grid, statistics, pilots)") -> str:
+    return HEAD + filled(ESTIMATOR, BODY=body, BUILD=build)
 
 
 def codec(qualities: str = "(80, 20, 1)", encode: str = "pass", decode: str = "pass") -> str:
@@ -198,6 +237,15 @@ BEFORE = {
     "codec: a text for a stream": ("source_codec", codec(encode='return "x"'), "encode: no stream, got a str, expected bytes"),
     "codec: another shape": ("source_codec", codec(decode="return np.zeros((3, *expected), np.uint8)"), "decode: no picture, got uint8 [3, 64, 64]"),
     "codec: floats": ("source_codec", codec(decode="return np.zeros((*expected, 3))"), "decode: no picture, got float64 [64, 64, 3]"),
+    "model: build raises": ("delay_model", model(build='raise OSError("no file")'), "failed, got OSError: no file"),
+    "model: build gives nothing": ("delay_model", model(build="return None"), "expected build(context) -> channels.models.base.DelayModel"),
+    "model: half written": ("delay_model", model(build="return object()"), "expected build(context) -> channels.models.base.DelayModel"),
+    "model: paths lost": ("delay_model", model("def __call__(self, *a, **k): h, t = super().__call__(*a, **k); return h[..., 0], t"), "expected build(context) -> channels.models.base.DelayModel"),
+    "model: no mean power": ("link_budget", model(needs="False"), "mean_power: missing, got None"),
+    "model: power in decibels": ("link_budget", model("mean_power = -80.0", needs="False"), "mean_power: wrong, got -80"),
+    "estimator: none": ("estimator", estimator(build="return None"), "expected estimator(grid, statistics, pilots) -> channels.ofdm.estimators.base.GainEstimator"),
+    "estimator: KeyError": ("estimator", estimator(build='return {}["x"]'), "failed, got KeyError: 'x'"),
+    "estimator: weights lost": ("estimator", estimator("def read_weights(self, i): p, w = super().read_weights(i); return p, w[..., :-1]"), "failed, got RuntimeError"),
     "images: build raises": ("images", HEAD + filled(IMAGES, BUILD='raise OSError("no disk")'), "failed, got OSError: no disk"),
     "images: build gives nothing": ("images", HEAD + filled(IMAGES, BUILD="return None"), "images: kind bad of own.py, line 36: built something else, got None"),
 }  # fmt: skip
@@ -306,6 +354,17 @@ def test_a_channel_of_another_power_is_said(own, capsys):
     own(channel())
     assert command("check", USES["channel"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_delay_model_of_another_power_is_said(own, capsys):
+    louder = "def __call__(self, *a, **k): h, t = super().__call__(*a, **k); return 3 * h, t"
+    for body, told in (
+        (louder, r"kind bad .* mean \|h\|\^2: not 1, got [89]\.\d+ \+/- 0\.\d+ over 400 draws"),
+        ("pass", "^$"),
+    ):
+        own(model(body))
+        assert command("check", USES["delay_model"]) == 0
+        assert re.search(told, capsys.readouterr().err)
 
 
 def test_side_information_that_is_paid_for_is_no_fault(own, capsys):

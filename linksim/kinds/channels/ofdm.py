@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -239,7 +240,7 @@ class OfdmSpec(ChannelBase):
         if given.path_loss_db is not None:
             gain_db = -given.path_loss_db
         else:
-            gain_db = linear_to_db(operator.model.mean_power)  # type: ignore[attr-defined]
+            gain_db = linear_to_db(self._mean_power(operator.model))
         budget = LinkBudget(given.transmit_power_dbm, given.noise_figure_db, given.temperature_k)
         snr_db = round(budget.snr_db(gain_db, operator.bandwidth_hz), 2)
         low, high = SNR_DB_RANGE
@@ -249,6 +250,20 @@ class OfdmSpec(ChannelBase):
             expected = f"{low:g} to {high:g} dB"
             raise ValueError(complaint("link_budget: resulting SNR", "out of range", got, expected, cure))
         return snr_db
+
+    def _mean_power(self, built: object) -> float:
+        """Mean gain of a built model that has a path loss of its own."""
+        from channels.checks import complaint
+        from linksim.build.foreign import place_of
+
+        power = getattr(built, "mean_power", None)
+        if not isinstance(power, float) or not 0 < power < math.inf:
+            of = place_of(None, self.model) or f"model {self.model.kind}"
+            what = f"{of}: {type(built).__name__}.mean_power"
+            expected = "the mean power of its gains before they are normalised, linear"
+            cure = "A model says needs_path_loss where it has none."
+            raise ValueError(complaint(what, "missing" if power is None else "wrong", power, expected, cure))
+        return power
 
     def files(self) -> dict[str, str]:
         """See :class:`ChannelBase`."""

@@ -72,7 +72,9 @@ class DelayModelBase(Spec):
 
     @property
     def needs_path_loss(self) -> bool:
-        """Whether a link budget has to say the path loss, because the model has none."""
+        """Whether a link budget has to say the path loss, because the model has none. If not, what ``build``
+        returns has ``mean_power``, the mean power of its gains before they are normalised, linear.
+        """
         return True
 
     def budget_complaint(self) -> str:

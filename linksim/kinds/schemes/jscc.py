@@ -94,7 +94,9 @@ class JsccSpec(AnalogSchemeBase):
 
 def uses_gain(codec: object) -> bool:
     """Whether the encoder of a codec makes anything of the gain of the channel (csit: perfect)."""
-    return getattr(getattr(codec, "config", None), "csi", "snr") == "snr_h"
+    from linksim.jscc.csi_embedding import csi_kind
+
+    return csi_kind(codec) == "snr_h"
 
 
 def check_csi(scheme: Any, codec: object, channel: ChannelBase) -> None:

@@ -26,7 +26,7 @@ from linksim.build.convert import save_codec
 from linksim.build.objects import build_captioner, build_images
 from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
 from linksim.files.writing import whole_folder
-from linksim.jscc.csi_embedding import CsiKind, csi_vector, gamma_map
+from linksim.jscc.csi_embedding import csi_kind, csi_vector, gamma_map
 from linksim.kinds.schemes.jscc import uses_gain
 from linksim.link import run_link
 from linksim.scenario.files import ScenarioError
@@ -191,7 +191,7 @@ class ControlTrainer:
     def _link(self, batch: _Batch, channel: ChannelOperator) -> _Seen:
         """What the diffusion is given of the received symbols."""
         seen: list[tuple[Tensor, Tensor]] = []
-        kind: CsiKind = getattr(getattr(self.codec, "config", None), "csi", "snr")
+        kind = csi_kind(self.codec)
 
         class Listening(JsccScheme):
             def receive(self, received: Any, layout: Any, seeds: Any) -> Any:
