@@ -15,15 +15,7 @@ from linksim.build.foreign import built, foreign_as_input, place_of
 from linksim.kinds import Kind, KindError
 from linksim.kinds.networks import NetworkBase
 from linksim.kinds.schemes.source import SourceBase
-from linksim.metrics.base import (
-    CountMetric,
-    ImageMetric,
-    LinkMetric,
-    Metric,
-    MetricInfo,
-    SetMetric,
-    StateMetric,
-)
+from linksim.metrics.base import MEASURES, Metric, MetricInfo, SetMetric
 from linksim.metrics.set_distances import DISTANCES
 from linksim.scenario.errors import ScenarioError
 from linksim.source.codec import SourceCodec
@@ -114,9 +106,6 @@ def _trial_picture(side: int) -> NDArray[np.uint8]:
     return (255 * planes.clip(0, 1)).astype(np.uint8)
 
 
-_MEASURES = (ImageMetric, CountMetric, LinkMetric, SetMetric, StateMetric)
-
-
 def check_metric(found: Kind, metric: Metric) -> None:
     """Refuse a metric without facts, or with facts that no run can hold.
 
@@ -137,8 +126,8 @@ def check_metric(found: Kind, metric: Metric) -> None:
         refuse("another name", f"info.name {info.name!r}", f"{found.name!r}, as it is registered")
     if not re.fullmatch(_METRIC_NAME, info.name):
         refuse("not allowed as a name", info.name, "small letters, digits and _, at most 61")
-    if not isinstance(metric, _MEASURES):
-        bases = ", ".join(base.__name__ for base in _MEASURES)
+    if not isinstance(metric, MEASURES):
+        bases = ", ".join(base.__name__ for base in MEASURES)
         refuse("nothing calls it", f"a {type(metric).__name__}", f"a class that derives from one of {bases}")
     if isinstance(metric, SetMetric):
         if not re.fullmatch(_FEATURES_NAME, info.features):

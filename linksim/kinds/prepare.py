@@ -261,9 +261,9 @@ def metric(name: str, target: Any, bound: Mapping[str, Any]) -> Any:
     where = f"metric {name}"
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise KindError(complaint(where, "not allowed", name, "small letters, digits and _"))
-    bases = (base.ImageMetric, base.CountMetric, base.LinkMetric, base.SetMetric, base.StateMetric)
-    if not (isinstance(target, type) and issubclass(target, bases)):
-        expected = "a class that derives from ImageMetric, CountMetric, LinkMetric, SetMetric or StateMetric"
+    if not (isinstance(target, type) and issubclass(target, base.MEASURES)):
+        bases = ", ".join(known.__name__ for known in base.MEASURES)
+        expected = f"a class that derives from one of {bases}"
         got = f"class {getattr(target, '__name__', target)}"
         raise KindError(complaint(where, "no metric", got, expected))
     lacking = sorted(getattr(target, "__abstractmethods__", ()))

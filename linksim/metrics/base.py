@@ -15,6 +15,7 @@ from channels.types import Draw, Received
 from linksim.metrics.info import MetricInfo
 
 __all__ = [
+    "MEASURES",
     "CountMetric",
     "ImageMetric",
     "LinkMetric",
@@ -104,3 +105,6 @@ class StateMetric(Metric):
     @abstractmethod
     def __call__(self, states: Sequence[str]) -> list[tuple[int, int]]:
         """(events, pictures) of every picture, by its state: "ok", or why it did not arrive."""
+
+
+MEASURES = (ImageMetric, CountMetric, LinkMetric, SetMetric, StateMetric)  # what a metric derives from
