@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from channels.checks import complaint
 from linksim.files.writing import whole_file
@@ -51,6 +51,31 @@ class BlockKlt:
         blocks = F.conv_transpose2d(coefficients, kernel, stride=self.size)
         mean = self.mean.view(3, self.size, self.size).to(coefficients)
         return blocks + mean.repeat(1, *coefficients.shape[2:])
+
+    @torch.no_grad()
+    def start_analysis(self, layer: nn.Conv2d, where: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Set a convolution to the transform with powers in the ratio λ^(1/2).
+
+        Args:
+            layer: [K', 3, size, size] with bias, stride ``size``.
+            where: whose layer, for the message.
+
+        Returns:
+            basis as a kernel [K', 3, size, size], gain and variance [K'] of each coefficient.
+
+        Raises:
+            ValueError: blocks of another size, or fewer coefficients than the layer has.
+        """
+        num, _, size, _ = layer.weight.shape
+        if self.size != size or len(self.variance) < num:
+            got = f"{len(self.variance)} of {self.size} x {self.size}"
+            raise ValueError(complaint(f"{where}: klt", "wrong size", got, f"{num} of {size} x {size}"))
+        basis, variance = self.basis[:num], self.variance[:num]
+        gain, kernel = variance.pow(-0.25), self._kernel(num)
+        assert layer.bias is not None
+        layer.weight.copy_(kernel * gain[:, None, None, None])
+        layer.bias.copy_(-(basis @ self.mean) * gain)
+        return kernel, gain, variance
 
     def _kernel(self, num: int) -> Tensor:
         return self.basis[:num].view(num, 3, self.size, self.size)

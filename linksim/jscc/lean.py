@@ -15,11 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from channels.checks import complaint
 from channels.equalization import equalize
 from channels.types import Csit, Received
 from linksim.jscc.block_klt import BlockKlt
-from linksim.jscc.blocks import BLOCK, PIXEL_MEAN, Stage, start_at_zero
+from linksim.jscc.blocks import BLOCK, ResidualEncoder, Stage, start_at_zero
 from linksim.jscc.csi_embedding import SnrEmbedding, effective_snr_db
 from linksim.jscc.layout import SymbolLayout
 
@@ -45,26 +44,6 @@ class LeanConfig:
     encoder_blocks: tuple[int, int] = (1, 3)
     decoder_blocks: tuple[int, int] = (2, 5)
     embedding: int = 64
-
-
-class _Encoder(nn.Module):
-    def __init__(self, config: LeanConfig) -> None:
-        super().__init__()
-        c, w8, w16, e = config.latent_channels, config.width_8, config.width_16, config.embedding
-        self.linear = nn.Conv2d(3, c, BLOCK, stride=BLOCK)
-        self.snr = SnrEmbedding(e)
-        self.head = nn.Conv2d(3 * 64, w8, 3, padding=1)
-        self.fine = Stage(config.encoder_blocks[0], w8, e)
-        self.down = nn.Conv2d(4 * w8, w16, 1)
-        self.coarse = Stage(config.encoder_blocks[1], w16, e)
-        self.tail = nn.Conv2d(w16, c, 3, padding=1)
-        start_at_zero(self.tail)
-
-    def forward(self, image: Tensor, snr_db: Tensor | None) -> Tensor:
-        embedding = self.snr(snr_db, image.shape[0])
-        x = self.fine(self.head(F.pixel_unshuffle(image - PIXEL_MEAN, 8) * 2), embedding)
-        x = self.coarse(self.down(F.pixel_unshuffle(x, 2)), embedding)
-        return self.linear(image) + self.tail(x)
 
 
 class _Decoder(nn.Module):
@@ -116,24 +95,17 @@ class LeanCodec(nn.Module):
         super().__init__()
         self.config = config
         self.highest_snr_db: float | None = None
-        self.encoder = _Encoder(config)
+        self.encoder = ResidualEncoder(
+            config.latent_channels, config.width_8, config.width_16, config.encoder_blocks, config.embedding
+        )
         self.decoder = _Decoder(config)
 
     @torch.no_grad()
     def start_from_klt(self, klt: BlockKlt) -> None:
         """Set the linear paths to the block KLT with powers in the ratio λ^(1/2) and the matching inverse."""
-        c = self.config.latent_channels
-        if klt.size != BLOCK or len(klt.variance) < c:
-            got = f"{len(klt.variance)} of {klt.size} x {klt.size}"
-            raise ValueError(complaint("LeanCodec: klt", "wrong size", got, f"{c} of {BLOCK} x {BLOCK}"))
-        basis, variance = klt.basis[:c], klt.variance[:c]
-        gain = variance.pow(-0.25)
-        kernel = basis.view(c, 3, BLOCK, BLOCK)
-        forward, inverse = self.encoder.linear, self.decoder.linear
-        assert forward.bias is not None
+        kernel, gain, variance = klt.start_analysis(self.encoder.linear, "LeanCodec")
+        inverse = self.decoder.linear
         assert inverse.bias is not None
-        forward.weight.copy_(kernel * gain[:, None, None, None])
-        forward.bias.copy_(-(basis @ klt.mean) * gain)
         # The normalised symbols are the coefficients times gain / rms; take the mean rms of the training set.
         rms = (gain.square() * variance).mean().sqrt() * 2**0.5
         inverse.weight.copy_(kernel * (rms / gain)[:, None, None, None])

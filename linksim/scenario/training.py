@@ -36,6 +36,7 @@ __all__ = [
     "TrainChannelSpec",
     "TrainScenario",
     "TrainSpec",
+    "TrainingScenario",
     "channel_as_mixture",
 ]
 
@@ -282,14 +283,21 @@ def channel_as_mixture(data: Any) -> Any:
     return data
 
 
-class TrainScenario(Spec):
-    """A training: pictures in, a checkpoint out."""
+class TrainingScenario(Spec):
+    """What all trainings have; a kind of training adds the block that says how."""
+
+    block: ClassVar[str]
 
     schema_version: Literal[1] = 1
     name: Name
     question: str = ""
     seed: NaturalInt = 0
     images: ImagesSpec
+
+
+class TrainScenario(TrainingScenario):
+    """A training: pictures in, a checkpoint out."""
+
     train: TrainSpec
     block: ClassVar[str] = "train"
 

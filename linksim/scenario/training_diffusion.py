@@ -10,7 +10,6 @@ from linksim.kinds.fields import (
     Bool,
     CsitName,
     Int,
-    Name,
     NaturalInt,
     PathName,
     Positive,
@@ -21,9 +20,14 @@ from linksim.kinds.fields import (
     SnrDb,
     Spec,
 )
-from linksim.kinds.images import ImagesSpec
 from linksim.kinds.networks import LatentDenoiserSpec
-from linksim.scenario.training import OptimizerSpec, SnrRangeSpec, TrainChannelSpec, channel_as_mixture
+from linksim.scenario.training import (
+    OptimizerSpec,
+    SnrRangeSpec,
+    TrainChannelSpec,
+    TrainingScenario,
+    channel_as_mixture,
+)
 
 __all__ = [
     "ControlStartSpec",
@@ -95,14 +99,9 @@ class ControlTrainSpec(Spec):
         return channel_as_mixture(data)
 
 
-class ControlTrainScenario(Spec):
+class ControlTrainScenario(TrainingScenario):
     """A training of the control module: pictures in, a DiffJSCC folder out."""
 
-    schema_version: Literal[1] = 1
-    name: Name
-    question: str = ""
-    seed: NaturalInt = 0
-    images: ImagesSpec
     train_control: ControlTrainSpec
     block: ClassVar[str] = "train_control"
 
@@ -158,14 +157,9 @@ class DenoiserTrainSpec(Spec):
         return self
 
 
-class DenoiserTrainScenario(Spec):
+class DenoiserTrainScenario(TrainingScenario):
     """A training of a latent denoiser: pictures and a codec in, a checkpoint out."""
 
-    schema_version: Literal[1] = 1
-    name: Name
-    question: str = ""
-    seed: NaturalInt = 0
-    images: ImagesSpec
     train_denoiser: DenoiserTrainSpec
     block: ClassVar[str] = "train_denoiser"
 

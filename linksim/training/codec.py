@@ -21,7 +21,7 @@ from linksim.build.channels import recordings
 from linksim.build.checkpoints import save_checkpoint
 from linksim.build.objects import build_images
 from linksim.metrics.distortion import psnr
-from linksim.scenario.files import ScenarioError, scenario_hash
+from linksim.scenario.files import scenario_hash
 from linksim.scenario.schema import PhaseSpec, TrainScenario
 from linksim.training.acceleration import new_accelerator
 from linksim.training.conditions import Conditions
@@ -31,11 +31,11 @@ from linksim.training.extent import Extent
 from linksim.training.folder import (
     STATE_FILE,
     TrainingDiverged,
-    broken_state,
     check_inputs,
     check_pictures,
     former_ends,
     opened,
+    read_as_state,
     read_state,
     refuse_several_processes,
     write_state,
@@ -305,7 +305,7 @@ class Trainer:
         state = read_state(self.scenario, self.out, self.device)
         if state is None:
             return
-        try:
+        with read_as_state(self.out):
             self._enter(int(state["phase"]))
             self.codec.load_state_dict(state["model"])
             self.ema = state["ema"]
@@ -320,10 +320,6 @@ class Trainer:
             again_from = last_phase_begin(self.spec.plan)
             ends = former_ends(self.scenario, self.out, state)
             self.extent = self.extent.resumed(state, ends, self.scenario.block, again_from)
-        except ScenarioError:
-            raise
-        except (LookupError, ValueError, RuntimeError, TypeError, AttributeError, ArithmeticError) as problem:
-            raise broken_state(self.out, problem) from None
         log.info("resumed at step %d after %.0f s", self.step, self.seconds)
 
     def save_model(self, validation: Validation, path: Path) -> Path:

@@ -23,7 +23,7 @@ from linksim.diffusion.latent_sampler import noised, reliability_of
 from linksim.jscc.latent_denoiser import fit_deviation, sent_scale
 from linksim.link import run_link
 from linksim.metrics.distortion import psnr
-from linksim.scenario.files import ScenarioError, scenario_hash
+from linksim.scenario.files import scenario_hash
 from linksim.scenario.schema import DenoiserTrainScenario
 from linksim.schemes.latent_diffusion import LatentDiffusionOptions, LatentDiffusionScheme
 from linksim.training.data.photographs import Photographs
@@ -32,11 +32,11 @@ from linksim.training.extent import Extent
 from linksim.training.folder import (
     STATE_FILE,
     TrainingDiverged,
-    broken_state,
     check_inputs,
     check_pictures,
     former_ends,
     opened,
+    read_as_state,
     read_state,
     refuse_several_processes,
     write_state,
@@ -333,7 +333,7 @@ class DenoiserTrainer:
         state = read_state(self.scenario, self.out, self.device)
         if state is None:
             return
-        try:
+        with read_as_state(self.out):
             self.network.load_state_dict(state["model"])
             self.ema = state["ema"]
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -341,10 +341,6 @@ class DenoiserTrainer:
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
             ends = former_ends(self.scenario, self.out, state)
             self.extent = self.extent.resumed(state, ends, self.scenario.block, 0.0)
-        except ScenarioError:
-            raise
-        except (LookupError, ValueError, RuntimeError, TypeError, AttributeError, ArithmeticError) as problem:
-            raise broken_state(self.out, problem) from None
 
     def save_model(self, validation: Validation) -> Path:
         """Write the averaged weights as a checkpoint."""

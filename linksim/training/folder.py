@@ -316,6 +316,21 @@ def read_state(scenario: Training, out: Path, device: torch.device) -> dict[str,
     return state
 
 
+@contextmanager
+def read_as_state(out: Path) -> Iterator[None]:
+    """What a state does not hold, or holds in another shape, is a state that cannot be used.
+
+    Raises:
+        ScenarioError: in place of the error.
+    """
+    try:
+        yield
+    except ScenarioError:
+        raise
+    except (LookupError, ValueError, RuntimeError, TypeError, AttributeError, ArithmeticError) as problem:
+        raise broken_state(out, problem) from None
+
+
 def broken_state(out: Path, problem: Exception) -> ScenarioError:
     """The message for a state that cannot be used."""
     got, cure = in_words(problem), "Remove the file to start again."

@@ -217,18 +217,9 @@ class DialCodec(nn.Module):
     @torch.no_grad()
     def start_from_klt(self, klt: BlockKlt) -> None:
         """Set the linear paths to the block KLT with powers in the ratio λ^(1/2) and the matching inverse."""
-        c = self.config.latent_channels
-        if klt.size != BLOCK or len(klt.variance) < c:
-            got = f"{len(klt.variance)} of {klt.size} x {klt.size}"
-            raise ValueError(complaint("DialCodec: klt", "wrong size", got, f"{c} of {BLOCK} x {BLOCK}"))
-        basis, variance = klt.basis[:c], klt.variance[:c]
-        gain = variance.pow(-0.25)
-        kernel = basis.view(c, 3, BLOCK, BLOCK)
-        forward, inverse = self.encoder.linear, self.decoder.linear
-        assert forward.bias is not None
+        kernel, gain, variance = klt.start_analysis(self.encoder.linear, "DialCodec")
+        inverse = self.decoder.linear
         assert inverse.bias is not None
-        forward.weight.copy_(kernel * gain[:, None, None, None])
-        forward.bias.copy_(-(basis @ klt.mean) * gain)
         inverse.weight.copy_(kernel / gain[:, None, None, None])
         inverse.bias.copy_(klt.mean.view(3, -1).mean(1))
         power = gain.square() * variance

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from linksim.jscc.blocks import BLOCK, PIXEL_MEAN, Stage, start_at_zero
+from linksim.jscc.blocks import BLOCK, ResidualEncoder, Stage, start_at_zero
 from linksim.jscc.csi_embedding import SnrEmbedding
 
 __all__ = ["NOISE_CHANNELS", "Decoder", "DialConfig", "Encoder", "ReceivedMap"]
@@ -66,30 +66,17 @@ class ReceivedMap:
     log_scale: tuple[Tensor, Tensor] | None = None
 
 
-class Encoder(nn.Module):
+class Encoder(ResidualEncoder):
     """Pictures to the latent map of all channels; knows nothing of the rate, so that rates are nested."""
 
     def __init__(self, config: DialConfig) -> None:
-        super().__init__()
-        c, w8, w16, e = config.latent_channels, config.width_8, config.width_16, config.embedding
-        self.linear = nn.Conv2d(3, c, BLOCK, stride=BLOCK)
-        self.snr = SnrEmbedding(e)
-        self.head = nn.Conv2d(3 * 64, w8, 3, padding=1)
-        self.fine = Stage(config.encoder_blocks[0], w8, e)
-        self.down = nn.Conv2d(4 * w8, w16, 1)
-        self.coarse = Stage(config.encoder_blocks[1], w16, e)
-        self.tail = nn.Conv2d(w16, c, 3, padding=1)
+        super().__init__(
+            config.latent_channels, config.width_8, config.width_16, config.encoder_blocks, config.embedding
+        )
         # Every rate shares its power among its channels in its own way.
-        self.log_gain = nn.Parameter(torch.zeros(len(config.rates), c))
+        self.log_gain = nn.Parameter(torch.zeros(len(config.rates), config.latent_channels))
         if config.pilot_share > 0:
             self.log_pilot = nn.Parameter(torch.zeros(len(config.rates)))
-        start_at_zero(self.tail)
-
-    def forward(self, image: Tensor, snr_db: Tensor | None) -> Tensor:
-        embedding = self.snr(snr_db, image.shape[0])
-        x = self.fine(self.head(F.pixel_unshuffle(image - PIXEL_MEAN, 8) * 2), embedding)
-        x = self.coarse(self.down(F.pixel_unshuffle(x, 2)), embedding)
-        return self.linear(image) + self.tail(x)
 
 
 class _DialEmbedding(nn.Module):

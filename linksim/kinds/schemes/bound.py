@@ -11,14 +11,12 @@ from channels.kinds import kind
 from linksim.kinds.channels.base import ChannelBase
 from linksim.kinds.fields import Real
 from linksim.kinds.schemes.base import Idle, SchemeBase
-from linksim.kinds.schemes.source import Source, make_source
+from linksim.kinds.schemes.source import Source, SourceCoded, make_source
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from linksim.build.downloads import Download
     from linksim.kinds.context import BuildContext
-    from linksim.metrics.info import SideLimit
     from linksim.schemes.base import Bound
     from linksim.schemes.bound import BoundRate
 
@@ -29,7 +27,7 @@ __all__ = ["BoundBase", "CapacityBoundSpec", "FiniteBlocklengthBoundSpec"]
 _OUTAGE = 0.1
 
 
-class BoundBase(SchemeBase):
+class BoundBase(SourceCoded, SchemeBase):
     """What the limits have in common: a source codec, and what is known of the fade. A kind has ``rate``."""
 
     REQUIRED: ClassVar[dict[str, str]] = {"rate": "rate(sinrs) -> linksim.schemes.bound.BoundRate"}
@@ -65,18 +63,6 @@ class BoundBase(SchemeBase):
             key = ("sinrs", type(plain), plain.model_dump_json(), tuple(channel.files().items()))
             sinrs = context.shared.once(key, lambda: sampled_sinrs(plain))
         return SourceBound(self.name, self.source.search(context), self.rate(sinrs))
-
-    def tools(self, context: BuildContext) -> dict[str, str]:
-        """Those of its source codec."""
-        return self.source.tools(f"schemes.{self.name}", context)
-
-    def downloads(self) -> list[Download]:
-        """Those of its source codec."""
-        return self.source.downloads(self.name)
-
-    def side_limits(self) -> list[SideLimit]:
-        """Those of its source codec."""
-        return self.source.side_limits(self.name)
 
 
 @kind("scheme", "capacity_bound")

@@ -13,15 +13,13 @@ from linksim.files.places import place
 from linksim.kinds.channels.base import ChannelBase
 from linksim.kinds.fields import CsitName, Int, PathName, PositiveInt, Real, Spec
 from linksim.kinds.schemes.base import Idle, SentSchemeBase
-from linksim.kinds.schemes.source import Source, make_source
+from linksim.kinds.schemes.source import Source, SourceCoded, make_source
 from linksim.weights import zoo
 
 if TYPE_CHECKING:
-    from linksim.build.downloads import Download
     from linksim.coding.link_adaptation import AdaptiveMcs
     from linksim.coding.mcs import Mcs
     from linksim.kinds.context import BuildContext
-    from linksim.metrics.info import SideLimit
     from linksim.schemes.base import Scheme
 
 __all__ = ["HarqSpec", "SeparationSpec"]
@@ -55,7 +53,7 @@ McsName = Annotated[
 
 
 @kind("scheme", "separation")
-class SeparationSpec(SentSchemeBase):
+class SeparationSpec(SourceCoded, SentSchemeBase):
     """Source codec, CRC, 5G LDPC and QAM, adapted to the SNR by a frozen table."""
 
     receiver_is_told: ClassVar[bool] = True
@@ -188,15 +186,3 @@ class SeparationSpec(SentSchemeBase):
         from linksim.build.checkpoints import file_digest
 
         return {self.calibration or _CALIBRATION: file_digest(self.table_path)} if self.adapts else {}
-
-    def tools(self, context: BuildContext) -> dict[str, str]:
-        """Those of its source codec."""
-        return self.source.tools(f"schemes.{self.name}", context)
-
-    def downloads(self) -> list[Download]:
-        """Those of its source codec."""
-        return self.source.downloads(self.name)
-
-    def side_limits(self) -> list[SideLimit]:
-        """Those of its source codec."""
-        return self.source.side_limits(self.name)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from linksim.source.codec import SourceCodec
     from linksim.source.quality_search import QualitySearch
 
-__all__ = ["Source", "SourceBase", "make_source"]
+__all__ = ["Source", "SourceBase", "SourceCoded", "make_source"]
 
 
 class SourceBase(Spec):
@@ -114,3 +114,23 @@ def make_source(codec: str = "bpg", **values: Any) -> SourceBase:
 
     made: Any = description(find("source_codec", codec))
     return made(codec=codec, **values)
+
+
+class SourceCoded:
+    """Beside the base of a scheme with a field ``source``: what it uses is what its source codec uses."""
+
+    if TYPE_CHECKING:
+        name: str
+        source: SourceBase
+
+    def tools(self, context: BuildContext) -> dict[str, str]:
+        """Those of its source codec."""
+        return self.source.tools(f"schemes.{self.name}", context)
+
+    def downloads(self) -> list[Download]:
+        """Those of its source codec."""
+        return self.source.downloads(self.name)
+
+    def side_limits(self) -> list[SideLimit]:
+        """Those of its source codec."""
+        return self.source.side_limits(self.name)

@@ -38,10 +38,10 @@ from linksim.training.data.picture_list import survey
 from linksim.training.extent import Extent
 from linksim.training.folder import (
     TrainingDiverged,
-    broken_state,
     check_inputs,
     check_pictures,
     former_ends,
+    read_as_state,
     read_state,
     write_state,
 )
@@ -345,7 +345,7 @@ class ControlTrainer:
         state = read_state(self.scenario, self.out, self.device)
         if state is None:
             return
-        try:
+        with read_as_state(self.out):
             self.control.load_state_dict(state["control"])
             self.ema = state["ema"]
             self.optimizer.load_state_dict(state["optimizer"])
@@ -354,10 +354,6 @@ class ControlTrainer:
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
             ends = former_ends(self.scenario, self.out, state)
             self.extent = self.extent.resumed(state, ends, self.scenario.block, 0.0)
-        except ScenarioError:
-            raise
-        except (LookupError, ValueError, RuntimeError, TypeError, AttributeError, ArithmeticError) as problem:
-            raise broken_state(self.out, problem) from None
         log.info("resumed at step %d after %.0f s", self.step, self.seconds)
 
     def save_model(self) -> Path:
