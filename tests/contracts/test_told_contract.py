@@ -233,6 +233,7 @@ _LONG = (
     "tdl-2x2-lmmse-cover-code",
     "tdl-svd-perfect",
     "umi-perfect",
+    "cdl-perfect",
     "time-tdl-ls",
 )  # half a minute each
 

@@ -137,13 +137,17 @@ def test_every_shipped_scenario_is_valid_and_says_its_question(path):
     assert load_any(str(path)).question.endswith("?")
 
 
+@pytest.fixture(scope="module")
+def schema():
+    return jsonschema.Draft202012Validator(json_schema())
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
-def test_every_shipped_file_fits_the_schema(path):
+def test_every_shipped_file_fits_the_schema(path, schema):
     data = read_mapping(path)
-    jsonschema.Draft202012Validator(json_schema()).validate(data)
+    schema.validate(data)
     data["sead"] = 1
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.Draft202012Validator(json_schema()).validate(data)
+    assert not schema.is_valid(data)
 
 
 @pytest.mark.parametrize("path", [p for p in SHIPPED if p.parent.name != "train"], ids=lambda p: p.stem)

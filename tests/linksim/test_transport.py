@@ -116,8 +116,9 @@ def one_scrambling_sequence(monkeypatch):
 
 
 @pytest.mark.usefixtures("one_scrambling_sequence")
-def test_coded_bits_equal_sionna_tbencoder():
-    """220 random (size, MCS, layers) from rate 1/5 upwards (Sionna refuses repetition): every coded bit.
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
+def test_coded_bits_equal_sionna_tbencoder(count):
+    """Random (size, MCS, layers) from rate 1/5 upwards (Sionna refuses repetition): every coded bit.
 
     Sionna picks the base graph by the code block and the rate that results; TS 38.212 sec. 7.2.2 by the
     payload and the rate of the MCS. The few cases at a boundary where they differ are compared in the next
@@ -126,7 +127,7 @@ def test_coded_bits_equal_sionna_tbencoder():
     rng = random.Random(3)
     table = [mcs for mcs in ALL_MCS if mcs.rate >= 0.21]
     compared, several_blocks, several_layers, otherwise = 0, 0, 0, 0
-    while compared < 220:
+    while compared < count:
         mcs, layers = rng.choice(table), rng.randint(1, 4)
         uses = rng.randint(200, 3000 if compared % 20 == 0 else 900)
         block = TransportBlock(uses, mcs.bits_per_symbol, mcs.rate, num_layers=layers)
@@ -151,9 +152,9 @@ def test_coded_bits_equal_sionna_tbencoder():
         compared += 1
         several_blocks += block.num_code_blocks > 1
         several_layers += layers > 1
-    assert several_blocks > 40
-    assert several_layers > 100
-    assert otherwise < 20
+    assert several_blocks > 0.18 * count
+    assert several_layers > 0.45 * count
+    assert otherwise < 0.1 * count
 
 
 @pytest.mark.parametrize(("uses", "index"), [(415, 22), (2238, 12), (936, 22)])
