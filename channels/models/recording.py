@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import secrets
 import struct
 import tokenize
 import zipfile
@@ -18,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channels.checks import complaint
+from channels.runtime.writing import whole_file
 
 __all__ = ["Recording", "RecordingError", "load_recorded", "save_recorded"]
 
@@ -351,16 +350,12 @@ def save_recorded(path: str | Path, recording: Recording) -> None:
     values["gains"] = recording.gains.astype(np.complex64)
     if recording.snapshot_interval_s is not None:
         values["delays_s"] = recording.delays_s[0]
-    partial = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.partial")
-    try:
+    with whole_file(path) as partial:
         if path.suffix == ".npz":
             with partial.open("wb") as file:
                 np.savez_compressed(file, allow_pickle=False, **values)
         else:
             _write_hdf5(partial, values)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write_hdf5(path: Path, values: Mapping[str, NDArray[Any]]) -> None:

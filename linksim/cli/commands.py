@@ -159,10 +159,7 @@ def _train(args: argparse.Namespace) -> int:
     from linksim.scenario.schema import ControlTrainScenario, TrainScenario
 
     overrides = parse_overrides(args.overrides)
-    scenario = load_train_scenario(args.scenario, overrides)
-    if args.budget is not None:
-        overrides = [*overrides, (f"{scenario.block}.time_budget_s", args.budget)]
-        scenario = load_train_scenario(args.scenario, overrides)
+    scenario = load_train_scenario(args.scenario, overrides, args.budget)
     folder = args.out or Path("runs") / scenario.name
     if args.export:
         _writable(args.export, "--export")

@@ -6,25 +6,17 @@ import errno
 import fcntl
 import logging
 import os
-import secrets
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from channels.runtime.writing import partial_path, remove_leftovers, whole_file
+
 __all__ = ["LockedElsewhere", "lock", "remove_leftovers", "whole_file", "whole_folder", "write_whole"]
 
 log = logging.getLogger("linksim.files.writing")
-
-_ENDING = ".partial"
-_OLD_S = 3600.0
-
-
-def _partial(path: Path) -> Path:
-    """A name beside a file that no other process uses; short, whatever the file's own."""
-    return path.with_name(f".{path.name[:60]}.{os.getpid()}.{secrets.token_hex(4)}{_ENDING}")
 
 
 class LockedElsewhere(Exception):
@@ -50,40 +42,6 @@ def lock(file: BinaryIO, folder: Path) -> None:
         log.warning(said, folder, problem.strerror)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left in a folder, once nobody has written to it for an hour."""
-    for path in folder.glob(f".*{_ENDING}"):
-        parts = [path, *path.rglob("*")]
-        if max(part.lstat().st_mtime for part in parts) > time.time() - _OLD_S:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A name to write to; behind the block the file has its own name, with the rights that the umask leaves.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    partial = _partial(path)
-    try:
-        partial.touch(exist_ok=False)
-        mode = partial.stat().st_mode
-        yield partial
-        partial.chmod(mode)  # libraries that write under a name of their own make files for the user alone
-        partial.replace(path)
-    except OSError as problem:
-        if problem.errno is None:
-            raise
-        raise OSError(problem.errno, problem.strerror, str(path)) from problem
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def write_whole(path: Path, data: str | bytes) -> None:
     """Write a file in one step; texts as UTF-8.
 
@@ -104,7 +62,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         OSError: it cannot be written; a former folder is as it was.
     """
     remove_leftovers(path.parent)
-    partial, former = _partial(path), _partial(path)
+    partial, former = partial_path(path), partial_path(path)
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -121,7 +79,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 def _give_usual_mode(folder: Path) -> None:
     """Give all files below a folder the rights that the umask leaves to new files."""
-    probe = _partial(folder / "probe")
+    probe = partial_path(folder / "probe")
     probe.touch(exist_ok=False)
     mode = probe.stat().st_mode
     probe.unlink()

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from channels.runtime.writing import whole_file
 from linksim.kinds import kind
 from linksim.metrics.base import ImageMetric, MetricInfo, MetricUnavailable, check_pair
 from linksim.weights import zoo
@@ -123,10 +124,9 @@ class Pristine:
 
     def save(self, path: Path) -> None:
         """Write a file in one step."""
-        partial = path.with_name(path.name + ".partial")
         tensors = {"mean": self.mean, "covariance": self.covariance}
-        save_file(tensors, str(partial), metadata={"format": FORMAT, **self.made})
-        partial.replace(path)
+        with whole_file(path) as partial:
+            save_file(tensors, str(partial), metadata={"format": FORMAT, **self.made})
 
     @classmethod
     def load(cls, path: Path) -> Pristine:

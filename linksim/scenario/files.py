@@ -92,7 +92,11 @@ def load_any(source: Source, overrides: Sequence[tuple[str, Any]] = ()) -> Scena
     Raises:
         ScenarioError: every problem of the file, a line each.
     """
-    data, where = _load_mapping(source, overrides)
+    return _any_of(*_load_mapping(source, overrides))
+
+
+def _any_of(data: dict[str, Any], where: str) -> Scenario | Training:
+    """A scenario of either kind, of what a file holds."""
     model: type[BaseModel] = Scenario
     for key, training in _TRAININGS.items():
         if key in data:
@@ -123,13 +127,23 @@ def load_scenario(source: Source, overrides: Sequence[tuple[str, Any]] = ()) -> 
     return scenario
 
 
-def load_train_scenario(source: Source, overrides: Sequence[tuple[str, Any]] = ()) -> Training:
-    """Read a training scenario; arguments as of :func:`load_any`.
+def load_train_scenario(
+    source: Source, overrides: Sequence[tuple[str, Any]] = (), time_budget_s: float | None = None
+) -> Training:
+    """Read a training scenario.
+
+    Args:
+        source, overrides: as of :func:`load_any`.
+        time_budget_s: in the place of that of the recipe, whichever kind of training it is.
 
     Raises:
         ScenarioError: every problem of the file, or an evaluation.
     """
-    scenario = load_any(source, overrides)
+    data, where = _load_mapping(source, overrides)
+    for key in _TRAININGS:
+        if time_budget_s is not None and isinstance(data.get(key), dict):
+            data[key] = {**data[key], "time_budget_s": time_budget_s}
+    scenario = _any_of(data, where)
     if not isinstance(scenario, Training):
         said = "missing, got an evaluation, expected a training. Run it with linksim simulate."
         raise ScenarioError(f"{_named(source)}: train: {said}")

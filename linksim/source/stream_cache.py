@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 from pathlib import Path
 
 from channels.runtime.cache import cache_folder
+from channels.runtime.writing import remove_leftovers, whole_file
 
 __all__ = ["StreamCache"]
 
@@ -26,6 +25,7 @@ class StreamCache:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = cache_folder("streams") if folder is None else folder
+        self._cleared: set[Path] = set()  # sub-folders without leftovers of killed writers
 
     @staticmethod
     def key(*parts: object) -> str:
@@ -48,21 +48,16 @@ class StreamCache:
     def put(self, key: str, data: bytes) -> None:
         """Store an entry; a cache that cannot be written is done without."""
         path = self.path(key)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(self._digest(key, data) + data)
-            partial.replace(path)
+            if path.parent not in self._cleared:
+                self._cleared.add(path.parent)
+                remove_leftovers(path.parent, "*.partial")
+            with whole_file(path) as partial:
+                partial.write_bytes(self._digest(key, data) + data)
         except OSError:
-            self._remove(partial)
+            return
 
     @staticmethod
     def _digest(key: str, data: bytes) -> bytes:
         return hashlib.sha256(key.encode() + data).digest()[:_DIGEST_BYTES]
-
-    @staticmethod
-    def _remove(partial: Path) -> None:
-        try:
-            partial.unlink(missing_ok=True)
-        except OSError:
-            return  # the folder itself cannot be written

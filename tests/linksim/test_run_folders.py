@@ -21,6 +21,7 @@ from linksim.files.writing import remove_leftovers, whole_folder, write_whole
 from linksim.report.figures import plain, plain_lines
 from linksim.results.store import ResultStore, file_name
 from linksim.scenario.schema import LeanCodecSpec
+from linksim.source.stream_cache import StreamCache
 from tests.linksim.tiny import write
 
 TEXT = """
@@ -217,6 +218,22 @@ def test_a_write_that_fails_leaves_the_former_file(tmp_path):
         raise RuntimeError
     assert path.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("name", [".key.7.abcd.partial", "key.7.abcd.partial"])
+def test_caches_remove_what_killed_writers_left(tmp_path, name):
+    """An hour later, at the first entry that is written beside it."""
+    streams = StreamCache(tmp_path)
+    key = streams.key("a")
+    left = streams.path(key).with_name(name)
+    left.parent.mkdir(parents=True)
+    young = left.with_name(".young.7.abcd.partial")
+    for path in (left, young):
+        path.write_bytes(b"half")
+    os.utime(left, (1, 1))
+    streams.put(key, b"whole")
+    assert sorted(path.name for path in left.parent.iterdir()) == sorted([young.name, key])
+    assert streams.get(key) == b"whole"
 
 
 def test_leftovers_of_killed_processes_are_removed_when_they_are_old(tmp_path):

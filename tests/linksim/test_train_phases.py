@@ -174,7 +174,18 @@ def test_groups_differ_in_rate_and_channel(recipe, tmp_path):
 def test_budget_of_time_is_kept_and_every_phase_gets_its_part(recipe, tmp_path, capsys):
     out = tmp_path / "timed"
     started = time.monotonic()
-    words = ["--set", "train.steps=100000", "--budget", "12s", "--out", str(out), "--device", "cpu"]
+    words = [
+        "--set",
+        "train.steps=null",
+        "--set",
+        "train.time_budget_s=null",
+        "--budget",
+        "12s",
+        "--out",
+        str(out),
+        "--device",
+        "cpu",
+    ]
     assert main(["train", recipe, *words]) == 0
     assert time.monotonic() - started < 12 + 10
     assert (out / "model-1-first.safetensors").is_file()
