@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 log = logging.getLogger("linksim.results.store")
+
+Grow = Callable[[dict[str, Any], dict[str, Any]], bool]  # whether anything had to change
 
 
 class RunFolderError(ScenarioError):
@@ -69,8 +71,13 @@ class ResultStore:
 
     # ------------------------------------------------------------------------------------ writing
 
-    def open(self, header: dict[str, Any]) -> None:
+    def open(self, header: dict[str, Any], grow: Grow | None = None) -> None:
         """Create the folder, or open it to resume. Nothing is written before the folder is locked.
+
+        Args:
+            header: contents of run.json.
+            grow: called with the old and the new header, to make what is there fit another scenario; without
+                it that is refused.
 
         Raises:
             RunFolderError: the folder belongs to another scenario, other images or other weights, holds other
@@ -93,17 +100,25 @@ class ResultStore:
                 got, expected = "records.jsonl alone", "run.json beside it"
                 cure = "Put it back, or use another --out. Nothing was overwritten."
                 raise RunFolderError(complaint(str(self.folder), "records of no run", got, expected, cure))
+            self._file = file
             if self.header_path.exists():
-                old = self.header()
-                self._compare(old, header)
-                # statistics and panel may be others; an older version may have said less of the rest
-                header = {**old, **{k: header[k] for k in ("scenario", "metrics", "trained_on")}}
+                header = self._resumed(self.header(), header, grow)
             write_whole(self.header_path, json.dumps(header, indent=1) + "\n")
             self._drop_torn_line()
         except BaseException:
+            self._file = None
             file.close()
             raise
-        self._file = file
+
+    def _resumed(self, old: dict[str, Any], new: dict[str, Any], grow: Grow | None) -> dict[str, Any]:
+        """The header of a folder that is resumed: statistics and panel may be others than before, and with
+        ``grow`` what is asked for; an older version may have said less of the rest.
+        """
+        self._compare(old, new, grows=grow is not None)
+        if grow is None or not grow(old, new):
+            return {**old, **{k: new[k] for k in ("scenario", "metrics", "trained_on")}}
+        made = ("versions", "commit", "device", "machine", "started")  # with which it was begun
+        return {**new, **{k: old[k] for k in made if k in old}}
 
     def _lock(self, file: BinaryIO) -> None:
         try:
@@ -132,18 +147,20 @@ class ResultStore:
                 complaint(str(self.folder), "not a run folder", "other files", expected, cure)
             )
 
-    def _compare(self, old: dict[str, Any], new: dict[str, Any]) -> None:
-        """Refuse to add units that would not be like those in the folder."""
-        self._compare_kinds(old.get("kinds", {}), new.get("kinds", {}))
-        if old["scenario_hash"] != new["scenario_hash"]:
+    def _compare(self, old: dict[str, Any], new: dict[str, Any], *, grows: bool) -> None:
+        """Refuse to add units that would not be like those in the folder; ``grows``: what only one of both
+        has is compared with nothing.
+        """
+        self._compare_kinds(old.get("kinds", {}), new.get("kinds", {}), grows=grows)
+        if old["scenario_hash"] != new["scenario_hash"] and not grows:
             expected = f"{new['name']} (hash {new['scenario_hash']})"
             got = f"{old['name']} (hash {old['scenario_hash']})"
             self._refuse("folder of another scenario", got, expected)
-        if set(old["images"]) != set(new["images"]):
+        if set(old["images"]) != set(new["images"]) and not grows:
             got, expected = f"{len(old['images'])} images", f"{len(new['images'])} images"
             self._refuse("made with other images", got, expected, "Give the same --limit, or another --out.")
         for name, facts in new["images"].items():
-            if old["images"][name] != facts:
+            if old["images"].get(name, facts) != facts:
                 self._refuse("made with other images", f"{name} {old['images'][name]}", f"{facts}")
         for key, what in (
             ("files", "made with other weights, tables or recordings"),
@@ -151,7 +168,7 @@ class ResultStore:
             ("tools", "made with other codecs or in another precision"),
         ):
             before, now = (_deciding(side[key]) for side in (old, new))
-            changed = {k for k in {**before, **now} if before.get(k) != now.get(k)}
+            changed = {k for k in _compared(before, now, grows) if before.get(k) != now.get(k)}
             if changed:
                 name = sorted(changed)[0]
                 got, expected = (f"{name}: {side.get(name, 'none')}" for side in (before, now))
@@ -160,9 +177,9 @@ class ResultStore:
             if old.get(key) != new.get(key):
                 log.warning("%s: resumed with another %s than it was started with", self.folder, key)
 
-    def _compare_kinds(self, before: dict[str, str], now: dict[str, str]) -> None:
+    def _compare_kinds(self, before: dict[str, str], now: dict[str, str], *, grows: bool) -> None:
         """Code of other people that changed since."""
-        for name in sorted({*before, *now}):
+        for name in sorted(_compared(before, now, grows)):
             if before.get(name) != now.get(name):
                 got, expected = (side.get(name, "none") for side in (before, now))
                 self._refuse(f"made with another {name}", got, expected)
@@ -194,6 +211,12 @@ class ResultStore:
             os.fsync(self._file.fileno())
         except OSError as problem:
             raise OSError(problem.errno, problem.strerror, str(self.records_path)) from problem
+
+    def rewrite(self, records: Sequence[Record]) -> None:
+        """Put other records in the place of all; not in one step: whoever calls keeps a copy."""
+        assert self._file is not None, "open() first"
+        self._file.truncate(0)
+        self.append(records)
 
     def close(self) -> None:
         """Release the folder."""
@@ -309,6 +332,11 @@ def _line(record: Record) -> str:
             record, complaint(where, "unfit for a record", problem, "numbers and texts")
         ) from None
     return line
+
+
+def _compared(before: Mapping[str, object], now: Mapping[str, object], grows: bool) -> set[str]:
+    """Names of both; of either, where a folder does not grow."""
+    return {*before} & {*now} if grows else {*before, *now}
 
 
 def _deciding(block: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,6 +30,7 @@ from linksim.results.set_statistics import run_rows
 from linksim.results.statistics import to_csv
 from linksim.results.store import ResultStore, RunFolderError
 from linksim.run.arrivals import not_arrived
+from linksim.run.growth import Growth, grown
 from linksim.run.header import header_of
 from linksim.run.machine import Machine, failing
 from linksim.run.measuring import Measure, records_of
@@ -58,6 +60,7 @@ class RunSummary:
         unavailable: metrics that could not be computed, with the reason.
         losses: what did not arrive, a line for every scheme that it concerns.
         seconds: wall time.
+        growth: what became of the units of a folder whose scenario was another.
     """
 
     folder: Path
@@ -66,6 +69,7 @@ class RunSummary:
     unavailable: dict[str, str]
     losses: list[str]
     seconds: float
+    growth: Growth | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,11 @@ def run(
         log.warning("%s", line)
     measure = Measure(metrics)
     store = ResultStore(folder)
-    store.open(header_of(plan, BuildContext(device, workers=workers, shared=shared), metrics))
+    growth = _opened(
+        store, header_of(plan, BuildContext(device, workers=workers, shared=shared), metrics), plan, machines
+    )
+    for line in growth.lines(plan.num_units) if growth is not None else ():
+        log.warning("%s: %s", folder, line)
     try:
         done = _known_units(store, plan, machines)
         with failing("features of the originals"):
@@ -157,7 +165,23 @@ def run(
     write_csv(store, plan.scenario)
     losses = not_arrived(store.records())
     seconds = time.monotonic() - started
-    return RunSummary(folder, len(done) - kept, kept, metrics.unavailable, losses, seconds)
+    return RunSummary(folder, len(done) - kept, kept, metrics.unavailable, losses, seconds, growth)
+
+
+def _opened(
+    store: ResultStore, header: dict[str, Any], plan: Plan, machines: Sequence[Machine]
+) -> Growth | None:
+    """Open a folder, made to fit the plan; what became of its units, where its scenario was another."""
+    found: list[Growth] = []
+    planned = [key for m in machines for batch in m.batches(plan) for key in batch.keys()]  # noqa: SIM118
+
+    def grow(old: dict[str, Any], new: dict[str, Any]) -> bool:
+        growth = grown(store, old, new, planned)
+        found.extend([] if growth is None else [growth])
+        return growth is not None
+
+    store.open(header, grow)
+    return found[0] if found else None
 
 
 def _run_batches(

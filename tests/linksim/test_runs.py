@@ -259,13 +259,6 @@ def test_second_process_is_refused_and_touches_nothing(first, tmp_path):
     two.close()
 
 
-def test_other_limit_is_named(first, tmp_path, capsys):
-    folder = tmp_path / "run"
-    shutil.copytree(first, folder)
-    assert main(["simulate", write(tmp_path), "--out", str(folder), "--limit", "1"]) == 2
-    assert "got 2 images, expected 1 images. Give the same --limit" in capsys.readouterr().err
-
-
 def test_other_statistics_of_a_finished_run_reach_all_its_files(first, tmp_path, capsys):
     folder = tmp_path / "run"
     shutil.copytree(first, folder)
