@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from channels.checks import complaint
+from channels.checks import complaint, shown
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +39,7 @@ def simulate(
     device: str | torch.device = "auto",
     limit: int | None = None,
     workers: int | None = None,
+    shard: str | tuple[int, int] | None = None,
     progress: bool | Progress = True,
     **fields: Any,
 ) -> Run:
@@ -62,6 +63,7 @@ def simulate(
         device: "auto", "cpu", "cuda" or "cuda:1".
         limit: use the first so many images only.
         workers: processes that code pictures; None for one per core.
+        shard: "I/N" or (I, N): the I-th of N parts of the work; :func:`linksim.merge` makes one run of them.
         progress: True: a line on stderr; False: nothing; or called with (units done, units in all, time
             left).
         fields: overrides as keywords.
@@ -79,12 +81,12 @@ def simulate(
     """
     from linksim.api.checking import what_without
 
-    shown = _progress(progress)
+    display = _progress(progress)
     chosen = merged_overrides(overrides, fields, simulate)
-    prepared = prepare(scenario, chosen, out=out, device=device, limit=limit, workers=workers)
+    prepared = prepare(scenario, chosen, out=out, device=device, limit=limit, workers=workers, shard=shard)
     for download in prepared.downloads:
         log.warning("%s", what_without(download))
-    run = prepared.run(shown)
+    run = prepared.run(display)
     assert run.summary is not None
     for reason in run.summary.unavailable.values():
         log.warning("not measured: %s", reason)
@@ -205,6 +207,7 @@ def prepare(
     device: str | torch.device = "auto",
     limit: int | None = None,
     workers: int | None = None,
+    shard: str | tuple[int, int] | None = None,
     option: str = "",
 ) -> Simulation:
     """Read and check a scenario and its images, for a run.
@@ -212,7 +215,7 @@ def prepare(
     Args:
         scenario: see :func:`simulate`.
         overrides: paths and values.
-        out, device, limit, workers: see :func:`simulate`.
+        out, device, limit, workers, shard: see :func:`simulate`.
         option: what stands in front of the names of arguments in messages: "--" on the command line.
 
     Raises:
@@ -230,8 +233,9 @@ def prepare(
     chosen = device_of(device, f"{option}device")
     counts = {"limit": limit, "workers": workers}
     limit, workers = (_count(value, f"{option}{name}") for name, value in counts.items())
+    part = _part(shard, f"{option}shard")
     with foreign_as_user_errors():
-        plan = make_plan(loaded, limit=limit)
+        plan = make_plan(loaded, limit=limit, shard=part)
     return Simulation(plan, folder, chosen, workers or cpu_count())
 
 
@@ -256,6 +260,22 @@ def _count(value: int | None, name: str) -> int | None:
     if number is not None and (number < 1 or isinstance(value, bool)):
         raise ScenarioError(complaint(name, "wrong number", value, "a whole number of at least 1"))
     return number
+
+
+def _part(value: str | tuple[int, int] | None, name: str) -> tuple[int, int]:
+    """Which part of how many; (1, 1) is the whole."""
+    from linksim.scenario.files import ScenarioError
+
+    if value is None:
+        return 1, 1
+    numbers = value.split("/") if isinstance(value, str) else value
+    try:
+        part, parts = (int(number) for number in numbers)
+    except (TypeError, ValueError):
+        part, parts = 0, 0
+    if not 1 <= part <= parts:
+        raise ScenarioError(complaint(name, "no part", shown(value), "I/N with I from 1 to N, such as 2/4"))
+    return part, parts
 
 
 def device_of(name: str | torch.device, argument: str) -> torch.device:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 from linksim.cli.listing import list_things
 from linksim.cli.output import LineFormatter, full_disk, say
 from linksim.cli.parser import make_parser
+from linksim.cli.runs import merge, plot, report, simulate
 
 __all__ = ["entry_point", "main"]
 
@@ -67,33 +68,6 @@ def _load(args: argparse.Namespace) -> Scenario | Training:
     return load_any(args.scenario, parse_overrides(args.overrides))
 
 
-def _simulate(args: argparse.Namespace) -> int:
-    from linksim.api.checking import what_without
-    from linksim.api.progress import ProgressLine
-    from linksim.api.simulation import prepare
-    from linksim.scenario.files import parse_overrides
-
-    chosen = {name: getattr(args, name) for name in ("out", "device", "limit", "workers")}
-    prepared = prepare(args.scenario, parse_overrides(args.overrides), **chosen, option="--")
-    say(f"images: {len(prepared.plan.images)} from {prepared.plan.origin}", file=sys.stderr)
-    for download in prepared.downloads:
-        say(what_without(download), file=sys.stderr)
-    run = prepared.run(ProgressLine(sys.stderr))
-    summary = run.summary
-    assert summary is not None
-    for reason in summary.unavailable.values():
-        say(f"not measured: {reason}", file=sys.stderr)
-    for line in summary.losses:
-        say(f"not arrived: {line}", file=sys.stderr)
-    say(f"{summary.units_run} units in {summary.seconds:.0f} s, {summary.units_kept} kept from before")
-    say(f"results: {run.folder / 'results.csv'}")
-    if not args.no_report:
-        say(f"report:  {run.report()}")
-        say(f"figures: {run.folder / 'figures'}")
-        say(f"images:  {run.folder / 'images'}")
-    return 0
-
-
 def _check(args: argparse.Namespace) -> int:
     from linksim.api.checking import check_scenario
 
@@ -102,55 +76,6 @@ def _check(args: argparse.Namespace) -> int:
         say(line)
     for warning in found.warnings:
         say(f"warning: {warning}", file=sys.stderr)
-    return 0
-
-
-def _plot(args: argparse.Namespace) -> int:
-    from linksim.api.plotting import plot_runs
-    from linksim.report import figures
-
-    if args.ledger:
-        return _plot_ledger(args)
-    figure, stem = plot_runs(args.run, args.metric, x=args.x, against=args.against)
-    out = args.out or args.run[0] / "figures" / f"{stem}.png"
-    figures.save_figure(figure, out)
-    say(out)
-    return 0
-
-
-def _plot_ledger(args: argparse.Namespace) -> int:
-    from dataclasses import replace
-
-    from linksim.report import figures
-    from linksim.report.ledger import ledger, plot_ledger, to_csv
-    from linksim.results.store import ResultStore, RunFolderError
-
-    for option in ("x", "against"):
-        if getattr(args, option):
-            got = f"--{option} {getattr(args, option)}: got it with --ledger"
-            raise RunFolderError(f"{got}, expected it with --metric only.")
-    entries, titles = [], []
-    runs = figures.run_names(args.run)
-    for folder, name in runs.items():
-        store = ResultStore(folder)
-        titles.append(store.header()["name"])
-        prefix = f"{name} " if len(runs) > 1 else ""
-        entries += [replace(e, scheme=prefix + e.scheme) for e in ledger(store.records())]
-    if not entries:
-        got = f"{args.run[0]}: records: got none, expected a run with results. Run linksim simulate first."
-        raise RunFolderError(got)
-    out = args.out or args.run[0] / "figures" / "ledger.png"
-    figures.save_figure(plot_ledger(entries, f"{', '.join(dict.fromkeys(titles))}: channel uses"), out)
-    say(to_csv(entries).rstrip("\n"))
-    say(out, file=sys.stderr)
-    return 0
-
-
-def _report(args: argparse.Namespace) -> int:
-    from linksim.report.page import write_report
-    from linksim.results.store import ResultStore
-
-    say(write_report(ResultStore(args.run)))
     return 0
 
 
@@ -277,10 +202,11 @@ def _version() -> str:
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "simulate": _simulate,
+    "simulate": simulate,
+    "merge": merge,
     "check": _check,
-    "plot": _plot,
-    "report": _report,
+    "plot": plot,
+    "report": report,
     "list": list_things,
     "train": _train,
     "calibrate": _calibrate,

@@ -18,7 +18,9 @@ from linksim.cli.output import say
 
 __all__ = ["COMMANDS", "LISTS", "OPTIONS", "make_parser"]
 
-COMMANDS = ("simulate", "check", "plot", "report", "list", "train", "calibrate", "convert", "schema")
+COMMANDS = (
+    *("simulate", "merge", "check", "plot", "report", "list", "train", "calibrate", "convert", "schema"),
+)
 OPTIONS = (
     *(
         "--set",
@@ -27,6 +29,7 @@ OPTIONS = (
         "--device",
         "--limit",
         "--workers",
+        "--shard",
         "--no-report",
         "--metric",
         "--ledger",
@@ -114,53 +117,52 @@ def _add_plot(commands: Any) -> None:
     )
 
 
-def make_parser() -> _Parser:
-    """The parser of all commands."""
-    parser = _Parser(
-        prog="linksim",
-        description="Simulate image transmission over a wireless link.",
+def _foreign(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--with", action="append", default=[], type=Path, metavar="FILE.py", dest="kind_files",
+        help="execute a Python file that registers kinds of your own (docs/python.md); may be repeated",
+    )  # fmt: skip
+
+
+def _scenario_command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
+    sub: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    sub.add_argument(
+        "scenario", help="scenario file, or the name of one that comes with linksim (quickstart)"
     )
-    parser.add_argument("--version", action="store_true", help="print the version and exit")
-    parser.add_argument("--verbose", action="store_true", help="log more, and show tracebacks")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    sub.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
+        help="override a field, e.g. --set sweep.trials=1",
+    )  # fmt: skip
+    _foreign(sub)
+    return sub
 
-    def foreign(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument(
-            "--with", action="append", default=[], type=Path, metavar="FILE.py", dest="kind_files",
-            help="execute a Python file that registers kinds of your own (docs/python.md); may be repeated",
-        )  # fmt: skip
 
-    def scenario_command(name: str, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.add_argument(
-            "scenario", help="scenario file, or the name of one that comes with linksim (quickstart)"
-        )
-        sub.add_argument(
-            "--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
-            help="override a field, e.g. --set sweep.trials=1",
-        )  # fmt: skip
-        foreign(sub)
-        return sub
-
-    simulate = scenario_command("simulate", "run a scenario, or the rest of it; writes a run folder")
+def _add_simulate(commands: Any) -> None:
+    simulate = _scenario_command(
+        commands, "simulate", "run a scenario, or the rest of it; writes a run folder"
+    )
     simulate.add_argument("--out", type=Path, help="run folder; default runs/NAME")
     simulate.add_argument("--device", default="auto", help="auto, cpu or cuda")
     simulate.add_argument("--limit", type=_count, help="use the first so many images only")
     simulate.add_argument("--workers", type=_count, help="processes that code pictures; default one per core")
+    simulate.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="run the I-th of N parts of the work; linksim merge makes one run of them",
+    )
     simulate.add_argument("--no-report", action="store_true", help="leave out figures and report.html")
 
-    scenario_command("check", "validate a scenario and print what it will cost")
 
-    _add_plot(commands)
+def _add_merge(commands: Any) -> None:
+    merge = commands.add_parser("merge", help="make one run folder of several of the same scenario (--shard)")
+    merge.add_argument("run", type=Path, nargs="+", help="run folders")
+    merge.add_argument("--out", type=Path, required=True, help="new folder")
+    merge.add_argument("--no-report", action="store_true", help="leave out figures and report.html")
+    _foreign(merge)
 
-    report = commands.add_parser("report", help="write one self-contained report.html of a run folder")
-    report.add_argument("run", type=Path)
 
-    listing = commands.add_parser("list", help="print what there is")
-    listing.add_argument("what", choices=LISTS)
-    foreign(listing)
-
-    train = scenario_command("train", "train a codec, or go on with a training in the same folder")
+def _add_train(commands: Any) -> None:
+    train = _scenario_command(commands, "train", "train a codec, or go on with a training in the same folder")
     train.add_argument("--out", type=Path, help="folder; default runs/NAME")
     train.add_argument("--device", default="auto", help="auto, cpu or cuda")
     train.add_argument(
@@ -180,8 +182,10 @@ def make_parser() -> _Parser:
         "--export", type=Path, metavar="FILE", help="also write the model in half precision to FILE"
     )
 
-    calibrate = scenario_command(
-        "calibrate", "measure the link-adaptation table for the channels of a scenario"
+
+def _add_calibrate(commands: Any) -> None:
+    calibrate = _scenario_command(
+        commands, "calibrate", "measure the link-adaptation table for the channels of a scenario"
     )
     calibrate.add_argument(
         "--out", type=Path, required=True, help="table (JSON); an existing one is extended"
@@ -199,6 +203,8 @@ def make_parser() -> _Parser:
         "--every", type=_count, default=1, metavar="N", help="measure every N-th MCS in rising efficiency"
     )
 
+
+def _add_convert(commands: Any) -> None:
     convert = commands.add_parser("convert", help="turn other people's checkpoints into diffusers folders")
     convert.add_argument("what", choices=("diffjscc",))
     convert.add_argument("source", help="folder with config.yaml and model.ckpt, or owner/name on a hub")
@@ -208,5 +214,27 @@ def make_parser() -> _Parser:
         "--tokenizer", metavar="NAME", help="folder or owner/name of CLIP's tokenizer, for captions"
     )
 
-    foreign(commands.add_parser("schema", help="print the JSON schema of scenario files"))
+
+def make_parser() -> _Parser:
+    """The parser of all commands."""
+    parser = _Parser(
+        prog="linksim",
+        description="Simulate image transmission over a wireless link.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("--verbose", action="store_true", help="log more, and show tracebacks")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    _add_simulate(commands)
+    _add_merge(commands)
+    _scenario_command(commands, "check", "validate a scenario and print what it will cost")
+    _add_plot(commands)
+    report = commands.add_parser("report", help="write one self-contained report.html of a run folder")
+    report.add_argument("run", type=Path)
+    listing = commands.add_parser("list", help="print what there is")
+    listing.add_argument("what", choices=LISTS)
+    _foreign(listing)
+    _add_train(commands)
+    _add_calibrate(commands)
+    _add_convert(commands)
+    _foreign(commands.add_parser("schema", help="print the JSON schema of scenario files"))
     return parser

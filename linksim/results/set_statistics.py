@@ -12,15 +12,24 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from channels.checks import complaint
+from linksim.files.writing import write_whole
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.metrics.set_distances import DISTANCES
 from linksim.results.feature_files import FeatureFiles
 from linksim.results.records import Point, Record
-from linksim.results.statistics import Interval, Row, fates, in_scenario_order, resample_seed, summarise
+from linksim.results.statistics import (
+    Interval,
+    Row,
+    fates,
+    in_scenario_order,
+    resample_seed,
+    summarise,
+    to_csv,
+)
 from linksim.results.store import ResultStore, RunFolderError
 
-__all__ = ["bca_interval", "run_rows", "set_rows"]
+__all__ = ["bca_interval", "run_rows", "set_rows", "write_csv"]
 
 
 def run_rows(store: ResultStore, header: Mapping[str, Any]) -> list[Row]:
@@ -49,6 +58,11 @@ def run_rows(store: ResultStore, header: Mapping[str, Any]) -> list[Row]:
             rows += set_rows(records, info, files[info.features], originals, confidence, resamples)
         rows.sort(key=_summary_order)
     return in_scenario_order(rows, scenario)
+
+
+def write_csv(store: ResultStore, scenario: dict[str, Any]) -> None:
+    """Write results.csv of a run folder in one step, with the statistics of a scenario (a dump)."""
+    write_whole(store.csv_path, to_csv(run_rows(store, {**store.header(), "scenario": scenario})))
 
 
 def _summary_order(row: Row) -> tuple[object, ...]:

@@ -147,14 +147,29 @@ class ResultStore:
                 complaint(str(self.folder), "not a run folder", "other files", expected, cure)
             )
 
+    def compare(self, own: dict[str, Any], other: dict[str, Any], what: str) -> None:
+        """Refuse a run that is not of the same scenario as another one, or made with other things.
+
+        Args:
+            own: run.json of this folder.
+            other: that of the other one.
+            what: is wrong with another scenario.
+
+        Raises:
+            RunFolderError: names what differs.
+        """
+        if own["scenario_hash"] != other["scenario_hash"]:
+            got, expected = (f"{side['name']} (hash {side['scenario_hash']})" for side in (own, other))
+            self._refuse(what, got, expected)
+        self._compare(own, other, grows=True)
+
     def _compare(self, old: dict[str, Any], new: dict[str, Any], *, grows: bool) -> None:
         """Refuse to add units that would not be like those in the folder; ``grows``: what only one of both
         has is compared with nothing.
         """
         self._compare_kinds(old.get("kinds", {}), new.get("kinds", {}), grows=grows)
         if old["scenario_hash"] != new["scenario_hash"] and not grows:
-            expected = f"{new['name']} (hash {new['scenario_hash']})"
-            got = f"{old['name']} (hash {old['scenario_hash']})"
+            got, expected = (f"{side['name']} (hash {side['scenario_hash']})" for side in (old, new))
             self._refuse("folder of another scenario", got, expected)
         if set(old["images"]) != set(new["images"]) and not grows:
             got, expected = f"{len(old['images'])} images", f"{len(new['images'])} images"

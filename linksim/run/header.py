@@ -67,8 +67,8 @@ def _commit() -> str | None:
     return done.stdout.strip()
 
 
-def header_of(plan: Plan, context: BuildContext, metrics: Metrics) -> dict[str, Any]:
-    """Contents of run.json for a plan with built metrics, in the context of its run."""
+def header_of(plan: Plan, context: BuildContext, metrics: Metrics, num_units: int) -> dict[str, Any]:
+    """Contents of run.json for a plan with built metrics, in the context of its run of so many units."""
     scenario = plan.scenario
     files: dict[str, str] = {}
     tools: dict[str, str] = {}
@@ -91,7 +91,8 @@ def header_of(plan: Plan, context: BuildContext, metrics: Metrics) -> dict[str, 
         "files": files,
         "tools": tools,
         "trained_on": _trained_on(plan),
-        "num_units": plan.num_units,
+        "num_units": num_units,
+        **({"shard": list(plan.shard)} if plan.shard != (1, 1) else {}),
         "device": str(context.device),
         "machine": f"{platform.machine()} {platform.system()}, {torch.get_num_threads()} threads",
         "commit": _commit(),

@@ -51,12 +51,14 @@ class Plan:
         variants: combinations of swept fields.
         images: pictures by name, [3, H, W] uint8.
         origin: where the pictures are, for people.
+        shard: (i, N): every N-th batch from the i-th on, i from 1.
     """
 
     scenario: Scenario
     variants: tuple[Variant, ...]
     images: dict[str, Tensor]
     origin: str = ""
+    shard: tuple[int, int] = (1, 1)
 
     def on_this_machine(self) -> Plan:
         """The part of the plan for which nothing has to be downloaded: without some schemes, or captions."""
@@ -107,7 +109,7 @@ class Plan:
         return points * len(s.schemes) * s.sweep.trials * len(self.images)
 
 
-def make_plan(scenario: Scenario, *, limit: int | None = None) -> Plan:
+def make_plan(scenario: Scenario, *, limit: int | None = None, shard: tuple[int, int] = (1, 1)) -> Plan:
     """Read the images and check that every ratio gives a whole number of uses.
 
     Raises:
@@ -116,7 +118,7 @@ def make_plan(scenario: Scenario, *, limit: int | None = None) -> Plan:
     """
     images: ImageSet = build_images(scenario.images)
     names = images.names[:limit]
-    plan = Plan(scenario, tuple(variants(scenario)), read_all(images, names), images.origin)
+    plan = Plan(scenario, tuple(variants(scenario)), read_all(images, names), images.origin, shard)
     check_effects([variant.scenario for variant in plan.variants])
     _warn_of_averages(plan)
     for variant in plan.variants:

@@ -21,16 +21,14 @@ from linksim.build.objects import (
     Metrics,
     build_metrics,
 )
-from linksim.files.writing import write_whole
 from linksim.images.sets import ImageError, round_to_uint8
 from linksim.kinds.context import BuildContext, Shared
 from linksim.link import RunError, run_link
+from linksim.results.growth import Growth, grown
 from linksim.results.records import Record, UnitKey
-from linksim.results.set_statistics import run_rows
-from linksim.results.statistics import to_csv
+from linksim.results.set_statistics import write_csv
 from linksim.results.store import ResultStore, RunFolderError
 from linksim.run.arrivals import not_arrived
-from linksim.run.growth import Growth, grown
 from linksim.run.header import header_of
 from linksim.run.machine import Machine, failing
 from linksim.run.measuring import Measure, records_of
@@ -38,13 +36,11 @@ from linksim.run.panel_pictures import lacks_pictures, save_originals, save_pane
 from linksim.run.plan import Batch, Plan, make_plan
 from linksim.run.time_left import Estimate, TimeLeft
 from linksim.scenario.files import ScenarioError
-from linksim.scenario.schema import (
-    Scenario,
-)
 
-__all__ = ["Plan", "Preflight", "RunError", "RunSummary", "make_plan", "run", "write_csv"]
+__all__ = ["Plan", "Preflight", "RunError", "RunSummary", "make_plan", "run", "work_of", "write_csv"]
 
 Progress = Callable[[int, int, Estimate], None]
+Work = tuple[Machine, Batch]
 
 log = logging.getLogger("linksim.run.runner")
 
@@ -147,33 +143,37 @@ def run(
         log.warning("%s", line)
     measure = Measure(metrics)
     store = ResultStore(folder)
-    growth = _opened(
-        store, header_of(plan, BuildContext(device, workers=workers, shared=shared), metrics), plan, machines
-    )
-    for line in growth.lines(plan.num_units) if growth is not None else ():
+    work = work_of(plan, machines)
+    planned = [key for _, batch in work for key in batch.keys()]  # noqa: SIM118
+    header = header_of(plan, BuildContext(device, workers=workers, shared=shared), metrics, len(planned))
+    growth = _opened(store, header, planned)
+    for line in growth.lines(len(planned)) if growth is not None else ():
         log.warning("%s: %s", folder, line)
     try:
-        done = _known_units(store, plan, machines)
+        done = _known_units(store, plan.scenario.seed, set(planned))
         with failing("features of the originals"):
             for image in plan.images.values():
                 measure.keep_features(image, store)
         kept = len(done)
-        _run_batches(plan, machines, measure, store, device, done, progress)
+        _run_batches(plan, work, measure, store, device, done, progress)
     finally:
         store.close()
     save_originals(plan, store)
-    write_csv(store, plan.scenario)
+    write_csv(store, plan.scenario.model_dump(mode="json"))
     losses = not_arrived(store.records())
     seconds = time.monotonic() - started
     return RunSummary(folder, len(done) - kept, kept, metrics.unavailable, losses, seconds, growth)
 
 
-def _opened(
-    store: ResultStore, header: dict[str, Any], plan: Plan, machines: Sequence[Machine]
-) -> Growth | None:
+def work_of(plan: Plan, machines: Sequence[Machine]) -> list[Work]:
+    """Batches of a run in their fixed order, each with the machine that it runs on; of a shard, its part."""
+    first, step = plan.shard
+    return [(machine, batch) for machine in machines for batch in machine.batches(plan)][first - 1 :: step]
+
+
+def _opened(store: ResultStore, header: dict[str, Any], planned: Sequence[UnitKey]) -> Growth | None:
     """Open a folder, made to fit the plan; what became of its units, where its scenario was another."""
     found: list[Growth] = []
-    planned = [key for m in machines for batch in m.batches(plan) for key in batch.keys()]  # noqa: SIM118
 
     def grow(old: dict[str, Any], new: dict[str, Any]) -> bool:
         growth = grown(store, old, new, planned)
@@ -186,7 +186,7 @@ def _opened(
 
 def _run_batches(
     plan: Plan,
-    machines: Sequence[Machine],
+    work: Sequence[Work],
     measure: Measure,
     store: ResultStore,
     device: torch.device,
@@ -195,11 +195,11 @@ def _run_batches(
 ) -> None:
     """Run what has no record, pictures or features yet; ``done`` grows by what is written."""
     lost = {r.key for r in store.records() if measure.lacks_features(r.shown, store)}
-    batches = [(machine, batch) for machine in machines for batch in machine.batches(plan)]
-    to_do = [b.scheme for _, b in batches for key in b.keys() if key not in done]  # noqa: SIM118
+    to_do = [b.scheme for _, b in work for key in b.keys() if key not in done]  # noqa: SIM118
+    asked = len(done) + len(to_do)
     left = TimeLeft(Counter(to_do))
-    progress(len(done), plan.num_units, left.estimate())
-    for machine, batch in batches:
+    progress(len(done), asked, left.estimate())
+    for machine, batch in work:
         lacking = not lost.isdisjoint(batch.keys()) or lacks_pictures(plan, batch, store)
         if lacking or not done.issuperset(batch.keys()):
             began = time.monotonic()
@@ -208,13 +208,7 @@ def _run_batches(
             store.append(new)
             done.update(r.key for r in new)
             left.spent(batch.scheme, len(new), time.monotonic() - began)
-            progress(len(done), plan.num_units, left.estimate())
-
-
-def write_csv(store: ResultStore, scenario: Scenario) -> None:
-    """Write results.csv of a run folder in one step."""
-    text = to_csv(run_rows(store, {**store.header(), "scenario": scenario.model_dump(mode="json")}))
-    write_whole(store.csv_path, text)
+            progress(len(done), asked, left.estimate())
 
 
 def _check_measures(plan: Plan, metrics: Metrics) -> None:
@@ -228,20 +222,19 @@ def _check_measures(plan: Plan, metrics: Metrics) -> None:
         raise ScenarioError(complaint("metrics", "nothing to measure", got, expected, "Add psnr."))
 
 
-def _known_units(store: ResultStore, plan: Plan, machines: Sequence[Machine]) -> set[UnitKey]:
+def _known_units(store: ResultStore, seed: int, planned: set[UnitKey]) -> set[UnitKey]:
     """Units that have a record, each of this run and of its seed.
 
     Raises:
         RunFolderError: a record that this run would not have made.
     """
-    planned = {key for m in machines for batch in m.batches(plan) for key in batch.keys()}  # noqa: SIM118
     seeds = {record.key: record.seed for record in store.records()}
     cure = "Remove its line; the unit is then run again."
     where = str(store.records_path)
     for key in sorted(seeds, key=lambda k: k.order):
         if key not in planned:
             raise RunFolderError(complaint(where, "record of no unit", key, "units of the run", cure))
-        expected = item_seed(plan.scenario.seed, key.image, key.trial, "link")
+        expected = item_seed(seed, key.image, key.trial, "link")
         if seeds[key] != expected:
             got, expected_text = f"{seeds[key]} of {key.image}, trial {key.trial}", f"{expected}"
             raise RunFolderError(complaint(where, "record of another seed", got, expected_text, cure))

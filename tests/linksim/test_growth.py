@@ -1,4 +1,6 @@
-"""Run folders that are asked for more or less than before: units that mean the same are used again, no others."""
+"""Run folders that are asked for more or less than before, and runs that are made in parts: units that mean the same are
+used again, no others.
+"""
 
 from __future__ import annotations
 
@@ -178,3 +180,82 @@ def test_a_metric_that_cannot_be_measured_any_more_loses_nothing(copy, monkeypat
     with pytest.raises(linksim.RunFolderError, match=r"metrics\.ssim: measured before.*weights are gone"):
         simulate(copy)
     assert files(copy) == before
+
+
+# ------------------------------------------------------------------------------------------------ shards
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("shards")
+    made = [simulate(folder / str(i), shard=(i, 3)) for i in (1, 2, 3)]
+    counts = [run.summary.units_run for run in made]
+    assert sum(counts) == 64
+    assert max(counts) - min(counts) <= 2 * 3  # batches of at most three units
+    return [run.folder for run in made]
+
+
+def test_three_shards_merged_are_the_run_made_at_once(whole, shards, tmp_path, capsys):
+    out = tmp_path / "merged"
+    assert main(["merge", *map(str, shards), "--out", str(out)]) == 0
+    assert "64 units of 3 runs\n" in capsys.readouterr().out
+    assert table(out) == table(whole)
+    assert units(out) == units(whole)
+    assert {p.relative_to(out) for p in (out / "images").rglob("*.png")} == {
+        p.relative_to(whole) for p in (whole / "images").rglob("*.png")
+    }
+    assert (out / "report.html").exists()
+    header = json.loads((out / "run.json").read_text())
+    assert "shard" not in header
+    assert header["num_units"] == 64
+    assert simulate(out).summary.units_run == 0
+
+
+def test_what_no_part_has_is_said_and_run_by_simulate(whole, shards, tmp_path, capsys):
+    out = tmp_path / "merged"
+    assert main(["merge", str(shards[0]), str(shards[2]), "--out", str(out), "--no-report"]) == 0
+    missing = 64 - len(units(out))
+    assert f"{missing} are missing: linksim simulate runs them" in capsys.readouterr().out
+    assert simulate(out).summary.units_run == missing
+    assert table(out) == table(whole)
+
+
+def test_runs_of_other_pictures_of_a_set_are_merged(whole, tmp_path):
+    first = simulate(tmp_path / "first", limit=1)
+    run = linksim.merge([whole, first], tmp_path / "merged")
+    assert table(run.folder) == table(whole)
+    assert len(run.header["images"]) == 2
+
+
+def test_runs_that_do_not_belong_together_are_refused(whole, shards, tmp_path, capsys):
+    other = simulate(tmp_path / "other", SMALL | {"seed": 8}).folder
+    out = tmp_path / "merged"
+    assert main(["merge", str(whole), str(other), "--out", str(out)]) == 2
+    assert f"{other}: part of another run than {whole}, got tiny (hash " in capsys.readouterr().err
+    changed = Path(shutil.copytree(shards[0], tmp_path / "changed"))
+    text = (changed / "records.jsonl").read_text().splitlines()
+    line = json.loads(text[0])
+    line["values"]["psnr"] += 1e-9
+    (changed / "records.jsonl").write_text("\n".join([json.dumps(line), *text[1:]]) + "\n")
+    assert main(["merge", str(whole), str(changed), "--out", str(out)]) == 2
+    assert "differs, got other results than in another part, expected the same" in capsys.readouterr().err
+    assert main(["merge", str(whole), "--out", str(shards[1])]) == 2
+    assert "a run already" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "x", "1/2/3", "-1/3", (1, 2, 3), 2, "1/0"])
+def test_parts_that_are_none_are_refused(shard, tmp_path):
+    with pytest.raises(
+        linksim.ScenarioError, match=r"shard: no part, got .*, expected I/N with I from 1 to N"
+    ):
+        simulate(tmp_path / "run", shard=shard)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_shard_can_become_the_whole(whole, shards, tmp_path):
+    out = Path(shutil.copytree(shards[1], tmp_path / "run"))
+    kept = len(units(out))
+    summary = simulate(out).summary
+    assert (summary.units_kept, summary.units_run) == (kept, 64 - kept)
+    assert table(out) == table(whole)

@@ -87,8 +87,8 @@ def grown(
         What became of the units; None where the folder is of the same scenario.
 
     Raises:
-        RunFolderError: units of the folder mean another thing than those that are asked for; the message names
-            the field. Nothing was written.
+        RunFolderError: units of the folder mean another thing than those that are asked for; the message
+            names the field. Nothing was written.
     """
     asked, before = (_asked(header) for header in (new, old))
     if asked == before:
@@ -111,7 +111,8 @@ def grown(
 
 
 def _asked(header: dict[str, Any]) -> tuple[object, ...]:
-    return header["scenario_hash"], sorted(header["images"]), sorted(_measured(header))
+    shard = header.get("shard")
+    return header["scenario_hash"], sorted(header["images"]), sorted(_measured(header)), shard
 
 
 def _measured(header: dict[str, Any]) -> set[str]:
