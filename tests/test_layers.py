@@ -40,7 +40,7 @@ ROOMS: dict[str, set[str]] = {
     "linksim.schemes": {"channels", "linksim.coding", "linksim.diffusion", "linksim.images", "linksim.jscc", "linksim.source"},
     "linksim": {"channels", "linksim.scenario", "linksim.schemes"},  # link.py
     "linksim.build": {
-        *("channels", "linksim.coding", "linksim.diffusion", "linksim.files", "linksim.images", "linksim.jscc"),
+        *("channels", "linksim", "linksim.coding", "linksim.diffusion", "linksim.files", "linksim.images", "linksim.jscc"),
         *("linksim.kinds", "linksim.metrics", "linksim.scenario", "linksim.schemes", "linksim.source", "linksim.weights"),
     },
     "linksim.results": {"channels", "linksim.files", "linksim.metrics", "linksim.scenario"},

@@ -110,7 +110,7 @@ MOVED: dict[str, str | tuple[str, ...]] = {
     "linksim.specs.training": "linksim.scenario.training",
     "linksim.statistics": "linksim.results.statistics",
     "linksim.theory": "linksim.report.theory",
-    "linksim.time_left": "linksim.run.time_left",
+    "linksim.time_left": "linksim.results.time_left",
     "linksim.diffusion.authors_config": "linksim.diffusion.authors.config",
     "linksim.diffusion.diffjscc_checkpoint": "linksim.diffusion.authors.checkpoint",
     "linksim.diffusion.ldm_names": "linksim.diffusion.authors.names",

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from linksim.run.time_left import Estimate
+    from linksim.results.time_left import Estimate
 
 __all__ = ["ProgressLine"]
 

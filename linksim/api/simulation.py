@@ -62,8 +62,8 @@ def simulate(
         out: run folder; None for ``runs/NAME``. An existing one of the same scenario is resumed.
         device: "auto", "cpu", "cuda" or "cuda:1".
         limit: use the first so many images only.
-        workers: processes that code pictures; None for one per core.
-        shard: "I/N" or (I, N): the I-th of N parts of the work; :func:`linksim.merge` makes one run of them.
+        workers: processes that run units, each with its share of the cores; None: this one.
+        shard: "I/N" or (I, N): the I-th of N parts of the work; :func:`linksim.merge` makes them one run.
         progress: True: a line on stderr; False: nothing; or called with (units done, units in all, time
             left).
         fields: overrides as keywords.
@@ -168,13 +168,13 @@ class Simulation:
         plan: what it will do.
         folder: where.
         device: where networks and channels run.
-        workers: processes that code pictures.
+        workers: processes that run units; None: this one.
     """
 
     plan: Plan
     folder: Path
     device: torch.device
-    workers: int
+    workers: int | None
 
     @property
     def downloads(self) -> list[Download]:
@@ -221,8 +221,6 @@ def prepare(
     Raises:
         ScenarioError, ImageError, ...: bad input.
     """
-    from joblib import cpu_count
-
     from linksim.api.errors import foreign_as_user_errors
     from linksim.run.runner import make_plan
     from linksim.scenario import files as scenario_io
@@ -236,7 +234,7 @@ def prepare(
     part = _part(shard, f"{option}shard")
     with foreign_as_user_errors():
         plan = make_plan(loaded, limit=limit, shard=part)
-    return Simulation(plan, folder, chosen, workers or cpu_count())
+    return Simulation(plan, folder, chosen, workers)
 
 
 def _folder(value: str | Path, name: str) -> Path:

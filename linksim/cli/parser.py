@@ -144,7 +144,12 @@ def _add_simulate(commands: Any) -> None:
     simulate.add_argument("--out", type=Path, help="run folder; default runs/NAME")
     simulate.add_argument("--device", default="auto", help="auto, cpu or cuda")
     simulate.add_argument("--limit", type=_count, help="use the first so many images only")
-    simulate.add_argument("--workers", type=_count, help="processes that code pictures; default one per core")
+    simulate.add_argument(
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="processes that run units, each with its share of the cores; default: this one",
+    )
     simulate.add_argument(
         "--shard",
         metavar="I/N",

@@ -16,6 +16,7 @@ from linksim.build.channels import (
     sent_over,
     try_channel,
 )
+from linksim.build.contracts import channel_warnings, check_promises, check_sends
 from linksim.build.foreign import cause, foreign_as_input, foreign_parts, place_of
 from linksim.build.objects import (
     build_scheme,
@@ -23,7 +24,6 @@ from linksim.build.objects import (
 from linksim.kinds.context import Shared
 from linksim.link import RunError, Told, ToldEnd
 from linksim.run.arrivals import cannot_fit
-from linksim.run.contracts import channel_warnings, check_promises, check_sends
 from linksim.run.plan import Batch, Plan
 from linksim.scenario.files import ScenarioError, Variant
 from linksim.scenario.schema import (

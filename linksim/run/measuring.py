@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,9 @@ from linksim.results.feature_files import FeatureFiles
 from linksim.results.records import Record, UnitKey
 from linksim.results.store import ResultStore
 
-__all__ = ["Measure", "records_of"]
+__all__ = ["Features", "Measure", "records_of"]
+
+Features = tuple[str, str, NDArray[np.float16]]  # name of the features, digest of the picture, [n, d]
 
 
 def _features(metric: SetMetric, shown: Tensor) -> NDArray[np.float16]:
@@ -75,11 +76,14 @@ class Measure:
                 self._known.popitem(last=False)
         return dict(self._known[key])
 
-    def keep_features(self, shown: Tensor, store: ResultStore) -> None:
-        """Write what metrics of sets compare of a picture [3, H, W] uint8, unless it is known."""
+    def features(self, shown: Tensor, store: ResultStore) -> list[Features]:
+        """What metrics of sets compare of a picture [3, H, W] uint8 and the folder lacks."""
+        found, digest = {}, image_digest(shown)
         for metric in self.metrics.sets:
-            files = FeatureFiles(store.features, metric.info.features)
-            files.keep(image_digest(shown), partial(_features, metric, shown))
+            name = metric.info.features
+            if name not in found and not FeatureFiles(store.features, name).path(digest).exists():
+                found[name] = _features(metric, shown)
+        return [(name, digest, array) for name, array in found.items()]
 
     def lacks_features(self, digest: str, store: ResultStore) -> bool:
         """Whether features of a picture that was shown are not there: deleted, then made again."""

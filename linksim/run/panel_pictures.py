@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from linksim.files.writing import whole_file
+from linksim.results.records import UnitKey
 from linksim.results.store import ResultStore, original_file, panel_file
 from linksim.run.plan import Batch, Plan
 from linksim.scenario.schema import (
@@ -26,10 +28,10 @@ def panel_snr_db(scenario: Scenario) -> tuple[float, ...]:
     return () if swept is None else tuple(dict.fromkeys((min(swept), max(swept))))
 
 
-def _save_png(path: Path, image: Tensor) -> None:
+def _save_png(path: Path, image: NDArray[np.uint8]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
-        Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(partial, "PNG")
+        Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(partial, "PNG")
 
 
 def in_panel(scenario: Scenario, batch: Batch, names: Sequence[str]) -> list[bool]:
@@ -46,17 +48,13 @@ def lacks_pictures(plan: Plan, batch: Batch, store: ResultStore) -> bool:
     return any(shown and not panel_file(store, key).exists() for key, shown in asked)
 
 
-def save_panel(
-    scenario: Scenario, batch: Batch, names: Sequence[str], shown: Tensor, store: ResultStore
-) -> None:
-    """Write those pictures [B, 3, H, W] uint8 of a batch that the panel shows, as PNG."""
-    asked = in_panel(scenario, batch, names)
-    for key, image, wanted in zip(batch.keys(), shown, asked, strict=True):
-        if wanted:
-            _save_png(panel_file(store, key), image)
+def save_panel(pictures: Iterable[tuple[UnitKey, NDArray[np.uint8]]], store: ResultStore) -> None:
+    """Write pictures [3, H, W] uint8 of units as PNG."""
+    for key, image in pictures:
+        _save_png(panel_file(store, key), image)
 
 
 def save_originals(plan: Plan, store: ResultStore) -> None:
     """Write the originals that the panel shows, as PNG."""
     for name in list(plan.images)[: plan.scenario.panel.images]:
-        _save_png(original_file(store, name), plan.images[name])
+        _save_png(original_file(store, name), plan.images[name].numpy())

@@ -11,36 +11,37 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from joblib import cpu_count
 
 from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import item_seed
 from linksim.build.downloads import Download, missing_weights
-from linksim.build.foreign import cause
 from linksim.build.objects import (
     Metrics,
     build_metrics,
 )
-from linksim.images.sets import ImageError, round_to_uint8
+from linksim.images.sets import ImageError
 from linksim.kinds.context import BuildContext, Shared
-from linksim.link import RunError, run_link
+from linksim.link import RunError
 from linksim.results.growth import Growth, grown
-from linksim.results.records import Record, UnitKey
+from linksim.results.records import UnitKey
 from linksim.results.set_statistics import write_csv
 from linksim.results.store import ResultStore, RunFolderError
+from linksim.results.time_left import Estimate, TimeLeft
 from linksim.run.arrivals import not_arrived
+from linksim.run.computing import keep_features
+from linksim.run.executors import Executor, InProcess, Processes, Work, work_of
 from linksim.run.header import header_of
 from linksim.run.machine import Machine, failing
-from linksim.run.measuring import Measure, records_of
+from linksim.run.measuring import Measure
 from linksim.run.panel_pictures import lacks_pictures, save_originals, save_panel
-from linksim.run.plan import Batch, Plan, make_plan
-from linksim.run.time_left import Estimate, TimeLeft
+from linksim.run.plan import Plan, make_plan
 from linksim.scenario.files import ScenarioError
 
-__all__ = ["Plan", "Preflight", "RunError", "RunSummary", "make_plan", "run", "work_of", "write_csv"]
+__all__ = ["Plan", "Preflight", "RunError", "RunSummary", "make_plan", "run", "write_csv"]
 
 Progress = Callable[[int, int, Estimate], None]
-Work = tuple[Machine, Batch]
 
 log = logging.getLogger("linksim.run.runner")
 
@@ -118,7 +119,7 @@ def run(
     device: torch.device,
     progress: Progress = lambda done, total, left: None,
     *,
-    workers: int = 1,
+    workers: int | None = 1,
 ) -> RunSummary:
     """Run a plan, or the rest of it, and write results.csv.
 
@@ -127,7 +128,7 @@ def run(
         folder: run folder; an existing one of the same scenario is resumed.
         device: where networks and channels run.
         progress: called with (units done, units in all, time left).
-        workers: processes that code pictures.
+        workers: processes that run units; None: this one, with others that code pictures.
 
     Raises:
         ScenarioError and its like: bad input, before anything is written.
@@ -138,14 +139,18 @@ def run(
     _check_sizes(plan, metrics)
     _check_measures(plan, metrics)
     shared = Shared()
-    machines = [Machine(plan, variant, device, workers, shared) for variant in plan.variants]
+    coding = cpu_count() if workers is None else 1
+    machines = [Machine(plan, variant, device, coding, shared) for variant in plan.variants]
     for line in dict.fromkeys(line for machine in machines for line in machine.warnings):
         log.warning("%s", line)
     measure = Measure(metrics)
     store = ResultStore(folder)
     work = work_of(plan, machines)
+    executor: Executor = InProcess(plan, work, measure, store, device)
+    if workers is not None and workers > 1:
+        executor = Processes(plan, folder, device, workers)
     planned = [key for _, batch in work for key in batch.keys()]  # noqa: SIM118
-    header = header_of(plan, BuildContext(device, workers=workers, shared=shared), metrics, len(planned))
+    header = header_of(plan, BuildContext(device, workers=coding, shared=shared), metrics, len(planned))
     growth = _opened(store, header, planned)
     for line in growth.lines(len(planned)) if growth is not None else ():
         log.warning("%s: %s", folder, line)
@@ -153,9 +158,9 @@ def run(
         done = _known_units(store, plan.scenario.seed, set(planned))
         with failing("features of the originals"):
             for image in plan.images.values():
-                measure.keep_features(image, store)
+                keep_features(measure.features(image, store), store)
         kept = len(done)
-        _run_batches(plan, work, measure, store, device, done, progress)
+        _run_batches(plan, work, executor, measure, store, done, progress)
     finally:
         store.close()
     save_originals(plan, store)
@@ -163,12 +168,6 @@ def run(
     losses = not_arrived(store.records())
     seconds = time.monotonic() - started
     return RunSummary(folder, len(done) - kept, kept, metrics.unavailable, losses, seconds, growth)
-
-
-def work_of(plan: Plan, machines: Sequence[Machine]) -> list[Work]:
-    """Batches of a run in their fixed order, each with the machine that it runs on; of a shard, its part."""
-    first, step = plan.shard
-    return [(machine, batch) for machine in machines for batch in machine.batches(plan)][first - 1 :: step]
 
 
 def _opened(store: ResultStore, header: dict[str, Any], planned: Sequence[UnitKey]) -> Growth | None:
@@ -187,28 +186,31 @@ def _opened(store: ResultStore, header: dict[str, Any], planned: Sequence[UnitKe
 def _run_batches(
     plan: Plan,
     work: Sequence[Work],
+    executor: Executor,
     measure: Measure,
     store: ResultStore,
-    device: torch.device,
     done: set[UnitKey],
     progress: Progress,
 ) -> None:
     """Run what has no record, pictures or features yet; ``done`` grows by what is written."""
     lost = {r.key for r in store.records() if measure.lacks_features(r.shown, store)}
+    jobs = []
+    for index, (_, batch) in enumerate(work):
+        lacking = not lost.isdisjoint(batch.keys()) or lacks_pictures(plan, batch, store)
+        if lacking or not done.issuperset(batch.keys()):
+            jobs.append(index)
     to_do = [b.scheme for _, b in work for key in b.keys() if key not in done]  # noqa: SIM118
     asked = len(done) + len(to_do)
     left = TimeLeft(Counter(to_do))
     progress(len(done), asked, left.estimate())
-    for machine, batch in work:
-        lacking = not lost.isdisjoint(batch.keys()) or lacks_pictures(plan, batch, store)
-        if lacking or not done.issuperset(batch.keys()):
-            began = time.monotonic()
-            records = _run_batch(plan, machine, batch, measure, store, device)
-            new = [r for r in records if r.key not in done]
-            store.append(new)
-            done.update(r.key for r in new)
-            left.spent(batch.scheme, len(new), time.monotonic() - began)
-            progress(len(done), asked, left.estimate())
+    for index, outcome in executor.run(jobs):
+        keep_features(outcome.features, store)
+        save_panel(outcome.pictures, store)
+        new = [record for record in outcome.records if record.key not in done]
+        store.append(new)
+        done.update(record.key for record in new)
+        left.spent(work[index][1].scheme, len(new), outcome.seconds / executor.parallel)
+        progress(len(done), asked, left.estimate())
 
 
 def _check_measures(plan: Plan, metrics: Metrics) -> None:
@@ -261,39 +263,3 @@ def _check_sizes(plan: Plan, metrics: Metrics) -> None:
                 raise ImageError(
                     complaint(f"image {name}", "too small for a metric", f"{side}", expected, cure)
                 )
-
-
-def _run_batch(
-    plan: Plan, machine: Machine, batch: Batch, measure: Measure, store: ResultStore, device: torch.device
-) -> list[Record]:
-    scenario = machine.variant.scenario
-    original = torch.stack([plan.images[name] for name, _ in batch.members])
-    seeds = [item_seed(scenario.seed, name, trial, "link") for name, trial in batch.members]
-    budget = plan.budget(machine.variant, batch.members[0][0])
-    snr_db = torch.full((len(seeds),), batch.snr_db, device=device)
-    began = time.monotonic()
-    scheme, channel = (
-        machine.schemes[batch.channel, batch.scheme],
-        machine.channels[batch.channel, batch.scheme],
-    )
-    try:
-        with torch.no_grad():
-            told = machine.told[batch.channel]
-            out = run_link(scheme, channel, original.to(device).float() / 255, snr_db, seeds, budget, told)
-        if not bool(torch.isfinite(out.reconstruction.image).all()):
-            raise ValueError("the reconstruction has values that are not finite. Check the weights.")
-        seconds = (time.monotonic() - began) / len(seeds)
-        shown = round_to_uint8(out.reconstruction.image).cpu()
-        independent = channel.memoryless and vars(type(scheme)).get("memoryless", False)
-        records = records_of(
-            batch.keys(), seeds, original, shown, out, measure, seconds, channel, independent
-        )
-        for image in shown:
-            measure.keep_features(image, store)
-    except Exception as problem:
-        name, trial = batch.members[0]
-        where = f"{batch.channel}, {batch.scheme}, {batch.snr_db:g} dB, image {name}, trial {trial}"
-        said = cause(problem, *machine.descriptions(plan, batch))
-        raise RunError(f"unit ({where}, and {len(seeds) - 1} more of its batch) failed: {said}") from problem
-    save_panel(scenario, batch, list(plan.images), shown, store)
-    return records

@@ -11,7 +11,7 @@ import pytest
 
 from linksim.cli.commands import main
 from linksim.results.store import ResultStore
-from linksim.run.time_left import TimeLeft
+from linksim.results.time_left import TimeLeft
 from linksim.scenario.files import json_schema, load_any, scenario_hash
 from tests.linksim.tiny import write
 

@@ -1,0 +1,87 @@
+"""What becomes of a batch of units: link, receiver, metrics, pictures to keep. Nothing is written."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from channels.seeding import item_seed
+from linksim.build.foreign import cause
+from linksim.images.sets import round_to_uint8
+from linksim.link import RunError, run_link
+from linksim.results.feature_files import FeatureFiles
+from linksim.results.records import Record, UnitKey
+from linksim.results.store import ResultStore
+from linksim.run.machine import Machine
+from linksim.run.measuring import Features, Measure, records_of
+from linksim.run.panel_pictures import in_panel
+from linksim.run.plan import Batch, Plan
+
+__all__ = ["Outcome", "compute", "keep_features"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a batch gave.
+
+    Args:
+        records: of its units, in order.
+        pictures: [3, H, W] uint8 that the panel shows, by unit.
+        features: that metrics of sets compare and the folder lacks.
+        seconds: that it took.
+    """
+
+    records: list[Record]
+    pictures: list[tuple[UnitKey, NDArray[np.uint8]]]
+    features: list[Features]
+    seconds: float
+
+
+def compute(
+    plan: Plan, machine: Machine, batch: Batch, measure: Measure, store: ResultStore, device: torch.device
+) -> Outcome:
+    """Send a batch and measure what arrives; of the folder it is only looked up which features are there.
+
+    Raises:
+        RunError: names the unit.
+    """
+    scenario = machine.variant.scenario
+    original = torch.stack([plan.images[name] for name, _ in batch.members])
+    seeds = [item_seed(scenario.seed, name, trial, "link") for name, trial in batch.members]
+    budget = plan.budget(machine.variant, batch.members[0][0])
+    snr_db = torch.full((len(seeds),), batch.snr_db, device=device)
+    began = time.monotonic()
+    place = (batch.channel, batch.scheme)
+    scheme, channel = machine.schemes[place], machine.channels[place]
+    try:
+        with torch.no_grad():
+            told = machine.told[batch.channel]
+            out = run_link(scheme, channel, original.to(device).float() / 255, snr_db, seeds, budget, told)
+        if not bool(torch.isfinite(out.reconstruction.image).all()):
+            raise ValueError("the reconstruction has values that are not finite. Check the weights.")
+        seconds = (time.monotonic() - began) / len(seeds)
+        shown = round_to_uint8(out.reconstruction.image).cpu()
+        independent = channel.memoryless and vars(type(scheme)).get("memoryless", False)
+        records = records_of(
+            batch.keys(), seeds, original, shown, out, measure, seconds, channel, independent
+        )
+        features = [found for image in shown for found in measure.features(image, store)]
+    except Exception as problem:
+        name, trial = batch.members[0]
+        where = f"{batch.channel}, {batch.scheme}, {batch.snr_db:g} dB, image {name}, trial {trial}"
+        said = cause(problem, *machine.descriptions(plan, batch))
+        raise RunError(f"unit ({where}, and {len(seeds) - 1} more of its batch) failed: {said}") from problem
+    asked = in_panel(scenario, batch, list(plan.images))
+    units = zip(batch.keys(), shown, asked, strict=True)
+    pictures = [(key, image.numpy()) for key, image, wanted in units if wanted]
+    return Outcome(records, pictures, features, time.monotonic() - began)
+
+
+def keep_features(features: list[Features], store: ResultStore) -> None:
+    """Write features that the folder lacks."""
+    for name, digest, found in features:
+        FeatureFiles(store.features, name).keep(digest, lambda array=found: array)  # type: ignore[misc]

@@ -1,0 +1,214 @@
+"""Who computes the batches of a run: this process, or several of their own. The driver alone writes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from channels import kinds
+from channels.checks import complaint
+from channels.kinds.loading import LOADED, load_file
+from channels.runtime.child_processes import safe_children
+from linksim.build.objects import build_metrics
+from linksim.kinds.context import Shared
+from linksim.kinds.used import foreign_kinds
+from linksim.link import RunError
+from linksim.results.store import ResultStore
+from linksim.run.computing import Outcome, compute
+from linksim.run.machine import Machine
+from linksim.run.measuring import Measure
+from linksim.run.plan import Batch, Plan
+from linksim.scenario.files import ScenarioError, load_scenario, variants
+
+__all__ = ["Executor", "InProcess", "Processes", "Work", "work_of"]
+
+Work = tuple[Machine, Batch]
+_AHEAD = 2  # batches that wait for every process
+_ATTEMPTS = 3  # at a batch whose processes were killed
+
+
+def work_of(plan: Plan, machines: Sequence[Machine]) -> list[Work]:
+    """Batches of a run in their fixed order, each with the machine that it runs on; of a shard, its part."""
+    first, step = plan.shard
+    return [(machine, batch) for machine in machines for batch in machine.batches(plan)][first - 1 :: step]
+
+
+class Executor(Protocol):
+    """What computes batches."""
+
+    @property
+    def parallel(self) -> int:
+        """How many at a time."""
+        ...
+
+    def run(self, jobs: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
+        """Outcomes of batches, by their index in the work, in any order.
+
+        Raises:
+            RunError: a unit failed.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """Batches one after the other, in this process.
+
+    Args:
+        plan, work, measure, store, device: see :func:`linksim.run.computing.compute`.
+    """
+
+    plan: Plan
+    work: Sequence[Work]
+    measure: Measure
+    store: ResultStore
+    device: torch.device
+    parallel: int = 1
+
+    def run(self, jobs: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
+        """See :class:`Executor`."""
+        for job in jobs:
+            machine, batch = self.work[job]
+            yield job, compute(self.plan, machine, batch, self.measure, self.store, self.device)
+
+
+# --------------------------------------------------------------------------------------------- processes
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a worker process is told; it makes the rest itself."""
+
+    scenario: dict[str, Any]
+    kind_sources: tuple[tuple[str, str], ...]
+    images: Mapping[str, NDArray[np.uint8]]
+    shard: tuple[int, int]
+    folder: str
+    device: str
+    threads: int
+
+
+class Processes:
+    """Batches by several processes, each with its share of the threads; one that is killed is replaced, and
+    its batches are computed again.
+
+    Args:
+        plan: of the run.
+        folder: of the run.
+        device: of all processes.
+        num: of processes.
+
+    Raises:
+        ScenarioError: kinds that exist in this process only.
+    """
+
+    def __init__(self, plan: Plan, folder: Path, device: torch.device, num: int) -> None:
+        self.parallel = num
+        images = {name: image.numpy() for name, image in plan.images.items()}
+        threads = max(1, (os.cpu_count() or 1) // num)
+        scenario = plan.scenario.model_dump(mode="json")
+        self._task = _Task(
+            scenario, _kind_sources(plan), images, plan.shard, str(folder), str(device), threads
+        )
+
+    def run(self, jobs: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
+        """See :class:`Executor`."""
+        left, attempts = list(jobs), dict.fromkeys(jobs, 0)
+        while left:
+            try:
+                for job, outcome in self._run(left):
+                    left.remove(job)
+                    yield job, outcome
+            except BrokenProcessPool as problem:
+                waiting = left[: self.parallel * _AHEAD]
+                for job in waiting:
+                    attempts[job] += 1
+                if max(attempts[job] for job in waiting) >= _ATTEMPTS:
+                    got = f"processes that were killed {_ATTEMPTS} times at the same batches"
+                    cure = "Where memory is short, use fewer --workers or a smaller batch_size."
+                    expected = "processes that live as long as the run"
+                    raise RunError(complaint("workers", "lost", got, expected, cure)) from problem
+
+    def _run(self, jobs: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
+        from joblib.externals.loky import ProcessPoolExecutor
+
+        threads = {f"{name}_NUM_THREADS": str(self._task.threads) for name in ("OMP", "MKL", "OPENBLAS")}
+        with safe_children():
+            pool = ProcessPoolExecutor(self.parallel, initializer=_begin, initargs=(self._task,), env=threads)
+        running: dict[Future[Outcome], int] = {}
+        ahead = deque(jobs)
+        try:
+            while True:
+                with safe_children():  # a submission may start a process
+                    while len(running) < self.parallel * _AHEAD and ahead:
+                        job = ahead.popleft()
+                        running[pool.submit(_compute, job)] = job
+                if not running:
+                    return
+                ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    yield running.pop(future), future.result()
+        finally:
+            pool.shutdown(wait=True, kill_workers=True)
+
+
+def _kind_sources(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """What other processes load to have the same kinds: ("file", path) or ("module", name), sorted.
+
+    Raises:
+        ScenarioError: a kind that is in no file and no package.
+    """
+    used = foreign_kinds(plan.scenario)
+    sources = set()
+    for found in kinds.foreign():
+        origin, module = found.origin, getattr(found.target, "__module__", "__main__")
+        if origin is None or f"{found.family} {found.name}" not in used:
+            continue
+        if origin.path and module.startswith(LOADED):
+            sources.add(("file", origin.path))
+        elif origin.source == "session" or module == "__main__":
+            got = f"{found.family} {found.name}, made in this Python session"
+            cure = "Put it into a file (linksim.load_file, --with), or use workers=1."
+            expected = "kinds in files or packages"
+            raise ScenarioError(complaint("workers", "kind unknown elsewhere", got, expected, cure))
+        elif origin.path:
+            sources.add(("module", module))
+    return tuple(sorted(sources))
+
+
+_STATE: dict[str, Any] = {}
+
+
+def _begin(task: _Task) -> None:
+    """Build everything that a run needs, in a worker process."""
+    torch.set_num_threads(task.threads)
+    for what, name in task.kind_sources:
+        if what == "file":
+            load_file(Path(name))
+        else:
+            importlib.import_module(name)
+    scenario = load_scenario(task.scenario)
+    images = {name: torch.from_numpy(np.array(image)) for name, image in task.images.items()}
+    plan = Plan(scenario, tuple(variants(scenario)), images, shard=task.shard)
+    device, shared = torch.device(task.device), Shared()
+    machines = [Machine(plan, variant, device, 1, shared) for variant in plan.variants]
+    measure = Measure(build_metrics(scenario.metrics))
+    store = ResultStore(Path(task.folder))
+    _STATE["executor"] = InProcess(plan, work_of(plan, machines), measure, store, device)
+
+
+def _compute(job: int) -> Outcome:
+    executor: InProcess = _STATE["executor"]
+    ((_, outcome),) = executor.run([job])
+    return outcome

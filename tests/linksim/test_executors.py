@@ -1,0 +1,209 @@
+"""Who computes the units of a run makes no difference: this process, others, others that are killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+import linksim
+from channels.kinds import unregister
+from linksim.cli.commands import main
+from linksim.results.store import ResultStore
+from tests.linksim.tiny import TINY, write
+
+WHOLE = yaml.safe_load(TINY)
+
+
+def simulate(out: Path, changes: dict | None = None, workers: int | None = 2, **options):
+    return linksim.simulate(WHOLE, changes or {}, out=out, workers=workers, progress=False, **options)
+
+
+def units(folder: Path) -> dict:
+    """Records by unit, without the time that they took."""
+    return {r.key: replace(r, seconds=0.0) for r in ResultStore(folder).records()}
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Counts and what is sent the same, metrics to six digits."""
+    first, second = units(one), units(other)
+    assert first.keys() == second.keys()
+    for key, record in first.items():
+        assert second[key].values == pytest.approx(record.values, rel=1e-6)
+        assert replace(second[key], values={}, shown="") == replace(record, values={}, shown="")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Path:
+    return simulate(tmp_path_factory.mktemp("alone") / "run", workers=1).folder
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory) -> Path:
+    return simulate(tmp_path_factory.mktemp("together") / "run").folder
+
+
+def test_two_processes_give_what_one_gives(alone, together):
+    assert_same(alone, together)
+    assert {p.relative_to(together) for p in together.rglob("*.png")} == {
+        p.relative_to(alone) for p in alone.rglob("*.png")
+    }
+
+
+def test_the_rest_of_a_run_may_be_run_by_others(together, tmp_path):
+    """Half of the records cut off: the same table to the last byte, whoever runs them."""
+    out = Path(shutil.copytree(together, tmp_path / "run"))
+    lines = (out / "records.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "records.jsonl").write_bytes(b"".join(lines[:31]) + lines[31][:40])
+    (out / "results.csv").unlink()
+    summary = simulate(out).summary
+    assert (summary.units_kept, summary.units_run) == (31, 33)
+    assert (out / "results.csv").read_bytes() == (together / "results.csv").read_bytes()
+
+
+def test_features_of_sets_are_those_of_one_process(tmp_path):
+    """Workers compute them, the driver writes them."""
+    changes = {"metrics": ["psnr", "kid_lite2"], "sweep.trials": 1, "sweep.snr_db": [2]}
+    changes["schemes"] = WHOLE["schemes"][:2]
+    one, two = (simulate(tmp_path / str(n), changes, workers=n) for n in (1, 2))
+    assert_same(one.folder, two.folder)
+    tables = [run.table().query("metric == 'kid_lite2'") for run in (one, two)]
+    assert len(tables[0]) == 4
+    assert list(tables[1]["mean"]) == pytest.approx(list(tables[0]["mean"]), rel=1e-6)
+
+
+def workers() -> list[psutil.Process]:
+    """Worker processes of this one that live."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any("LokyProcess" in word for word in child.cmdline()):
+                found.append(child)
+    return found
+
+
+@contextlib.contextmanager
+def killing(times: int) -> Iterator[list[int]]:
+    """Kill workers that have begun, some times; the numbers of those that were killed."""
+    killed: list[int] = []
+    ended = threading.Event()
+
+    def hunt() -> None:
+        while len(killed) < times and not ended.wait(0.05):
+            for child in workers():
+                with contextlib.suppress(psutil.Error):
+                    if child.pid not in killed and child.cpu_times().user > 1.0:
+                        killed.append(child.pid)
+                        os.kill(child.pid, signal.SIGKILL)
+                        break
+
+    hunter = threading.Thread(target=hunt)
+    hunter.start()
+    try:
+        yield killed
+    finally:
+        ended.set()
+        hunter.join()
+
+
+def test_a_process_that_is_killed_is_replaced(alone, tmp_path):
+    with killing(1) as killed:
+        run = simulate(tmp_path / "run")
+    assert len(killed) == 1
+    assert run.summary.units_run == 64
+    assert_same(alone, run.folder)
+
+
+def test_processes_that_are_killed_again_and_again_end_the_run(tmp_path):
+    lost = pytest.raises(linksim.RunError, match="workers: lost, got processes that were killed 3 times")
+    with killing(20) as killed, lost:
+        simulate(tmp_path / "run", {"sweep.trials": 500})
+    assert len(killed) >= 3
+    lines = (tmp_path / "run" / "records.jsonl").read_text().splitlines()
+    assert all(json.loads(line) for line in lines)
+    assert not [
+        c for c in psutil.Process().children(recursive=True) if "LokyProcess" in " ".join(c.cmdline())
+    ]
+
+
+FILE = '''
+import linksim, torch
+
+@linksim.kind("metric", "{name}")
+class Largest(linksim.ImageMetric):
+    """Largest error of a picture."""
+    info = linksim.MetricInfo("{name}", "1", False, "here")
+    def __call__(self, hat, true):
+        {first}
+        return (hat - true).abs().flatten(1).amax(1)
+'''
+
+
+def test_kinds_of_a_file_are_known_to_all_processes(tmp_path, capsys):
+    (tmp_path / "own.py").write_text(FILE.format(name="largest_a", first="pass"))
+    try:
+        words = ["--with", str(tmp_path / "own.py"), "--set", "metrics=[psnr, largest_a]", "--no-report"]
+        for workers in (1, 2):
+            out = str(tmp_path / str(workers))
+            assert main(["simulate", write(tmp_path), *words, "--out", out, "--workers", str(workers)]) == 0
+    finally:
+        unregister("metric", "largest_a")
+    assert_same(tmp_path / "1", tmp_path / "2")
+    capsys.readouterr()
+
+
+def test_what_fails_elsewhere_is_said_as_here(tmp_path, capsys):
+    (tmp_path / "own.py").write_text(FILE.format(name="largest_b", first='{}["x"]'))
+    said = []
+    try:
+        words = ["--with", str(tmp_path / "own.py"), "--set", "metrics=[psnr, largest_b]", "--no-report"]
+        words += ["--set", "sweep.snr_db=[2]", "--set", "sweep.trials=1", "--limit", "1"]
+        for workers in ("1", "2"):
+            out = str(tmp_path / workers)
+            assert main(["simulate", write(tmp_path), *words, "--out", out, "--workers", workers]) == 1
+            said.append(capsys.readouterr().err.splitlines()[-1])
+    finally:
+        unregister("metric", "largest_b")
+    assert "failed: kind largest_b of own.py, line 9: KeyError: 'x'" in said[0]
+    assert said[1].partition("failed")[2] == said[0].partition("failed")[2]
+
+
+def test_kinds_of_this_session_are_refused_before_anything_is_written(tmp_path):
+    code: dict = {"__name__": "notebook"}
+    exec(compile(FILE.format(name="largest_c", first="pass"), "cell", "exec"), code)
+    try:
+        with pytest.raises(
+            linksim.ScenarioError, match="workers: kind unknown elsewhere, got metric largest_c"
+        ):
+            simulate(tmp_path / "run", {"metrics": ["psnr", "largest_c"]})
+    finally:
+        unregister("metric", "largest_c")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_script_without_a_guard_may_use_processes(tmp_path):
+    """``python script.py`` from a folder with files that other programs would import."""
+    (tmp_path / "joblib.py").write_text("open('executed', 'w')\n")
+    (tmp_path / "script.py").write_text(
+        "import sys; sys.path.pop(0)\nimport linksim, yaml\n"
+        f"run = linksim.simulate(yaml.safe_load({TINY!r}), {{'sweep.trials': 1}}, workers=2, progress=False)\n"
+        "print(run.summary.units_run)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == ["32"]
+    assert not (tmp_path / "executed").exists()
