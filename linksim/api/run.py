@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from linksim.api.pictures import Pictures
+    from linksim.run.replaying import Replay
     from linksim.run.runner import RunSummary
     from linksim.scenario.schema import Scenario
 
@@ -112,6 +113,29 @@ class Run:
         from linksim.api.pictures import kept_pictures
 
         return kept_pictures(self._store, scheme=scheme, channel=channel, snr_db=snr_db, image=image)
+
+    def replay(self, unit: str | int, device: str = "auto") -> Replay:
+        """Run one unit again, as ``linksim replay`` does; the run is left as it is.
+
+        Args:
+            unit: its line in records.jsonl from 1, or "scheme=NAME,snr_db=4,image=NAME,trial=0": the first
+                unit that fits (also by channel, state or a swept field).
+            device: where.
+
+        Returns:
+            Record of then and of now, pictures, symbols, what the receiver was told; ``lines()`` says what
+            happened.
+
+        Raises:
+            RunFolderError: no such unit, or pictures that have changed.
+        """
+        from linksim.api.errors import foreign_as_user_errors
+        from linksim.api.simulation import device_of
+        from linksim.run.replaying import find_unit, replay
+
+        record, where = find_unit(self._store, str(unit)), device_of(device, "device")
+        with foreign_as_user_errors():
+            return replay(self._store, record, where)
 
     def report(self) -> Path:
         """Draw all figures and write report.html; returns its path."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 from linksim.cli.listing import list_things
 from linksim.cli.output import LineFormatter, full_disk, say
 from linksim.cli.parser import make_parser
-from linksim.cli.runs import merge, plot, report, simulate
+from linksim.cli.runs import merge, plot, replay, report, simulate
 
 __all__ = ["entry_point", "main"]
 
@@ -204,6 +204,7 @@ def _version() -> str:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "simulate": simulate,
     "merge": merge,
+    "replay": replay,
     "check": _check,
     "plot": plot,
     "report": report,

@@ -19,7 +19,19 @@ from linksim.cli.output import say
 __all__ = ["COMMANDS", "LISTS", "OPTIONS", "make_parser"]
 
 COMMANDS = (
-    *("simulate", "merge", "check", "plot", "report", "list", "train", "calibrate", "convert", "schema"),
+    *(
+        "simulate",
+        "merge",
+        "replay",
+        "check",
+        "plot",
+        "report",
+        "list",
+        "train",
+        "calibrate",
+        "convert",
+        "schema",
+    ),
 )
 OPTIONS = (
     *(
@@ -166,6 +178,19 @@ def _add_merge(commands: Any) -> None:
     _foreign(merge)
 
 
+def _add_replay(commands: Any) -> None:
+    replay = commands.add_parser("replay", help="run one unit of a run again and say what happened to it")
+    replay.add_argument("run", type=Path, help="run folder")
+    replay.add_argument(
+        "unit",
+        help="line of records.jsonl from 1, or NAME=VALUE,... of scheme, channel, snr_db, image, trial, "
+        "state and swept fields: the first unit that fits",
+    )
+    replay.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    replay.add_argument("--out", type=Path, help="folder for the original and the pictures of all stages")
+    _foreign(replay)
+
+
 def _add_train(commands: Any) -> None:
     train = _scenario_command(commands, "train", "train a codec, or go on with a training in the same folder")
     train.add_argument("--out", type=Path, help="folder; default runs/NAME")
@@ -231,6 +256,7 @@ def make_parser() -> _Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     _add_simulate(commands)
     _add_merge(commands)
+    _add_replay(commands)
     _scenario_command(commands, "check", "validate a scenario and print what it will cost")
     _add_plot(commands)
     report = commands.add_parser("report", help="write one self-contained report.html of a run folder")

@@ -11,7 +11,7 @@ from linksim.cli.output import say
 if TYPE_CHECKING:
     from linksim.api.run import Run
 
-__all__ = ["merge", "plot", "report", "simulate"]
+__all__ = ["merge", "plot", "replay", "report", "simulate"]
 
 
 def simulate(args: argparse.Namespace) -> int:
@@ -56,6 +56,20 @@ def merge(args: argparse.Namespace) -> int:
     missing = f", {merged.missing} are missing: linksim simulate runs them" if merged.missing else ""
     say(f"{merged.units} units of {len(args.run)} runs{missing}")
     return _say_files(Run(merged.folder), args)
+
+
+def replay(args: argparse.Namespace) -> int:
+    """Run one unit of a run again and say what happened."""
+    from linksim.api.run import Run
+    from linksim.run.replaying import save_pictures
+
+    found = Run(args.run).replay(args.unit, args.device)
+    for line in found.lines():
+        say(line)
+    if args.out:
+        for path in save_pictures(found, args.out):
+            say(path)
+    return 1 if found.differences() else 0
 
 
 def plot(args: argparse.Namespace) -> int:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from channels.seeding import item_seed
 from linksim.build.foreign import cause
 from linksim.images.sets import round_to_uint8
-from linksim.link import RunError, run_link
+from linksim.link import LinkOutput, RunError, run_link
 from linksim.results.feature_files import FeatureFiles
 from linksim.results.records import Record, UnitKey
 from linksim.results.store import ResultStore
@@ -21,7 +22,7 @@ from linksim.run.measuring import Features, Measure, records_of
 from linksim.run.panel_pictures import in_panel
 from linksim.run.plan import Batch, Plan
 
-__all__ = ["Outcome", "compute", "keep_features"]
+__all__ = ["Outcome", "compute", "keep_features", "recorded", "send"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,47 @@ class Outcome:
     seconds: float
 
 
+def send(plan: Plan, machine: Machine, batch: Batch, device: torch.device) -> tuple[LinkOutput, Tensor]:
+    """Send a batch; what went over the link, and what is shown, [B, 3, H, W] uint8.
+
+    Raises:
+        ValueError, ...: whatever a scheme or a channel raises; a reconstruction that is not finite.
+    """
+    original = torch.stack([plan.images[name] for name, _ in batch.members]).to(device).float() / 255
+    budget = plan.budget(machine.variant, batch.members[0][0])
+    snr_db = torch.full((len(batch.members),), batch.snr_db, device=device)
+    place, told = (batch.channel, batch.scheme), machine.told[batch.channel]
+    link = machine.schemes[place], machine.channels[place]
+    with torch.no_grad():
+        out = run_link(*link, original, snr_db, _seeds(machine, batch), budget, told)
+    if not bool(torch.isfinite(out.reconstruction.image).all()):
+        raise ValueError("the reconstruction has values that are not finite. Check the weights.")
+    return out, round_to_uint8(out.reconstruction.image).cpu()
+
+
+def recorded(
+    plan: Plan,
+    machine: Machine,
+    batch: Batch,
+    measure: Measure,
+    out: LinkOutput,
+    shown: Tensor,
+    seconds: float,
+) -> list[Record]:
+    """Records of a batch that was sent."""
+    original = torch.stack([plan.images[name] for name, _ in batch.members])
+    place = (batch.channel, batch.scheme)
+    scheme, channel = machine.schemes[place], machine.channels[place]
+    independent = channel.memoryless and vars(type(scheme)).get("memoryless", False)
+    seeds = _seeds(machine, batch)
+    return records_of(batch.keys(), seeds, original, shown, out, measure, seconds, channel, independent)
+
+
+def _seeds(machine: Machine, batch: Batch) -> list[int]:
+    """Of the channel draws."""
+    return [item_seed(machine.variant.scenario.seed, name, trial, "link") for name, trial in batch.members]
+
+
 def compute(
     plan: Plan, machine: Machine, batch: Batch, measure: Measure, store: ResultStore, device: torch.device
 ) -> Outcome:
@@ -49,33 +91,18 @@ def compute(
     Raises:
         RunError: names the unit.
     """
-    scenario = machine.variant.scenario
-    original = torch.stack([plan.images[name] for name, _ in batch.members])
-    seeds = [item_seed(scenario.seed, name, trial, "link") for name, trial in batch.members]
-    budget = plan.budget(machine.variant, batch.members[0][0])
-    snr_db = torch.full((len(seeds),), batch.snr_db, device=device)
     began = time.monotonic()
-    place = (batch.channel, batch.scheme)
-    scheme, channel = machine.schemes[place], machine.channels[place]
     try:
-        with torch.no_grad():
-            told = machine.told[batch.channel]
-            out = run_link(scheme, channel, original.to(device).float() / 255, snr_db, seeds, budget, told)
-        if not bool(torch.isfinite(out.reconstruction.image).all()):
-            raise ValueError("the reconstruction has values that are not finite. Check the weights.")
-        seconds = (time.monotonic() - began) / len(seeds)
-        shown = round_to_uint8(out.reconstruction.image).cpu()
-        independent = channel.memoryless and vars(type(scheme)).get("memoryless", False)
-        records = records_of(
-            batch.keys(), seeds, original, shown, out, measure, seconds, channel, independent
-        )
+        out, shown = send(plan, machine, batch, device)
+        seconds = (time.monotonic() - began) / len(batch.members)
+        records = recorded(plan, machine, batch, measure, out, shown, seconds)
         features = [found for image in shown for found in measure.features(image, store)]
     except Exception as problem:
         name, trial = batch.members[0]
         where = f"{batch.channel}, {batch.scheme}, {batch.snr_db:g} dB, image {name}, trial {trial}"
-        said = cause(problem, *machine.descriptions(plan, batch))
-        raise RunError(f"unit ({where}, and {len(seeds) - 1} more of its batch) failed: {said}") from problem
-    asked = in_panel(scenario, batch, list(plan.images))
+        said, more = cause(problem, *machine.descriptions(plan, batch)), len(batch.members) - 1
+        raise RunError(f"unit ({where}, and {more} more of its batch) failed: {said}") from problem
+    asked = in_panel(machine.variant.scenario, batch, list(plan.images))
     units = zip(batch.keys(), shown, asked, strict=True)
     pictures = [(key, image.numpy()) for key, image, wanted in units if wanted]
     return Outcome(records, pictures, features, time.monotonic() - began)
