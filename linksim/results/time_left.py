@@ -1,9 +1,9 @@
-"""How long a run still takes, by what every scheme took so far."""
+"""How long a run still takes, by what every scheme took so far on every channel."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 __all__ = ["Estimate", "TimeLeft"]
@@ -33,16 +33,16 @@ class TimeLeft:
     """Rates per scheme: one may take a hundred times as long as another, and each begins slowly.
 
     Args:
-        units: still to do, by scheme.
+        units: still to do, by scheme (and channel).
     """
 
-    def __init__(self, units: Mapping[str, int]) -> None:
+    def __init__(self, units: Mapping[Hashable, int]) -> None:
         self._left = Counter(units)
-        self._first: dict[str, tuple[int, float]] = {}
-        self._units: Counter[str] = Counter()
-        self._seconds: dict[str, float] = {}
+        self._first: dict[Hashable, tuple[int, float]] = {}
+        self._units: Counter[Hashable] = Counter()
+        self._seconds: dict[Hashable, float] = {}
 
-    def spent(self, scheme: str, units: int, seconds: float) -> None:
+    def spent(self, scheme: Hashable, units: int, seconds: float) -> None:
         """Count a batch; the first one of a scheme, which loads and compiles, until there is another."""
         self._left[scheme] -= units
         if scheme not in self._first:

@@ -41,6 +41,7 @@ from linksim.scenario.files import ScenarioError
 
 __all__ = ["Plan", "Preflight", "RunError", "RunSummary", "make_plan", "run", "write_csv"]
 
+_SAMPLES = 2
 Progress = Callable[[int, int, Estimate], None]
 
 log = logging.getLogger("linksim.run.runner")
@@ -199,18 +200,33 @@ def _run_batches(
         lacking = not lost.isdisjoint(batch.keys()) or lacks_pictures(plan, batch, store)
         if lacking or not done.issuperset(batch.keys()):
             jobs.append(index)
-    to_do = [b.scheme for _, b in work for key in b.keys() if key not in done]  # noqa: SIM118
+    to_do = [(b.channel, b.scheme) for _, b in work for key in b.keys() if key not in done]  # noqa: SIM118
     asked = len(done) + len(to_do)
     left = TimeLeft(Counter(to_do))
     progress(len(done), asked, left.estimate())
-    for index, outcome in executor.run(jobs):
+    for index, outcome in executor.run(_samples_first(work, jobs)):
         keep_features(outcome.features, store)
         save_panel(outcome.pictures, store)
         new = [record for record in outcome.records if record.key not in done]
         store.append(new)
         done.update(record.key for record in new)
-        left.spent(work[index][1].scheme, len(new), outcome.seconds / executor.parallel)
+        batch = work[index][1]
+        left.spent((batch.channel, batch.scheme), len(new), outcome.seconds / executor.parallel)
         progress(len(done), asked, left.estimate())
+
+
+def _samples_first(work: Sequence[Work], jobs: Sequence[int]) -> list[int]:
+    """The order of work: two batches of every scheme on every channel first, so that it is soon known how
+    long each takes (the first one loads and compiles).
+    """
+    begun: Counter[tuple[str, str]] = Counter()
+    samples: list[int] = []
+    rest: list[int] = []
+    for index in jobs:
+        place = (work[index][1].channel, work[index][1].scheme)
+        begun[place] += 1
+        (samples if begun[place] <= _SAMPLES else rest).append(index)
+    return samples + rest
 
 
 def _check_measures(plan: Plan, metrics: Metrics) -> None:
