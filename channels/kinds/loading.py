@@ -16,10 +16,9 @@ from channels.checks import complaint, in_words
 from channels.kinds.provenance import Origin, files_digest, line_of, package_files, siblings
 from channels.kinds.registry import ORIGIN, REGISTRY, KindError
 
-__all__ = ["GROUP", "LOADED", "load_file", "load_installed", "loaded_files"]
+__all__ = ["GROUP", "load_file", "load_installed", "loaded_files"]
 
 GROUP = "linksim.kinds"
-LOADED = "linksim_with_"  # how names of modules that files were loaded as begin
 
 
 @contextmanager
@@ -99,7 +98,7 @@ def load_file(path: Path) -> None:
 
 
 def _execute(path: Path, origin: Origin, where: str) -> None:
-    name = f"{LOADED}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    name = f"linksim_with_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

@@ -40,7 +40,9 @@ def simulate(args: argparse.Namespace) -> int:
 def _say_files(run: Run, args: argparse.Namespace) -> int:
     """Where the files of a run are, with figures and report unless they are not wanted."""
     say(f"results: {run.folder / 'results.csv'}")
-    if not args.no_report:
+    if not len(run.per_image()):
+        say("no units yet: no report")
+    elif not args.no_report:
         say(f"report:  {run.report()}")
         say(f"figures: {run.folder / 'figures'}")
         say(f"images:  {run.folder / 'images'}")

@@ -33,6 +33,9 @@ def foreign_kinds(scenario: BaseModel) -> dict[str, str]:
         if found is not None:
             assert found.origin is not None
             used.append((f"{found.family} {found.name}", found.origin.text))
+    swept = getattr(getattr(scenario, "sweep", None), "fields", {})
+    values = {value for several in swept.values() for value in several if isinstance(value, str)}
+    used += [(f"{k.family} {k.name}", k.origin.text) for k in foreign if k.name in values and k.origin]
     return dict(sorted(set(used)))
 
 

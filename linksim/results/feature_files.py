@@ -7,10 +7,12 @@ many points. Files are written whole or not at all.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import re
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channels.checks import complaint
+from linksim.files.writing import whole_file, write_whole
 from linksim.metrics.set_distances import DISTANCES
-from linksim.results.store import RunFolderError
+from linksim.results.store import ResultStore, RunFolderError
 
-__all__ = ["FeatureFiles"]
+__all__ = ["FeatureFiles", "drop_features_of_others"]
 
 log = logging.getLogger("linksim.results.feature_files")
 Arrays = dict[str, NDArray[np.float64]]
+_MADE = "made.json"  # with what
+
+
+def drop_features_of_others(store: ResultStore, header: Mapping[str, Any]) -> None:
+    """Remove features that were made with another network or by other code than a run has now: a metric may
+    leave a scenario and come back as another one. Pictures are then sent again.
+
+    Args:
+        store: run folder.
+        header: of the run.
+    """
+    for name, facts in header["metrics"].items():
+        if facts["scope"] != "set":
+            continue
+        folder = store.features / facts["features"]
+        made = {"reference": facts["reference"], "kind": header.get("kinds", {}).get(f"metric {name}", "")}
+        path = folder / _MADE
+        try:
+            before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else made
+        except (OSError, ValueError):
+            before = None
+        if before != made:
+            log.warning("%s: features of another %s are removed, pictures are sent again", folder, name)
+            shutil.rmtree(folder)
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(path, json.dumps(made) + "\n")
 
 
 class FeatureFiles:
@@ -127,12 +157,7 @@ def _read_sums(path: Path) -> Arrays | None:
 
 def _write_whole(path: Path, write: Callable[[Any], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())

@@ -8,7 +8,7 @@ others are put aside in ``former/N``, a run folder of its own, and taken back wh
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,14 @@ from typing import Any
 from channels.checks import complaint
 from linksim.files.writing import whole_folder
 from linksim.results.records import Point, Record, UnitKey
-from linksim.results.store import ResultStore, RunFolderError
+from linksim.results.store import FORMER, ResultStore, RunFolderError
 from linksim.scenario.errors import ScenarioError
 from linksim.scenario.schema import Scenario, channel_names
 from linksim.scenario.sweeps import validated, variants
 
-__all__ = ["Growth", "grown", "meanings"]
+__all__ = ["Growth", "fitted", "meanings", "take_back"]
 
 Group = tuple[str, str, Point]  # channel, scheme, swept values
-FORMER = "former"
 
 
 @dataclass(frozen=True)
@@ -33,27 +32,32 @@ class Growth:
 
     Args:
         kept: that stay.
-        back: taken back from ``former``.
-        aside: put aside into ``former``.
-        folder: where they were put.
+        aside: that are not asked for any more.
+        folder: where a copy of what is not asked for was put; None where there is one already.
         metrics: that are new, so that every unit is run again.
+        back: taken back from ``former``.
+        is_new: whether the scenario is another one than before.
     """
 
     kept: int
-    back: int = 0
     aside: int = 0
     folder: Path | None = None
     metrics: tuple[str, ...] = ()
+    back: int = 0
+    is_new: bool = True
 
     def lines(self, asked: int) -> list[str]:
         """For people: what is kept and what is new, of ``asked`` units."""
         new = asked - self.kept - self.back
-        found = [f"the scenario has changed: {self.kept} units of the folder are kept, {new} are new"]
+        said = f"the scenario has changed: {self.kept} units of the folder are kept, {new} are new"
+        found = [said] if self.is_new else []
         if self.back:
             found.append(f"{self.back} units are taken back from {FORMER}")
         if self.aside:
             why = f", since {', '.join(self.metrics)} was not measured" if self.metrics else ""
-            found.append(f"{self.aside} units are put aside in {self.folder}{why}")
+            found.append(f"{self.aside} units are put aside in {self.folder or FORMER}{why}")
+        elif self.folder:
+            found.append(f"values of metrics that are not asked for are kept in {self.folder}")
         return found
 
 
@@ -72,10 +76,11 @@ def meanings(scenario: Scenario) -> dict[Group, dict[str, Any]]:
     return found
 
 
-def grown(
+def fitted(
     store: ResultStore, old: dict[str, Any], new: dict[str, Any], planned: Collection[UnitKey]
 ) -> Growth | None:
-    """Make the records of a locked folder those of another scenario; run.json is written by the caller.
+    """Leave those records in a locked folder that another scenario asks for, too. Afterwards the caller
+    writes run.json, then calls :func:`take_back`: at any moment records and header fit each other.
 
     Args:
         store: the folder.
@@ -95,24 +100,45 @@ def grown(
         return None
     _refuse_other_meaning(store.folder, old, new)
     added = tuple(sorted(_measured(new) - _measured(old)))
-    wanted = set(planned)
-    records = list(store.records())
-    stay = [] if added else [r for r in records if r.key in wanted]
-    back = list(_taken_back(store.folder, new, wanted - {r.key for r in stay}))
-    metrics = _measured(new)
-    kept = [_restricted(r, metrics) for r in (*stay, *back)]
-    aside, folder = len(records) - len(stay), None
-    if aside or kept[: len(stay)] != stay:
-        folder = _put_aside(store)
+    wanted, records = set(planned), list(store.records())
+    compared = any(facts.get("scope") == "set" for facts in new["metrics"].values())
+    stay = [r for r in records if not added and r.key in wanted and (r.shown or not compared)]
+    kept = [_restricted(r, _measured(new)) for r in stay]
+    folder = None
+    if kept != records:
+        lost = [r for r, k in zip(stay, kept, strict=True) if r != k]
+        staying = {r.key for r in stay}
+        lost += [r for r in records if r.key not in staying]
+        folder = None if _is_aside(store.folder, old, lost) else _put_aside(store)
         store.rewrite(kept)
-    elif back:
-        store.append(kept[len(stay) :])
-    return Growth(len(stay), len(back), aside, folder if aside else None, added)
+    return Growth(len(stay), len(records) - len(stay), folder, added)
+
+
+def take_back(store: ResultStore, planned: Collection[UnitKey]) -> int:
+    """Append units that were put aside and are asked for; returns how many.
+
+    Args:
+        store: a locked folder with the header of what is asked for.
+        planned: units of its scenario.
+    """
+    formers = _formers(store.folder)
+    missing = set(planned) - store.done() if formers else set()
+    if not missing:
+        return 0
+    header = store.header()
+    metrics = _measured(header)
+    back = [_restricted(r, metrics) for r in _found_aside(store.folder, formers, header, missing)]
+    store.append(back)
+    return len(back)
 
 
 def _asked(header: dict[str, Any]) -> tuple[object, ...]:
-    shard = header.get("shard")
-    return header["scenario_hash"], sorted(header["images"]), sorted(_measured(header)), shard
+    scenario, shard = header["scenario"], header.get("shard")
+    batches = scenario.get("batch_size") if shard else None  # decides which units a shard has
+    sets = sorted(set(header["metrics"]) - _measured(header))
+    swept = list(scenario["sweep"]["fields"])
+    images, metrics = sorted(header["images"]), sorted(_measured(header))
+    return header["scenario_hash"], swept, images, metrics, sets, shard, batches
 
 
 def _measured(header: dict[str, Any]) -> set[str]:
@@ -135,6 +161,13 @@ def _refuse_other_meaning(folder: Path, old: dict[str, Any], new: dict[str, Any]
         got = f"{old['name']} (hash {old['scenario_hash']})"
         expected = f"{new['name']} (hash {new['scenario_hash']})"
         raise _refusal(folder, "folder of another scenario", got, expected)
+    swept = [list(side["scenario"]["sweep"]["fields"]) for side in (old, new)]
+    if swept[0] != swept[1] and sorted(swept[0]) == sorted(swept[1]):
+        what = f"{folder}: sweep.fields: in another order"
+        cure = "Write them in that order, or use another --out. Nothing was overwritten."
+        raise RunFolderError(
+            complaint(what.partition(": ")[0], what.partition(": ")[2], swept[1], swept[0], cure)
+        )
     lost = sorted(set(old["metrics"]) & set(new["unavailable"]))
     if lost:
         cure = f"Take {lost[0]} out of metrics to go on without it. Nothing was overwritten."
@@ -200,19 +233,36 @@ def _put_aside(store: ResultStore) -> Path:
     """Copy header and records into a run folder of their own."""
     number = max((int(path.name) for path in _formers(store.folder)), default=0) + 1
     target = store.folder / FORMER / str(number)
-    target.parent.mkdir(exist_ok=True)
-    with whole_folder(target) as partial:
-        for path in (store.header_path, store.records_path):
-            (partial / path.name).write_bytes(path.read_bytes())
+    try:
+        target.parent.mkdir(exist_ok=True)
+        with whole_folder(target) as partial:
+            for path in (store.header_path, store.records_path):
+                (partial / path.name).write_bytes(path.read_bytes())
+    except FileExistsError:
+        cure = "Move it away."
+        raise RunFolderError(complaint(str(target.parent), "no folder", "a file", "a folder", cure)) from None
     return target
 
 
-def _taken_back(folder: Path, new: dict[str, Any], wanted: set[UnitKey]) -> Iterator[Record]:
-    """Records that were put aside and mean what is asked for now."""
-    groups = _meanings_of(folder, new) if wanted else {}
+def _is_aside(folder: Path, old: dict[str, Any], lost: Collection[Record]) -> bool:
+    """Whether all of some records are in one former folder already, made with the same things."""
     for former in _formers(folder):
-        if not wanted:
-            return
+        store = ResultStore(former)
+        header = store.header()
+        if _alike(header, old) and _measured(old) <= _measured(header):
+            kept = {r.key: _restricted(r, _measured(old)) for r in store.records()}
+            if all(kept.get(r.key) == r for r in lost):
+                return True
+    return False
+
+
+def _found_aside(
+    folder: Path, formers: Sequence[Path], new: dict[str, Any], missing: set[UnitKey]
+) -> Iterator[Record]:
+    """Records that were put aside and mean what is asked for now."""
+    groups = _meanings_of(folder, new)
+    compared = any(facts.get("scope") == "set" for facts in new["metrics"].values())
+    for former in formers:
         store = ResultStore(former)
         old = store.header()
         if not _measured(new) <= _measured(old) or not _alike(old, new):
@@ -222,8 +272,9 @@ def _taken_back(folder: Path, new: dict[str, Any], wanted: set[UnitKey]) -> Iter
             key = record.key
             group = (key.channel, key.scheme, key.point)
             same_picture = old["images"][key.image] == new["images"].get(key.image)
-            if key in wanted and same_picture and before.get(group) == groups[group]:
-                wanted.discard(key)
+            same = same_picture and group in groups and before.get(group) == groups[group]
+            if key in missing and same and (record.shown or not compared):
+                missing.discard(key)
                 yield record
 
 

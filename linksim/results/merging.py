@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from channels.checks import complaint
-from linksim.files.writing import whole_file
+from channels.checks import complaint, in_words
+from linksim.files.writing import whole_file, whole_folder
 from linksim.results.records import Record, UnitKey
 from linksim.results.set_statistics import write_csv
 from linksim.results.store import ResultStore, RunFolderError
 from linksim.scenario.errors import ScenarioError
 from linksim.scenario.schema import Scenario
-from linksim.scenario.sweeps import validated, variants
+from linksim.scenario.sweeps import count_units, validated
 
 __all__ = ["Merged", "merge"]
 
@@ -48,29 +48,52 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
     """
     stores = [ResultStore(part) for part in parts]
     headers = [store.header() for store in stores]
-    for part, header in zip(parts[1:], headers[1:], strict=True):
-        ResultStore(part).compare(header, headers[0], f"part of another run than {parts[0]}")
+    for store, header in zip(stores[1:], headers[1:], strict=True):
+        _check_part(store, header, parts[0], headers[0])
     images = {name: facts for header in headers for name, facts in header["images"].items()}
     scenario = _scenario(parts[0], headers[0])
-    asked = _num_units(scenario, headers[0], len(images))
-    header = {k: v for k, v in headers[0].items() if k != "shard"} | {"images": images, "num_units": asked}
-    for block in ("files", "tools", "unavailable"):
-        header[block] = {k: v for one in headers for k, v in one[block].items()}
     records = _union(stores)
-    merged = ResultStore(out)
-    if merged.header_path.exists():
+    asked = count_units(scenario, len(images))
+    if len(records) > asked:
+        got = f"{len(records)} units"
+        raise RunFolderError(
+            complaint("merge", "units of no run", got, f"at most the {asked} of the scenario")
+        )
+    header = {k: v for k, v in headers[0].items() if k != "shard"} | {"images": images, "num_units": asked}
+    for block in ("files", "tools"):
+        header[block] = {k: v for one in headers for k, v in one[block].items()}
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         cure = "Use another --out; nothing was written."
-        raise RunFolderError(complaint(str(out), "a run already", "run.json", "a new folder", cure))
-    merged.open(header)
+        raise RunFolderError(complaint(str(out), "not empty", "other files", "a new or empty folder", cure))
     try:
-        merged.append(sorted(records.values(), key=lambda r: r.key.order))
-    finally:
-        merged.close()
-    for store in stores:
-        for kept in (store.images, store.features):
-            _copy_missing(kept, out / kept.name)
-    write_csv(merged, scenario.model_dump(mode="json"))
+        with whole_folder(out.absolute()) as partial:
+            merged = ResultStore(partial)
+            merged.open(header)
+            merged.append(sorted(records.values(), key=lambda r: r.key.order))
+            merged.close()
+            for store in stores:
+                for kept in (store.images, store.features):
+                    _copy_missing(kept, partial / kept.name)
+            write_csv(merged, scenario.model_dump(mode="json"))
+    except OSError as problem:
+        raise RunFolderError(
+            complaint(str(out), "cannot be written", in_words(problem), "a folder")
+        ) from None
     return Merged(out, len(records), asked - len(records))
+
+
+def _check_part(store: ResultStore, header: dict[str, Any], first: Path, its: dict[str, Any]) -> None:
+    """Refuse a part that is not of the same run as the first one."""
+    store.compare(header, its, f"part of another run than {first}")
+    cure = "Run it again with all metrics, or leave it out."
+    for what, facts in (
+        ("measured", [sorted(side["metrics"]) for side in (header, its)]),
+        ("swept in the order", [list(side["scenario"]["sweep"]["fields"]) for side in (header, its)]),
+    ):
+        if facts[0] != facts[1]:
+            raise RunFolderError(
+                complaint(str(store.folder), what, facts[0], f"{facts[1]}, as {first}", cure)
+            )
 
 
 def _scenario(folder: Path, header: dict[str, Any]) -> Scenario:
@@ -80,14 +103,8 @@ def _scenario(folder: Path, header: dict[str, Any]) -> Scenario:
         raise RunFolderError(str(problem)) from None
 
 
-def _num_units(scenario: Scenario, header: dict[str, Any], num_images: int) -> int:
-    """Units of the whole scenario."""
-    points = len(scenario.channels) * len(scenario.sweep.snr_db or (None,)) * len(list(variants(scenario)))
-    return points * len(header["scenario"]["schemes"]) * scenario.sweep.trials * num_images
-
-
 def _union(stores: Sequence[ResultStore]) -> dict[UnitKey, Record]:
-    """Records of all parts, each once.
+    """Records of all parts, each once. Networks give the same to six digits beside other pictures.
 
     Raises:
         RunFolderError: a unit that two parts have with other results.
@@ -96,7 +113,7 @@ def _union(stores: Sequence[ResultStore]) -> dict[UnitKey, Record]:
     for store in stores:
         for record in store.records():
             known = found.setdefault(record.key, record)
-            if replace(known, seconds=record.seconds) != record:
+            if not known.agrees(record):
                 key = record.key
                 unit = f"{key.channel}, {key.scheme}, {key.snr_db:g} dB, image {key.image}, trial {key.trial}"
                 where, got = f"{store.folder}: unit ({unit})", "other results than in another part"

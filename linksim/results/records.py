@@ -51,6 +51,13 @@ class UnitKey:
         return (self.channel, self.scheme, point, self.snr_db, self.image, self.trial)
 
 
+def _alike(one: object, other: object) -> bool:
+    """Equal, or fractions that differ by less than a millionth."""
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) <= 1e-6 * max(abs(one), abs(other))
+    return one == other
+
+
 @dataclass(frozen=True)
 class Record:
     """What came out of one unit.
@@ -97,6 +104,24 @@ class Record:
         """All uses, side information included, over 3·H·W."""
         extra = self.pilot_uses + self.guard_uses + side_info_uses(self.side_info_bits)
         return (self.data_uses + extra) / self.source_values
+
+    def differences(self, other: Record) -> list[str]:
+        """Fields in which another record of the unit differs, with both values. Metrics and facts that are
+        fractions are compared to six digits: networks sum in another order beside other pictures. The time
+        that it took is not compared.
+        """
+        mine, its = vars(self), vars(other)
+        strict = [name for name in mine if name not in ("seconds", "shown", "values", "info")]
+        found = [(name, mine[name], its[name]) for name in strict if mine[name] != its[name]]
+        for block in ("values", "info"):
+            one, two = mine[block], its[block]
+            names = sorted({*one, *two})
+            found += [(n, one.get(n), two.get(n)) for n in names if not _alike(one.get(n), two.get(n))]
+        return [f"{name} {before!r}, now {now!r}" for name, before, now in found]
+
+    def agrees(self, other: Record) -> bool:
+        """Whether another record of the unit says the same, see :meth:`differences`."""
+        return not self.differences(other)
 
     def to_json(self) -> str:
         """One line."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -15,6 +13,7 @@ from typing import Any, BinaryIO, NoReturn
 from pydantic import ValidationError
 
 from channels.checks import complaint, in_words, shown
+from linksim.files.names import file_name
 from linksim.files.writing import LockedElsewhere, lock, remove_leftovers, write_whole
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
@@ -23,6 +22,7 @@ from linksim.results.records import Record, UnitKey, side_info_uses
 from linksim.scenario.errors import RunError, ScenarioError
 
 __all__ = [
+    "FORMER",
     "Record",
     "ResultStore",
     "RunFolderError",
@@ -36,7 +36,8 @@ __all__ = [
 
 log = logging.getLogger("linksim.results.store")
 
-Grow = Callable[[dict[str, Any], dict[str, Any]], bool]  # whether anything had to change
+Grow = Callable[[dict[str, Any], dict[str, Any]], int | None]  # units that are kept; None: the same scenario
+FORMER = "former"  # what is not asked for any more: run folders by number
 
 
 class RunFolderError(ScenarioError):
@@ -66,7 +67,8 @@ class ResultStore:
         self.csv_path = folder / "results.csv"
         self.figures = folder / "figures"
         self.images = folder / "images"
-        self.features = folder / "features"
+        aside = folder.parent.name == FORMER and folder.name.isdigit()
+        self.features = (folder.parent.parent if aside else folder) / "features"
         self._file: BinaryIO | None = None
 
     # ------------------------------------------------------------------------------------ writing
@@ -115,10 +117,11 @@ class ResultStore:
         ``grow`` what is asked for; an older version may have said less of the rest.
         """
         self._compare(old, new, grows=grow is not None)
-        if grow is None or not grow(old, new):
+        kept = None if grow is None else grow(old, new)
+        if kept is None:
             return {**old, **{k: new[k] for k in ("scenario", "metrics", "trained_on")}}
-        made = ("versions", "commit", "device", "machine", "started")  # with which it was begun
-        return {**new, **{k: old[k] for k in made if k in old}}
+        made = ("versions", "commit", "device", "machine", "started")  # with which what is kept was made
+        return {**new, **{k: old[k] for k in made if kept and k in old}}
 
     def _lock(self, file: BinaryIO) -> None:
         try:
@@ -374,19 +377,6 @@ def _check_named(record: Record, known: dict[str, Any] | None) -> None:
     names = [name for name, _ in key.point]
     if sorted(names) != sorted(known["swept"]) or any(v not in known["swept"][n] for n, v in key.point):
         raise ValueError(f"swept values {dict(key.point)}, which are not in run.json")
-
-
-_LONGEST_NAME = 120  # file systems take 255 bytes, of which endings need some
-
-
-def file_name(*parts: str) -> str:
-    """A file name that reads like the parts and is another one for other parts."""
-    readable = "_".join(re.sub(r"[^A-Za-z0-9.+=-]+", "-", part) for part in parts)
-    exact = readable == "_".join(parts) and all("_" not in part for part in parts)
-    if exact and len(readable) <= _LONGEST_NAME and readable.strip("."):
-        return readable
-    digest = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=3).hexdigest()
-    return f"{readable[:_LONGEST_NAME]}_{digest}"
 
 
 def panel_file(store: ResultStore, key: UnitKey) -> Path:

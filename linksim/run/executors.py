@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -14,11 +16,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from numpy.typing import NDArray
 
 from channels import kinds
-from channels.checks import complaint
-from channels.kinds.loading import LOADED, load_file
+from channels.checks import complaint, in_words
+from channels.kinds.loading import load_file, loaded_files
 from channels.runtime.child_processes import safe_children
 from linksim.build.objects import build_metrics
 from linksim.kinds.context import Shared
@@ -116,7 +119,7 @@ class Processes:
     def __init__(self, plan: Plan, folder: Path, device: torch.device, num: int) -> None:
         self.parallel = num
         images = {name: image.numpy() for name, image in plan.images.items()}
-        threads = max(1, (os.cpu_count() or 1) // num)
+        threads = max(1, min(cpu_count(), torch.get_num_threads()) // num)
         scenario = plan.scenario.model_dump(mode="json")
         self._task = _Task(
             scenario, _kind_sources(plan), images, plan.shard, str(folder), str(device), threads
@@ -144,23 +147,20 @@ class Processes:
         from joblib.externals.loky import ProcessPoolExecutor
 
         threads = {f"{name}_NUM_THREADS": str(self._task.threads) for name in ("OMP", "MKL", "OPENBLAS")}
-        with safe_children():
-            pool = ProcessPoolExecutor(self.parallel, initializer=_begin, initargs=(self._task,), env=threads)
         running: dict[Future[Outcome], int] = {}
         ahead = deque(jobs)
-        try:
-            while True:
-                with safe_children():  # a submission may start a process
+        with safe_children():  # also those that replace others
+            pool = ProcessPoolExecutor(self.parallel, initializer=_begin, initargs=(self._task,), env=threads)
+            try:
+                while running or ahead:
                     while len(running) < self.parallel * _AHEAD and ahead:
                         job = ahead.popleft()
                         running[pool.submit(_compute, job)] = job
-                if not running:
-                    return
-                ended, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    yield running.pop(future), future.result()
-        finally:
-            pool.shutdown(wait=True, kill_workers=True)
+                    ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in ended:
+                        yield running.pop(future), future.result()
+            finally:
+                pool.shutdown(wait=True, kill_workers=True)
 
 
 def _kind_sources(plan: Plan) -> tuple[tuple[str, str], ...]:
@@ -169,13 +169,13 @@ def _kind_sources(plan: Plan) -> tuple[tuple[str, str], ...]:
     Raises:
         ScenarioError: a kind that is in no file and no package.
     """
-    used = foreign_kinds(plan.scenario)
+    used, files = foreign_kinds(plan.scenario), {str(path) for path in loaded_files()}
     sources = set()
     for found in kinds.foreign():
         origin, module = found.origin, getattr(found.target, "__module__", "__main__")
         if origin is None or f"{found.family} {found.name}" not in used:
             continue
-        if origin.path and module.startswith(LOADED):
+        if origin.path in files:
             sources.add(("file", origin.path))
         elif origin.source == "session" or module == "__main__":
             got = f"{found.family} {found.name}, made in this Python session"
@@ -191,7 +191,23 @@ _STATE: dict[str, Any] = {}
 
 
 def _begin(task: _Task) -> None:
-    """Build everything that a run needs, in a worker process."""
+    """Build everything that a run needs, in a worker process; what fails is said by the first batch."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    try:
+        _STATE["executor"] = _executor(task)
+    except Exception as problem:  # a process that cannot begin would only be started again
+        said = str(problem) if isinstance(problem, ScenarioError) else in_words(problem)
+        _STATE["failed"] = RunError(f"workers: cannot begin: {said}")
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the driver is gone."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+def _executor(task: _Task) -> InProcess:
     torch.set_num_threads(task.threads)
     for what, name in task.kind_sources:
         if what == "file":
@@ -205,10 +221,12 @@ def _begin(task: _Task) -> None:
     machines = [Machine(plan, variant, device, 1, shared) for variant in plan.variants]
     measure = Measure(build_metrics(scenario.metrics))
     store = ResultStore(Path(task.folder))
-    _STATE["executor"] = InProcess(plan, work_of(plan, machines), measure, store, device)
+    return InProcess(plan, work_of(plan, machines), measure, store, device)
 
 
 def _compute(job: int) -> Outcome:
+    if "failed" in _STATE:
+        raise _STATE["failed"]
     executor: InProcess = _STATE["executor"]
     ((_, outcome),) = executor.run([job])
     return outcome

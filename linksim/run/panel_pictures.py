@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from linksim.files.writing import whole_file
+from linksim.images.sets import image_digest
 from linksim.results.records import UnitKey
 from linksim.results.store import ResultStore, original_file, panel_file
 from linksim.run.plan import Batch, Plan
@@ -42,10 +44,27 @@ def in_panel(scenario: Scenario, batch: Batch, names: Sequence[str]) -> list[boo
     return [trial == 0 and name in wanted for name, trial in batch.members]
 
 
-def lacks_pictures(plan: Plan, batch: Batch, store: ResultStore) -> bool:
-    """Whether pictures of a batch that the panel shows are not there: deleted, or of a panel that grew."""
+def lacks_pictures(plan: Plan, batch: Batch, store: ResultStore, shown: Mapping[UnitKey, str]) -> bool:
+    """Whether pictures of a batch that the panel shows are not there: deleted, of a panel that grew, or those
+    of another scheme that had the name.
+
+    Args:
+        plan, batch: of the run.
+        store: its folder.
+        shown: digests of the pictures that units showed, as far as they are known.
+    """
     asked = zip(batch.keys(), in_panel(plan.scenario, batch, list(plan.images)), strict=True)
-    return any(shown and not panel_file(store, key).exists() for key, shown in asked)
+    return any(wanted and not _is_kept(panel_file(store, key), shown.get(key, "")) for key, wanted in asked)
+
+
+def _is_kept(path: Path, digest: str) -> bool:
+    """Whether a file is the picture with a digest; "" of any picture."""
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            pixels = np.array(picture.convert("RGB"))
+    except (OSError, ValueError, SyntaxError):
+        return False
+    return not digest or image_digest(torch.from_numpy(pixels).permute(2, 0, 1)) == digest
 
 
 def save_panel(pictures: Iterable[tuple[UnitKey, NDArray[np.uint8]]], store: ResultStore) -> None:

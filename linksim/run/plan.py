@@ -21,6 +21,7 @@ from linksim.scenario.schema import (
     channel_name,
     channel_names,
 )
+from linksim.scenario.sweeps import count_units
 
 __all__ = ["Batch", "Plan", "make_plan"]
 
@@ -104,9 +105,7 @@ class Plan:
     @property
     def num_units(self) -> int:
         """Units of the whole run."""
-        s = self.scenario
-        points = len(s.channels) * len(s.sweep.snr_db or (None,)) * len(self.variants)
-        return points * len(s.schemes) * s.sweep.trials * len(self.images)
+        return count_units(self.scenario, len(self.images))
 
 
 def make_plan(scenario: Scenario, *, limit: int | None = None, shard: tuple[int, int] = (1, 1)) -> Plan:

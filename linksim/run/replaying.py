@@ -56,22 +56,8 @@ class Replay:
         return replace(self.record, shown=self.stored.shown and self.record.shown) == self.stored
 
     def differences(self) -> list[str]:
-        """Fields of the record that are others than in the run. Metrics to six digits: a unit that was run
-        beside others than now, because the scenario grew, is summed in another order by networks.
-        """
-        before, now = vars(self.stored), vars(self.record)
-        strict = [name for name in before if name not in ("seconds", "shown", "values", "info")]
-        found = [
-            f"{name} {before[name]!r}, now {now[name]!r}" for name in strict if before[name] != now[name]
-        ]
-        for block in ("values", "info"):
-            then, again = before[block], now[block]
-            found += [
-                f"{name} {then.get(name)!r}, now {again.get(name)!r}"
-                for name in sorted({*then, *again})
-                if not _alike(then.get(name), again.get(name))
-            ]
-        return found
+        """Fields of the record that are others than in the run, see :meth:`Record.differences`."""
+        return self.stored.differences(self.record)
 
     def lines(self) -> list[str]:
         """What happened, for people."""
@@ -109,13 +95,6 @@ class Replay:
             f"told:     mean |h|^2 {float(gain.mean()):.3g}, noise and errors {noise:.3g}; SINR of the uses "
             f"{low:.1f}, {middle:.1f}, {high:.1f} dB (5%, median, 95%)",
         ]
-
-
-def _alike(then: object, now: object) -> bool:
-    """Equal, or numbers that differ by less than a millionth."""
-    if isinstance(then, float) and isinstance(now, float):
-        return abs(then - now) <= 1e-6 * max(abs(then), abs(now))
-    return then == now
 
 
 def _short(value: float | int | str) -> str:

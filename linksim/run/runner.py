@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from linksim.build.objects import (
 from linksim.images.sets import ImageError
 from linksim.kinds.context import BuildContext, Shared
 from linksim.link import RunError
-from linksim.results.growth import Growth, grown
+from linksim.results.feature_files import drop_features_of_others
+from linksim.results.growth import Growth, fitted, take_back
 from linksim.results.records import UnitKey
 from linksim.results.set_statistics import write_csv
 from linksim.results.store import ResultStore, RunFolderError
@@ -157,6 +158,7 @@ def run(
         log.warning("%s: %s", folder, line)
     try:
         done = _known_units(store, plan.scenario.seed, set(planned))
+        drop_features_of_others(store, header)
         with failing("features of the originals"):
             for image in plan.images.values():
                 keep_features(measure.features(image, store), store)
@@ -175,13 +177,20 @@ def _opened(store: ResultStore, header: dict[str, Any], planned: Sequence[UnitKe
     """Open a folder, made to fit the plan; what became of its units, where its scenario was another."""
     found: list[Growth] = []
 
-    def grow(old: dict[str, Any], new: dict[str, Any]) -> bool:
-        growth = grown(store, old, new, planned)
+    def grow(old: dict[str, Any], new: dict[str, Any]) -> int | None:
+        growth = fitted(store, old, new, planned)
         found.extend([] if growth is None else [growth])
-        return growth is not None
+        return None if growth is None else growth.kept
 
     store.open(header, grow)
-    return found[0] if found else None
+    try:
+        back = take_back(store, planned)
+    except BaseException:
+        store.close()
+        raise
+    if found:
+        return replace(found[0], back=back)
+    return Growth(len(store.done()) - back, back=back, is_new=False) if back else None
 
 
 def _run_batches(
@@ -195,9 +204,10 @@ def _run_batches(
 ) -> None:
     """Run what has no record, pictures or features yet; ``done`` grows by what is written."""
     lost = {r.key for r in store.records() if measure.lacks_features(r.shown, store)}
+    shown = {r.key: r.shown for r in store.records()}
     jobs = []
     for index, (_, batch) in enumerate(work):
-        lacking = not lost.isdisjoint(batch.keys()) or lacks_pictures(plan, batch, store)
+        lacking = not lost.isdisjoint(batch.keys()) or lacks_pictures(plan, batch, store, shown)
         if lacking or not done.issuperset(batch.keys()):
             jobs.append(index)
     to_do = [(b.channel, b.scheme) for _, b in work for key in b.keys() if key not in done]  # noqa: SIM118

@@ -19,7 +19,7 @@ from linksim.scenario.messages import explain
 from linksim.scenario.overrides import numbered, set_path
 from linksim.scenario.schema import ControlTrainScenario, DenoiserTrainScenario, Scenario, TrainScenario
 
-__all__ = ["Training", "Variant", "scenario_hash", "validated", "variants"]
+__all__ = ["Training", "Variant", "count_units", "scenario_hash", "validated", "variants"]
 
 Training = TrainScenario | ControlTrainScenario | DenoiserTrainScenario
 
@@ -73,6 +73,7 @@ def variants(scenario: Scenario, where: str = "sweep") -> Iterator[Variant]:
         _check_sweepable(path, where)
     seen: dict[str, object] = {}
     untouched = scenario.model_dump(mode="json")
+    written = as_written(scenario.model_dump(exclude_defaults=True))
     paths = {path: numbered(untouched, path) for path in fields}
     for combination in itertools.product(*fields.values()):
         data = as_written(scenario.model_dump())
@@ -80,6 +81,8 @@ def variants(scenario: Scenario, where: str = "sweep") -> Iterator[Variant]:
         data["statistics"]["against"] = None  # it may name what is swept
         values = tuple(zip(fields, combination, strict=True))
         for path, value in values:
+            if path.endswith(".kind"):
+                _leave_what_is_written(data, written, paths[path].split(".")[:-1])
             set_path(data, paths[path], value)
         place = f"{where}: sweep {dict(values)}" if values else where
         variant = Variant(values, validated(Scenario, data, place))
@@ -88,6 +91,26 @@ def variants(scenario: Scenario, where: str = "sweep") -> Iterator[Variant]:
             raise ScenarioError(f"{place}: got the same experiment as {seen[digest]}, expected another one.")
         seen[digest] = dict(values)
         yield variant
+
+
+def _leave_what_is_written(data: Any, written: Any, path: list[str]) -> None:
+    """Remove defaults of a kind from the block at a path: another kind may not have such fields."""
+    if path and path[0] == "channel" and "channels" in data:
+        for block, own in zip(data["channels"], written["channels"], strict=True):
+            _leave_what_is_written(block, own, path[1:])
+    elif path:
+        lists = isinstance(data, list)
+        step: Any = int(path[0]) if lists else path[0]
+        _leave_what_is_written(data[step], written[step] if lists else written.get(step, {}), path[1:])
+    else:
+        for name in set(data) - set(written) - {"kind"}:
+            del data[name]
+
+
+def count_units(scenario: Scenario, images: int) -> int:
+    """Units of a scenario with so many pictures."""
+    points = len(scenario.channels) * len(scenario.sweep.snr_db or (None,)) * len(list(variants(scenario)))
+    return points * len(scenario.schemes) * scenario.sweep.trials * images
 
 
 def as_written(node: Any) -> Any:

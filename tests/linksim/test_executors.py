@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -191,6 +192,48 @@ def test_kinds_of_this_session_are_refused_before_anything_is_written(tmp_path):
     finally:
         unregister("metric", "largest_c")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_keeps_processes_from_beginning_is_said(tmp_path, capfd):
+    """Once, and no process is started again."""
+    text = FILE.format(name="largest_d", first="pass")
+    text += "import multiprocessing\nif 'Loky' in multiprocessing.current_process().name:\n"
+    text += "    raise OSError('no licence')\n"
+    (tmp_path / "own.py").write_text(text)
+    try:
+        words = ["--with", str(tmp_path / "own.py"), "--set", "metrics=[psnr, largest_d]", "--no-report"]
+        out = str(tmp_path / "run")
+        assert main(["simulate", write(tmp_path), *words, "--out", out, "--workers", "2"]) == 1
+    finally:
+        unregister("metric", "largest_d")
+    said = capfd.readouterr().err
+    assert "workers: cannot begin: " in said
+    assert "no licence" in said
+    assert "Traceback" not in said
+
+
+def test_workers_end_with_their_driver(tmp_path):
+    """Killed, not stopped: nothing could be cleaned up."""
+    code = (
+        "import linksim, yaml\n"
+        f"linksim.simulate(yaml.safe_load({TINY!r}), {{'sweep.trials': 9000}}, out={str(tmp_path / 'run')!r}, workers=2)\n"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 100
+        while time.monotonic() < end:
+            children = psutil.Process(driver.pid).children(recursive=True)
+            records = tmp_path / "run" / "records.jsonl"
+            if len(children) >= 2 and records.exists() and records.stat().st_size:
+                break
+            time.sleep(0.2)
+        driver.kill()
+        _, alive = psutil.wait_procs(children, timeout=20)
+    finally:
+        driver.kill()
+        driver.wait()
+    assert len(children) >= 2
+    assert not alive
 
 
 def test_a_script_without_a_guard_may_use_processes(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import linksim
+from channels import kinds
 from linksim.cli.commands import main
 from linksim.results.store import ResultStore
 from tests.linksim.tiny import TINY, write
@@ -138,29 +139,166 @@ def test_a_scheme_that_comes_back_under_its_name_is_taken_for_what_it_is(whole, 
     assert simulate(copy, {"schemes": [schemes[0]]}).summary.units_run == 0
     assert simulate(copy).summary.units_run == 0
     assert table(copy) == table(whole)
-    again = [schemes[0]]
-    assert simulate(copy, {"schemes": again}).summary.units_run == 0
+    assert files(copy / "images") == files(whole / "images")  # what the report shows
+    assert simulate(copy, {"schemes": [schemes[0]]}).summary.units_run == 0
     assert simulate(copy, {"schemes": [schemes[0], other[1]]}).summary.units_run == 0  # of the second
 
 
-@pytest.mark.parametrize("left", [0, 1, 3.5])
-def test_a_kill_while_units_are_put_aside_loses_none(whole, copy, monkeypatch, left):
-    """Records that are rewritten up to a line, or a part of one; the header is still the old one."""
+def half(self, records, left) -> None:
+    """What a kill leaves of a rewriting: some lines, and a part of one."""
+    lines = [record.to_json() + "\n" for record in records]
+    text = "".join(lines[: int(left)]) + (lines[int(left)][:20] if left % 1 else "")
+    self.records_path.write_text(text)
+    raise KeyboardInterrupt
 
-    def killed(self, records):
-        lines = self.records_path.read_bytes().splitlines(keepends=True)
-        half = b"".join(lines[: int(left)]) + (lines[int(left)][:20] if left % 1 else b"")
-        self.records_path.write_bytes(half)
-        raise KeyboardInterrupt
 
+@pytest.mark.parametrize("again", ["small", "whole"])
+@pytest.mark.parametrize("left", [0, 1, 1.5])
+def test_a_kill_while_units_are_put_aside_loses_none(whole, copy, monkeypatch, left, again):
+    """Whichever of the two scenarios goes on."""
     with monkeypatch.context() as patch:
-        patch.setattr(ResultStore, "rewrite", killed)
+        patch.setattr(ResultStore, "rewrite", lambda self, records: half(self, records, left))
         with pytest.raises(KeyboardInterrupt):
             simulate(copy, SMALL)
-    assert simulate(copy, SMALL).summary.units_run == 0
+    if again == "small":
+        assert simulate(copy, SMALL).summary.units_run == 0
     assert simulate(copy).summary.units_run == 0
     assert units(copy) == units(whole)
     assert table(copy) == table(whole)
+
+
+@pytest.mark.parametrize("where", ["linksim.results.store.write_whole", "linksim.run.runner.take_back"])
+@pytest.mark.parametrize("again", ["small", "whole"])
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_kill_while_units_are_taken_back_loses_none(whole, copy, monkeypatch, where, again, torn):
+    """Before the header, and behind it; also of a folder whose last line was torn before."""
+    simulate(copy, SMALL)
+    if torn:
+        with (copy / "records.jsonl").open("a") as file:
+            file.write('{"key": {"chan')
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, killed)
+        with pytest.raises(KeyboardInterrupt):
+            simulate(copy)
+    if again == "small":
+        assert simulate(copy, SMALL).summary.units_run == 0
+    assert simulate(copy).summary.units_run == 0
+    assert units(copy) == units(whole)
+    assert table(copy) == table(whole)
+
+
+def test_an_append_that_is_killed_is_made_up_for(whole, copy):
+    """Some of the units that were taken back, and a part of one."""
+    simulate(copy, SMALL)
+    simulate(copy)
+    lines = (copy / "records.jsonl").read_bytes().splitlines(keepends=True)
+    (copy / "records.jsonl").write_bytes(b"".join(lines[:20]) + lines[20][:30])
+    summary = simulate(copy).summary
+    assert (summary.units_run, summary.growth.back) == (0, 64 - 20)
+    assert units(copy) == units(whole)
+
+
+def test_what_is_aside_already_is_not_put_aside_again(whole, copy):
+    for _ in range(3):
+        simulate(copy, {"metrics": ["psnr"]})
+        simulate(copy, SMALL)
+        simulate(copy)
+    assert len(list((copy / "former").iterdir())) <= 2
+    assert table(copy) == table(whole)
+
+
+def test_swept_fields_in_another_order_are_refused(tmp_path):
+    fields = {"snr_db": [2], "schemes.bpg.mcs": [6, 9], "channel.coherence_symbols": [64, 128], "trials": 1}
+    data = {**WHOLE, "channels": WHOLE["channels"][1:], "schemes": WHOLE["schemes"][:2], "sweep": fields}
+    run = linksim.simulate(data, out=tmp_path / "a", workers=1, progress=False)
+    turned = {**data, "sweep": dict(reversed(fields.items()))}
+    before = files(run.folder)
+    with pytest.raises(linksim.RunFolderError, match=r"sweep\.fields: in another order, got"):
+        linksim.simulate(turned, out=tmp_path / "a", workers=1, progress=False)
+    assert files(run.folder) == before
+    other = linksim.simulate(turned, out=tmp_path / "b", workers=1, progress=False)
+    with pytest.raises(linksim.RunFolderError, match="swept in the order"):
+        linksim.merge([run, other], tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+
+
+SET_METRIC = '''
+import linksim, numpy as np
+
+@linksim.kind("metric", "mine")
+class Mine(linksim.SetMetric):
+    """A measure of sets."""
+    info = linksim.MetricInfo("mine", "1", False, "here", features="mine", distance="polynomial_mmd")
+    def features(self, image):
+        return (FACTOR * image.float().mean((1, 2))[None].numpy()).astype(np.float16)
+'''
+ESTIMATOR = '''
+import linksim
+from channels.ofdm.estimators.ls import LsEstimator
+
+class E(LsEstimator):
+    def read_weights(self, interpolate):
+        index, weight = super().read_weights(interpolate)
+        return index, weight * FACTOR
+
+@linksim.kind("estimator", "mine")
+class Mine(linksim.EstimatorBase):
+    """Least squares, scaled."""
+    def estimator(self, grid, statistics, pilots): return E(grid, statistics, pilots)
+'''
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Writes own.py; its kinds are forgotten after the test."""
+    before = {(k.family, k.name) for k in kinds.foreign()}
+
+    def write_code(text: str, factor: float) -> str:
+        (tmp_path / "own.py").write_text(text.replace("FACTOR", str(factor)))
+        return str(tmp_path / "own.py")
+
+    yield write_code
+    for family, name in {(k.family, k.name) for k in kinds.foreign()} - before:
+        kinds.unregister(family, name)
+
+
+def test_features_of_a_metric_that_comes_back_as_another_one_are_made_again(tmp_path, own):
+    """The distance of the new code, not of what the old one left."""
+    with_it, without = {**SMALL, "metrics": ["psnr", "mine"]}, {**SMALL, "metrics": ["psnr"]}
+    found = []
+    for factor in (1, 3):
+        linksim.load_file(Path(own(SET_METRIC, factor)))
+        simulate(tmp_path / "run", without)
+        mixed = simulate(tmp_path / "run", with_it)
+        fresh = simulate(tmp_path / f"fresh{factor}", with_it)
+        assert table(mixed.folder) == table(fresh.folder)
+        found.append(table(fresh.folder))
+    assert found[0] != found[1]
+
+
+def test_code_of_a_kind_that_is_only_swept_is_recorded(tmp_path, own, capsys):
+    text = """
+name: swept
+images: {kind: skimage, names: [coffee], crop: 64}
+bandwidth: {data_ratio: 1/12}
+channel: {kind: ofdm, num_subcarriers: 32, model: {kind: tdl, profile: A10}, csi: {kind: perfect}}
+sweep: {snr_db: [15], trials: 1, channel.csi.kind: [perfect, mine]}
+schemes: [{kind: linear_analog, name: linear}]
+metrics: [psnr]
+"""
+    words = ["simulate", write(tmp_path, text), "--with", own(ESTIMATOR, 1), "--no-report", "--out"]
+    assert main([*words, str(tmp_path / "1"), "--workers", "1"]) == 0
+    assert list(json.loads((tmp_path / "1" / "run.json").read_text())["kinds"]) == ["estimator mine"]
+    assert main([*words, str(tmp_path / "2"), "--workers", "2"]) == 0
+    assert table(tmp_path / "1") == table(tmp_path / "2")
+    own(ESTIMATOR, 0.5)
+    capsys.readouterr()
+    assert main([*words, str(tmp_path / "1"), "--set", "sweep.trials=2"]) == 2
+    assert "made with another estimator mine" in capsys.readouterr().err
 
 
 def test_a_folder_of_another_name_is_refused(copy):
@@ -235,12 +373,12 @@ def test_runs_that_do_not_belong_together_are_refused(whole, shards, tmp_path, c
     changed = Path(shutil.copytree(shards[0], tmp_path / "changed"))
     text = (changed / "records.jsonl").read_text().splitlines()
     line = json.loads(text[0])
-    line["values"]["psnr"] += 1e-9
+    line["values"]["psnr"] += 1e-4
     (changed / "records.jsonl").write_text("\n".join([json.dumps(line), *text[1:]]) + "\n")
     assert main(["merge", str(whole), str(changed), "--out", str(out)]) == 2
     assert "differs, got other results than in another part, expected the same" in capsys.readouterr().err
     assert main(["merge", str(whole), "--out", str(shards[1])]) == 2
-    assert "a run already" in capsys.readouterr().err
+    assert "not empty" in capsys.readouterr().err
     assert not out.exists()
 
 
@@ -251,6 +389,72 @@ def test_parts_that_are_none_are_refused(shard, tmp_path):
     ):
         simulate(tmp_path / "run", shard=shard)
     assert not (tmp_path / "run").exists()
+
+
+def test_parts_with_other_metrics_are_refused(shards, tmp_path):
+    other = simulate(tmp_path / "other", {"metrics": ["psnr", "ssim", "ber", "bler"]}, shard=(2, 3)).folder
+    header = json.loads((other / "run.json").read_text())
+    del header["metrics"]["ssim"]
+    header["unavailable"]["ssim"] = "its weights are gone"
+    (other / "run.json").write_text(json.dumps(header))
+    for parts in ([shards[0], other], [other, shards[0]]):
+        with pytest.raises(linksim.RunFolderError, match=r"measured, got \[.*Run it again with all metrics"):
+            linksim.merge(parts, tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+
+
+def test_a_merge_that_is_killed_leaves_nothing(shards, tmp_path, monkeypatch, whole):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("linksim.results.merging.write_csv", killed)
+        with pytest.raises(KeyboardInterrupt):
+            linksim.merge(shards, tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+    assert table(linksim.merge(shards, tmp_path / "merged").folder) == table(whole)
+
+
+def test_parts_that_differ_in_the_last_digits_are_merged(shards, tmp_path):
+    """As networks do beside other pictures; the first one stays."""
+    near = Path(shutil.copytree(shards[0], tmp_path / "near"))
+    lines = [json.loads(line) for line in (near / "records.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["values"]["psnr"] *= 1 + 1e-8
+        line["shown"] = "0" * 16
+    (near / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert units(linksim.merge([shards[0], near], tmp_path / "merged").folder) == units(shards[0])
+
+
+def test_more_parts_than_batches(tmp_path, capsys, whole):
+    """Some have nothing to do: no report, and no fault."""
+    made = []
+    for part in range(1, 8):
+        out = tmp_path / str(part)
+        words = [
+            "--set",
+            "sweep.trials=1",
+            "--set",
+            "sweep.snr_db=[2]",
+            "--set",
+            "schemes=[{kind: uncoded, name: qpsk, bits_per_symbol: 2}]",
+        ]
+        assert main(["simulate", write(tmp_path), *words, "--shard", f"{part}/7", "--out", str(out)]) == 0
+        made.append("no units yet: no report" in capsys.readouterr().out)
+    assert made == [False, False, True, True, True, True, True]
+    run = linksim.merge([tmp_path / str(part) for part in range(1, 8)], tmp_path / "merged")
+    assert len(units(run.folder)) == 4
+
+
+def test_a_shard_of_another_batch_size_keeps_what_it_may(shards, tmp_path):
+    """Other batches, so other units: those that are in both are kept, nothing is refused."""
+    out = Path(shutil.copytree(shards[0], tmp_path / "run"))
+    before = units(out)
+    simulate(out, {"batch_size": 2}, shard=(1, 3))
+    after = units(out)
+    assert before.keys() & after.keys()
+    assert simulate(out, {"batch_size": 3}, shard=(1, 3)).summary.units_run == 0
+    assert units(out) == before
 
 
 def test_a_shard_can_become_the_whole(whole, shards, tmp_path):
