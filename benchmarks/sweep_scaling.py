@@ -114,7 +114,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--trials", type=int, default=32)
+    parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--only", nargs="+", choices=tuple(SCENARIOS), default=list(SCENARIOS))
     args = parser.parse_args()
     for line in lines(args.only, args.workers, args.trials):

@@ -226,17 +226,16 @@ def _run_batches(
 
 
 def _samples_first(work: Sequence[Work], jobs: Sequence[int]) -> list[int]:
-    """The order of work: two batches of every scheme on every channel first, so that it is soon known how
-    long each takes (the first one loads and compiles).
+    """The order of work: one batch of every scheme on every channel first, then another one of each, so that
+    it is soon known how long each takes (the first one loads and compiles).
     """
     begun: Counter[tuple[str, str]] = Counter()
-    samples: list[int] = []
-    rest: list[int] = []
+    rounds: list[list[int]] = [[] for _ in range(_SAMPLES + 1)]
     for index in jobs:
         place = (work[index][1].channel, work[index][1].scheme)
+        rounds[min(begun[place], _SAMPLES)].append(index)
         begun[place] += 1
-        (samples if begun[place] <= _SAMPLES else rest).append(index)
-    return samples + rest
+    return [index for some in rounds for index in some]
 
 
 def _check_measures(plan: Plan, metrics: Metrics) -> None:
