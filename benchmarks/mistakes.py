@@ -464,7 +464,7 @@ def power_over_the_batch() -> dict[str, object]:
     codec, image = linear(), tensor()
     layout = codec.layout(*SIZE, uses(24))
     told = Csit(torch.full((len(image),), 7.0))
-    gains_, _ = codec._gains(layout.channels, told.snr_db)
+    gains_, _ = codec.gains(layout.channels, told.snr_db)
     z = codec.klt.analyse(image, layout.channels) * gains_.to(image)
     power = z.square().mean((1, 2, 3))
     levels = 10 * torch.log10(power / power.mean())

@@ -341,3 +341,43 @@ def test_dependencies_are_those_that_are_imported():
                 imported.add(node.module.split(".")[0])
     foreign = imported - set(sys.stdlib_module_names) - {"linksim", "channels", "mitsuba", "pydantic_core"}
     assert foreign == {IMPORTED_AS.get(name, name) for name in declared}
+
+
+# Of other packages, which have no public way to it, and what notebooks call.
+FOREIGN_PRIVATE = {
+    *("_cir_gen", "_cir_sampler", "_lsp", "_scenario", "_bg"),  # Sionna
+    *("_bn0", "_blocks", "_conv_stem"),  # EfficientNet-Lite
+    *(
+        "_neg_view",
+        "_rebuild_parameter",
+        "_rebuild_tensor_v2",
+        "_reset_state",
+        "_utils",
+    ),  # PyTorch, accelerate
+    *("_cache", "_exit", "_fields", "_repr_html_", "_repr_png_"),  # numba, the standard library, IPython
+}
+
+
+def private_members(text: str) -> list[str]:
+    """Private attributes of objects of classes and modules that are not in the same file."""
+    tree = ast.parse(text)
+    own = {n.name for n in ast.walk(tree) if isinstance(n, ast.ClassDef | ast.FunctionDef)}
+    own |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    own |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and re.match(r"_[^_]", node.attr) and node.attr not in own:
+            owner = ast.unparse(node.value)
+            if owner not in ("self", "cls", "super()") and node.attr not in FOREIGN_PRIVATE:
+                found.append(f"{owner}.{node.attr}")
+    return found
+
+
+def test_nobody_uses_private_members_of_others():
+    assert private_members("a = model._grid") == ["model._grid"]
+    assert private_members("class A:\n    def f(self, other):\n        self._x = other._x") == []
+    files = [
+        p for folder in ("channels", "linksim", "tests", "benchmarks") for p in (ROOT / folder).rglob("*.py")
+    ]
+    used = {str(p.relative_to(ROOT)): private_members(p.read_text()) for p in files}
+    assert {name: found for name, found in used.items() if found} == {}

@@ -72,7 +72,7 @@ class CdlModel(SampledModel):
         arguments = (profile, delay_spread_s, carrier_hz, speed_mps, transmitter, receiver)
         self._speed_mps = speed_mps
         self._cdl = _cdl(*arguments, precision)
-        self._statistics = _cdl_statistics(*arguments)
+        self._statistics = cdl_statistics(*arguments)
 
     def _draw(
         self, batch_size: int, num_time_steps: int, rate_hz: float, start_s: float
@@ -106,7 +106,7 @@ def _cdl(
 
 
 @lru_cache(maxsize=32)
-def _cdl_statistics(
+def cdl_statistics(
     profile: str,
     delay_spread_s: float,
     carrier_hz: float,

@@ -98,7 +98,7 @@ class CellModel(SampledModel):
                 )
         self.num_rx_antennas, self.num_tx_antennas = receiver.num_antennas, transmitter.num_antennas
         self.precision = precision
-        self._drop = _Drop(
+        self.drop = _Drop(
             cell,
             carrier_hz,
             speed_mps,
@@ -111,19 +111,19 @@ class CellModel(SampledModel):
         )
         self._models: dict[int, Any] = {}
         self._speed_mps = speed_mps
-        self._statistics = _cell_statistics(self._drop)
+        self._statistics = _cell_statistics(self.drop)
 
     def _draw(
         self, batch_size: int, num_time_steps: int, rate_hz: float, start_s: float
     ) -> tuple[Tensor, Tensor]:
         if batch_size not in self._models:
-            self._models[batch_size] = model = self._drop.model(self.precision)
+            self._models[batch_size] = model = self.drop.model(self.precision)
             # the first drop of a model draws more numbers
             with sionna_seeding.sionna_rng(STATISTICS_SEED, CPU):
-                self._drop.draw(model, batch_size, 1, 1.0, self.precision)
+                self.drop.draw(model, batch_size, 1, 1.0, self.precision)
         model = self._models[batch_size]
         with seen_from(model._cir_sampler, start_s):
-            return self._drop.draw(model, batch_size, num_time_steps, rate_hz, self.precision)
+            return self.drop.draw(model, batch_size, num_time_steps, rate_hz, self.precision)
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class _Drop:
 
     def _place(self, model: Any, batch: int, precision: Precision) -> None:
         model.set_topology(
-            *self._topology(batch, precision),
+            *self.topology(batch, precision),
             los=self._los,
         )
 
@@ -187,7 +187,7 @@ class _Drop:
         """
         power, nominal = 0.0, 0.0
         for _ in range(chunks):
-            places = self._topology(_LARGE_SCALE_CHUNK, "single")
+            places = self.topology(_LARGE_SCALE_CHUNK, "single")
             near = (places[0] - places[1]).square().sum(-1).flatten().double() ** -1.5  # as 1/d³
             chosen = torch.searchsorted(
                 near.cumsum(0) / near.sum(), sionna_seeding.sionna_uniform((batch,), torch.float64)
@@ -205,7 +205,7 @@ class _Drop:
             gain = gain * units.db_to_linear(-large.pathloss.double())
         return (gain * large.sf if self.shadowing else gain).flatten()
 
-    def _topology(self, batch: int, precision: Precision) -> tuple[Tensor, ...]:
+    def topology(self, batch: int, precision: Precision) -> tuple[Tensor, ...]:
         if self.cell == "inh":
             return self._office(batch, precision)
         return sionna_seeding.sionna_phy().channel.gen_single_sector_topology(

@@ -197,6 +197,16 @@ class OfdmChannel(ChannelOperator):
         return self._model
 
     @property
+    def grid(self) -> SlotGrid:
+        """The resource grid of a slot."""
+        return self._grid
+
+    @property
+    def receiver(self) -> OfdmReceiver:
+        """What observes the grid, and what it knows of the ensemble."""
+        return self._receiver
+
+    @property
     def bandwidth_hz(self) -> float:
         """Of the subcarriers that carry data or pilots [Hz]."""
         return self._grid.num_used * self._grid.subcarrier_spacing_hz

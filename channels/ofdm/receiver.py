@@ -144,7 +144,7 @@ class OfdmReceiver:
         noise: NoiseKnowledge,
         gain_control: bool,
     ) -> None:
-        self._grid, self._transmission, self._known = grid, transmission, statistics
+        self._grid, self._transmission, self.statistics = grid, transmission, statistics
         self._num_streams, self._gain_control = grid.num_streams, gain_control
         self._estimators: list[GainEstimator] = []
         self._noise_estimator: NoiseEstimator | NoiseSubspace | None = None
@@ -218,7 +218,7 @@ class OfdmReceiver:
             measured = self._noise_estimator(scaled.movedim(2, 1)).to(noise.dtype)
             noise = measured[:, None].expand(noise.shape)
         else:
-            noise = noise / level + following * self._known.hardware.noise_gain
+            noise = noise / level + following * self.statistics.hardware.noise_gain
         y, noise = self._beams(scaled, noise) if known is None else (scaled, noise)
         if known is None:
             gains = self._estimate(y, noise)
@@ -238,8 +238,8 @@ class OfdmReceiver:
             h: [B, S, R, L, D] complex, true gains, from which it follows otherwise; None: that of the
                 ensemble.
         """
-        hardware, grid = self._known.hardware, self._grid
-        noise = hardware.noise_gain * no.expand(-1, self._known.powers.shape[1])
+        hardware, grid = self.statistics.hardware, self._grid
+        noise = hardware.noise_gain * no.expand(-1, self.statistics.powers.shape[1])
         if hardware.at_antenna == 0:
             return noise
         occupied = grid.num_used / grid.num_subcarriers
@@ -247,7 +247,7 @@ class OfdmReceiver:
             incoming = mean_square(y_raw.movedim(2, 1).flatten(2)) / occupied
             return noise + hardware.at_antenna / (hardware.noise_gain + hardware.at_antenna) * incoming
         if h is None:
-            arriving = self._known.powers.sum(0).mean().expand(noise.shape)
+            arriving = self.statistics.powers.sum(0).mean().expand(noise.shape)
         else:
             arriving = mean_square(h.movedim(2, 1).flatten(2)) * h.shape[3]
         arriving = arriving * (1 + hardware.with_symbol) / hardware.noise_gain
@@ -278,7 +278,7 @@ class OfdmReceiver:
 
     def _beams(self, y: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Grids [B, S, R, T, F] and noise variances [B, R] of the beams."""
-        beams = self._known.beams
+        beams = self.statistics.beams
         if beams is None:
             return y, noise
         beams = beams.to(y)
@@ -297,7 +297,7 @@ class OfdmReceiver:
     @property
     def _distortion(self) -> tuple[float, float]:
         """Along the gain, of data and of pilots; what is measured with the noise is not told twice."""
-        hardware = self._known.hardware
+        hardware = self.statistics.hardware
         return (0.0, 0.0) if self._noise_estimator else (hardware.with_symbol, hardware.at_pilots)
 
     def _true(self, h: Tensor) -> Gains:
@@ -307,7 +307,7 @@ class OfdmReceiver:
 
     def _estimate(self, y: Tensor, noise: Tensor) -> Gains:
         """Gains at the data elements, given the pilots of grids [B, S, R, T, F] with noise [B, R]."""
-        modes = self._known.modes
+        modes = self.statistics.modes
         found = []
         for i in range(self._num_streams):
             if modes is None:
@@ -321,7 +321,7 @@ class OfdmReceiver:
             gains = [_sum(gains, row) for row in modes.to(y)]
         nil = torch.zeros((), dtype=noise.dtype, device=noise.device)
         total, turning, echo = nil, nil, nil
-        for (_, error), (_, moments), powers in zip(posteriors, found, self._known.powers, strict=True):
+        for (_, error), (_, moments), powers in zip(posteriors, found, self.statistics.powers, strict=True):
             turned = powers.to(moments.turning)[:, None] * moments.turning
             total = total + (error - turned).clamp_min(0.0).to(noise.dtype)
             strongest = int(powers.argmax())
@@ -336,9 +336,9 @@ class OfdmReceiver:
         """Estimates [B, S, R, D] of gains with the statistics of stream or mode ``row`` in every beam, and
         their moments [B, 1, R, D].
         """
-        powers = self._known.powers[row].tolist()
+        powers = self.statistics.powers[row].tolist()
         count = len(powers)
-        kinds = [row * count + i if self._known.seen else 0 for i in range(count)]
+        kinds = [row * count + i if self.statistics.seen else 0 for i in range(count)]
         h: list[Tensor] = [y] * count
         moments: dict[int, Moments] = {}
         for power, kind in set(zip(powers, kinds, strict=True)):

@@ -56,15 +56,15 @@ def find_llvm() -> str:
     named = os.environ.get(LIBRARY_VARIABLE)
     expected = f"libLLVM of version {MINIMUM_VERSION} or newer"
     if named:
-        version = _library_version(named)
+        version = library_version(named)
         if version is None or version < MINIMUM_VERSION:
             got = f"{named} (older than 16, or it does not load)" if version is None else f"version {version}"
             raise LlvmUnavailable(complaint(LIBRARY_VARIABLE, "no usable LLVM library", got, expected, _CURE))
         return named
-    seen = sorted(set(_installed()), key=lambda path: (-(_named_version(path) or 0), len(path), path))
+    seen = sorted(set(_installed()), key=lambda path: (-(named_version(path) or 0), len(path), path))
     for path in seen:
-        if (_named_version(path) or MINIMUM_VERSION) >= MINIMUM_VERSION:
-            version = _library_version(path)
+        if (named_version(path) or MINIMUM_VERSION) >= MINIMUM_VERSION:
+            version = library_version(path)
             if version is not None and version >= MINIMUM_VERSION:
                 return path
     old = ", ".join(sorted({Path(path).resolve().name for path in seen})) or "none"
@@ -86,13 +86,13 @@ def _installed() -> Iterator[str]:
                 yield str(path)
 
 
-def _named_version(path: str) -> int | None:
+def named_version(path: str) -> int | None:
     """Major version that the name tells: libLLVM-14.so.1, libLLVM.so.19.1, libLLVM-14.0.6.so."""
     match = re.search(r"libLLVM(?:-|\.so\.)(\d+)", Path(path).name)
     return int(match.group(1)) if match else None
 
 
-def _library_version(path: str) -> int | None:
+def library_version(path: str) -> int | None:
     """Major version that the library itself tells, in another process; None if it does not load or is older
     than 16, which could not tell yet.
     """

@@ -58,7 +58,7 @@ def trace(tracing: RayTracing, *, cache_dir: str | Path | None = None) -> Record
     path = folder / f"{tracing.scene}-{hashlib.sha256(made_from.encode()).hexdigest()[:32]}.npz"
     recording = _cached(path, made_from)
     if recording is None:
-        recording = _recording(tracing, _run_tracer(request), made_from)
+        recording = _recording(tracing, run_tracer(request), made_from)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             save_recorded(path, recording)
@@ -112,7 +112,7 @@ def _warn(tracing: RayTracing, recording: Recording) -> None:
         )
 
 
-def _run_tracer(request: dict[str, Any]) -> dict[str, NDArray[Any]]:
+def run_tracer(request: dict[str, Any]) -> dict[str, NDArray[Any]]:
     """Trace in another process, with CUDA where it works, else with a version of LLVM that works."""
     failure = None
     if torch.cuda.is_available():

@@ -87,7 +87,7 @@ def tensorflow_call(fn: Callable[..., Any], *tensors: Tensor) -> Tensor:
         raise ValueError(checks.complaint("tensorflow_call: tensors", "wrong devices", got, "one device"))
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         return _Call.apply(fn, *tensors)
-    tf, inputs = tensorflow(), _export(*tensors)
+    tf, inputs = tensorflow(), exported(*tensors)
     with _on(tensors[0].device):
         y = one_tensor(fn(*inputs))
     _wait(tf, tensors[0].device)
@@ -115,7 +115,7 @@ class _Call(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, fn: Callable[..., Any], *tensors: Tensor) -> Tensor:
         tf, device = tensorflow(), tensors[0].device
-        ctx.fn, ctx.inputs = fn, _export(*tensors)
+        ctx.fn, ctx.inputs = fn, exported(*tensors)
         ctx.needed = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
         with _on(device):
             ctx.recorded = _record(fn, ctx.inputs, ctx.needed)
@@ -128,7 +128,7 @@ class _Call(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         *tensors, _ = ctx.saved_tensors  # complains of what was overwritten since: the tape reads it
-        tf, (upstream,) = tensorflow(), _export(gradient)
+        tf, (upstream,) = tensorflow(), exported(gradient)
         with _on(gradient.device):
             recorded = ctx.recorded or _record(ctx.fn, ctx.inputs, ctx.needed)
             ctx.recorded = None  # frees what TensorFlow kept for this pass
@@ -146,7 +146,7 @@ class _Call(torch.autograd.Function):
         return tuple(result)
 
 
-def _export(*tensors: Tensor) -> list[Any]:
+def exported(*tensors: Tensor) -> list[Any]:
     """TensorFlow's view of tensors, on a GPU when PyTorch is done with them."""
     read, device = tensorflow().experimental.dlpack.from_dlpack, tensors[0].device
     if device.type == "cuda" and not _sees_gpu():

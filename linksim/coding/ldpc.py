@@ -153,10 +153,10 @@ class LdpcCode:
         words[:, : self.info_columns] = info.reshape(batch, self.info_columns, z)
         self._encode_core(words)
         for row in range(4, self.shifts.shape[0]):
-            words[:, self.info_columns + row] = self._row_sum(words, row, self.info_columns + 4)
+            words[:, self.info_columns + row] = self.row_sum(words, row, self.info_columns + 4)
         return words.reshape(batch, -1)
 
-    def _row_sum(self, words: Bits, row: int, columns: int) -> Bits:
+    def row_sum(self, words: Bits, row: int, columns: int) -> Bits:
         """Parity [B, Z] of a base row over the first ``columns`` columns."""
         total = np.zeros((words.shape[0], self.z), np.uint8)
         for column in np.nonzero(self.shifts[row, :columns] >= 0)[0]:
@@ -166,7 +166,7 @@ class LdpcCode:
     def _encode_core(self, words: Bits) -> None:
         """The four core parity columns: their sum gives the first, each row the next."""
         k, z = self.info_columns, self.z
-        sums = [self._row_sum(words, row, k) for row in range(4)]
+        sums = [self.row_sum(words, row, k) for row in range(4)]
         first = self.shifts[:4, k]
         present, counts = np.unique(first[first >= 0], return_counts=True)
         odd = present[counts % 2 == 1]

@@ -295,7 +295,7 @@ class TransportBlock:
                 blocks, holds = self._decode_layered(soft, rvs, iterations)
                 satisfied &= holds.reshape(batch, -1).all(axis=1)
             words[:, members] = blocks.reshape(batch, len(members), -1)
-        return self._check(words, satisfied | (self.crc != "16"))
+        return self.checked(words, satisfied | (self.crc != "16"))
 
     def _deinterleave(self, llr: Floats, members: Sequence[int], length: int) -> Floats:
         """LLRs [transmissions, B·members, E] of code blocks with the same number of sent bits."""
@@ -341,7 +341,7 @@ class TransportBlock:
         with torch.no_grad():
             return decode(torch.from_numpy(-llr[0]).to(device)).cpu().numpy().astype(np.uint8)
 
-    def _check(self, blocks: Bits, credible: NDArray[np.bool_]) -> Decoded:
+    def checked(self, blocks: Bits, credible: NDArray[np.bool_]) -> Decoded:
         batch = len(blocks)
         if self.num_code_blocks > 1:
             flat = blocks.reshape(-1, self.block_bits)

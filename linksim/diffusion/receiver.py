@@ -95,7 +95,9 @@ class DiffusionReceiver:
         self.device, self.dtype = torch.device(device), dtype
         self.model = model.to(self.device, dtype)
         self._captioner = captioner
-        self._text = TextFeatures.beside(model.text_encoder, model.folder, needed=captioner is not None)
+        self.text_features = TextFeatures.beside(
+            model.text_encoder, model.folder, needed=captioner is not None
+        )
         self._warned = False
 
     def compile(self) -> None:
@@ -191,7 +193,7 @@ class DiffusionReceiver:
 
     def text(self, captions: Sequence[str]) -> Tensor:
         """Embeddings [B, L, d] of captions."""
-        return self._text(captions).to(self.dtype)
+        return self.text_features(captions).to(self.dtype)
 
     def predict(self, z: Tensor, t: int, text: Tensor, hint: Tensor, label: Tensor) -> Tensor:
         """Eps [B, c, h, w] float32 of the denoiser with its control."""

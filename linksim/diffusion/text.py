@@ -48,8 +48,8 @@ class TextFeatures:
 
     def __init__(self, encoder: CLIPTextModel, tokenizer: Any = None) -> None:
         self._encoder = encoder
-        self._tokenizer = tokenizer
-        self._known: dict[str, Tensor] = {}
+        self.tokenizer = tokenizer
+        self.kept: dict[str, Tensor] = {}
 
     @classmethod
     def beside(cls, encoder: CLIPTextModel, folder: Path | None, *, needed: bool = False) -> TextFeatures:
@@ -83,12 +83,12 @@ class TextFeatures:
         length = int(config.max_position_embeddings)
         words: list[int] = []
         if caption.strip():
-            if self._tokenizer is None:
+            if self.tokenizer is None:
                 cure = f"Convert with --tokenizer {CLIP_TOKENIZER}, or use caption: none."
                 raise ModelFormatError(
                     complaint("tokenizer", "not in the model folder", "none", "CLIP's tokenizer", cure)
                 )
-            words = self._tokenizer(caption, add_special_tokens=False).input_ids[: length - 2]
+            words = self.tokenizer(caption, add_special_tokens=False).input_ids[: length - 2]
         # start and end are the last two words of every CLIP vocabulary; older configurations name others
         start, end = int(config.vocab_size) - 2, int(config.vocab_size) - 1
         ids = [start, *words, end]
@@ -99,10 +99,10 @@ class TextFeatures:
         """Embeddings [B, L, d] of the last hidden layer, normalised."""
         found = {}
         for caption in captions:
-            known = self._known.pop(caption, None)
+            known = self.kept.pop(caption, None)
             if known is None:
                 known = self._encoder(self.tokens(caption).to(self._encoder.device)).last_hidden_state
-            found[caption] = self._known[caption] = known  # last in the order of use
-        for old in list(self._known)[:-_KEPT]:
-            del self._known[old]
+            found[caption] = self.kept[caption] = known  # last in the order of use
+        for old in list(self.kept)[:-_KEPT]:
+            del self.kept[old]
         return torch.cat([found[caption] for caption in captions])

@@ -112,7 +112,7 @@ class LinearAnalogCodec:
             )
         return SymbolLayout(channels, rows, cols, num_symbols=budget, num_header=header)
 
-    def _gains(self, channels: int, snr_db: Tensor) -> tuple[Tensor, float]:
+    def gains(self, channels: int, snr_db: Tensor) -> tuple[Tensor, float]:
         """Amplitude gains [B, c, 1, 1] and the amplitude of the checkerboard on the last coefficient."""
         variance = self.klt.variance[:channels]
         share = 1.0 - (OFFSET_SHARE if self.scale == "blind" else 0.0)
@@ -129,7 +129,7 @@ class LinearAnalogCodec:
 
     def encode(self, image: Tensor, layout: SymbolLayout, csit: Csit | None) -> Tensor:
         """Symbols [B, n] complex of images [B, 3, H, W] in [0, 1]; ``csit`` as reported, or None."""
-        gains, offset = self._gains(layout.channels, self._snr(csit, image.shape[0]))
+        gains, offset = self.gains(layout.channels, self._snr(csit, image.shape[0]))
         z = self.klt.analyse(image, layout.channels) * gains.to(image)
         z[:, -1] += offset * checkerboard(layout.rows, layout.cols).to(image)
         z = torch.cat([z[:, 0::2], z[:, 1::2]], dim=1)  # the layout pairs channel i with i + c/2
@@ -164,7 +164,7 @@ class LinearAnalogCodec:
         ``csit`` is what the transmitter used: the gains follow from it at both ends.
         """
         x_hat, no_eff = equalize(received, "zf")
-        gains, offset = self._gains(layout.channels, self._snr(csit, x_hat.shape[0]))
+        gains, offset = self.gains(layout.channels, self._snr(csit, x_hat.shape[0]))
         gains = gains.to(no_eff)
         noise = layout.to_pair_map(no_eff, fill=float("inf")).repeat_interleave(2, dim=1) / 2
         latent = torch.stack(layout.to_map(x_hat).chunk(2, dim=1), dim=2).flatten(1, 2)

@@ -16,7 +16,7 @@ __all__ = ["OCTAVES", "SlicedWasserstein", "SpectrumError", "laplacian_octave", 
 
 _ROUNDING = 1 / 12 / 255**2  # variance of rounding to 8 bits: what is below it cannot be told
 OCTAVES = 4
-_PATCH, _MAX_PATCHES, _PROJECTIONS = 7, 2048, 128
+_PATCH, _MAX_PATCHES, PROJECTIONS = 7, 2048, 128
 _BINOMIAL = (1.0, 4.0, 6.0, 4.0, 1.0)
 
 
@@ -146,7 +146,7 @@ class SlicedWasserstein(ImageMetric):
             name,
             "1",
             False,
-            f"Karras et al. 2018 per image, {of}; {_MAX_PATCHES} patches, {_PROJECTIONS} directions, "
+            f"Karras et al. 2018 per image, {of}; {_MAX_PATCHES} patches, {PROJECTIONS} directions, "
             "normalised by the original",
             min_side=64,
             label=f"SWD, {of}",
@@ -171,7 +171,7 @@ def _octave_distance(a: Tensor, b: Tensor, octave: int) -> Tensor:
     count = min(_MAX_PATCHES, room[0] * room[1])
     chosen = torch.randperm(room[0] * room[1], generator=generator)[:count]
     places = torch.stack([chosen // room[1], chosen % room[1]], 1)
-    directions = torch.empty(3 * _PATCH**2, _PROJECTIONS).normal_(generator=generator)
+    directions = torch.empty(3 * _PATCH**2, PROJECTIONS).normal_(generator=generator)
     directions = (directions / directions.norm(dim=0)).to(b)
     deviation, mean = torch.std_mean(b, (1, 2), correction=0, keepdim=True)
     scale = (deviation.square() + _ROUNDING).sqrt()

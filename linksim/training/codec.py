@@ -114,11 +114,11 @@ class Trainer:
         self.step, self.seconds, self.closing_s, self.clean = 0, 0.0, 0.0, True
         self.extent = Extent(self.spec.steps, self.spec.time_budget_s)
         self.validation_limit: int | None = None
-        self._enter(0)
+        self.enter(0)
 
     # ---------------------------------------------------------------------------------- phases
 
-    def _enter(self, index: int) -> None:
+    def enter(self, index: int) -> None:
         """Begin a phase: what is trained, optimisers, losses, average and critics are its own."""
         self.phase_index, self.phase_step = index, 0
         self.phase: PhaseSpec = self.spec.plan[index]
@@ -143,7 +143,7 @@ class Trainer:
         """The averaged weights are kept, and are what the next phase begins with."""
         self.save_model({}, self.out / f"model-{self.phase_index + 1}-{self.phase.name}.safetensors")
         self.codec.load_state_dict(self.ema)
-        self._enter(self.phase_index + 1)
+        self.enter(self.phase_index + 1)
 
     def whereabouts(self) -> str:
         """Step and phase, for a line of progress."""
@@ -306,7 +306,7 @@ class Trainer:
         if state is None:
             return
         with read_as_state(self.out):
-            self._enter(int(state["phase"]))
+            self.enter(int(state["phase"]))
             self.codec.load_state_dict(state["model"])
             self.ema = state["ema"]
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):

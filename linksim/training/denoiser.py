@@ -151,7 +151,7 @@ class DenoiserTrainer:
         for rate in range(len(self.codec.config.rates)):
             fit_deviation(self.network, rate, [self._latent(x, Csit(snr_db), rate) for x in batches])
 
-    def _batch(self, image: Tensor, rng: np.random.Generator) -> _Batch:
+    def batch(self, image: Tensor, rng: np.random.Generator) -> _Batch:
         """What the denoiser is to learn from pictures that share channel, rate and told CSI."""
         spec, size = self.spec, len(image)
         rates = self.codec.config.rates
@@ -166,7 +166,7 @@ class DenoiserTrainer:
         latent = self._latent(image, csit, rate)
         received = self._received_levels(latent, channel, snr_db, seeds, rate)
         clean = latent / self.network.deviation[rate][:, None, None]
-        return _Batch(clean, self._levels(received, rng), csit, rate)
+        return _Batch(clean, self.levels(received, rng), csit, rate)
 
     @torch.no_grad()
     def _received_levels(
@@ -184,7 +184,7 @@ class DenoiserTrainer:
         level[:, : layout.channels] = reliability_of(self.network.variance(rate)[: layout.channels], sent)
         return level
 
-    def _levels(self, received: Tensor, rng: np.random.Generator) -> Tensor:
+    def levels(self, received: Tensor, rng: np.random.Generator) -> Tensor:
         """Levels on the way from the channel's to certainty; for a share of the pictures in no order."""
         size, channels = received.shape[:2]
         low, high = _LOG_SNR
@@ -212,7 +212,7 @@ class DenoiserTrainer:
         """Share of the training that is done, by steps or by time, whichever is further."""
         return self.extent.progress(self.step, self.seconds, self.closing_s)
 
-    def _loss(self, batch: _Batch, noise: Tensor) -> Tensor:
+    def loss(self, batch: _Batch, noise: Tensor) -> Tensor:
         """Squared error of the network's part, mean over values: that of v̂ in units of 1 - r."""
         state = noised(batch.clean, batch.reliability, noise)
         with self._cast():
@@ -237,9 +237,9 @@ class DenoiserTrainer:
         self.photographs.expect(self._generators(self.step + 1)[0], self.spec.batch_size)
         total = 0.0
         for part in image.chunk(self.spec.groups):
-            batch = self._batch(part, rng)
+            batch = self.batch(part, rng)
             noise = torch.empty_like(batch.clean, device="cpu").normal_(generator=gen).to(self.device)
-            loss = self._loss(batch, noise) / self.spec.groups
+            loss = self.loss(batch, noise) / self.spec.groups
             loss.backward()
             total += float(loss.detach())
         if not np.isfinite(total):
@@ -298,7 +298,7 @@ class DenoiserTrainer:
             batch = _Batch(latent / self.network.deviation[rate][:, None, None], levels, csit, rate)
             gen = torch.Generator().manual_seed(seeds[0])
             noise = torch.empty_like(latent, device="cpu").normal_(generator=gen).to(self.device)
-            losses.append(float(self._loss(batch, noise)))
+            losses.append(float(self.loss(batch, noise)))
             with self._cast():
                 budget = self.codec.num_symbols_at(rate, *image.shape[2:])
                 out = run_link(scheme, self.channels[0], image, snr_db, seeds, budget)

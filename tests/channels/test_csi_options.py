@@ -107,7 +107,7 @@ def test_precoded_gain_has_the_power_that_estimators_count_with():
         pilots=Pilots((2, 11)),
     )
     h = channel.gain(channel.draw(USES, SEEDS), torch.ones(len(SEEDS), 1, dtype=torch.float64))
-    (counted,) = channel._receiver._known.powers[0].tolist()
+    (counted,) = channel.receiver.statistics.powers[0].tolist()
     assert 2.0 < counted < 4.0
     assert float(h.abs().square().mean()) == pytest.approx(counted, rel=0.2)
 

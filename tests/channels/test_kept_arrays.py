@@ -81,7 +81,7 @@ def test_a_model_from_kept_statistics_draws_the_same_bits(cache, monkeypatch):
     monkeypatch.setattr(cdl, "_CDL_DRAWS", 50)
 
     def made() -> CdlModel:
-        cdl._cdl_statistics.cache_clear()
+        cdl.cdl_statistics.cache_clear()
         return CdlModel("C", delay_spread_s=1e-7, carrier_hz=3.5e9, speed_mps=3.0, receiver=Panel(columns=2))
 
     first = made()
@@ -92,4 +92,4 @@ def test_a_model_from_kept_statistics_draws_the_same_bits(cache, monkeypatch):
     assert torch.equal(first.frequency_covariance(12, 15e3), second.frequency_covariance(12, 15e3))
     assert torch.equal(first.time_covariance(14, 7e-5), second.time_covariance(14, 7e-5))
     assert not second.spatial_covariance().is_inference()
-    cdl._cdl_statistics.cache_clear()  # few draws: not for other tests
+    cdl.cdl_statistics.cache_clear()  # few draws: not for other tests

@@ -111,7 +111,7 @@ def tracer(monkeypatch):
         asked.append(request)
         return made_up_paths([True] * len(request["positions"]))
 
-    monkeypatch.setattr(ray_traced, "_run_tracer", run)
+    monkeypatch.setattr(ray_traced, "run_tracer", run)
     return asked
 
 
@@ -171,7 +171,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, tracer):
 
 
 def test_positions_without_a_path_are_left_out_with_a_warning(tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_traced, "_run_tracer", lambda request: made_up_paths([True, False, False, True]))
+    monkeypatch.setattr(ray_traced, "run_tracer", lambda request: made_up_paths([True, False, False, True]))
     for _ in range(2):  # traced, then from the cache
         with pytest.warns(UserWarning, match="no path reaches 2 of 4 positions"):
             recording = trace(tracing(), cache_dir=tmp_path)
@@ -180,7 +180,7 @@ def test_positions_without_a_path_are_left_out_with_a_warning(tmp_path, monkeypa
 
 
 def test_no_path_at_all_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_traced, "_run_tracer", lambda request: made_up_paths([False] * 4))
+    monkeypatch.setattr(ray_traced, "run_tracer", lambda request: made_up_paths([False] * 4))
     message = (
         r"RayTracing: empty: no path, got none to 4 positions from \(0.0, 0.0, 10.0\), expected some\. Are"
     )
@@ -190,7 +190,7 @@ def test_no_path_at_all_is_an_error(tmp_path, monkeypatch):
 
 
 def test_much_power_in_dropped_paths_is_warned_about(tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_traced, "_run_tracer", lambda request: made_up_paths([True] * 4, dropped=0.07))
+    monkeypatch.setattr(ray_traced, "run_tracer", lambda request: made_up_paths([True] * 4, dropped=0.07))
     with pytest.warns(UserWarning, match="max_paths: the weaker paths that 256 leaves out carry up to 7% of"):
         trace(tracing(), cache_dir=tmp_path)
 
@@ -242,7 +242,7 @@ def libraries(monkeypatch, versions: dict[str, int | None]) -> list[str]:
         return versions.get(path)
 
     monkeypatch.setattr(llvm, "_installed", lambda: iter(versions))
-    monkeypatch.setattr(llvm, "_library_version", version)
+    monkeypatch.setattr(llvm, "library_version", version)
     return asked
 
 
@@ -294,12 +294,12 @@ def test_names_of_libraries_tell_their_version():
         "libLLVM-19.so": 19,
         "libLLVM.so": None,
     }
-    assert {name: llvm._named_version(f"/usr/lib/{name}") for name in names} == names
+    assert {name: llvm.named_version(f"/usr/lib/{name}") for name in names} == names
 
 
 def test_what_is_no_library_has_no_version(tmp_path):
     (tmp_path / "libLLVM-19.so").write_text("")
-    assert llvm._library_version(str(tmp_path / "libLLVM-19.so")) is None
+    assert llvm.library_version(str(tmp_path / "libLLVM-19.so")) is None
 
 
 def test_a_tracer_that_dies_is_an_error_with_the_signal(monkeypatch, no_cuda, tmp_path):
@@ -325,11 +325,11 @@ def test_llvm_takes_over_where_cuda_fails(monkeypatch, no_cuda):
         return {}
 
     monkeypatch.setattr(ray_traced, "_start_tracer", start)
-    ray_traced._run_tracer({})
+    ray_traced.run_tracer({})
     assert started == [("cuda_ad_mono_polarized", os.devnull), ("llvm_ad_mono_polarized", "/a/libLLVM-19.so")]
     libraries(monkeypatch, {})
     with pytest.raises(RuntimeError, match="no OptiX"):
-        ray_traced._run_tracer({})
+        ray_traced.run_tracer({})
 
 
 # ----------------------------------------------------------------------------------------------- tracing

@@ -676,4 +676,4 @@ def test_missing_gpu_is_named(monkeypatch):
 
     monkeypatch.setattr(tf_call, "_sees_gpu", lambda: False)
     with pytest.raises(RuntimeError, match=r"device: no GPU, got cuda:0, .*tensorflow\[and-cuda\]"):
-        tf_call._export(Gpu())
+        tf_call.exported(Gpu())

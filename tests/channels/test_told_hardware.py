@@ -154,7 +154,7 @@ def test_perfect_knowledge_holds_how_oscillators_turn_the_gain(fault):
     x = qpsk(20, USES)
     draw = channel.draw(USES, range(20))
     received = channel(x, torch.full((20,), 40.0), range(20), draw)
-    blind = draw.h[:, 0, 0, 0].flatten(1)[:, channel._grid.data]
+    blind = draw.h[:, 0, 0, 0].flatten(1)[:, channel.grid.data]
     known, unknown = ((received.y - h * x).abs().square().mean() for h in (received.csi.h, blind))
     assert float(known) < 0.02
     assert float(unknown) > 0.05

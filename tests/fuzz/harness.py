@@ -110,13 +110,13 @@ def _work(kind: str, first: int, count: int, out: Path, progress: Path) -> None:
         with progress.open("a", encoding="utf-8", buffering=1) as file:
             for number in range(first, first + count):
                 file.write(json.dumps({"kind": kind, "input": number, "began": True}) + "\n")
-                result = _tried(attempt, kind, number, work / "input", out)
+                result = tried(attempt, kind, number, work / "input", out)
                 file.write(json.dumps({"kind": kind, "input": number, **result}) + "\n")
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _tried(attempt: Attempt, kind: str, number: int, folder: Path, out: Path) -> dict[str, Any]:
+def tried(attempt: Attempt, kind: str, number: int, folder: Path, out: Path) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     before, began = _peak_gigabytes(), time.process_time()

@@ -29,7 +29,7 @@ def attempt_of(code):
 )
 def test_what_is_not_the_projects_own_error_is_a_failure_and_kept(code, said, tmp_path):
     (tmp_path / "failures").mkdir()
-    result = harness._tried(attempt_of(code), "kind", 5, tmp_path / "input", tmp_path)
+    result = harness.tried(attempt_of(code), "kind", 5, tmp_path / "input", tmp_path)
     assert result["outcome"] == "failed"
     assert said in result["problem"]
     assert (tmp_path / "failures" / "kind-5" / "input").read_text() == "x"
@@ -39,7 +39,7 @@ def test_time_and_memory_are_limited(tmp_path, monkeypatch):
     (tmp_path / "failures").mkdir()
     monkeypatch.setattr(harness, "SECONDS", 0)
     assert (
-        "took" in harness._tried(attempt_of(lambda rng: "taken"), "k", 1, tmp_path / "i", tmp_path)["problem"]
+        "took" in harness.tried(attempt_of(lambda rng: "taken"), "k", 1, tmp_path / "i", tmp_path)["problem"]
     )
     monkeypatch.setattr(harness, "SECONDS", 30)
     eat = attempt_of(lambda rng: "taken")
@@ -50,7 +50,7 @@ def test_time_and_memory_are_limited(tmp_path, monkeypatch):
     ):  # the last: not its own
         peaks = iter((before, after))
         monkeypatch.setattr(harness, "_peak_gigabytes", peaks.__next__)
-        assert ("GB" in harness._tried(eat, "k", 2, tmp_path / "i", tmp_path)["problem"]) == said
+        assert ("GB" in harness.tried(eat, "k", 2, tmp_path / "i", tmp_path)["problem"]) == said
 
 
 def test_a_worker_that_dies_is_replaced_and_its_input_named(tmp_path, monkeypatch):
@@ -89,6 +89,6 @@ def test_some_inputs_of_cheap_kinds(kind, tmp_path):
     (tmp_path / "failures").mkdir()
     attempt = kind.prepare(tmp_path)
     name = kind.__name__.rpartition(".")[2]
-    results = [harness._tried(attempt, name, 10**6 + i, tmp_path / "input", tmp_path) for i in range(40)]
+    results = [harness.tried(attempt, name, 10**6 + i, tmp_path / "input", tmp_path) for i in range(40)]
     assert [r["problem"] for r in results if r["problem"]] == []
     assert {r["outcome"] for r in results} == {"taken", "refused"}

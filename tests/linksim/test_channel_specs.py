@@ -211,7 +211,7 @@ def test_dmrs_has_the_symbols_and_the_boost_of_nr():
         assert isinstance(built, OfdmChannel)
         uses = built.uses(100)
         assert uses.pilot == len(symbols) * 32  # every second of 64 subcarriers
-        pilots = built._grid.known
+        pilots = built.grid.known
         assert float(pilots.abs().square().sum(-1)[0, 2]) == pytest.approx(64, rel=3e-3), (
             "power of a full symbol"
         )
@@ -579,7 +579,7 @@ def test_reference_signals_are_boosted_by_what_the_comb_leaves_empty():
     for antennas, transmission in ((1, "single"), (2, "alamouti")):
         model = f"{{kind: tdl, profile: A, delay_spread_s: 0.0, tx_antennas: {antennas}}}"
         text = _ofdm(model, f"transmission: {{kind: {transmission}}}", "csi: {kind: ls, dmrs: {}}")
-        pilots = build_channel(_channel(text), CPU)._grid.known
+        pilots = build_channel(_channel(text), CPU).grid.known
         assert float(pilots.abs().square().sum((0, 2))[2]) == pytest.approx(64 * antennas, rel=3e-3)
 
 
@@ -591,7 +591,7 @@ def test_ports_of_nr(ports):
     model = f"{{kind: tdl, profile: A30, tx_antennas: {len(numbers)}, rx_antennas: {len(numbers)}}}"
     csi = f"csi: {{kind: lmmse, assumed: robust, dmrs: {{ports: {ports}}}}}"
     built = build_channel(_channel(_ofdm(model, "transmission: {kind: multiplexing}", csi)), CPU)
-    known = built._grid.known[:, 2]
+    known = built.grid.known[:, 2]
     for port, pilots in zip(numbers, known, strict=True):
         assert torch.equal(pilots.abs() > 0, torch.arange(64) % 2 == port // 2)
     assert float(known.abs().square().sum() / len(numbers)) == pytest.approx(64, rel=3e-3)
@@ -603,7 +603,7 @@ def test_ports_of_nr(ports):
 def test_ports_of_before_are_the_default():
     model = "{kind: tdl, profile: A30, tx_antennas: 2, rx_antennas: 2}"
     grids = [
-        build_channel(_channel(_ofdm(model, "transmission: {kind: multiplexing}", f"csi: {csi}")), CPU)._grid
+        build_channel(_channel(_ofdm(model, "transmission: {kind: multiplexing}", f"csi: {csi}")), CPU).grid
         for csi in ("{kind: ls, dmrs: {}}", "{kind: ls, dmrs: {ports: [0, 2]}}")
     ]
     assert torch.equal(grids[0].known, grids[1].known)

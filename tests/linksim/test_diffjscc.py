@@ -491,7 +491,7 @@ def test_caption_reaches_the_text_tower_and_needs_a_tokenizer(
     told = receiver(initial, torch.zeros(2), [1, 2])
     silent = DiffusionReceiver(DiffusionModel.load(folder), options())(initial, torch.zeros(2), [1, 2])
     assert not torch.equal(told, silent)
-    tokens = receiver._text.tokens(words)[0]
+    tokens = receiver.text_features.tokens(words)[0]
     assert tokens[0] == 510
     assert 511 in tokens.tolist()
     assert tokens[-1] == 0
@@ -546,15 +546,15 @@ def test_start_and_end_of_a_caption_are_the_last_words_of_the_vocabulary(convert
     shutil.copytree(converted, folder)
     path = folder / "text_encoder" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "bos_token_id": 0, "eos_token_id": 2}))
-    tokens = DiffusionReceiver(DiffusionModel.load(folder), options())._text.tokens("")[0]
+    tokens = DiffusionReceiver(DiffusionModel.load(folder), options()).text_features.tokens("")[0]
     assert tokens[:3].tolist() == [510, 511, 0]
 
 
 def test_only_the_latest_embeddings_are_kept(model):
-    text = DiffusionReceiver(model, options())._text
-    text._tokenizer = lambda caption, add_special_tokens: type("T", (), {"input_ids": [int(caption)]})
+    text = DiffusionReceiver(model, options()).text_features
+    text.tokenizer = lambda caption, add_special_tokens: type("T", (), {"input_ids": [int(caption)]})
     text([str(i) for i in range(100)])
-    assert list(text._known) == [str(i) for i in range(36, 100)]
+    assert list(text.kept) == [str(i) for i in range(36, 100)]
 
 
 def test_snr_embedding_is_not_rounded(converted):

@@ -145,7 +145,7 @@ def test_distance_is_that_of_the_patches():
         sets.append(np.moveaxis(windows, 0, 2).reshape(100, -1))
     generator = torch.Generator().manual_seed(octave)
     torch.randperm(100, generator=generator)
-    directions = torch.empty(147, spectrum._PROJECTIONS).normal_(generator=generator)
+    directions = torch.empty(147, spectrum.PROJECTIONS).normal_(generator=generator)
     directions = (directions / directions.norm(dim=0)).double().numpy()
     expected = np.mean([wasserstein_distance(sets[0] @ d, sets[1] @ d) for d in directions.T])
     assert float(SlicedWasserstein(octave)(y, x)) == pytest.approx(expected, rel=1e-5)

@@ -149,7 +149,7 @@ def test_a_training_interrupted_in_any_phase_ends_in_the_same_weights(recipe, tm
 def test_realism_shares_are_those_of_the_recipe(recipe, tmp_path):
     """4,000 draws: each share within 5 standard errors."""
     trainer = trainer_of(recipe, tmp_path)
-    trainer._enter(1)
+    trainer.enter(1)
     drawn = trainer.conditions.realism(np.random.default_rng(1), 4000, trainer.phase).numpy()
     for got, share in (((drawn == 0).mean(), 0.2), ((drawn == 1).mean(), 0.6)):
         assert abs(got - share) < 5 * (share * (1 - share) / 4000) ** 0.5
@@ -286,9 +286,9 @@ def test_a_denoiser_learns_what_the_linear_estimate_does_not_know(denoiser_recip
         found = []
         for seed in range(16):
             rng, gen = np.random.default_rng(1000 + seed), torch.Generator().manual_seed(seed)
-            batch = trainer._batch(trainer.photographs.batch(rng, 8), rng)
+            batch = trainer.batch(trainer.photographs.batch(rng, 8), rng)
             noise = torch.empty_like(batch.clean).normal_(generator=gen)
-            found.append(float(trainer._loss(batch, noise)))
+            found.append(float(trainer.loss(batch, noise)))
         return float(np.mean(found))
 
     before = loss()
@@ -324,7 +324,7 @@ def test_levels_of_a_denoiser_training_begin_at_the_channel_s(denoiser_recipe, t
     trainer = DenoiserTrainer(load_train_scenario(denoiser_recipe), tmp_path, CPU)
     received = torch.full((400, 16, 2, 2), 0.5)
     received[:, 8:] = 0
-    levels = trainer._levels(received, np.random.default_rng(3))
+    levels = trainer.levels(received, np.random.default_rng(3))
     ordered = (levels >= received).flatten(1).all(1)
     assert 0.75 < float(ordered.float().mean()) < 0.9, "a fifth of the pictures has levels in no order"
     as_received = (levels == received).flatten(1).all(1).float().mean()

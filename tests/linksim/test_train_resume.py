@@ -401,7 +401,7 @@ def _cut_short(path: Path) -> None:
 def test_a_broken_picture_is_refused_in_memory_and_replaced_on_disk(pictures, caplog):
     images = FolderImages(pictures)
     held = Photographs(images, seed=1, crop=48, held_out=2, memory_bytes=0)
-    name = held.training._names[3]
+    name = held.training.names[3]
     _cut_short(pictures / name)
     from linksim.images.sets import ImageError
 
@@ -414,7 +414,7 @@ def test_a_broken_picture_is_refused_in_memory_and_replaced_on_disk(pictures, ca
     said = [r.message for r in caplog.records if "taken in its place" in r.message]
     assert len(said) == 2, "once for each set"
     assert name in said[0]
-    for other in photographs.training._names:
+    for other in photographs.training.names:
         if other != name:
             _cut_short(pictures / other)
     with pytest.raises(ImageError, match="cannot be decoded"):

@@ -98,7 +98,7 @@ def test_garbage_with_a_short_crc_is_never_accepted():
     wrong = (decoded.bits != bits).any(axis=1)
     assert wrong.mean() > 0.95
     assert not (decoded.ok & wrong).any()
-    forged = block._check(append_crc(bits, "16")[:, None], np.zeros(len(bits), np.bool_))
+    forged = block.checked(append_crc(bits, "16")[:, None], np.zeros(len(bits), np.bool_))
     assert not forged.ok.any()
 
 
@@ -181,7 +181,7 @@ def test_every_lifting_size_encodes_to_a_code_word_and_corrects_noise(graph):
             word = code.encode(payload)
             columns = word.reshape(1, -1, z)
             for row in range(code.shifts.shape[0]):
-                assert not code._row_sum(columns, row, code.shifts.shape[1]).any(), (graph, z, row)
+                assert not code.row_sum(columns, row, code.shifts.shape[1]).any(), (graph, z, row)
             sent = word[:, code.selection(code.length - 2 * z)]
             noisy = (1 - 2.0 * sent) * 4 + rng.normal(0, 8**0.5, sent.shape)  # LLRs of 3 dB: easy at rate 1/3
             hat, good, _ = code.decode(code.prior(noisy.astype(np.float32)), 30)

@@ -71,9 +71,9 @@ def quick_normalisation(monkeypatch):
     """Ten draws behind the mean power of a model: for what does not depend on it."""
     monkeypatch.setattr(cdl_module, "_CDL_DRAWS", 10)
     monkeypatch.setattr(cdl_module, "CHUNK", 10)
-    cdl_module._cdl_statistics.cache_clear()
+    cdl_module.cdl_statistics.cache_clear()
     yield
-    cdl_module._cdl_statistics.cache_clear()
+    cdl_module.cdl_statistics.cache_clear()
 
 
 def cdl(profile: str, speed: float = 0.0, **panels) -> CdlModel:
@@ -339,10 +339,10 @@ def street_probability(distance_m: np.ndarray, decay_m: float = 36.0) -> np.ndar
 def test_probability_of_a_line_of_sight_is_that_of_the_table():
     """3000 drops in five rings: Pearson's statistic at 1e-6. The state and the distance are Sionna's own; those
     of receivers at 2D distances of 10 m on."""
-    drop = street()._drop
+    drop = street().drop
     model = drop.model("single")
     with sionna_rng(3, CPU):
-        model.set_topology(*drop._topology(3000, "single"), los="random")
+        model.set_topology(*drop.topology(3000, "single"), los="random")
     scenario = model._scenario
     seen, distance = scenario.los.flatten().numpy(), scenario.distance_2d.flatten().double().numpy()
     assert not bool(scenario.indoor.any())

@@ -43,7 +43,7 @@ def _drops(count: int, path_loss: bool) -> tuple[np.ndarray, np.ndarray]:
     model = CellModel(
         "umi", carrier_hz=CARRIER_HZ, indoor_share=0.0, line_of_sight="always", path_loss=path_loss
     )
-    drop = model._drop
+    drop = model.drop
     sionna = drop.model("single")
     with sionna_rng(11, CPU):
         gains, _ = drop.draw(sionna, count, 1, 1.0, "single")

@@ -41,11 +41,15 @@ class JsccSpec(AnalogSchemeBase):
         from linksim.build.objects import load_codec
         from linksim.schemes.jscc import JsccScheme
 
-        codec = load_codec(self.checkpoint)
+        def load() -> AnalogCodec:
+            loaded = load_codec(self.checkpoint)
+            if isinstance(loaded, nn.Module):
+                loaded.to(context.device)
+            return loaded
+
+        codec = context.shared.once(("codec", self.checkpoint, str(context.device)), load)
         assert context.channel is not None
         check_csi(self, codec, context.channel)
-        if isinstance(codec, nn.Module):
-            codec.to(context.device)
         return JsccScheme(self.name, self._dialled(codec), self.csit)
 
     def _dialled(self, codec: AnalogCodec) -> AnalogCodec:

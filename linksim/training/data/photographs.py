@@ -229,7 +229,7 @@ class _Streamed:
     """Pictures on disk. In memory are those that threads decode just now, and the squares of two batches."""
 
     def __init__(self, images: ImageSet, trained: list[Listed]) -> None:
-        self._images, self._names = images, _names(trained)
+        self._images, self.names = images, _names(trained)
         self.sizes = [(one.rows, one.cols) for one in trained]
         self._pool = ThreadPoolExecutor(decoding_threads(), "pictures")
         self._coming: dict[_Cut, Future[Tensor]] = {}
@@ -263,7 +263,7 @@ class _Streamed:
     def _picture(self, index: int) -> Tensor:
         """The picture, or the next one that can be decoded."""
         for place in range(index, index + _IN_A_ROW):
-            name = self._names[place % len(self)]
+            name = self.names[place % len(self)]
             data = read_stored(self._images.stored(name), name)
             try:
                 return self._images.crop(read_image(data, name, self._images.convert), name)
