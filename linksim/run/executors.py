@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,7 +33,9 @@ from linksim.run.computing import Outcome, compute
 from linksim.run.machine import Machine
 from linksim.run.measuring import Measure
 from linksim.run.plan import Batch, Plan
-from linksim.scenario.files import ScenarioError, load_scenario, variants
+from linksim.scenario.errors import ScenarioError
+from linksim.scenario.schema import Scenario
+from linksim.scenario.sweeps import as_written, validated, variants
 
 __all__ = ["Executor", "InProcess", "Processes", "Work", "work_of"]
 
@@ -100,6 +103,7 @@ class _Task:
     folder: str
     device: str
     threads: int
+    alive: str = ""  # a file; when it is gone, so is whoever waits for results
 
 
 class Processes:
@@ -120,7 +124,7 @@ class Processes:
         self.parallel = num
         images = {name: image.numpy() for name, image in plan.images.items()}
         threads = max(1, min(cpu_count(), torch.get_num_threads()) // num)
-        scenario = plan.scenario.model_dump(mode="json")
+        scenario = as_written(plan.scenario.model_dump())  # paths know the folder that they begin in
         self._task = _Task(
             scenario, _kind_sources(plan), images, plan.shard, str(folder), str(device), threads
         )
@@ -149,8 +153,10 @@ class Processes:
         threads = {f"{name}_NUM_THREADS": str(self._task.threads) for name in ("OMP", "MKL", "OPENBLAS")}
         running: dict[Future[Outcome], int] = {}
         ahead = deque(jobs)
-        with safe_children():  # also those that replace others
-            pool = ProcessPoolExecutor(self.parallel, initializer=_begin, initargs=(self._task,), env=threads)
+        with safe_children(), tempfile.NamedTemporaryFile(prefix="linksim-run-") as alive:
+            # also those processes that replace others import nothing from the working directory
+            task = replace(self._task, alive=alive.name)
+            pool = ProcessPoolExecutor(self.parallel, initializer=_begin, initargs=(task,), env=threads)
             try:
                 while running or ahead:
                     while len(running) < self.parallel * _AHEAD and ahead:
@@ -192,7 +198,7 @@ _STATE: dict[str, Any] = {}
 
 def _begin(task: _Task) -> None:
     """Build everything that a run needs, in a worker process; what fails is said by the first batch."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(os.getppid(), Path(task.alive)), daemon=True).start()
     try:
         _STATE["executor"] = _executor(task)
     except Exception as problem:  # a process that cannot begin would only be started again
@@ -200,9 +206,9 @@ def _begin(task: _Task) -> None:
         _STATE["failed"] = RunError(f"workers: cannot begin: {said}")
 
 
-def _end_with(parent: int) -> None:
-    """End this process when the driver is gone."""
-    while os.getppid() == parent:
+def _end_with(parent: int, alive: Path) -> None:
+    """End this process when the driver is gone, or has begun again with other processes."""
+    while os.getppid() == parent and alive.exists():
         time.sleep(1.0)
     os._exit(1)
 
@@ -214,7 +220,7 @@ def _executor(task: _Task) -> InProcess:
             load_file(Path(name))
         else:
             importlib.import_module(name)
-    scenario = load_scenario(task.scenario)
+    scenario = validated(Scenario, task.scenario, "scenario")
     images = {name: torch.from_numpy(np.array(image)) for name, image in task.images.items()}
     plan = Plan(scenario, tuple(variants(scenario)), images, shard=task.shard)
     device, shared = torch.device(task.device), Shared()

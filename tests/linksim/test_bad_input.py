@@ -295,7 +295,7 @@ def test_run_folder_of_another_scenario_is_refused_and_kept(tmp_path, capsys):
         other,
         "--out",
         str(out),
-        expect=("folder of another scenario", "Use another --out"),
+        expect=("seed: made with another value, got 7, expected 8", "Use another --out"),
     )
     assert before == {p: p.read_bytes() for p in out.iterdir() if p.is_file()}
 

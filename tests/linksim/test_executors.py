@@ -15,14 +15,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+import torch
 import yaml
+from PIL import Image
 
 import linksim
 from channels.kinds import unregister
+from linksim.build.checkpoints import save_checkpoint
 from linksim.cli.commands import main
 from linksim.results.store import ResultStore
+from linksim.scenario.schema import LeanCodecSpec
 from tests.linksim.tiny import TINY, write
 
 WHOLE = yaml.safe_load(TINY)
@@ -63,6 +68,7 @@ def test_two_processes_give_what_one_gives(alone, together):
     }
 
 
+@pytest.mark.slow
 def test_the_rest_of_a_run_may_be_run_by_others(together, tmp_path):
     """Half of the records cut off: the same table to the last byte, whoever runs them."""
     out = Path(shutil.copytree(together, tmp_path / "run"))
@@ -74,6 +80,7 @@ def test_the_rest_of_a_run_may_be_run_by_others(together, tmp_path):
     assert (out / "results.csv").read_bytes() == (together / "results.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_features_of_sets_are_those_of_one_process(tmp_path):
     """Workers compute them, the driver writes them."""
     changes = {"metrics": ["psnr", "kid_lite2"], "sweep.trials": 1, "sweep.snr_db": [2]}
@@ -127,6 +134,7 @@ def test_a_process_that_is_killed_is_replaced(alone, tmp_path):
     assert_same(alone, run.folder)
 
 
+@pytest.mark.slow
 def test_processes_that_are_killed_again_and_again_end_the_run(tmp_path):
     lost = pytest.raises(linksim.RunError, match="workers: lost, got processes that were killed 3 times")
     with killing(20) as killed, lost:
@@ -150,6 +158,32 @@ class Largest(linksim.ImageMetric):
         {first}
         return (hat - true).abs().flatten(1).amax(1)
 '''
+
+
+def test_paths_begin_in_the_folder_of_the_file(tmp_path, monkeypatch):
+    """As in one process: pictures beside a scenario, which is run from elsewhere."""
+    (tmp_path / "there" / "pictures").mkdir(parents=True)
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 255, (64, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "there" / "pictures" / f"{number}.png")
+    text = TINY.replace(
+        "{kind: skimage, names: [astronaut, coffee], crop: 64}", "{kind: folder, path: pictures}"
+    )
+    text = text.replace("trials: 2", "trials: 1").replace(
+        "name: linear}", "name: linear, checkpoint: CHECKPOINT}"
+    )
+    text = text.replace("kind: linear_analog", "kind: jscc").replace("CHECKPOINT", "mine.safetensors")
+    config = {"kind": "lean", "latent_channels": 128, "width_8": 8, "width_16": 8, "embedding": 8}
+    spec = LeanCodecSpec(**config)
+    save_checkpoint(
+        tmp_path / "there" / "mine.safetensors", spec, spec.build().state_dict(), {}, torch.float32
+    )
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path / "there", text)
+    one, two = (
+        linksim.simulate(path, out=tmp_path / str(n), workers=n, progress=False).folder for n in (1, 2)
+    )
+    assert_same(one, two)
 
 
 def test_kinds_of_a_file_are_known_to_all_processes(tmp_path, capsys):
@@ -212,6 +246,7 @@ def test_what_keeps_processes_from_beginning_is_said(tmp_path, capfd):
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_workers_end_with_their_driver(tmp_path):
     """Killed, not stopped: nothing could be cleaned up."""
     code = (
