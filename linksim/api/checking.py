@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from linksim.build.downloads import Download
     from linksim.run.runner import Plan, Preflight
     from linksim.scenario.files import Source, Training
-    from linksim.scenario.schema import Scenario
+    from linksim.scenario.schema import DenoiserTrainScenario, Scenario, TrainScenario
 
 __all__ = ["Check", "check", "check_scenario", "what_without"]
 
@@ -78,28 +78,39 @@ def _training(scenario: Training) -> tuple[list[str], list[str]]:
     import torch
 
     from linksim.build.channels import training_channels
-    from linksim.build.downloads import missing_losses
-    from linksim.build.objects import build_codec, build_images
-    from linksim.scenario.schema import DenoiserTrainScenario, TrainScenario
+    from linksim.build.objects import build_images
 
     recipe: Any = scenario.recipe
-    num_uses = 1  # the codec of a control training comes with its model
-    missing: list[Download] = []
-    if isinstance(scenario, TrainScenario):
-        from linksim.training.recipe import check_recipe
-
-        missing = missing_losses(scenario.train)
-        check_recipe(scenario, losses=not missing)
-        crop = max(phase.crop for phase in recipe.plan)
-        num_uses = build_codec(recipe.codec).num_symbols(crop, crop)
-    if isinstance(scenario, DenoiserTrainScenario):
-        from linksim.training.recipe import check_denoiser_recipe
-
-        num_uses = check_denoiser_recipe(scenario).num_symbols(recipe.crop, recipe.crop)
+    of_block: dict[str, Callable[[Any], tuple[int, list[Download]]]] = {
+        "train": _codec_training,
+        "train_denoiser": _denoiser_training,
+        "train_control": lambda scenario: (1, []),  # its codec comes with its model
+    }
+    num_uses, missing = of_block[scenario.block](scenario)
     training_channels(recipe.channels, torch.device("cpu"), num_uses, trace=False)
     images = build_images(scenario.images)
     facts = [f"training: {_extent(recipe)}", f"images: {len(images)} from {images.origin}"]
     return facts, [f"{download}; the training begins with it" for download in missing]
+
+
+def _codec_training(scenario: TrainScenario) -> tuple[int, list[Download]]:
+    """Symbols of a crop, and weights that losses lack."""
+    from linksim.build.downloads import missing_losses
+    from linksim.build.objects import build_codec
+    from linksim.training.recipe import check_recipe
+
+    missing = missing_losses(scenario.train)
+    check_recipe(scenario, losses=not missing)
+    crop = max(phase.crop for phase in scenario.recipe.plan)
+    return build_codec(scenario.recipe.codec).num_symbols(crop, crop), missing
+
+
+def _denoiser_training(scenario: DenoiserTrainScenario) -> tuple[int, list[Download]]:
+    """Symbols of a crop; nothing is lacking."""
+    from linksim.training.recipe import check_denoiser_recipe
+
+    crop = scenario.recipe.crop
+    return check_denoiser_recipe(scenario).num_symbols(crop, crop), []
 
 
 def _extent(recipe: Any) -> str:

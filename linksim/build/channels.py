@@ -144,7 +144,7 @@ def calibration_key(channel: ChannelBase, scheme: SchemeBase) -> dict[str, objec
         key["interleave"] = True
     if foreign := foreign_kinds(channel):
         key["kinds"] = foreign
-    if isinstance(scheme, SeparationSpec) and scheme.csit == "instantaneous_snr":
+    if scheme.calibrated_csit == "instantaneous_snr":
         key["csit"] = "instantaneous_snr"
         if channel.told.transmitter.delay_slots:
             key["report_delay_slots"] = channel.told.transmitter.delay_slots

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from linksim.scenario.files import Training
-    from linksim.scenario.schema import ControlTrainScenario, Scenario
+    from linksim.scenario.schema import Scenario
 
 from linksim.cli.listing import list_things
 from linksim.cli.output import LineFormatter, full_disk, say
@@ -81,27 +81,32 @@ def _check(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace) -> int:
     from linksim.scenario.files import load_train_scenario, parse_overrides
-    from linksim.scenario.schema import ControlTrainScenario, TrainScenario
 
     overrides = parse_overrides(args.overrides)
     scenario = load_train_scenario(args.scenario, overrides, args.budget)
     folder = args.out or Path("runs") / scenario.name
     if args.export:
         _writable(args.export, "--export")
-    if isinstance(scenario, ControlTrainScenario):
-        return _train_control(scenario, folder, args)
-    summary: Any
-    if isinstance(scenario, TrainScenario):
-        from linksim.training.codec import train
+    of_block = {"train": _train_codec, "train_denoiser": _train_denoiser, "train_control": _train_control}
+    return of_block[scenario.block](scenario, folder, args)
 
-        summary = train(scenario, folder, _device(args.device), _progress_line, args.pictures_memory)
-        measured = f"PSNR {summary.validation_psnr_db}"
-    else:
-        from linksim.training.denoiser import train_denoiser
 
-        device = _device(args.device)
-        summary = train_denoiser(scenario, folder, device, _progress_line, args.pictures_memory)
-        measured = str(summary.validation)
+def _train_codec(scenario: Any, folder: Path, args: argparse.Namespace) -> int:
+    from linksim.training.codec import train
+
+    summary = train(scenario, folder, _device(args.device), _progress_line, args.pictures_memory)
+    return _trained(summary, f"PSNR {summary.validation_psnr_db}", args)
+
+
+def _train_denoiser(scenario: Any, folder: Path, args: argparse.Namespace) -> int:
+    from linksim.training.denoiser import train_denoiser
+
+    summary = train_denoiser(scenario, folder, _device(args.device), _progress_line, args.pictures_memory)
+    return _trained(summary, str(summary.validation), args)
+
+
+def _trained(summary: Any, measured: str, args: argparse.Namespace) -> int:
+    """Say what a training came to, and export its model."""
     say(f"{summary.steps} steps in {summary.seconds / 60:.1f} min, validation {measured}")
     say(f"model: {summary.checkpoint}")
     if args.export:
@@ -125,7 +130,7 @@ def _export(checkpoint: Path, target: Path) -> None:
     save_checkpoint(target, stored.codec, stored.tensors, portable(stored.recipe), torch.float16)
 
 
-def _train_control(scenario: ControlTrainScenario, folder: Path, args: argparse.Namespace) -> int:
+def _train_control(scenario: Any, folder: Path, args: argparse.Namespace) -> int:
     from linksim.scenario.files import ScenarioError
     from linksim.training.control import train_control
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -184,7 +185,7 @@ def calibrate(
                     num_uses,
                     num_frames=num_frames,
                     seed=seed,
-                    csit=scheme.csit,
+                    csit=scheme.calibrated_csit,
                     table=missing[first : first + _SAVED_TOGETHER],
                     command=command,
                     report=report,
@@ -198,12 +199,12 @@ def calibrate(
         yield table
 
 
-def links(scenario: Scenario) -> list[tuple[ChannelBase, SeparationSpec, dict[str, object]]]:
+def links(scenario: Scenario) -> list[tuple[ChannelBase, SchemeSpec, dict[str, object]]]:
     """Every channel of a scenario with a separation scheme and their key in a table, once for each way in
     which adaptive schemes use it; without any such scheme, as one would by default.
     """
-    adaptive = [s for s in scenario.schemes if isinstance(s, SeparationSpec) and s.adapts]
-    found: dict[str, tuple[ChannelBase, SeparationSpec, dict[str, object]]] = {}
+    adaptive = [scheme for scheme in scenario.schemes if scheme.adapts]
+    found: dict[str, tuple[ChannelBase, SchemeSpec, dict[str, object]]] = {}
     for channel in scenario.channels:
         for scheme in adaptive or [SeparationSpec(kind="separation", name="any")]:
             key = calibration_key(channel, scheme)
@@ -211,8 +212,7 @@ def links(scenario: Scenario) -> list[tuple[ChannelBase, SeparationSpec, dict[st
     return list(found.values())
 
 
-def search_of(scheme: SchemeSpec, workers: int = 1) -> QualitySearch | None:
+def search_of(scheme: Any, workers: int = 1) -> QualitySearch | None:
     """The quality search of a scheme whose MCS is chosen by the quality of its source codec."""
-    if not isinstance(scheme, SeparationSpec) or not scheme.adapts:
-        return None
-    return make_search(scheme.source, workers) if scheme.policy == "best_quality" else None
+    by_quality = scheme.adapts and scheme.policy == "best_quality"
+    return make_search(scheme.source, workers) if by_quality else None

@@ -234,6 +234,7 @@ _LONG = (
     "tdl-svd-perfect",
     "umi-perfect",
     "cdl-perfect",
+    "recorded-perfect",
     "time-tdl-ls",
 )  # half a minute each
 

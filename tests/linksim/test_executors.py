@@ -160,6 +160,7 @@ class Largest(linksim.ImageMetric):
 '''
 
 
+@pytest.mark.slow
 def test_paths_begin_in_the_folder_of_the_file(tmp_path, monkeypatch):
     """As in one process: pictures beside a scenario, which is run from elsewhere."""
     (tmp_path / "there" / "pictures").mkdir(parents=True)

@@ -55,6 +55,16 @@ class SchemeBase(Spec):
         """Whether its symbols are sent in a random order."""
         return False
 
+    @property
+    def adapts(self) -> bool:
+        """Whether its MCS follows the SNR, by a link-adaptation table."""
+        return False
+
+    @property
+    def calibrated_csit(self) -> CsitName:
+        """What a scheme that chooses its MCS by a table is told; the table is measured with it."""
+        return "none"
+
     def adapts_to_each_frame(self, channel: ChannelBase) -> bool:
         """Whether the frames of a batch may be coded differently, so that each goes alone."""
         return False

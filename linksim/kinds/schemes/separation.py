@@ -121,8 +121,13 @@ class SeparationSpec(SourceCoded, SentSchemeBase):
 
     @property
     def adapts(self) -> bool:
-        """Whether the MCS follows the SNR."""
+        """See :class:`linksim.kinds.schemes.base.SchemeBase`."""
         return self.mcs == "adaptive"
+
+    @property
+    def calibrated_csit(self) -> CsitName:
+        """See :class:`linksim.kinds.schemes.base.SchemeBase`."""
+        return self.csit
 
     def adapts_to_each_frame(self, channel: ChannelBase) -> bool:
         """See :class:`linksim.kinds.schemes.base.SchemeBase`."""
