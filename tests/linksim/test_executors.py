@@ -272,6 +272,7 @@ def test_workers_end_with_their_driver(tmp_path):
     assert not alive
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_may_use_processes(tmp_path):
     """``python script.py`` from a folder with files that other programs would import."""
     (tmp_path / "joblib.py").write_text("open('executed', 'w')\n")

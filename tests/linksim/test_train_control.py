@@ -199,6 +199,7 @@ def test_killed_training_resumes_to_the_same_weights(start, tmp_path):
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=0, msg=name)
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_losses_of_one(start, tmp_path):
     """accelerate, gloo: 6 steps, every loss within 1e-4. One thread each: with another number of threads sums
     round differently, and AdamW turns the rounding of vanishing gradients into whole steps.
