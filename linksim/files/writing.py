@@ -14,7 +14,15 @@ from typing import BinaryIO
 
 from channels.runtime.writing import partial_path, remove_leftovers, whole_file
 
-__all__ = ["LockedElsewhere", "lock", "remove_leftovers", "whole_file", "whole_folder", "write_whole"]
+__all__ = [
+    "LockedElsewhere",
+    "lock",
+    "partial_path",
+    "remove_leftovers",
+    "whole_file",
+    "whole_folder",
+    "write_whole",
+]
 
 log = logging.getLogger("linksim.files.writing")
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channels.checks import complaint
-from linksim.files.writing import whole_file, write_whole
+from linksim.files.writing import partial_path, whole_file, write_whole
 from linksim.metrics.set_distances import DISTANCES
 from linksim.results.store import ResultStore, RunFolderError
 
@@ -51,7 +51,9 @@ def drop_features_of_others(store: ResultStore, header: Mapping[str, Any]) -> No
             before = None
         if before != made:
             log.warning("%s: features of another %s are removed, pictures are sent again", folder, name)
-            shutil.rmtree(folder)
+            gone = partial_path(folder)  # a kill leaves all of it, or none under its name
+            folder.rename(gone)
+            shutil.rmtree(gone)
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(path, json.dumps(made) + "\n")

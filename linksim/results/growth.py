@@ -8,7 +8,10 @@ others are put aside in ``former/N``, a run folder of its own, and taken back wh
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ from linksim.scenario.schema import Scenario, channel_names
 from linksim.scenario.sweeps import validated, variants
 
 __all__ = ["Growth", "fitted", "meanings", "take_back"]
+
+log = logging.getLogger("linksim.results.growth")
 
 Group = tuple[str, str, Point]  # channel, scheme, swept values
 
@@ -163,11 +168,9 @@ def _refuse_other_meaning(folder: Path, old: dict[str, Any], new: dict[str, Any]
         raise _refusal(folder, "folder of another scenario", got, expected)
     swept = [list(side["scenario"]["sweep"]["fields"]) for side in (old, new)]
     if swept[0] != swept[1] and sorted(swept[0]) == sorted(swept[1]):
-        what = f"{folder}: sweep.fields: in another order"
         cure = "Write them in that order, or use another --out. Nothing was overwritten."
-        raise RunFolderError(
-            complaint(what.partition(": ")[0], what.partition(": ")[2], swept[1], swept[0], cure)
-        )
+        what = "sweep.fields: in another order"
+        raise RunFolderError(complaint(str(folder), what, swept[1], swept[0], cure))
     lost = sorted(set(old["metrics"]) & set(new["unavailable"]))
     if lost:
         cure = f"Take {lost[0]} out of metrics to go on without it. Nothing was overwritten."
@@ -225,7 +228,7 @@ def _first_change(path: str, old: object, new: object) -> tuple[str, object, obj
 
 def _formers(folder: Path) -> list[Path]:
     """Folders of what was put aside, the latest first."""
-    found = [path for path in (folder / FORMER).glob("*") if path.name.isdigit()]
+    found = [path for path in (folder / FORMER).glob("*") if re.fullmatch("[0-9]{1,9}", path.name)]
     return sorted(found, key=lambda path: -int(path.name))
 
 
@@ -247,12 +250,13 @@ def _put_aside(store: ResultStore) -> Path:
 def _is_aside(folder: Path, old: dict[str, Any], lost: Collection[Record]) -> bool:
     """Whether all of some records are in one former folder already, made with the same things."""
     for former in _formers(folder):
-        store = ResultStore(former)
-        header = store.header()
-        if _alike(header, old) and _measured(old) <= _measured(header):
-            kept = {r.key: _restricted(r, _measured(old)) for r in store.records()}
-            if all(kept.get(r.key) == r for r in lost):
-                return True
+        with _told_if_unreadable(former):
+            store = ResultStore(former)
+            header = store.header()
+            if _alike(header, old) and _measured(old) <= _measured(header):
+                kept = {r.key: _restricted(r, _measured(old)) for r in store.records()}
+                if all(kept.get(r.key) == r for r in lost):
+                    return True
     return False
 
 
@@ -263,19 +267,29 @@ def _found_aside(
     groups = _meanings_of(folder, new)
     compared = any(facts.get("scope") == "set" for facts in new["metrics"].values())
     for former in formers:
-        store = ResultStore(former)
-        old = store.header()
-        if not _measured(new) <= _measured(old) or not _alike(old, new):
-            continue
-        before = _meanings_of(former, old)
-        for record in store.records():
-            key = record.key
-            group = (key.channel, key.scheme, key.point)
-            same_picture = old["images"][key.image] == new["images"].get(key.image)
-            same = same_picture and group in groups and before.get(group) == groups[group]
-            if key in missing and same and (record.shown or not compared):
-                missing.discard(key)
-                yield record
+        with _told_if_unreadable(former):
+            store = ResultStore(former)
+            old = store.header()
+            if not _measured(new) <= _measured(old) or not _alike(old, new):
+                continue
+            before = _meanings_of(former, old)
+            for record in store.records():
+                key = record.key
+                group = (key.channel, key.scheme, key.point)
+                same_picture = old["images"][key.image] == new["images"].get(key.image)
+                same = same_picture and group in groups and before.get(group) == groups[group]
+                if key in missing and same and (record.shown or not compared):
+                    missing.discard(key)
+                    yield record
+
+
+@contextmanager
+def _told_if_unreadable(former: Path) -> Iterator[None]:
+    """What was put aside by another version, or is damaged, is no reason not to run: units are run again."""
+    try:
+        yield
+    except RunFolderError as problem:
+        log.warning("%s: left as it is, its units are run again: %s", former, problem)
 
 
 def _alike(old: dict[str, Any], new: dict[str, Any]) -> bool:

@@ -125,7 +125,7 @@ def _copy_missing(source: Path, target: Path) -> None:
     """Copy files that are not there yet; those of the same name are the same."""
     for path in sorted(source.rglob("*")):
         place = target / path.relative_to(source)
-        if path.is_file() and not place.exists():
+        if path.is_file() and not path.is_symlink() and not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(place) as partial:
                 shutil.copyfile(path, partial)

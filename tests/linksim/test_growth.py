@@ -211,6 +211,26 @@ def test_what_is_aside_already_is_not_put_aside_again(whole, copy):
     assert table(copy) == table(whole)
 
 
+@pytest.mark.parametrize("damage", ["broken", "no header", "another version"])
+def test_what_is_aside_and_cannot_be_read_stops_nothing(whole, copy, damage, caplog):
+    """Said, left as it is, and its units are run again; names that only look like numbers are no folders."""
+    simulate(copy, SMALL)
+    header = copy / "former" / "1" / "run.json"
+    (copy / "former" / "\N{SUPERSCRIPT TWO}").mkdir()
+    if damage == "broken":
+        header.write_text("{")
+    elif damage == "no header":
+        header.unlink()
+    else:
+        data = json.loads(header.read_text())
+        data["scenario"]["schemes"][1]["mcs"] = "of the future"
+        header.write_text(json.dumps(data))
+    again = simulate(copy)
+    assert again.summary.units_run == 60
+    assert "left as it is, its units are run again" in caplog.text
+    assert table(copy) == table(whole)
+
+
 def test_swept_fields_in_another_order_are_refused(tmp_path):
     fields = {"snr_db": [2], "schemes.bpg.mcs": [6, 9], "channel.coherence_symbols": [64, 128], "trials": 1}
     data = {**WHOLE, "channels": WHOLE["channels"][1:], "schemes": WHOLE["schemes"][:2], "sweep": fields}
@@ -347,6 +367,16 @@ def test_three_shards_merged_are_the_run_made_at_once(whole, shards, tmp_path, c
     assert "shard" not in header
     assert header["num_units"] == 64
     assert simulate(out).summary.units_run == 0
+
+
+def test_links_in_a_part_are_not_followed(shards, tmp_path):
+    """A run folder of somebody else does not bring files of this machine into the merged one."""
+    (tmp_path / "secret").write_text("of this machine")
+    part = Path(shutil.copytree(shards[0], tmp_path / "part"))
+    (part / "images" / "x.png").symlink_to(tmp_path / "secret")
+    run = linksim.merge([part], tmp_path / "merged")
+    assert not (run.folder / "images" / "x.png").exists()
+    assert list((run.folder / "images").rglob("*.png"))
 
 
 def test_what_no_part_has_is_said_and_run_by_simulate(whole, shards, tmp_path, capsys):

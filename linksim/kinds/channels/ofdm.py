@@ -257,7 +257,7 @@ class OfdmSpec(ChannelBase):
         from linksim.build.foreign import place_of
 
         power = getattr(built, "mean_power", None)
-        if not isinstance(power, float) or not 0 < power < math.inf:
+        if not isinstance(power, float | int) or not 0 < power < math.inf:
             of = place_of(None, self.model) or f"model {self.model.kind}"
             what = f"{of}: {type(built).__name__}.mean_power"
             expected = "the mean power of its gains before they are normalised, linear"
