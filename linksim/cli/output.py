@@ -6,11 +6,7 @@ import errno
 import logging
 import os
 import unicodedata
-from typing import TYPE_CHECKING, TextIO
-
-if TYPE_CHECKING:
-    pass
-
+from typing import TextIO
 
 __all__ = ["LineFormatter", "full_disk", "printable", "say"]
 

@@ -8,11 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
-
-if TYPE_CHECKING:
-    pass
-
+from typing import Any, NoReturn
 
 from linksim.cli.output import say
 

@@ -39,8 +39,10 @@ def simulate(args: argparse.Namespace) -> int:
 
 def _say_files(run: Run, args: argparse.Namespace) -> int:
     """Where the files of a run are, with figures and report unless they are not wanted."""
+    from linksim.results.store import ResultStore
+
     say(f"results: {run.folder / 'results.csv'}")
-    if not len(run.per_image()):
+    if not ResultStore(run.folder).done():
         say("no units yet: no report")
     elif not args.no_report:
         say(f"report:  {run.report()}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -111,4 +112,4 @@ def compute(
 def keep_features(features: list[Features], store: ResultStore) -> None:
     """Write features that the folder lacks."""
     for name, digest, found in features:
-        FeatureFiles(store.features, name).keep(digest, lambda array=found: array)  # type: ignore[misc]
+        FeatureFiles(store.features, name).keep(digest, partial(np.asarray, found))
