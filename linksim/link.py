@@ -14,7 +14,15 @@ from channels.seeding import derived_seed, real_normal
 from channels.types import ChannelUses, Csit, Draw, Received
 from channels.units import snr_db_to_no
 from linksim.scenario.errors import RunError
-from linksim.schemes.base import Bound, Frame, Info, Reconstruction, RetransmittingScheme, Scheme
+from linksim.schemes.base import (
+    Bound,
+    Frame,
+    Info,
+    PayloadScheme,
+    Reconstruction,
+    RetransmittingScheme,
+    Scheme,
+)
 
 __all__ = ["LinkOutput", "RunError", "Told", "ToldEnd", "run_link", "sent_frame"]
 
@@ -118,7 +126,7 @@ def run_link(
     Args:
         scheme: scheme or bound.
         channel: operator.
-        image: [B, 3, H, W] float in [0, 1].
+        image: [B, 3, H, W] float in [0, 1]; without pixels, [B, 3, 0, 0], random bits are sent.
         snr_db: [B] float, average Es/N0 per data use [dB].
         seeds: one whole number per image for the channel; receivers that sample derive theirs from it.
         budget: data uses n per image.
@@ -166,7 +174,12 @@ def sent_frame(
     told: Told = _THE_TRUTH,
 ) -> Frame:
     """What a scheme hands to the channel of a draw; arguments, errors as of :func:`run_link`."""
-    frame = scheme.transmit(image, budget, _csit(scheme, channel, draw, snr_db, seeds, told.transmitter))
+    csit = _csit(scheme, channel, draw, snr_db, seeds, told.transmitter)
+    if image.shape[2:].numel():
+        frame = scheme.transmit(image, budget, csit)
+    else:
+        assert isinstance(scheme, PayloadScheme)
+        frame = scheme.transmit_payload(seeds, budget, csit)
     if not isinstance(frame, Frame):
         got, expected = type(frame).__name__, "a linksim.schemes.base.Frame"
         raise ValueError(complaint(f"{scheme.name}: transmit", "no frame", got, expected))

@@ -162,7 +162,8 @@ def _costs(plan: Plan, found: Preflight) -> Iterator[str]:
         "images": len(plan.images),
         "trials": scenario.sweep.trials,
     }
-    yield f"images: {len(plan.images)} from {plan.origin}"
+    origin = f"{len(plan.images)} from {plan.origin}" if plan.has_pictures else f"none, {plan.origin}"
+    yield f"images: {origin}"
     yield f"units: {plan.num_units} = " + " x ".join(f"{count} {what}" for what, count in parts.items())
     if scenario.sweep.snr_db is None:
         yield "SNR (Es/N0 per data use): from the link budget"
@@ -185,10 +186,13 @@ def _uses(plan: Plan, variant: Any, spec: Any, channel: Any) -> Iterator[str]:
     sizes = {tuple(i.shape[1:]): name for name, i in plan.images.items()}
     for (height, width), name in sizes.items():
         uses = channel.uses(plan.budget(variant, name))
+        counts = f"{uses.data} data + {uses.pilot} pilot + {uses.guard} guard uses"
         values = 3 * height * width
+        if not values:
+            yield f"  {channel_name(spec)}, a frame: {counts}"
+            continue
         yield (
-            f"  {channel_name(spec)}, {height} x {width} pixels: "
-            f"{uses.data} data + {uses.pilot} pilot + {uses.guard} guard uses, "
+            f"  {channel_name(spec)}, {height} x {width} pixels: {counts}, "
             f"CBR {uses.data / values:.6f} data, {uses.total / values:.6f} in all "
             "(side information comes on top)"
         )

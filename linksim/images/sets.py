@@ -23,6 +23,7 @@ __all__ = [
     "Crop",
     "ImageError",
     "ImageSet",
+    "NoImages",
     "SkimageImages",
     "StoredAt",
     "decoding_threads",
@@ -232,6 +233,20 @@ class SkimageImages(ImageSet):
 
     def read(self, name: str) -> Tensor:
         return read_image(self.stored(name).path, name, self.convert)
+
+
+class NoImages(ImageSet):
+    """Frames of random bits in the place of pictures: one of no pixels, [3, 0, 0], which trials repeat."""
+
+    def __init__(self) -> None:
+        super().__init__(("none",), Crop(), "none", "random bits")
+
+    def __getitem__(self, name: str) -> Tensor:
+        """[3, 0, 0] uint8."""
+        return self.read(name)
+
+    def read(self, name: str) -> Tensor:
+        return torch.zeros(3, 0, 0, dtype=torch.uint8)
 
 
 if not TYPE_CHECKING:  # a checker would take it for any name

@@ -46,6 +46,7 @@ class BuildContext:
         carrier_hz: of a delay model, the carrier frequency [Hz].
         bandwidth_hz: of a delay model, that of the whole grid [Hz]; recordings are normalised over it.
         shared: of the run.
+        pictures: False where frames carry random bits.
     """
 
     device: torch.device
@@ -56,3 +57,4 @@ class BuildContext:
     carrier_hz: float = 0.0
     bandwidth_hz: float = 0.0
     shared: Shared = field(default_factory=Shared)
+    pictures: bool = True

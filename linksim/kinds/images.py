@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, Strict
+from pydantic import BeforeValidator, Field, Strict, model_serializer, model_validator
 
 from channels.checks import complaint
 from channels.kinds import kind
@@ -20,6 +22,8 @@ __all__ = [
     "FolderImagesSpec",
     "ImagesBase",
     "ImagesSpec",
+    "NoImagesSpec",
+    "PicturesSpec",
     "SkimageImagesSpec",
     "TarImagesSpec",
 ]
@@ -36,6 +40,7 @@ class ImagesBase(Spec):
     """What all sets of pictures have in common: cutting to size. A kind has ``build``."""
 
     REQUIRED: ClassVar[dict[str, str]] = {"build": "build() -> linksim.images.sets.ImageSet"}
+    has_pictures: ClassVar[bool] = True  # False: frames carry random bits
 
     kind: str
     crop: Annotated[tuple[PositiveInt, PositiveInt] | None, BeforeValidator(_crop)] = Field(
@@ -123,10 +128,64 @@ class SkimageImagesSpec(ImagesBase):
         return SkimageImages(self.names, self.cutting)
 
 
-ImagesSpec = Annotated[ImagesBase, KindOf("images")]
+@kind("images", "none")
+class NoImagesSpec(ImagesBase):
+    """No pictures: every frame carries random bits, to count errors of bits and blocks. ``images: none``."""
+
+    has_pictures: ClassVar[bool] = False
+
+    kind: Literal["none"]
+
+    @model_validator(mode="after")
+    def _nothing_to_cut(self) -> NoImagesSpec:
+        for name in ("crop", "multiple_of"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected none: there are no pictures.")
+        return self
+
+    def build(self) -> ImageSet:
+        """See :class:`ImagesBase`."""
+        from linksim.images.sets import NoImages
+
+        return NoImages()
+
+
+def _none(value: object) -> object:
+    """The word alone: there is nothing to say of no pictures."""
+    return {"kind": "none"} if value == "none" else value
+
+
+ImagesSpec = Annotated[ImagesBase, KindOf("images"), BeforeValidator(_none)]
+PicturesSpec = Annotated[ImagesBase, KindOf("images", but=("none",))]  # to train on
 
 
 class BandwidthSpec(Spec):
-    """How many complex data uses an image gets."""
+    """How many complex data uses a frame gets: a share of the values of its picture, or a number where there
+    are no pictures.
+    """
 
-    data_ratio: Ratio = Field(description="complex data uses / (3·H·W), an exact fraction such as 1/48")
+    data_ratio: Ratio | None = Field(
+        None, description="complex data uses / (3·H·W), an exact fraction such as 1/48"
+    )
+    data_uses: PositiveInt | None = Field(
+        None, description="of images: none, complex data uses of a frame, such as 4096"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> BandwidthSpec:
+        given = [name for name in ("data_ratio", "data_uses") if getattr(self, name) is not None]
+        if len(given) != 1:
+            got = " and ".join(given) or "neither"
+            raise ValueError(f"got {got}, expected data_ratio (or data_uses with images: none).")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _what_is_given(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if value is not None}
+
+    def uses(self, height: int, width: int) -> Fraction:
+        """Complex data uses of a picture [3, H, W]; a whole number where the ratio divides."""
+        if self.data_uses is not None:
+            return Fraction(self.data_uses)
+        assert self.data_ratio is not None
+        return self.data_ratio * 3 * height * width

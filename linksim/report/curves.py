@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -98,6 +99,8 @@ def _ratios_text(values: Iterable[float]) -> str:
 
 
 def _bandwidth_text(members: Sequence[Row]) -> str:
+    if any(math.isnan(r.cbr_data) for r in members):
+        return ""  # no pictures
     data, total = (_ratios_text(getattr(r, c) for r in members) for c in ("cbr_data", "cbr_total"))
     return f" (CBR {data}" + (f", {total} in all)" if total != data else ")")
 

@@ -50,9 +50,9 @@ def spent(record: Record) -> dict[str, float]:
     info = record.info
     if "crc_bits" in info:
         bits = {
-            "payload": 8 * float(info["bytes"]),
-            "header": float(info["header_bits"]),
-            "padding": float(info["padding_bits"]),
+            "payload": 8 * float(info["bytes"]) if "bytes" in info else float(info["payload_bits"]),
+            "header": float(info.get("header_bits", 0)),
+            "padding": float(info.get("padding_bits", 0)),
             "CRC": float(info["crc_bits"]),
         }
         total = sum(bits.values())
@@ -68,7 +68,7 @@ def spent(record: Record) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Entry:
-    """Mean uses of the units of one point, over 3·H·W.
+    """Mean uses of the units of one point, over 3·H·W where there are pictures.
 
     Args:
         channel, scheme: names.
@@ -76,6 +76,7 @@ class Entry:
         snr_db: SNR [dB].
         shares: by category; their sum is the mean ``cbr_total``.
         outage: share of the pictures that did not arrive, for whatever cause.
+        has_picture: False of frames of random bits, whose shares are channel uses.
     """
 
     channel: str
@@ -84,6 +85,7 @@ class Entry:
     snr_db: float
     shares: dict[str, float]
     outage: float = 0.0
+    has_picture: bool = True
 
 
 def ledger(records: Iterable[Record]) -> list[Entry]:
@@ -94,10 +96,11 @@ def ledger(records: Iterable[Record]) -> list[Entry]:
         groups[key.channel, key.scheme, key.point, key.snr_db].append(record)
     entries = []
     for (channel, scheme, point, snr_db), members in groups.items():
-        parts = [(spent(r), r.source_values) for r in members]
+        parts = [(spent(r), r.source_values or 1) for r in members]
         shares = {c: float(np.mean([uses[c] / values for uses, values in parts])) for c in CATEGORIES}
         outage = float(np.mean([r.state != "ok" for r in members]))
-        entries.append(Entry(channel, scheme, point, snr_db, shares, outage))
+        has_picture = all(r.source_values for r in members)
+        entries.append(Entry(channel, scheme, point, snr_db, shares, outage, has_picture))
     return entries
 
 
@@ -113,11 +116,12 @@ def plot_ledger(entries: Sequence[Entry], title: str = "") -> Figure:
     channels = list(dict.fromkeys(e.channel for e in entries))
     most = max(sum(e.channel == c for e in entries) for c in channels)
     figure, grid = axis_grid(len(channels), width=max(6.0, 1.5 + 0.26 * most), height=3.8, columns=1)
+    over = " / (3·H·W)" if all(e.has_picture for e in entries) else ""
     used = [c for c in CATEGORIES if any(e.shares[c] > 0 for e in entries)]
     for axes, channel in zip(grid, channels, strict=True):
         _draw(axes, [e for e in entries if e.channel == channel], used)
         axes.set_title(plain(channel), fontsize=11)
-        axes.set_ylabel("channel uses / (3·H·W), mean", fontsize=9)
+        axes.set_ylabel(f"channel uses{over}, mean", fontsize=9)
     handles, labels = grid[0].get_legend_handles_labels()
     columns = min(len(labels), 4)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)

@@ -154,7 +154,8 @@ def plot_run(store: ResultStore) -> list[Path]:
             written.append(_save_both(figure, store.figures / f"{metric}_difference_vs_{place}"))
     figure = plot_ledger(ledger(store.records()), title=f"{header['name']}: channel uses")
     written.append(_save_both(figure, store.figures / "ledger"))
-    for image in list(header["images"])[: header["scenario"]["panel"]["images"]]:
+    shown = [name for name, facts in header["images"].items() if facts[0]]  # frames of bits have no pixels
+    for image in shown[: header["scenario"]["panel"]["images"]]:
         for channel in dict.fromkeys(r.channel for r in run.rows):
             try:
                 figure = plot_panel(store, image, channel)

@@ -51,7 +51,7 @@ class StoredRecord(_Block):
     pilot_uses: _Count
     guard_uses: _Count
     side_info_bits: _Count
-    source_values: Annotated[int, Field(ge=1, lt=1 << 53)]
+    source_values: _Count
     seconds: Annotated[float, Field(ge=0, le=1e12)]
     independent_bits: bool = False
     transmissions: Annotated[int, Field(ge=1, lt=1 << 31)] = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 
 from linksim.results.format import StoredRecord
@@ -71,7 +72,7 @@ class Record:
         data_uses, pilot_uses, guard_uses: channel uses, of all transmissions.
         transmissions: first one included.
         side_info_bits: bits beside the symbols.
-        source_values: 3·H·W.
+        source_values: 3·H·W; 0 without a picture.
         seconds: time of the link and the receiver, shared evenly by a batch.
         independent_bits: bit errors are independent of each other (nothing coded, nothing faded).
         info: facts of the transmitter (MCS, QP, bytes).
@@ -96,14 +97,14 @@ class Record:
 
     @property
     def cbr_data(self) -> float:
-        """Data uses over 3·H·W."""
-        return self.data_uses / self.source_values
+        """Data uses over 3·H·W; nan without a picture."""
+        return self.data_uses / self.source_values if self.source_values else math.nan
 
     @property
     def cbr_total(self) -> float:
-        """All uses, side information included, over 3·H·W."""
+        """All uses, side information included, over 3·H·W; nan without a picture."""
         extra = self.pilot_uses + self.guard_uses + side_info_uses(self.side_info_bits)
-        return (self.data_uses + extra) / self.source_values
+        return (self.data_uses + extra) / self.source_values if self.source_values else math.nan
 
     def differences(self, other: Record) -> list[str]:
         """Fields in which another record of the unit differs, with both values. Metrics and facts that are

@@ -32,7 +32,7 @@ from linksim.scenario.schema import (
     channel_name,
     channel_names,
 )
-from linksim.schemes.base import Bound, Scheme, StreamScheme
+from linksim.schemes.base import Bound, PayloadScheme, Scheme, StreamScheme
 
 __all__ = ["Machine", "failing"]
 
@@ -61,6 +61,18 @@ def _refused(where: str) -> Iterator[None]:
         yield
     except ValueError as problem:
         raise ScenarioError(f"{where}: {problem}") from None
+
+
+def _payload_scheme(built: Scheme | Bound) -> PayloadScheme:
+    """A scheme that said that it sends random bits.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not isinstance(built, PayloadScheme):
+        expected = "check_payload and transmit_payload of linksim.schemes.base.PayloadScheme"
+        raise ValueError(complaint("sends_payload", "half written", f"class {type(built).__name__}", expected))
+    return built
 
 
 class Machine:
@@ -134,8 +146,14 @@ class Machine:
         with _refused(where):
             check_promises(scheme, built)
         for name, image in plan.images.items():
-            with _refused(f"{where} with image {name}"), foreign_as_input("", scheme, passing=(ValueError,)):
-                answer: Any = built.check(image.shape[1], image.shape[2], plan.budget(self.variant, name))
+            with_image = f"{where} with image {name}" if plan.has_pictures else where
+            with _refused(with_image), foreign_as_input("", scheme, passing=(ValueError,)):
+                budget = plan.budget(self.variant, name)
+                answer: Any = (
+                    built.check(image.shape[1], image.shape[2], budget)
+                    if plan.has_pictures
+                    else _payload_scheme(built).check_payload(budget)
+                )
                 if answer is not None:  # it would be overheard
                     got, expected = f"{answer!r} returned", "a ValueError raised, or None"
                     raise ValueError(
@@ -146,7 +164,7 @@ class Machine:
     def _try(self, plan: Plan, channel: str, scheme: SchemeBase) -> None:
         """Send a picture with a foreign scheme."""
         key, (name, image) = (channel, scheme.name), next(iter(plan.images.items()))
-        if not self.snr_db[channel]:
+        if not self.snr_db[channel] or not plan.has_pictures:
             return
         where, budget = f"schemes.{scheme.name} with image {name}", plan.budget(self.variant, name)
         link = (self.channels[key], image, self.snr_db[channel][0], budget, self.told[channel])
@@ -161,7 +179,9 @@ class Machine:
 
     def cannot_fit(self, plan: Plan) -> list[str]:
         """Where pictures can never arrive, a line each."""
-        lines = []
+        lines: list[str] = []
+        if not plan.has_pictures:
+            return lines
         for (channel, name), scheme in self.schemes.items():
             if isinstance(scheme, StreamScheme):
                 told = self.told[channel].transmitter.of(torch.tensor(self.snr_db[channel]), (), "")

@@ -38,7 +38,7 @@ def _save_png(path: Path, image: NDArray[np.uint8]) -> None:
 
 def in_panel(scenario: Scenario, batch: Batch, names: Sequence[str]) -> list[bool]:
     """Which units of a batch the panel shows."""
-    wanted = set(names[: scenario.panel.images])
+    wanted = set(names[: scenario.panel.images]) if scenario.images.has_pictures else set()
     if scenario.sweep.snr_db is not None and batch.snr_db not in panel_snr_db(scenario):
         wanted = set()
     return [trial == 0 and name in wanted for name, trial in batch.members]
@@ -75,5 +75,5 @@ def save_panel(pictures: Iterable[tuple[UnitKey, NDArray[np.uint8]]], store: Res
 
 def save_originals(plan: Plan, store: ResultStore) -> None:
     """Write the originals that the panel shows, as PNG."""
-    for name in list(plan.images)[: plan.scenario.panel.images]:
+    for name in list(plan.images)[: plan.scenario.panel.images] if plan.has_pictures else ():
         _save_png(original_file(store, name), plan.images[name].numpy())

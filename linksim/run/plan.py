@@ -14,6 +14,7 @@ from linksim.build.objects import (
 )
 from linksim.images.sets import ImageSet, read_all
 from linksim.results.records import Point, UnitKey
+from linksim.run.payload_study import check_payload_study
 from linksim.scenario.effects import check_effects
 from linksim.scenario.files import ScenarioError, Variant, variants
 from linksim.scenario.schema import (
@@ -73,7 +74,12 @@ class Plan:
     def budget(self, variant: Variant, image: str) -> int:
         """Data uses of an image."""
         height, width = self.images[image].shape[1:]
-        return int(variant.scenario.bandwidth.data_ratio * 3 * height * width)
+        return int(variant.scenario.bandwidth.uses(height, width))
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether frames carry pictures, not random bits."""
+        return self.scenario.images.has_pictures
 
     def median_budget(self, variant: Variant) -> int:
         """Data uses of most images: the one in the middle."""
@@ -118,16 +124,17 @@ def make_plan(scenario: Scenario, *, limit: int | None = None, shard: tuple[int,
     images: ImageSet = build_images(scenario.images)
     names = images.names[:limit]
     plan = Plan(scenario, tuple(variants(scenario)), read_all(images, names), images.origin, shard)
+    for variant in plan.variants:
+        check_payload_study(variant.scenario)
     check_effects([variant.scenario for variant in plan.variants])
     _warn_of_averages(plan)
     for variant in plan.variants:
         ratio = variant.scenario.bandwidth.data_ratio
         for name, image in plan.images.items():
             height, width = image.shape[1:]
-            if (ratio * 3 * height * width).denominator != 1:
-                got = (
-                    f"{ratio} of 3 x {height} x {width} = {float(ratio * 3 * height * width):g} uses ({name})"
-                )
+            uses = variant.scenario.bandwidth.uses(height, width)
+            if uses.denominator != 1:
+                got = f"{ratio} of 3 x {height} x {width} = {float(uses):g} uses ({name})"
                 cure = "Crop the images (images.crop, images.multiple_of) or change the ratio."
                 expected = "a whole number of channel uses"
                 raise ScenarioError(complaint("bandwidth.data_ratio", "does not divide", got, expected, cure))

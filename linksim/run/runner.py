@@ -152,7 +152,8 @@ def run(
     if workers is not None and workers > 1:
         executor = Processes(plan, folder, device, workers)
     planned = [key for _, batch in work for key in batch.keys()]  # noqa: SIM118
-    header = header_of(plan, BuildContext(device, workers=coding, shared=shared), metrics, len(planned))
+    context = BuildContext(device, workers=coding, shared=shared, pictures=plan.has_pictures)
+    header = header_of(plan, context, metrics, len(planned))
     growth = _opened(store, header, planned)
     for line in growth.lines(len(planned)) if growth is not None else ():
         log.warning("%s: %s", folder, line)
@@ -274,6 +275,8 @@ def _check_sizes(plan: Plan, metrics: Metrics) -> None:
         got, cure = f"{len(plan.images)} image for {name}", f"Use more images, or take {name} out of metrics."
         raise ImageError(complaint("images", "too few for a metric of sets", got, "at least 2", cure))
     infos = [*(m.info for m in metrics.image), *(m.info for m in metrics.sets)]
+    if not plan.has_pictures:
+        return
     needed = [(info.name, info.min_side, f"Take {info.name} out of metrics") for info in infos]
     for scheme in plan.scenario.schemes:
         needed += [(limit.name, limit.min_side, limit.cure) for limit in scheme.side_limits()]

@@ -41,6 +41,7 @@ from linksim.kinds.images import (
     FolderImagesSpec,
     ImagesBase,
     ImagesSpec,
+    NoImagesSpec,
     SkimageImagesSpec,
     TarImagesSpec,
 )
@@ -123,6 +124,7 @@ __all__ = [
     "LossSpec",
     "MetricName",
     "NetworkSpec",
+    "NoImagesSpec",
     "OfdmCsiSpec",
     "OfdmSpec",
     "OptimizerSpec",
@@ -286,6 +288,22 @@ class Scenario(Spec):
             else:
                 schemes.append(scheme)
         return {**data, "schemes": schemes}
+
+    @model_validator(mode="after")
+    def _uses_of_what_is_sent(self) -> Scenario:
+        if self.images.has_pictures:
+            if self.bandwidth.data_uses is not None:
+                raise ValueError(
+                    "bandwidth.data_uses: got a number of uses with pictures, expected data_ratio, such as 1/48."
+                )
+            return self
+        if self.bandwidth.data_ratio is not None:
+            raise ValueError(
+                "bandwidth.data_ratio: got a ratio with images: none, expected data_uses, such as 4096."
+            )
+        if self.panel != PanelSpec():
+            raise ValueError("panel: got one with images: none, expected none: there is nothing to show.")
+        return self
 
     @model_validator(mode="after")
     def _one_source_of_snr(self) -> Scenario:

@@ -23,7 +23,7 @@ from linksim.kinds.fields import (
     SnrDb,
     Spec,
 )
-from linksim.kinds.images import ImagesSpec
+from linksim.kinds.images import PicturesSpec
 from linksim.kinds.networks import CodecSpec
 from linksim.kinds.union import KindOf
 
@@ -292,7 +292,7 @@ class TrainingScenario(Spec):
     name: Name
     question: str = ""
     seed: NaturalInt = 0
-    images: ImagesSpec
+    images: PicturesSpec
 
 
 class TrainScenario(TrainingScenario):

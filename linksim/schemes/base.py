@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from channels.seeding import derived_seed
 from channels.types import Csi, Csit, Received
 
 __all__ = [
@@ -16,6 +19,7 @@ __all__ = [
     "CsitKind",
     "Frame",
     "Info",
+    "PayloadScheme",
     "Reconstruction",
     "RetransmittingScheme",
     "Scheme",
@@ -120,6 +124,21 @@ class Scheme(Protocol):
 
 
 @runtime_checkable
+class PayloadScheme(Scheme, Protocol):
+    """A digital scheme that also sends bits that are no picture. Its receiver then shows a picture without
+    pixels, [B, 3, 0, 0].
+    """
+
+    def check_payload(self, budget: int) -> None:
+        """Raise ValueError if no bits can be sent in ``budget`` uses."""
+        ...
+
+    def transmit_payload(self, seeds: Sequence[int], budget: int, csit: Csit | None) -> Frame:
+        """Frame of random bits, a function of the seeds, one per frame; else as ``transmit``."""
+        ...
+
+
+@runtime_checkable
 class RetransmittingScheme(Scheme, Protocol):
     """A scheme whose frames come with retransmissions. The receiver asks with one error-free bit per frame,
     its ``block_ok``, which is not counted as a use of this link.
@@ -176,6 +195,12 @@ def all_ok(batch: int) -> tuple[State, ...]:
     """States of receivers that never fail."""
     state: State = "ok"
     return (state,) * batch
+
+
+def random_bits(seeds: Sequence[int], count: int) -> NDArray[np.uint8]:
+    """[B, count] bits, each row a function of its seed."""
+    rows = [np.random.default_rng(derived_seed(seed, "payload")).integers(0, 2, count) for seed in seeds]
+    return np.stack(rows).astype(np.uint8)
 
 
 def mean_grey(batch: int, height: int, width: int, device: torch.device) -> Tensor:

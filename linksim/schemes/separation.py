@@ -24,7 +24,7 @@ from linksim.coding.transport import (
     TransportBlock,
     transport_block_size,
 )
-from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction, State, mean_grey
+from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction, State, mean_grey, random_bits
 from linksim.schemes.payload import Payload, fit_facts, pack, pixels, stream_budget, unpack
 from linksim.source.hevc import CodecError
 from linksim.source.quality_search import QualitySearch, Wish
@@ -75,6 +75,7 @@ class DigitalLayout:
         block: transport block (channel uses and MCS).
         height, width: canvas on which a failed picture is shown grey, for those who compare. It tells a
             receiver nothing: the payload says the size, and is shown only if that is the one of the canvas.
+            None, 0 x 0, where the payload is no picture.
     """
 
     block: TransportBlock
@@ -129,6 +130,10 @@ class SeparationScheme:
     def check(self, height: int, width: int, budget: int) -> None:
         """Raise ValueError for a picture too large for the codec, or a budget below the smallest block."""
         self._search.check(height, width)
+        self.check_payload(budget)
+
+    def check_payload(self, budget: int) -> None:
+        """See :class:`linksim.schemes.base.PayloadScheme`."""
         if budget < MIN_USES:
             cure = "Use larger images or a larger bandwidth.data_ratio."
             raise ValueError(complaint("channel uses", "too few", budget, f"at least {MIN_USES}", cure))
@@ -193,22 +198,32 @@ class SeparationScheme:
         """See :class:`linksim.schemes.base.Scheme`."""
         height, width = image.shape[2:]
         mcs = self._choose(csit, budget, height * width)
-        block, qam = self._block(budget, mcs), self._qam(mcs.bits_per_symbol)
+        block = self._block(budget, mcs)
         room = stream_budget(block.size // 8)
         fits = self._search.best_of([Wish(*pixels(picture), room) for picture in image])
         payloads = [pack(fit.stream if fit else b"", block.size // 8) for fit in fits]
         bits = np.stack([payload.bits for payload in payloads])
-        coded = block.encode(bits, self._rvs).reshape(len(self._rvs), len(image), -1)
+        info: tuple[Info, ...] = tuple(
+            {"codec": self._search.name, **_mcs_facts(mcs, block), **fit_facts(fit), **_spent(payload)}
+            for fit, payload in zip(fits, payloads, strict=True)
+        )
+        return self._frame(bits, DigitalLayout(block, height, width), info)
+
+    def transmit_payload(self, seeds: Sequence[int], budget: int, csit: Csit | None) -> Frame:
+        """See :class:`linksim.schemes.base.PayloadScheme`."""
+        mcs = self._choose(csit, budget, 1)
+        block = self._block(budget, mcs)
+        bits = random_bits(seeds, block.size)
+        return self._frame(bits, DigitalLayout(block, 0, 0), (_mcs_facts(mcs, block),) * len(bits))
+
+    def _frame(self, bits: NDArray[np.uint8], layout: DigitalLayout, info: tuple[Info, ...]) -> Frame:
+        """Payloads [B, A] coded and modulated, as often as they may be sent."""
+        qam = self._qam(layout.block.bits_per_symbol)
+        coded = layout.block.encode(bits, self._rvs).reshape(len(self._rvs), len(bits), -1)
         symbols = [qam.modulate(sent) for sent in coded]
+        sent_bits = torch.from_numpy(bits)
         return Frame(
-            symbols[0],
-            DigitalLayout(block, height, width),
-            sent_bits=torch.from_numpy(bits),
-            info=tuple(
-                {"codec": self._search.name, **_mcs_facts(mcs, block), **fit_facts(fit), **_spent(payload)}
-                for fit, payload in zip(fits, payloads, strict=True)
-            ),
-            retransmissions=tuple(symbols[1:]),
+            symbols[0], layout, sent_bits=sent_bits, info=info, retransmissions=tuple(symbols[1:])
         )
 
     def receive(self, received: Received, layout: DigitalLayout, seeds: Sequence[int]) -> Reconstruction:
@@ -243,6 +258,8 @@ class SeparationScheme:
         )
 
     def _show(self, bits: NDArray[np.uint8], layout: DigitalLayout) -> tuple[State, NDArray[np.uint8] | None]:
+        if not layout.height:
+            return "ok", None
         try:
             stream = unpack(bits)
             if not stream:

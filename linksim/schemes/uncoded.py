@@ -17,7 +17,7 @@ from channels.types import Csit, Received
 from linksim.coding.qam import Qam
 from linksim.coding.transport import gold_sequence
 from linksim.images.sets import round_to_uint8
-from linksim.schemes.base import CsitKind, Frame, Reconstruction, all_ok
+from linksim.schemes.base import CsitKind, Frame, Reconstruction, all_ok, random_bits
 
 __all__ = ["UncodedScheme"]
 
@@ -69,10 +69,21 @@ class UncodedScheme:
         layout = _ReducedLayout(rows, cols, height, width)
         return Frame(self._qam.modulate(bits), layout, side_info_bits=32, sent_bits=torch.from_numpy(bits))
 
+    def check_payload(self, budget: int) -> None:
+        """See :class:`linksim.schemes.base.PayloadScheme`."""
+
+    def transmit_payload(self, seeds: Sequence[int], budget: int, csit: Csit | None) -> Frame:
+        """See :class:`linksim.schemes.base.PayloadScheme`."""
+        bits = random_bits(seeds, budget * self._qam.bits_per_symbol)
+        return Frame(self._qam.modulate(bits), _ReducedLayout(0, 0, 0, 0), sent_bits=torch.from_numpy(bits))
+
     def receive(self, received: Received, layout: _ReducedLayout, seeds: Sequence[int]) -> Reconstruction:
         """See :class:`linksim.schemes.base.Scheme`."""
         x_hat, _ = equalize(received, "zf")
         hard = self._qam.decide(x_hat)
+        if not layout.rows:
+            image = torch.zeros(len(hard), 3, 0, 0, device=received.y.device)
+            return Reconstruction(image, all_ok(len(image)), bits_hat=torch.from_numpy(hard))
         bits = hard ^ gold_sequence(hard.shape[1])
         count = 24 * layout.rows * layout.cols
         pixels = np.packbits(bits[:, :count], axis=1).reshape(-1, 3, layout.rows, layout.cols)

@@ -30,6 +30,7 @@ class SchemeBase(Spec):
     receiver_is_told: ClassVar[bool] = False  # whether its receiver makes anything of the SNR
     is_sent: ClassVar[bool] = False  # symbols go over the channel; False of limits
     has_bits: ClassVar[bool] = False  # there is something to count bit errors of
+    sends_payload: ClassVar[bool] = False  # random bits, too: see linksim.schemes.base.PayloadScheme
 
     kind: str
     name: Name = Field(description="label in results and figures")
@@ -102,6 +103,10 @@ class SchemeBase(Spec):
     def side_limits(self) -> list[SideLimit]:
         """Measures that it uses, which need pictures of a size."""
         return []
+
+    def of_pictures_only(self) -> Idle:
+        """Fields that change nothing, or cannot be, where random bits are sent: value, and what to write."""
+        return {}
 
     @property
     def bits_per_symbol_uncoded(self) -> int | None:

@@ -58,6 +58,7 @@ class SeparationSpec(SourceCoded, SentSchemeBase):
 
     receiver_is_told: ClassVar[bool] = True
     has_bits: ClassVar[bool] = True
+    sends_payload: ClassVar[bool] = True
 
     kind: Literal["separation"]
     source: Source = Field(default_factory=make_source)
@@ -117,6 +118,13 @@ class SeparationSpec(SourceCoded, SentSchemeBase):
             found["harq.combining"] = self.harq.combining, "ir"
         if self.harq is not None and (self.harq.max_transmissions == 1 or not channel.moves):
             found["harq.round_trip_s"] = self.harq.round_trip_s, _ROUND_TRIP_S  # nothing changes meanwhile
+        return found
+
+    def of_pictures_only(self) -> Idle:
+        """The codec; and an MCS chosen by the quality of pictures."""
+        found: Idle = {"source": (self.source, make_source())}
+        if self.mcs == "adaptive":
+            found["policy"] = self.policy, "target_bler"
         return found
 
     @property

@@ -125,7 +125,7 @@ class SourceCoded:
 
     def tools(self, context: BuildContext) -> dict[str, str]:
         """Those of its source codec."""
-        return self.source.tools(f"schemes.{self.name}", context)
+        return self.source.tools(f"schemes.{self.name}", context) if context.pictures else {}
 
     def downloads(self) -> list[Download]:
         """Those of its source codec."""

@@ -19,6 +19,7 @@ class UncodedSpec(SentSchemeBase):
     """Pixels of a reduced picture in uncoded QAM: the check of bit error rates against theory."""
 
     has_bits: ClassVar[bool] = True
+    sends_payload: ClassVar[bool] = True
 
     kind: Literal["uncoded"]
     bits_per_symbol: Literal[2, 4, 6, 8]
