@@ -160,11 +160,13 @@ def _costs(plan: Plan, found: Preflight) -> Iterator[str]:
         "schemes": len(scenario.schemes),
         "SNRs": len(scenario.sweep.snr_db or (None,)),
         "images": len(plan.images),
-        "trials": scenario.sweep.trials,
+        "trials": scenario.most_trials,
     }
-    origin = f"{len(plan.images)} from {plan.origin}" if plan.has_pictures else f"none, {plan.origin}"
-    yield f"images: {origin}"
-    yield f"units: {plan.num_units} = " + " x ".join(f"{count} {what}" for what, count in parts.items())
+    most = "" if scenario.stop is None else "at most "
+    yield f"images: {plan.images_text}"
+    yield f"units: {most}{plan.num_units} = " + " x ".join(f"{n} {what}" for what, n in parts.items())
+    if scenario.stop is not None:
+        yield scenario.stop.text(scenario.sweep.trials)
     if scenario.sweep.snr_db is None:
         yield "SNR (Es/N0 per data use): from the link budget"
     else:

@@ -10,6 +10,7 @@ from typing import Any
 from linksim.metrics.info import MetricInfo
 from linksim.results.set_statistics import run_rows
 from linksim.results.statistics import Row
+from linksim.results.stopping import extent
 from linksim.results.store import ResultStore, RunFolderError
 
 __all__ = ["run_html", "run_text"]
@@ -22,22 +23,22 @@ def run_text(store: ResultStore) -> str:
     """Folder, size, what was measured and what is missing, in one line; it never raises."""
     try:
         header = store.header()
-        done = len(store.done())
+        done, asked = extent(list(store.records()), header)
     except RunFolderError as problem:
         return f"<Run {store.folder}: {problem}>"
     sizes = {what: len(header["scenario"][f"{what}s"]) for what in ("channel", "scheme")}
     sizes["image"] = len(header["images"])
     text = ", ".join(f"{n} {what}" + ("s" if n > 1 else "") for what, n in sizes.items())
     metrics = ", ".join(header["metrics"])
-    units = f"{done} of {header['num_units']} units"
+    units = f"{done} of {asked} units"
     lacking = f"; not measured: {', '.join(header['unavailable'])}" if header["unavailable"] else ""
     return f"<Run {header['name']} in {store.folder}: {text}; {metrics}; {units}{lacking}>"
 
 
-def _missing(header: Mapping[str, Any], done: int) -> list[str]:
+def _missing(header: Mapping[str, Any], done: int, asked: int) -> list[str]:
     """What the run lacks, a sentence each."""
-    planned = header["num_units"]
-    found = [f"Incomplete: {done} of {planned} units."] if done < planned else []
+    most = "at most " if header["scenario"].get("stop") else ""
+    found = [f"Incomplete: {done} of {most}{asked} units."] if done < asked else []
     return [*found, *(f"Not measured: {reason}" for reason in header["unavailable"].values())]
 
 
@@ -48,14 +49,14 @@ def run_html(store: ResultStore) -> str:
     try:
         header = store.header()
         rows = run_rows(store, header)
-        infos, done = store.metrics(), len(store.done())
+        infos, (done, asked) = store.metrics(), extent(list(store.records()), header)
     except RunFolderError as problem:
         return f"<p><b>Run</b> {html.escape(f'{store.folder}: {problem}')}</p>"
     level = f"{100 * header['scenario']['statistics']['confidence']:g}% intervals"
-    size = f"{done} of {header['num_units']} units, {len(header['images'])} images"
+    size = f"{done} of {asked} units, {len(header['images'])} images"
     name, folder = html.escape(header["name"]), html.escape(str(store.folder))
     head = f"<p><b>{name}</b> ({folder}): {size}; means with {level}"
-    notes = "".join(f"<br>{html.escape(text)}" for text in _missing(header, done))
+    notes = "".join(f"<br>{html.escape(text)}" for text in _missing(header, done, asked))
     return f"{head}{notes}</p>{_table(rows, infos)}" if rows else f"{head}{notes}<br>No records yet.</p>"
 
 

@@ -23,7 +23,7 @@ def simulate(args: argparse.Namespace) -> int:
 
     chosen = {name: getattr(args, name) for name in ("out", "device", "limit", "workers", "shard")}
     prepared = prepare(args.scenario, parse_overrides(args.overrides), **chosen, option="--")
-    say(f"images: {len(prepared.plan.images)} from {prepared.plan.origin}", file=sys.stderr)
+    say(f"images: {prepared.plan.images_text}", file=sys.stderr)
     for download in prepared.downloads:
         say(what_without(download), file=sys.stderr)
     run = prepared.run(ProgressLine(sys.stderr))
@@ -47,7 +47,8 @@ def _say_files(run: Run, args: argparse.Namespace) -> int:
     elif not args.no_report:
         say(f"report:  {run.report()}")
         say(f"figures: {run.folder / 'figures'}")
-        say(f"images:  {run.folder / 'images'}")
+        if (run.folder / "images").is_dir():
+            say(f"images:  {run.folder / 'images'}")
     return 0
 
 

@@ -17,6 +17,7 @@ from linksim.report.ledger import ledger, plot_ledger
 from linksim.report.panels import plot_panel
 from linksim.report.runs import default_x, load_rows, load_runs, metric_info, trained_schemes
 from linksim.results.statistics import Row
+from linksim.results.stopping import extent
 from linksim.results.store import ResultStore, RunFolderError, file_name
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def write_report(store: ResultStore) -> Path:
     rows = load_rows(store)
     figures = plot_run(store)
     name, question = html.escape(header["name"]), html.escape(header["scenario"].get("question", ""))
-    done, planned = len(store.done()), header.get("num_units", 0)
+    done, planned = extent(list(store.records()), header)
     note = f'<p class="note">Incomplete: {done} of {planned} units.</p>' if done < planned else ""
     body = [f"<h1>{name}</h1><p>{question}</p>{note}", *(_figure(path) for path in figures)]
     for metric in dict.fromkeys(r.metric for r in rows):

@@ -90,6 +90,17 @@ class _Panel(_Block):
 class _Sweep(_Block):
     snr_db: tuple[_Decibel, ...] | None
     fields: dict[_FieldPath, Annotated[tuple[_Value, ...], Field(min_length=1)]]
+    trials: _Count = 1
+
+
+class _Stop(_Block):
+    max_trials: Annotated[int, Field(ge=1, lt=1 << 31)]
+    metric: str
+    block_errors: _Count | None = None
+    relative_ci: _Number | None = None
+    absolute_ci: _Number | None = None
+    seconds: _Number | None = None
+    end_below: _Number | None = None
 
 
 class _StoredScenario(_Block):
@@ -100,6 +111,13 @@ class _StoredScenario(_Block):
     statistics: _Statistics
     panel: _Panel
     sweep: _Sweep
+    stop: _Stop | None = None
+
+    @model_validator(mode="after")
+    def _chunks(self) -> _StoredScenario:
+        if self.stop is not None and not 1 <= self.sweep.trials < self.stop.max_trials:
+            raise ValueError("sweep.trials of no stopping rule")
+        return self
 
 
 class _MetricFacts(_Block):

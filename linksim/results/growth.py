@@ -105,7 +105,7 @@ def fitted(
         return None
     _refuse_other_meaning(store.folder, old, new)
     added = tuple(sorted(_measured(new) - _measured(old)))
-    wanted, records = set(planned), list(store.records())
+    wanted, records = set(planned), list(store.stored_records())
     compared = any(facts.get("scope") == "set" for facts in new["metrics"].values())
     stay = [r for r in records if not added and r.key in wanted and (r.shown or not compared)]
     kept = [_restricted(r, _measured(new)) for r in stay]
@@ -127,7 +127,8 @@ def take_back(store: ResultStore, planned: Collection[UnitKey]) -> int:
         planned: units of its scenario.
     """
     formers = _formers(store.folder)
-    missing = set(planned) - store.done() if formers else set()
+    there = {record.key for record in store.stored_records()} if formers else set()
+    missing = set(planned) - there if formers else set()
     if not missing:
         return 0
     header = store.header()
@@ -254,7 +255,7 @@ def _is_aside(folder: Path, old: dict[str, Any], lost: Collection[Record]) -> bo
             store = ResultStore(former)
             header = store.header()
             if _alike(header, old) and _measured(old) <= _measured(header):
-                kept = {r.key: _restricted(r, _measured(old)) for r in store.records()}
+                kept = {r.key: _restricted(r, _measured(old)) for r in store.stored_records()}
                 if all(kept.get(r.key) == r for r in lost):
                     return True
     return False
@@ -273,7 +274,7 @@ def _found_aside(
             if not _measured(new) <= _measured(old) or not _alike(old, new):
                 continue
             before = _meanings_of(former, old)
-            for record in store.records():
+            for record in store.stored_records():
                 key = record.key
                 group = (key.channel, key.scheme, key.point)
                 same_picture = old["images"][key.image] == new["images"].get(key.image)

@@ -12,6 +12,7 @@ from channels.checks import complaint, in_words
 from linksim.files.writing import whole_file, whole_folder
 from linksim.results.records import Record, UnitKey
 from linksim.results.set_statistics import write_csv
+from linksim.results.stopping import asked_for, extent
 from linksim.results.store import ResultStore, RunFolderError
 from linksim.scenario.errors import ScenarioError
 from linksim.scenario.schema import Scenario
@@ -79,7 +80,8 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
         raise RunFolderError(
             complaint(str(out), "cannot be written", in_words(problem), "a folder")
         ) from None
-    return Merged(out, len(records), asked - len(records))
+    done, most = extent(asked_for(list(records.values()), header), header)
+    return Merged(out, len(records), most - done)
 
 
 def _check_part(store: ResultStore, header: dict[str, Any], first: Path, its: dict[str, Any]) -> None:
@@ -111,7 +113,7 @@ def _union(stores: Sequence[ResultStore]) -> dict[UnitKey, Record]:
     """
     found: dict[UnitKey, Record] = {}
     for store in stores:
-        for record in store.records():
+        for record in store.stored_records():
             known = found.setdefault(record.key, record)
             if not known.agrees(record):
                 key = record.key

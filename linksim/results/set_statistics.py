@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from linksim.results.statistics import (
     summarise,
     to_csv,
 )
+from linksim.results.stopping import Ended, PlaceKey, ends, rule_of
 from linksim.results.store import ResultStore, RunFolderError
 
 __all__ = ["bca_interval", "run_rows", "set_rows", "write_csv"]
@@ -57,7 +59,17 @@ def run_rows(store: ResultStore, header: Mapping[str, Any]) -> list[Row]:
                 raise RunFolderError(complaint(where, "unknown distance", info.distance, f"one of {known}"))
             rows += set_rows(records, info, files[info.features], originals, confidence, resamples)
         rows.sort(key=_summary_order)
+    rule = rule_of(header)
+    if rule is not None:
+        found = ends(records, rule)
+        rows = [replace(row, stopped_by=_stopped_by(row, found)) for row in rows]
     return in_scenario_order(rows, scenario)
+
+
+def _stopped_by(row: Row, found: Mapping[PlaceKey, Ended]) -> str:
+    """What ended the point of a row."""
+    ended = found.get((row.channel, row.scheme, row.point, row.snr_db))
+    return "unfinished" if ended is None else ended.reason
 
 
 def write_csv(store: ResultStore, scenario: dict[str, Any]) -> None:

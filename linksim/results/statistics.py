@@ -52,7 +52,8 @@ class Row:
         num_arrived: the other units.
         causes: how many failed for which cause.
         mean_ok: mean over the units that did not fail; nan if none.
-        cbr_data, cbr_total: mean channel bandwidth ratios.
+        cbr_data, cbr_total: mean channel bandwidth ratios; nan without pictures.
+        stopped_by: with a stopping rule what ended the point, "unfinished" if nothing did yet; else "".
     """
 
     channel: str
@@ -71,6 +72,7 @@ class Row:
     cbr_total: float
     num_arrived: int = 0
     causes: tuple[tuple[str, int], ...] = ()
+    stopped_by: str = ""
 
 
 def bootstrap_interval(
@@ -307,7 +309,8 @@ def to_csv(rows: Sequence[Row]) -> str:
     fields = list(dict.fromkeys(name for row in rows for name, _ in row.point))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*CSV_COLUMNS, *fields, "mean_ok"])
+    stops = ["stopped_by"] if any(row.stopped_by for row in rows) else []
+    writer.writerow([*CSV_COLUMNS, *fields, "mean_ok", *stops])
     for r in rows:
         swept = dict(r.point)
         numbers = [_text(v) for v in (r.mean, r.ci_low, r.ci_high)]
@@ -324,6 +327,7 @@ def to_csv(rows: Sequence[Row]) -> str:
             *ratios,
             *extra,
             _text(r.mean_ok),
+            *([r.stopped_by] if stops else []),
         ]
         writer.writerow(line)
     return out.getvalue()

@@ -19,6 +19,7 @@ from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.results.format import StoredHeader, first_problem
 from linksim.results.records import Record, UnitKey, side_info_uses
+from linksim.results.stopping import asked_for
 from linksim.scenario.errors import RunError, ScenarioError
 
 __all__ = [
@@ -276,6 +277,15 @@ class ResultStore:
         return {name: read_facts(name, of) for name, of in facts.items()}
 
     def records(self) -> Iterator[Record]:
+        """Those of :meth:`stored_records` that the scenario asks for: with a stopping rule not the trials
+        beyond the end of a point.
+        """
+        stored = self.stored_records()
+        header = self.header() if self.header_path.exists() else {"scenario": {}}
+        stops = header["scenario"].get("stop") is not None
+        yield from asked_for(list(stored), header) if stops else stored
+
+    def stored_records(self) -> Iterator[Record]:
         """Every record, in the order of writing; a torn last line is skipped.
 
         Raises:

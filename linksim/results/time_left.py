@@ -51,6 +51,15 @@ class TimeLeft:
         self._units[scheme] += units
         self._seconds[scheme] = self._seconds.get(scheme, 0.0) + seconds
 
+    def dropped(self, scheme: Hashable, units: int) -> None:
+        """Count units that are not done after all."""
+        self._left[scheme] -= units
+
+    @property
+    def units(self) -> int:
+        """Still to do."""
+        return sum(units for units in self._left.values() if units > 0)
+
     def estimate(self) -> Estimate:
         """Time left, as far as it is known."""
         seconds, not_begun = 0.0, 0

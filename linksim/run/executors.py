@@ -47,7 +47,15 @@ _ATTEMPTS = 3  # at a batch whose processes were killed
 def work_of(plan: Plan, machines: Sequence[Machine]) -> list[Work]:
     """Batches of a run in their fixed order, each with the machine that it runs on; of a shard, its part."""
     first, step = plan.shard
-    return [(machine, batch) for machine in machines for batch in machine.batches(plan)][first - 1 :: step]
+    work = [(machine, batch) for machine in machines for batch in machine.batches(plan)]
+    if plan.scenario.stop is None:
+        return work[first - 1 :: step]
+    curves = {curve: i for i, curve in enumerate(dict.fromkeys(_curve(*one) for one in work))}
+    return [one for one in work if curves[_curve(*one)] % step == first - 1]  # what decides stays together
+
+
+def _curve(machine: Machine, batch: Batch) -> tuple[object, ...]:
+    return batch.channel, batch.scheme, batch.point
 
 
 class Executor(Protocol):

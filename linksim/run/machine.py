@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,16 +63,18 @@ def _refused(where: str) -> Iterator[None]:
         raise ScenarioError(f"{where}: {problem}") from None
 
 
-def _payload_scheme(built: Scheme | Bound) -> PayloadScheme:
-    """A scheme that said that it sends random bits.
+def _payload_check(built: Scheme | Bound) -> Callable[[int], None]:
+    """The check of a scheme that said that it sends random bits.
 
     Raises:
         ValueError: it does not.
     """
     if not isinstance(built, PayloadScheme):
         expected = "check_payload and transmit_payload of linksim.schemes.base.PayloadScheme"
-        raise ValueError(complaint("sends_payload", "half written", f"class {type(built).__name__}", expected))
-    return built
+        raise ValueError(
+            complaint("sends_payload", "half written", f"class {type(built).__name__}", expected)
+        )
+    return built.check_payload
 
 
 class Machine:
@@ -149,11 +151,8 @@ class Machine:
             with_image = f"{where} with image {name}" if plan.has_pictures else where
             with _refused(with_image), foreign_as_input("", scheme, passing=(ValueError,)):
                 budget = plan.budget(self.variant, name)
-                answer: Any = (
-                    built.check(image.shape[1], image.shape[2], budget)
-                    if plan.has_pictures
-                    else _payload_scheme(built).check_payload(budget)
-                )
+                check_sizes: Callable[..., Any] = built.check if plan.has_pictures else _payload_check(built)
+                answer = check_sizes(*(image.shape[1:] if plan.has_pictures else ()), budget)
                 if answer is not None:  # it would be overheard
                     got, expected = f"{answer!r} returned", "a ValueError raised, or None"
                     raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +13,9 @@ from channels.checks import complaint
 from linksim.build.objects import (
     build_images,
 )
+from linksim.build.scenario_checks import check_payload_study, check_stop
 from linksim.images.sets import ImageSet, read_all
 from linksim.results.records import Point, UnitKey
-from linksim.run.payload_study import check_payload_study
 from linksim.scenario.effects import check_effects
 from linksim.scenario.files import ScenarioError, Variant, variants
 from linksim.scenario.schema import (
@@ -77,6 +78,11 @@ class Plan:
         return int(variant.scenario.bandwidth.uses(height, width))
 
     @property
+    def images_text(self) -> str:
+        """How many pictures from where, for people."""
+        return f"{len(self.images)} from {self.origin}" if self.has_pictures else f"none, {self.origin}"
+
+    @property
     def has_pictures(self) -> bool:
         """Whether frames carry pictures, not random bits."""
         return self.scenario.images.has_pictures
@@ -93,7 +99,8 @@ class Plan:
             variant: of the scenario.
             snr_db: SNRs of every channel, by its name [dB].
         """
-        sweep = variant.scenario.sweep
+        step, most = self.scenario.sweep.trials, self.scenario.most_trials
+        chunks = [range(first, min(first + step, most)) for first in range(0, most, step)]
         by_size: dict[tuple[int, ...], list[str]] = {}
         for name, image in self.images.items():
             by_size.setdefault(tuple(image.shape), []).append(name)
@@ -102,9 +109,9 @@ class Plan:
             for scheme in variant.scenario.schemes:
                 size = 1 if scheme.adapts_to_each_frame(spec) else variant.scenario.batch_size
                 for point_db in snr_db[channel]:
-                    for names in by_size.values():  # different pictures side by side, coded in parallel
-                        group = [(name, trial) for trial in range(sweep.trials) for name in names]
-                        for i in range(0, len(group), size):
+                    for trials, names in itertools.product(chunks, by_size.values()):
+                        group = [(name, trial) for trial in trials for name in names]
+                        for i in range(0, len(group), size):  # different pictures side by side
                             part = tuple(group[i : i + size])
                             yield Batch(channel, scheme.name, variant.values, point_db, part)
 
@@ -126,6 +133,7 @@ def make_plan(scenario: Scenario, *, limit: int | None = None, shard: tuple[int,
     plan = Plan(scenario, tuple(variants(scenario)), read_all(images, names), images.origin, shard)
     for variant in plan.variants:
         check_payload_study(variant.scenario)
+    check_stop(scenario)
     check_effects([variant.scenario for variant in plan.variants])
     _warn_of_averages(plan)
     for variant in plan.variants:

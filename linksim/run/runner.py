@@ -28,6 +28,7 @@ from linksim.results.feature_files import drop_features_of_others
 from linksim.results.growth import Growth, fitted, take_back
 from linksim.results.records import UnitKey
 from linksim.results.set_statistics import write_csv
+from linksim.results.stopping import rule_of
 from linksim.results.store import ResultStore, RunFolderError
 from linksim.results.time_left import Estimate, TimeLeft
 from linksim.run.arrivals import not_arrived
@@ -38,6 +39,7 @@ from linksim.run.machine import Machine, failing
 from linksim.run.measuring import Measure
 from linksim.run.panel_pictures import lacks_pictures, save_originals, save_panel
 from linksim.run.plan import Plan, make_plan
+from linksim.run.scheduling import Schedule
 from linksim.scenario.files import ScenarioError
 
 __all__ = ["Plan", "Preflight", "RunError", "RunSummary", "make_plan", "run", "write_csv"]
@@ -206,24 +208,33 @@ def _run_batches(
     """Run what has no record, pictures or features yet; ``done`` grows by what is written."""
     lost = {r.key for r in store.records() if measure.lacks_features(r.shown, store)}
     shown = {r.key: r.shown for r in store.records()}
-    jobs = []
+    lacking = []
     for index, (_, batch) in enumerate(work):
-        lacking = not lost.isdisjoint(batch.keys()) or lacks_pictures(plan, batch, store, shown)
-        if lacking or not done.issuperset(batch.keys()):
-            jobs.append(index)
+        lacks = not lost.isdisjoint(batch.keys()) or lacks_pictures(plan, batch, store, shown)
+        if lacks or not done.issuperset(batch.keys()):
+            lacking.append(index)
     to_do = [(b.channel, b.scheme) for _, b in work for key in b.keys() if key not in done]  # noqa: SIM118
-    asked = len(done) + len(to_do)
+    rule = rule_of(store.header())
+    schedule = Schedule([batch for _, batch in work], lacking, store.stored_records(), rule)
     left = TimeLeft(Counter(to_do))
-    progress(len(done), asked, left.estimate())
-    for index, outcome in executor.run(_samples_first(work, jobs)):
-        keep_features(outcome.features, store)
-        save_panel(outcome.pictures, store)
-        new = [record for record in outcome.records if record.key not in done]
-        store.append(new)
-        done.update(record.key for record in new)
-        batch = work[index][1]
-        left.spent((batch.channel, batch.scheme), len(new), outcome.seconds / executor.parallel)
-        progress(len(done), asked, left.estimate())
+
+    def told() -> None:
+        for place, units in schedule.not_needed().items():
+            left.dropped(place, units)
+        progress(len(done), len(done) + left.units, left.estimate())
+
+    told()
+    while jobs := schedule.ready():
+        for index, outcome in executor.run(_samples_first(work, jobs)):
+            keep_features(outcome.features, store)
+            save_panel(outcome.pictures, store)
+            new = [record for record in outcome.records if record.key not in done]
+            store.append(new)
+            done.update(record.key for record in new)
+            schedule.ended(index, new)
+            batch = work[index][1]
+            left.spent((batch.channel, batch.scheme), len(new), outcome.seconds / executor.parallel)
+            told()
 
 
 def _samples_first(work: Sequence[Work], jobs: Sequence[int]) -> list[int]:

@@ -6,9 +6,10 @@ found in the registry (:mod:`linksim.kinds`), never by a dotted path.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WrapValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WrapValidator, model_serializer, model_validator
 
 from linksim.kinds.channels.awgn import AwgnSpec
 from linksim.kinds.channels.base import (
@@ -68,6 +69,7 @@ from linksim.kinds.schemes.source import make_source as SourceSpec
 from linksim.kinds.schemes.uncoded import UncodedSpec
 from linksim.kinds.union import KindName, KindOf
 from linksim.scenario.comparison import references
+from linksim.scenario.stop import StopSpec, with_metric
 from linksim.scenario.training import (
     LossSpec,
     OptimizerSpec,
@@ -147,6 +149,7 @@ __all__ = [
     "SnrRangeSpec",
     "SourceSpec",
     "StatisticsSpec",
+    "StopSpec",
     "SweepSpec",
     "SwinYang2024Spec",
     "TarImagesSpec",
@@ -262,6 +265,7 @@ class Scenario(Spec):
     metrics: Annotated[tuple[MetricName, ...], Field(min_length=1)] = ("psnr",)
     statistics: StatisticsSpec = StatisticsSpec()
     panel: PanelSpec = PanelSpec()
+    stop: StopSpec | None = Field(None, description="none: every point has sweep.trials trials")
     batch_size: PositiveInt = Field(8, description="images per call; results do not depend on it")
 
     @model_validator(mode="before")
@@ -289,13 +293,33 @@ class Scenario(Spec):
                 schemes.append(scheme)
         return {**data, "schemes": schemes}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _stop_by_the_first_metric(cls, data: Any) -> Any:
+        return with_metric(data)
+
+    @model_serializer(mode="wrap")
+    def _without_stop(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """As scenarios were before there were rules: their hash is the same."""
+        return {name: value for name, value in dump(self).items() if name != "stop" or value is not None}
+
+    @model_validator(mode="after")
+    def _stops(self) -> Scenario:
+        if self.stop is not None:
+            self.stop.check(self.metrics, self.sweep.trials, has_snr=self.sweep.snr_db is not None)
+        return self
+
+    @property
+    def most_trials(self) -> int:
+        """Trials of a point, at most."""
+        return self.sweep.trials if self.stop is None else self.stop.max_trials
+
     @model_validator(mode="after")
     def _uses_of_what_is_sent(self) -> Scenario:
         if self.images.has_pictures:
             if self.bandwidth.data_uses is not None:
-                raise ValueError(
-                    "bandwidth.data_uses: got a number of uses with pictures, expected data_ratio, such as 1/48."
-                )
+                expected = "data_ratio, such as 1/48"
+                raise ValueError(f"bandwidth.data_uses: got it with pictures, expected {expected}.")
             return self
         if self.bandwidth.data_ratio is not None:
             raise ValueError(

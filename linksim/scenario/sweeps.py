@@ -110,7 +110,7 @@ def _leave_what_is_written(data: Any, written: Any, path: list[str]) -> None:
 def count_units(scenario: Scenario, images: int) -> int:
     """Units of a scenario with so many pictures."""
     points = len(scenario.channels) * len(scenario.sweep.snr_db or (None,)) * len(list(variants(scenario)))
-    return points * len(scenario.schemes) * scenario.sweep.trials * images
+    return points * len(scenario.schemes) * scenario.most_trials * images
 
 
 def as_written(node: Any) -> Any:

@@ -222,9 +222,7 @@ class SeparationScheme:
         coded = layout.block.encode(bits, self._rvs).reshape(len(self._rvs), len(bits), -1)
         symbols = [qam.modulate(sent) for sent in coded]
         sent_bits = torch.from_numpy(bits)
-        return Frame(
-            symbols[0], layout, sent_bits=sent_bits, info=info, retransmissions=tuple(symbols[1:])
-        )
+        return Frame(symbols[0], layout, sent_bits=sent_bits, info=info, retransmissions=tuple(symbols[1:]))
 
     def receive(self, received: Received, layout: DigitalLayout, seeds: Sequence[int]) -> Reconstruction:
         """See :class:`linksim.schemes.base.Scheme`."""

@@ -143,7 +143,7 @@ def check_image_metric(metric: object) -> None:
 
 
 def check_images(description: object) -> None:
-    """Different names, the same pixels at every reading, the crop."""
+    """Different names, the same pixels at every reading, the crop; frames of bits have none of them."""
     images = description.build()
     assert len(set(images.names)) == len(images.names) > 0
     name = images.names[0]
@@ -152,5 +152,8 @@ def check_images(description: object) -> None:
     assert image.shape[0] == 3
     assert torch.equal(images[name], image)
     assert torch.equal(description.build()[name], image)
+    assert description.has_pictures == (image.numel() > 0)
+    if not description.has_pictures:
+        return
     cut = description.model_copy(update={"crop": (32, 48)}).build()[name]
     assert cut.shape == (3, 32, 48)

@@ -10,7 +10,7 @@ from PIL import Image
 from channels import kinds
 from channels.hardware import impairments
 from linksim.kinds import find, names
-from linksim.kinds.images import FolderImagesSpec, SkimageImagesSpec, TarImagesSpec
+from linksim.kinds.images import FolderImagesSpec, NoImagesSpec, SkimageImagesSpec, TarImagesSpec
 from linksim.kinds.networks import CnnYang2024Spec, DialCodecSpec, LeanCodecSpec, SwinYang2024Spec
 from linksim.metrics.base import ImageMetric, MetricUnavailable
 from linksim.source.codec import make_source_codec
@@ -74,7 +74,7 @@ LISTS = {
     "network": NETWORKS,
     "source_codec": ("bpg", "bpg_external", "jpeg", "jpeg2000", "webp", "avif", "heic"),
     "sampler": ("ancestral", "ddim", "dpmsolver++", "unipc"),
-    "images": ("folder", "tar", "skimage"),
+    "images": ("folder", "tar", "skimage", "none"),
     "metric": (
         *("psnr", "ssim", "ms_ssim", "lpips", "lpips_alex", "lpips_vgg", "lpips_squeeze", "haarpsi", "gmsd"),
         *("vif", "fsim", "spectrum_db", "swd", "swd_1", "swd_2", "swd_3", "swd_4", "niqe", "kid_lite2"),
@@ -159,3 +159,4 @@ def test_images(tmp_path):
     kind_checks.check_images(FolderImagesSpec(kind="folder", path=str(tmp_path)))
     kind_checks.check_images(TarImagesSpec(kind="tar", paths=(str(tmp_path / "all.tar"),)))
     kind_checks.check_images(SkimageImagesSpec(kind="skimage", names=("astronaut",)))
+    kind_checks.check_images(NoImagesSpec(kind="none"))
