@@ -62,6 +62,15 @@ def test_scenario_of_the_readme_is_valid(tmp_path):
         assert load_scenario(str(path), parse_overrides([])).name == "my-link"
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_whole_scenarios_in_documents_are_valid(path, tmp_path):
+    blocks = re.findall(r"```yaml\n(.*?)```", path.read_text(), re.DOTALL)
+    for block in blocks:
+        if block.startswith("schema_version"):
+            (tmp_path / "scenario.yaml").write_text(block)
+            load_scenario(str(tmp_path / "scenario.yaml"))
+
+
 ROLE = re.compile(r":(?:class|func|meth|data|attr|mod|exc):`~?([\w.]+)`")
 
 

@@ -116,7 +116,7 @@ def find_unit(store: ResultStore, unit: str) -> Record:
     Raises:
         RunFolderError: no such unit.
     """
-    records = list(store.records())
+    records = list(store.stored_records())
     if unit.strip().isdigit():
         line = int(unit)
         if not 1 <= line <= len(records):
@@ -214,6 +214,7 @@ def save_pictures(replayed: Replay, folder: Path) -> Sequence[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     pictures = {"original": replayed.original, "shown": replayed.shown, **replayed.stages}
+    pictures = {name: picture for name, picture in pictures.items() if picture.numel()}  # not random bits
     for name, picture in pictures.items():
         path = folder / f"{name}.png"
         Image.fromarray(np.ascontiguousarray(picture.numpy().transpose(1, 2, 0))).save(path)

@@ -13,6 +13,7 @@ from scipy.special import erfc
 
 import linksim
 from linksim.results.store import ResultStore
+from linksim.run.replaying import save_pictures
 from linksim.schemes.base import random_bits
 
 SCENARIO: dict[str, Any] = {
@@ -89,6 +90,13 @@ def test_no_picture_is_measured_shown_or_priced(tmp_path: Path) -> None:
     assert (tmp_path / "r" / "report.html").exists()
     assert not list((tmp_path / "r" / "figures").glob("panel*"))
     assert json.loads((tmp_path / "r" / "run.json").read_text())["tools"] == {}  # no picture codec
+
+
+def test_a_frame_is_replayed(tmp_path: Path) -> None:
+    run = linksim.simulate(changed(sweep={"snr_db": [3.3], "trials": 3}), out=tmp_path / "r", progress=False)
+    replayed = run.replay("scheme=MCS 9,trial=2")
+    assert replayed.is_identical
+    assert not save_pictures(replayed, tmp_path / "look")
 
 
 def test_results_do_not_depend_on_batches(tmp_path: Path) -> None:
