@@ -30,6 +30,7 @@ class SchemeBase(Spec):
     receiver_is_told: ClassVar[bool] = False  # whether its receiver makes anything of the SNR
     is_sent: ClassVar[bool] = False  # symbols go over the channel; False of limits
     has_bits: ClassVar[bool] = False  # there is something to count bit errors of
+    gpu_share: ClassVar[float] = 0.0  # of a GPU for a worker of a cluster that has some; 0: cores do
 
     kind: str
     name: Name = Field(description="label in results and figures")
