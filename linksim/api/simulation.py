@@ -48,11 +48,10 @@ def simulate(
     """Run a scenario, or the rest of it, as ``linksim simulate`` does: the same records, files and messages.
 
     Fields of the scenario are overridden as by ``--set``, in two ways. A mapping holds any path, also with
-    names that Python does not allow (``{"channels.tdl-c.csi.kind": "ls"}``). A keyword is easier to type: two
-    underscores stand for a dot (``sweep__trials=1``), as in other libraries, since Python has no dots in
-    keywords; names of fields have single ones, so nothing is ambiguous but a name of your own with two, for
-    which there is the mapping. Values are Python's: lists, tuples, arrays, mappings. No field of a scenario
-    has the name of an argument.
+    names that Python does not allow (``{"channels.tdl-c.csi.kind": "ls"}``). In a keyword two underscores
+    stand for a dot (``sweep__trials=1``); names of fields have single ones, so nothing is ambiguous but a
+    name of your own with two, for which there is the mapping. Values are Python's: lists, tuples, arrays,
+    mappings. No field of a scenario has the name of an argument.
 
     No report is written and no figure drawn: ``run.report()`` does.
 
@@ -66,19 +65,16 @@ def simulate(
         limit: use the first so many images only.
         workers: processes that run units, each with its share of the cores; None: this one.
         shard: "I/N" or (I, N): the I-th of N parts of the work; :func:`linksim.merge` makes them one run.
-        ray: cluster whose workers run units: "local" (for this run), "auto" (the one that this process or
-            machine belongs to), or HOST:PORT of its head; ``workers`` then counts those, None: as many as it
-            has CPUs.
-        progress: True: a line on stderr; False: nothing; or called with (units done, units in all, time
-            left).
+        ray: whose workers run units: "local" (for this run), "auto" (the cluster of this process or machine),
+            or HOST:PORT; ``workers`` counts those, None: as many as there are CPUs.
+        progress: True: a line on stderr; False: none; or called with (units done, units in all, time left).
         fields: overrides as keywords.
 
     Returns:
         The run, opened.
 
     Raises:
-        ScenarioError, ImageError, CheckpointError, ...: bad input, before anything is written; the message
-            says what was expected. ``linksim.USER_ERRORS`` has all of them.
+        ScenarioError, ImageError, ...: bad input, before anything is written; see ``linksim.USER_ERRORS``.
         RunError: a unit failed; the same call goes on after the cause is removed.
 
     Example:

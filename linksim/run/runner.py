@@ -39,6 +39,7 @@ from linksim.run.machine import Machine, failing
 from linksim.run.measuring import Measure
 from linksim.run.panel_pictures import lacks_pictures, save_originals, save_panel
 from linksim.run.plan import Plan, make_plan
+from linksim.run.stopping import uninterrupted
 from linksim.scenario.files import ScenarioError
 
 __all__ = ["Plan", "Preflight", "RunError", "RunSummary", "make_plan", "run", "write_csv"]
@@ -240,10 +241,11 @@ def _run_batches(
     left = TimeLeft(Counter(to_do))
     progress(len(done), asked, left.estimate())
     for index, outcome in executor.run(_samples_first(work, jobs)):
-        keep_features(outcome.features, store)
-        save_panel(outcome.pictures, store)
         new = [record for record in outcome.records if record.key not in done]
-        store.append(new)
+        with uninterrupted():
+            keep_features(outcome.features, store)
+            save_panel(outcome.pictures, store)
+            store.append(new)
         done.update(record.key for record in new)
         batch = work[index][1]
         left.spent((batch.channel, batch.scheme), len(new), outcome.seconds / executor.parallel)
