@@ -16,7 +16,7 @@ from channels.checks import complaint, in_words
 from channels.kinds.provenance import Origin, files_digest, line_of, package_files, siblings
 from channels.kinds.registry import ORIGIN, REGISTRY, KindError
 
-__all__ = ["GROUP", "load_file", "load_installed", "loaded_files"]
+__all__ = ["GROUP", "file_group", "load_file", "load_installed", "loaded_files"]
 
 GROUP = "linksim.kinds"
 
@@ -131,3 +131,8 @@ def _forget_module(path: Path) -> None:
 def loaded_files() -> list[Path]:
     """Files of :func:`load_file`."""
     return list(REGISTRY.files)
+
+
+def file_group(path: Path) -> tuple[Path, ...]:
+    """A file of :func:`load_file` with those beside it that it imports."""
+    return REGISTRY.files[path]

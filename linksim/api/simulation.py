@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from linksim.api.run import Run
     from linksim.build.downloads import Download
+    from linksim.run.executors import RayChoice
     from linksim.run.runner import Plan, Progress
     from linksim.scenario.files import Source
     from linksim.scenario.schema import Scenario
@@ -40,17 +41,17 @@ def simulate(
     limit: int | None = None,
     workers: int | None = None,
     shard: str | tuple[int, int] | None = None,
+    ray: str | None = None,
     progress: bool | Progress = True,
     **fields: Any,
 ) -> Run:
     """Run a scenario, or the rest of it, as ``linksim simulate`` does: the same records, files and messages.
 
     Fields of the scenario are overridden as by ``--set``, in two ways. A mapping holds any path, also with
-    names that Python does not allow (``{"channels.tdl-c.csi.kind": "ls"}``). A keyword is easier to type: two
-    underscores stand for a dot (``sweep__trials=1``), as in other libraries, since Python has no dots in
-    keywords; names of fields have single ones, so nothing is ambiguous but a name of your own with two, for
-    which there is the mapping. Values are Python's: lists, tuples, arrays, mappings. No field of a scenario
-    has the name of an argument.
+    names that Python does not allow (``{"channels.tdl-c.csi.kind": "ls"}``). In a keyword two underscores
+    stand for a dot (``sweep__trials=1``); names of fields have single ones, so nothing is ambiguous but a
+    name of your own with two, for which there is the mapping. Values are Python's: lists, tuples, arrays,
+    mappings. No field of a scenario has the name of an argument.
 
     No report is written and no figure drawn: ``run.report()`` does.
 
@@ -64,16 +65,16 @@ def simulate(
         limit: use the first so many images only.
         workers: processes that run units, each with its share of the cores; None: this one.
         shard: "I/N" or (I, N): the I-th of N parts of the work; :func:`linksim.merge` makes them one run.
-        progress: True: a line on stderr; False: nothing; or called with (units done, units in all, time
-            left).
+        ray: whose workers run units: "local" (for this run), "auto" (the cluster of this process or machine),
+            or HOST:PORT; ``workers`` counts those, None: as many as there are CPUs.
+        progress: True: a line on stderr; False: none; or called with (units done, units in all, time left).
         fields: overrides as keywords.
 
     Returns:
         The run, opened.
 
     Raises:
-        ScenarioError, ImageError, CheckpointError, ...: bad input, before anything is written; the message
-            says what was expected. ``linksim.USER_ERRORS`` has all of them.
+        ScenarioError, ImageError, ...: bad input, before anything is written; see ``linksim.USER_ERRORS``.
         RunError: a unit failed; the same call goes on after the cause is removed.
 
     Example:
@@ -83,7 +84,9 @@ def simulate(
 
     display = _progress(progress)
     chosen = merged_overrides(overrides, fields, simulate)
-    prepared = prepare(scenario, chosen, out=out, device=device, limit=limit, workers=workers, shard=shard)
+    prepared = prepare(
+        scenario, chosen, out=out, device=device, limit=limit, workers=workers, shard=shard, ray=ray
+    )
     for download in prepared.downloads:
         log.warning("%s", what_without(download))
     run = prepared.run(display)
@@ -169,12 +172,14 @@ class Simulation:
         folder: where.
         device: where networks and channels run.
         workers: processes that run units; None: this one.
+        ray: cluster that runs units; None: this machine does.
     """
 
     plan: Plan
     folder: Path
     device: torch.device
     workers: int | None
+    ray: RayChoice | None = None
 
     @property
     def downloads(self) -> list[Download]:
@@ -195,7 +200,7 @@ class Simulation:
         from linksim.run.runner import run
 
         with foreign_as_user_errors():
-            summary = run(self.plan, self.folder, self.device, progress, workers=self.workers)
+            summary = run(self.plan, self.folder, self.device, progress, workers=self.workers, ray=self.ray)
         return Run(self.folder, summary=summary)
 
 
@@ -208,6 +213,7 @@ def prepare(
     limit: int | None = None,
     workers: int | None = None,
     shard: str | tuple[int, int] | None = None,
+    ray: str | None = None,
     option: str = "",
 ) -> Simulation:
     """Read and check a scenario and its images, for a run.
@@ -215,7 +221,7 @@ def prepare(
     Args:
         scenario: see :func:`simulate`.
         overrides: paths and values.
-        out, device, limit, workers, shard: see :func:`simulate`.
+        out, device, limit, workers, shard, ray: see :func:`simulate`.
         option: what stands in front of the names of arguments in messages: "--" on the command line.
 
     Raises:
@@ -228,13 +234,22 @@ def prepare(
     with foreign_as_user_errors():
         loaded = scenario_io.load_scenario(scenario, overrides)
     folder = Path("runs") / loaded.name if out is None else _folder(out, f"{option}out")
-    chosen = device_of(device, f"{option}device")
+    cluster = _cluster(ray, device, f"{option}ray")
+    # the GPUs of a cluster are its workers' alone, unless they are asked for by name
+    chosen = device_of("cpu" if cluster and str(device) == "auto" else device, f"{option}device")
     counts = {"limit": limit, "workers": workers}
     limit, workers = (_count(value, f"{option}{name}") for name, value in counts.items())
     part = _part(shard, f"{option}shard")
     with foreign_as_user_errors():
         plan = make_plan(loaded, limit=limit, shard=part)
-    return Simulation(plan, folder, chosen, workers)
+    return Simulation(plan, folder, chosen, workers, cluster)
+
+
+def _cluster(where: str | None, device: str | torch.device, name: str) -> RayChoice | None:
+    """The cluster that is meant; with ``cpu`` its GPUs are left alone."""
+    from linksim.run.executors import RayChoice
+
+    return None if where is None else RayChoice(where, not str(device).startswith("cpu"), name)
 
 
 def _folder(value: str | Path, name: str) -> Path:

@@ -11,9 +11,12 @@ import io
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -249,14 +252,36 @@ def _load_kinds(args: argparse.Namespace) -> None:
             load_file(path)
 
 
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM stops what the block does as Ctrl-C would."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, as a cluster or a system that shuts down sends it: an end in order, like that by Ctrl-C."""
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise _Terminated
+
+
 def _guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     try:
-        _load_kinds(args)
-        return command(args)
-    except KeyboardInterrupt:
+        with _ended_in_order():
+            _load_kinds(args)
+            return command(args)
+    except KeyboardInterrupt as stop:
         goes_on = args.command in ("simulate", "train", "calibrate")
         say("\nstopped" + ("; the same command goes on from here" if goes_on else ""), file=sys.stderr)
-        return 130
+        return 143 if isinstance(stop, _Terminated) else 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

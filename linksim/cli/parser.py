@@ -38,6 +38,7 @@ OPTIONS = (
         "--limit",
         "--workers",
         "--shard",
+        "--ray",
         "--no-report",
         "--metric",
         "--ledger",
@@ -162,6 +163,11 @@ def _add_simulate(commands: Any) -> None:
         "--shard",
         metavar="I/N",
         help="run the I-th of N parts of the work; linksim merge makes one run of them",
+    )
+    simulate.add_argument(
+        "--ray",
+        metavar="WHERE",
+        help="run units by workers of a Ray cluster: local, auto, or HOST:PORT (--workers: so many)",
     )
     simulate.add_argument("--no-report", action="store_true", help="leave out figures and report.html")
 

@@ -21,7 +21,7 @@ def simulate(args: argparse.Namespace) -> int:
     from linksim.api.simulation import prepare
     from linksim.scenario.files import parse_overrides
 
-    chosen = {name: getattr(args, name) for name in ("out", "device", "limit", "workers", "shard")}
+    chosen = {name: getattr(args, name) for name in ("out", "device", "limit", "workers", "shard", "ray")}
     prepared = prepare(args.scenario, parse_overrides(args.overrides), **chosen, option="--")
     say(f"images: {prepared.plan.images_text}", file=sys.stderr)
     for download in prepared.downloads:

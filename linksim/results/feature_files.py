@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from linksim.files.writing import partial_path, whole_file, write_whole
 from linksim.metrics.set_distances import DISTANCES
 from linksim.results.store import ResultStore, RunFolderError
 
-__all__ = ["FeatureFiles", "drop_features_of_others"]
+__all__ = ["FeatureFiles", "FolderFeatures", "RememberedFeatures", "drop_features_of_others"]
 
 log = logging.getLogger("linksim.results.feature_files")
 Arrays = dict[str, NDArray[np.float64]]
@@ -138,6 +138,44 @@ class FeatureFiles:
                     log.warning("%s: cannot be written: %s", path, problem)
             self._sums[key] = found
         return self._sums[key]
+
+
+class FolderFeatures:
+    """Which features a run has, as its folder says: for processes that see it.
+
+    Args:
+        store: run folder.
+    """
+
+    def __init__(self, store: ResultStore) -> None:
+        self._store = store
+
+    def __call__(self, name: str, digest: str) -> bool:
+        return FeatureFiles(self._store.features, name).path(digest).exists()
+
+    def known(self, names: Iterable[str]) -> frozenset[tuple[str, str]]:
+        """Names and digests of all that are there."""
+        folders = {name: FeatureFiles(self._store.features, name).folder for name in names}
+        return frozenset(
+            (name, path.stem) for name, folder in folders.items() for path in folder.glob("*.npy")
+        )
+
+
+class RememberedFeatures:
+    """Which features a run has, for a process that does not see its folder: those that it was told of, and
+    those that it was asked for and thus has made.
+
+    Args:
+        known: see :meth:`FolderFeatures.known`.
+    """
+
+    def __init__(self, known: Iterable[tuple[str, str]]) -> None:
+        self._known = set(known)
+
+    def __call__(self, name: str, digest: str) -> bool:
+        found = (name, digest) in self._known
+        self._known.add((name, digest))
+        return found
 
 
 def _key(distance: str, *collections: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from linksim.results.feature_files import FeatureFiles
 from linksim.results.records import Record, UnitKey
 from linksim.results.store import ResultStore
 from linksim.run.machine import Machine
-from linksim.run.measuring import Features, Measure, records_of
+from linksim.run.measuring import Features, HasFeatures, Measure, records_of
 from linksim.run.panel_pictures import in_panel
 from linksim.run.plan import Batch, Plan
 
@@ -33,7 +33,7 @@ class Outcome:
     Args:
         records: of its units, in order.
         pictures: [3, H, W] uint8 that the panel shows, by unit.
-        features: that metrics of sets compare and the folder lacks.
+        features: that metrics of sets compare and the run lacks.
         seconds: that it took.
     """
 
@@ -85,9 +85,9 @@ def _seeds(machine: Machine, batch: Batch) -> list[int]:
 
 
 def compute(
-    plan: Plan, machine: Machine, batch: Batch, measure: Measure, store: ResultStore, device: torch.device
+    plan: Plan, machine: Machine, batch: Batch, measure: Measure, has: HasFeatures, device: torch.device
 ) -> Outcome:
-    """Send a batch and measure what arrives; of the folder it is only looked up which features are there.
+    """Send a batch and measure what arrives; features that the run ``has`` are not made again.
 
     Raises:
         RunError: names the unit.
@@ -97,7 +97,7 @@ def compute(
         out, shown = send(plan, machine, batch, device)
         seconds = (time.monotonic() - began) / len(batch.members)
         records = recorded(plan, machine, batch, measure, out, shown, seconds)
-        features = [found for image in shown for found in measure.features(image, store)]
+        features = [found for image in shown for found in measure.features(image, has)]
     except Exception as problem:
         name, trial = batch.members[0]
         where = f"{batch.channel}, {batch.scheme}, {batch.snr_db:g} dB, image {name}, trial {trial}"

@@ -22,7 +22,7 @@ from linksim.results.format import FORMAT
 from linksim.run.plan import Plan
 from linksim.scenario.files import scenario_hash
 
-__all__ = ["header_of"]
+__all__ = ["header_of", "made_with"]
 
 _PACKAGES = (
     "torch",
@@ -67,18 +67,26 @@ def _commit() -> str | None:
     return done.stdout.strip()
 
 
-def header_of(plan: Plan, context: BuildContext, metrics: Metrics, num_units: int) -> dict[str, Any]:
-    """Contents of run.json for a plan with built metrics, in the context of its run of so many units."""
-    scenario = plan.scenario
+def made_with(plan: Plan, context: BuildContext) -> dict[str, dict[str, str]]:
+    """Digests of files, versions of tools, and sources of kinds of other people, by name: what decides the
+    results of a plan beside its scenario, on this machine.
+    """
     files: dict[str, str] = {}
     tools: dict[str, str] = {}
-    foreign = foreign_kinds(scenario)
     for variant in plan.variants:
         for scheme in variant.scenario.schemes:
             files |= scheme.files()
             tools |= scheme.tools(context)
         for channel in variant.scenario.channels:
             files |= channel.files()
+    return {"files": files, "tools": tools, "kinds": foreign_kinds(plan.scenario)}
+
+
+def header_of(plan: Plan, context: BuildContext, metrics: Metrics, num_units: int) -> dict[str, Any]:
+    """Contents of run.json for a plan with built metrics, in the context of its run of so many units."""
+    scenario = plan.scenario
+    made = made_with(plan, context)
+    foreign = made["kinds"]
     return {
         "format": FORMAT,
         "name": scenario.name,
@@ -88,8 +96,8 @@ def header_of(plan: Plan, context: BuildContext, metrics: Metrics, num_units: in
         "images": {name: [*image.shape[1:], image_digest(image)] for name, image in plan.images.items()},
         "metrics": {info.name: {**vars(info), "scope": info.scope} for info in metrics.infos()},
         "unavailable": metrics.unavailable,
-        "files": files,
-        "tools": tools,
+        "files": made["files"],
+        "tools": made["tools"],
         "trained_on": _trained_on(plan),
         "num_units": num_units,
         **({"shard": list(plan.shard)} if plan.shard != (1, 1) else {}),

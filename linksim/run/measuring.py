@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,14 @@ from linksim.build.objects import Metrics
 from linksim.images.sets import image_digest
 from linksim.link import LinkOutput
 from linksim.metrics.base import ImageMetric, Metric, SetMetric
-from linksim.results.feature_files import FeatureFiles
 from linksim.results.records import Record, UnitKey
-from linksim.results.store import ResultStore
 
-__all__ = ["Features", "Measure", "records_of"]
+__all__ = ["Features", "HasFeatures", "Measure", "records_of"]
 
 Features = tuple[str, str, NDArray[np.float16]]  # name of the features, digest of the picture, [n, d]
+HasFeatures = Callable[
+    [str, str], bool
+]  # whether a run has the features of this name of the picture with this digest
 
 
 def _features(metric: SetMetric, shown: Tensor) -> NDArray[np.float16]:
@@ -76,19 +77,18 @@ class Measure:
                 self._known.popitem(last=False)
         return dict(self._known[key])
 
-    def features(self, shown: Tensor, store: ResultStore) -> list[Features]:
-        """What metrics of sets compare of a picture [3, H, W] uint8 and the folder lacks."""
+    def features(self, shown: Tensor, has: HasFeatures) -> list[Features]:
+        """What metrics of sets compare of a picture [3, H, W] uint8 and the run lacks."""
         found, digest = {}, image_digest(shown)
         for metric in self.metrics.sets:
             name = metric.info.features
-            if name not in found and not FeatureFiles(store.features, name).path(digest).exists():
+            if name not in found and not has(name, digest):
                 found[name] = _features(metric, shown)
         return [(name, digest, array) for name, array in found.items()]
 
-    def lacks_features(self, digest: str, store: ResultStore) -> bool:
+    def lacks_features(self, digest: str, has: HasFeatures) -> bool:
         """Whether features of a picture that was shown are not there: deleted, then made again."""
-        names = {metric.info.features for metric in self.metrics.sets}
-        return any(not FeatureFiles(store.features, name).path(digest).exists() for name in names)
+        return any(not has(name, digest) for name in {metric.info.features for metric in self.metrics.sets})
 
 
 def _column(metric: Metric, found: Any, batch: int) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -69,6 +69,15 @@ class Plan:
         for variant in self.variants:
             schemes = [scheme.on_this_machine() for scheme in variant.scenario.schemes]
             scenario = variant.scenario.model_copy(update={"schemes": tuple(s for s in schemes if s)})
+            kept.append(replace(variant, scenario=scenario))
+        return replace(self, variants=tuple(kept))
+
+    def with_schemes(self, names: Collection[str]) -> Plan:
+        """The part of the plan that is of these schemes."""
+        kept = []
+        for variant in self.variants:
+            schemes = tuple(scheme for scheme in variant.scenario.schemes if scheme.name in names)
+            scenario = variant.scenario.model_copy(update={"schemes": schemes})
             kept.append(replace(variant, scenario=scenario))
         return replace(self, variants=tuple(kept))
 

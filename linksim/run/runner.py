@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from linksim.build.objects import (
 from linksim.images.sets import ImageError
 from linksim.kinds.context import BuildContext, Shared
 from linksim.link import RunError
-from linksim.results.feature_files import drop_features_of_others
+from linksim.results.feature_files import FolderFeatures, drop_features_of_others
 from linksim.results.growth import Growth, fitted, take_back
 from linksim.results.records import UnitKey
 from linksim.results.set_statistics import write_csv
@@ -33,13 +34,13 @@ from linksim.results.store import ResultStore, RunFolderError
 from linksim.results.time_left import Estimate, TimeLeft
 from linksim.run.arrivals import not_arrived
 from linksim.run.computing import keep_features
-from linksim.run.executors import Executor, InProcess, Processes, Work, work_of
+from linksim.run.executors import Executor, InProcess, OnRay, Processes, RayChoice, Schedule, Work, work_of
 from linksim.run.header import header_of
+from linksim.run.interruption import uninterrupted
 from linksim.run.machine import Machine, failing
 from linksim.run.measuring import Measure
 from linksim.run.panel_pictures import lacks_pictures, save_originals, save_panel
 from linksim.run.plan import Plan, make_plan
-from linksim.run.scheduling import Schedule
 from linksim.scenario.files import ScenarioError
 
 __all__ = ["Plan", "Preflight", "RunError", "RunSummary", "make_plan", "run", "write_csv"]
@@ -124,6 +125,7 @@ def run(
     progress: Progress = lambda done, total, left: None,
     *,
     workers: int | None = 1,
+    ray: RayChoice | None = None,
 ) -> RunSummary:
     """Run a plan, or the rest of it, and write results.csv.
 
@@ -133,6 +135,7 @@ def run(
         device: where networks and channels run.
         progress: called with (units done, units in all, time left).
         workers: processes that run units; None: this one, with others that code pictures.
+        ray: cluster whose workers run units in their place; None: no cluster.
 
     Raises:
         ScenarioError and its like: bad input, before anything is written.
@@ -143,37 +146,63 @@ def run(
     _check_sizes(plan, metrics)
     _check_measures(plan, metrics)
     shared = Shared()
-    coding = cpu_count() if workers is None else 1
+    coding = cpu_count() if workers is None and ray is None else 1
     machines = [Machine(plan, variant, device, coding, shared) for variant in plan.variants]
     for line in dict.fromkeys(line for machine in machines for line in machine.warnings):
         log.warning("%s", line)
-    measure = Measure(metrics)
     store = ResultStore(folder)
-    work = work_of(plan, machines)
-    executor: Executor = InProcess(plan, work, measure, store, device)
-    if workers is not None and workers > 1:
-        executor = Processes(plan, folder, device, workers)
-    planned = [key for _, batch in work for key in batch.keys()]  # noqa: SIM118
-    context = BuildContext(device, workers=coding, shared=shared, pictures=plan.has_pictures)
-    header = header_of(plan, context, metrics, len(planned))
-    growth = _opened(store, header, planned)
-    for line in growth.lines(len(planned)) if growth is not None else ():
-        log.warning("%s: %s", folder, line)
-    try:
-        done = _known_units(store, plan.scenario.seed, set(planned))
-        drop_features_of_others(store, header)
-        with failing("features of the originals"):
-            for image in plan.images.values():
-                keep_features(measure.features(image, store), store)
-        kept = len(done)
-        _run_batches(plan, work, executor, measure, store, done, progress)
-    finally:
-        store.close()
+    bench = InProcess(
+        plan, machines, work_of(plan, machines), Measure(metrics), FolderFeatures(store), device
+    )
+    with _executor(bench, folder, workers, ray) as executor:
+        context = BuildContext(device, workers=coding, shared=shared, pictures=plan.has_pictures)
+        kept, done, growth = _run_in(store, bench, executor, context, progress)
     save_originals(plan, store)
     write_csv(store, plan.scenario.model_dump(mode="json"))
     losses = not_arrived(store.records())
     seconds = time.monotonic() - started
     return RunSummary(folder, len(done) - kept, kept, metrics.unavailable, losses, seconds, growth)
+
+
+@contextmanager
+def _executor(
+    bench: InProcess, folder: Path, workers: int | None, ray: RayChoice | None
+) -> Iterator[Executor]:
+    """What computes a run, as long as the block lasts."""
+    if ray is not None:
+        with OnRay(bench.plan, bench.work, bench.device, workers, ray) as cluster:
+            yield cluster
+    elif workers is not None and workers > 1:
+        yield Processes(bench.plan, bench.work, folder, bench.device, workers)
+    else:
+        yield bench
+
+
+def _run_in(
+    store: ResultStore, bench: InProcess, executor: Executor, context: BuildContext, progress: Progress
+) -> tuple[int, set[UnitKey], Growth | None]:
+    """Open the folder and run what is missing in it; number of units that were there, all units, and what
+    became of the folder.
+    """
+    plan, work, measure = bench.plan, bench.work, bench.measure
+    planned = [key for _, batch in work for key in batch.keys()]  # noqa: SIM118
+    header = header_of(plan, context, measure.metrics, len(planned))
+    header["tools"] |= executor.tools()
+    growth = _opened(store, header, planned)
+    for line in growth.lines(len(planned)) if growth is not None else ():
+        log.warning("%s: %s", store.folder, line)
+    try:
+        done = _known_units(store, plan.scenario.seed, set(planned))
+        drop_features_of_others(store, header)
+        with failing("features of the originals"):
+            for image in plan.images.values():
+                keep_features(measure.features(image, bench.has), store)
+        executor.tell(header, FolderFeatures(store))
+        kept = len(done)
+        _run_batches(bench, executor, store, done, progress)
+    finally:
+        store.close()
+    return kept, done, growth
 
 
 def _opened(store: ResultStore, header: dict[str, Any], planned: Sequence[UnitKey]) -> Growth | None:
@@ -197,16 +226,11 @@ def _opened(store: ResultStore, header: dict[str, Any], planned: Sequence[UnitKe
 
 
 def _run_batches(
-    plan: Plan,
-    work: Sequence[Work],
-    executor: Executor,
-    measure: Measure,
-    store: ResultStore,
-    done: set[UnitKey],
-    progress: Progress,
+    bench: InProcess, executor: Executor, store: ResultStore, done: set[UnitKey], progress: Progress
 ) -> None:
     """Run what has no record, pictures or features yet; ``done`` grows by what is written."""
-    lost = {r.key for r in store.records() if measure.lacks_features(r.shown, store)}
+    plan, work = bench.plan, bench.work
+    lost = {r.key for r in store.records() if bench.measure.lacks_features(r.shown, bench.has)}
     shown = {r.key: r.shown for r in store.records()}
     lacking = []
     for index, (_, batch) in enumerate(work):
@@ -224,17 +248,19 @@ def _run_batches(
         progress(len(done), len(done) + left.units, left.estimate())
 
     told()
-    while jobs := schedule.ready():
-        for index, outcome in executor.run(_samples_first(work, jobs)):
+    queue = deque(_samples_first(work, schedule.ready()))
+    for index, outcome in executor.run(queue, grows=rule is not None):
+        new = [record for record in outcome.records if record.key not in done]
+        with uninterrupted():
             keep_features(outcome.features, store)
             save_panel(outcome.pictures, store)
-            new = [record for record in outcome.records if record.key not in done]
             store.append(new)
-            done.update(record.key for record in new)
-            schedule.ended(index, new)
-            batch = work[index][1]
-            left.spent((batch.channel, batch.scheme), len(new), outcome.seconds / executor.parallel)
-            told()
+        done.update(record.key for record in new)
+        schedule.ended(index, new)
+        queue.extend(schedule.ready())
+        batch = work[index][1]
+        left.spent((batch.channel, batch.scheme), len(new), outcome.seconds / executor.parallel)
+        told()
 
 
 def _samples_first(work: Sequence[Work], jobs: Sequence[int]) -> list[int]:

@@ -67,9 +67,9 @@ from linksim.kinds.schemes.linear_analog import LinearAnalogSpec
 from linksim.kinds.schemes.separation import HarqSpec, SeparationSpec
 from linksim.kinds.schemes.source import make_source as SourceSpec
 from linksim.kinds.schemes.uncoded import UncodedSpec
+from linksim.kinds.stopping import StopSpec, with_metric
 from linksim.kinds.union import KindName, KindOf
 from linksim.scenario.comparison import references
-from linksim.scenario.stop import StopSpec, with_metric
 from linksim.scenario.training import (
     LossSpec,
     OptimizerSpec,

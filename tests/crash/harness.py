@@ -23,6 +23,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,21 @@ from PIL import Image
 
 from linksim.source.stream_cache import StreamCache
 
-__all__ = ["CASES", "KILLS", "RECIPE", "Damage", "main", "pictures_tar", "run_case"]
+__all__ = [
+    "CASES",
+    "KILLS",
+    "RECIPE",
+    "SMALL",
+    "Child",
+    "Damage",
+    "Disturbed",
+    "Simulate",
+    "in_child",
+    "linksim",
+    "main",
+    "pictures_tar",
+    "run_case",
+]
 
 KILLS = {"simulate": 100, "report": 20, "calibrate": 20, "train": 20, "convert": 20, "cache": 20}
 _LONGEST_S = 600
@@ -81,10 +96,25 @@ class Damage(AssertionError):
     """Something was lost, doubled, different or half written."""
 
 
-def _linksim(arguments: Sequence[str]) -> int:
-    from linksim.cli.commands import main as linksim
+def linksim(arguments: Sequence[str]) -> int:
+    from linksim.cli.commands import main
 
-    return linksim(list(arguments))
+    return main(list(arguments))
+
+
+@dataclass(frozen=True)
+class Disturbed:
+    """What was done to a command until it finished.
+
+    Args:
+        times: how often it was disturbed.
+        how: in words, with the moments.
+        whole_s: time of an undisturbed one, as far as it is known.
+    """
+
+    times: int
+    how: str
+    whole_s: float
 
 
 class Case:
@@ -104,6 +134,35 @@ class Case:
     def begin(self, folder: Path) -> None:
         """Make a fresh folder ready."""
         folder.mkdir()
+
+    def disturb(self, folder: Path, whole: Path, rng: random.Random, kills: int, whole_s: float) -> Disturbed:
+        """Disturb the command until it has finished: here, kill it again and again at random moments.
+
+        Args:
+            folder: that it writes to.
+            whole: of the undisturbed one.
+            rng: of the moments.
+            kills: at most so many.
+            whole_s: time of the undisturbed one.
+
+        Raises:
+            Damage: with what was done before.
+        """
+        moments: list[float] = []
+        done = False
+        try:
+            while not done:
+                moment = rng.uniform(0, whole_s) if len(moments) < kills else None
+                took_s = in_child(lambda: self.start(folder), moment)
+                done = took_s is not None
+                if took_s is not None and not moments:  # others may be faster, with warm caches
+                    whole_s = min(whole_s, took_s)
+                if not done:
+                    moments.append(round(moment or 0, 3))
+                    done = self.after_kill(folder, whole)
+        except Damage as problem:
+            raise Damage(f"killed after {moments} s: {problem}") from None
+        return Disturbed(len(moments), f"killed after {moments} s", whole_s)
 
     def after_kill(self, folder: Path, whole: Path) -> bool:
         """Look at what a killed command left; whether there is nothing left to do for it."""
@@ -131,6 +190,7 @@ class Simulate(Case):
     """``linksim simulate`` with its cache."""
 
     text = SCENARIO
+    in_order = True  # of records: of one process always the same
 
     def __init__(self, work: Path) -> None:
         super().__init__(work)
@@ -146,7 +206,7 @@ class Simulate(Case):
             "1",
             "--no-report",
         ]  # Report has a case of its own
-        return _linksim(["simulate", str(self.scenario), *options])
+        return linksim(["simulate", str(self.scenario), *options])
 
     def facts(self, folder: Path) -> dict[str, Any]:
         files = _files(folder / "run")
@@ -154,6 +214,8 @@ class Simulate(Case):
         facts["run.json"] = _without(files["run.json"], "started")
         facts["records.jsonl"] = [_without(line, "seconds") for line in files["records.jsonl"].splitlines()]
         keys = [json.dumps(record["key"]) for record in facts["records.jsonl"]]
+        if not self.in_order:
+            facts["records.jsonl"].sort(key=json.dumps)
         if len(set(keys)) != len(keys):
             raise Damage("a unit has two records")
         facts["results.csv"] = _without_seconds(files["results.csv"].decode())
@@ -181,8 +243,8 @@ class Report(Case):
         super().__init__(work)
         scenario = work / "scenario.yaml"
         scenario.write_text(SMALL)
-        _in_child(
-            lambda: _linksim(
+        in_child(
+            lambda: linksim(
                 ["simulate", str(scenario), "--out", str(work / "run"), "--no-report", "--workers", "1"]
             ),
             None,
@@ -193,7 +255,36 @@ class Report(Case):
         shutil.copytree(self.work / "run", folder / "run")
 
     def start(self, folder: Path) -> int:
-        return _linksim(["report", str(folder / "run")])
+        return linksim(["report", str(folder / "run")])
+
+    def disturb(self, folder: Path, whole: Path, rng: random.Random, kills: int, whole_s: float) -> Disturbed:
+        """Disturb the command until it has finished: here, kill it again and again at random moments.
+
+        Args:
+            folder: that it writes to.
+            whole: of the undisturbed one.
+            rng: of the moments.
+            kills: at most so many.
+            whole_s: time of the undisturbed one.
+
+        Raises:
+            Damage: with what was done before.
+        """
+        moments: list[float] = []
+        done = False
+        try:
+            while not done:
+                moment = rng.uniform(0, whole_s) if len(moments) < kills else None
+                took_s = in_child(lambda: self.start(folder), moment)
+                done = took_s is not None
+                if took_s is not None and not moments:  # others may be faster, with warm caches
+                    whole_s = min(whole_s, took_s)
+                if not done:
+                    moments.append(round(moment or 0, 3))
+                    done = self.after_kill(folder, whole)
+        except Damage as problem:
+            raise Damage(f"killed after {moments} s: {problem}") from None
+        return Disturbed(len(moments), f"killed after {moments} s", whole_s)
 
     def after_kill(self, folder: Path, whole: Path) -> bool:
         good = _files(whole / "run")
@@ -227,7 +318,36 @@ class Calibrate(Case):
             "1",
         ]
         os.environ["LINKSIM_CACHE"] = str(self.work / "cache")
-        return _linksim(["calibrate", str(self.scenario), "--out", str(folder / "table.json"), *options])
+        return linksim(["calibrate", str(self.scenario), "--out", str(folder / "table.json"), *options])
+
+    def disturb(self, folder: Path, whole: Path, rng: random.Random, kills: int, whole_s: float) -> Disturbed:
+        """Disturb the command until it has finished: here, kill it again and again at random moments.
+
+        Args:
+            folder: that it writes to.
+            whole: of the undisturbed one.
+            rng: of the moments.
+            kills: at most so many.
+            whole_s: time of the undisturbed one.
+
+        Raises:
+            Damage: with what was done before.
+        """
+        moments: list[float] = []
+        done = False
+        try:
+            while not done:
+                moment = rng.uniform(0, whole_s) if len(moments) < kills else None
+                took_s = in_child(lambda: self.start(folder), moment)
+                done = took_s is not None
+                if took_s is not None and not moments:  # others may be faster, with warm caches
+                    whole_s = min(whole_s, took_s)
+                if not done:
+                    moments.append(round(moment or 0, 3))
+                    done = self.after_kill(folder, whole)
+        except Damage as problem:
+            raise Damage(f"killed after {moments} s: {problem}") from None
+        return Disturbed(len(moments), f"killed after {moments} s", whole_s)
 
     def after_kill(self, folder: Path, whole: Path) -> bool:
         from linksim.build.channels import load_calibration
@@ -252,7 +372,7 @@ class Train(Case):
         self.recipe.write_text(RECIPE.replace("TAR", str(pictures_tar(work / "pictures.tar"))))
 
     def start(self, folder: Path) -> int:
-        return _linksim(["train", str(self.recipe), "--out", str(folder / "run"), "--device", "cpu"])
+        return linksim(["train", str(self.recipe), "--out", str(folder / "run"), "--device", "cpu"])
 
     def facts(self, folder: Path) -> dict[str, Any]:
         from linksim.build.checkpoints import read_checkpoint
@@ -283,7 +403,36 @@ class Convert(Case):
         self.source = make(work / "authors", "tiny")
 
     def start(self, folder: Path) -> int:
-        return _linksim(["convert", "diffjscc", str(self.source), str(folder / "model")])
+        return linksim(["convert", "diffjscc", str(self.source), str(folder / "model")])
+
+    def disturb(self, folder: Path, whole: Path, rng: random.Random, kills: int, whole_s: float) -> Disturbed:
+        """Disturb the command until it has finished: here, kill it again and again at random moments.
+
+        Args:
+            folder: that it writes to.
+            whole: of the undisturbed one.
+            rng: of the moments.
+            kills: at most so many.
+            whole_s: time of the undisturbed one.
+
+        Raises:
+            Damage: with what was done before.
+        """
+        moments: list[float] = []
+        done = False
+        try:
+            while not done:
+                moment = rng.uniform(0, whole_s) if len(moments) < kills else None
+                took_s = in_child(lambda: self.start(folder), moment)
+                done = took_s is not None
+                if took_s is not None and not moments:  # others may be faster, with warm caches
+                    whole_s = min(whole_s, took_s)
+                if not done:
+                    moments.append(round(moment or 0, 3))
+                    done = self.after_kill(folder, whole)
+        except Damage as problem:
+            raise Damage(f"killed after {moments} s: {problem}") from None
+        return Disturbed(len(moments), f"killed after {moments} s", whole_s)
 
     def after_kill(self, folder: Path, whole: Path) -> bool:
         if not (folder / "model").exists():
@@ -310,6 +459,35 @@ class Cache(Case):
         for number in range(self.COUNT):
             cache.put(StreamCache.key("entry", number), self._data(number))
         return 0
+
+    def disturb(self, folder: Path, whole: Path, rng: random.Random, kills: int, whole_s: float) -> Disturbed:
+        """Disturb the command until it has finished: here, kill it again and again at random moments.
+
+        Args:
+            folder: that it writes to.
+            whole: of the undisturbed one.
+            rng: of the moments.
+            kills: at most so many.
+            whole_s: time of the undisturbed one.
+
+        Raises:
+            Damage: with what was done before.
+        """
+        moments: list[float] = []
+        done = False
+        try:
+            while not done:
+                moment = rng.uniform(0, whole_s) if len(moments) < kills else None
+                took_s = in_child(lambda: self.start(folder), moment)
+                done = took_s is not None
+                if took_s is not None and not moments:  # others may be faster, with warm caches
+                    whole_s = min(whole_s, took_s)
+                if not done:
+                    moments.append(round(moment or 0, 3))
+                    done = self.after_kill(folder, whole)
+        except Damage as problem:
+            raise Damage(f"killed after {moments} s: {problem}") from None
+        return Disturbed(len(moments), f"killed after {moments} s", whole_s)
 
     def after_kill(self, folder: Path, whole: Path) -> bool:
         cache = StreamCache(folder / "streams")
@@ -347,35 +525,81 @@ def pictures_tar(path: Path) -> Path:
 # ------------------------------------------------------------------------------------------- killing
 
 
-def _in_child(work: Callable[[], int], kill_after_s: float | None) -> float | None:
+def in_child(work: Callable[[], int], kill_after_s: float | None) -> float | None:
     """Run in a forked child, killed after a time; the time that it took, None if it was killed.
 
     Raises:
         Damage: it ended by itself with another exit code than 0.
     """
-    began = time.monotonic()
-    with tempfile.TemporaryFile() as log:
-        child = os.fork()
-        if child == 0:
-            _be_the_child(work, log.fileno())
-        ended = 0
-        while not ended:
-            ended, status = os.waitpid(child, os.WNOHANG)
-            passed = time.monotonic() - began
-            if not ended and passed >= (_LONGEST_S if kill_after_s is None else kill_after_s):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
+    with Child(work) as child:
+        code = child.wait(kill_after_s)
+        if code is None:
+            return None
+        if code:
+            raise Damage(f"exit code {code}: {child.said()[-3000:]}")
+        return child.passed_s()
+
+
+class Child:
+    """A forked process that does something. It is killed at the end of the block.
+
+    Args:
+        work: what it does; its exit code.
+    """
+
+    def __init__(self, work: Callable[[], int]) -> None:
+        self._began = time.monotonic()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed at the end of the block)
+        self._code: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            _be_the_child(work, self._log.fileno())
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        if self._code is None:
+            self.kill()
+        self._log.close()
+
+    def passed_s(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._began
+
+    def ended(self) -> bool:
+        """Whether it has ended by itself."""
+        if self._code is None:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            if ended:
+                self._code = os.waitstatus_to_exitcode(status)
+        return self._code is not None
+
+    def wait(self, kill_after_s: float | None = None) -> int | None:
+        """Its exit code; None if it was killed, after a time from its beginning.
+
+        Raises:
+            Damage: it does not end.
+        """
+        while not self.ended():
+            if self.passed_s() >= (_LONGEST_S if kill_after_s is None else kill_after_s):
+                self.kill()
                 if kill_after_s is None:
-                    raise Damage("does not end")
+                    raise Damage(f"does not end: {self.said()[-3000:]}")
                 return None
-            time.sleep(0 if ended else 0.001)
-        if os.waitstatus_to_exitcode(status):
-            log.seek(0)
-            raise Damage(
-                f"exit code {os.waitstatus_to_exitcode(status)}: {log.read()[-3000:].decode(errors='replace')}"
-            )
-    return time.monotonic() - began
+            time.sleep(0.001)
+        return self._code
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        self._code = -signal.SIGKILL
+
+    def said(self) -> str:
+        """What it wrote to stdout and stderr."""
+        return os.pread(self._log.fileno(), 1 << 24, 0).decode(errors="replace")
 
 
 def _be_the_child(work: Callable[[], int], log: int) -> None:
@@ -448,30 +672,21 @@ def run_case(
     case, rng = CASES[name](work), random.Random(f"{name} {seed}")
     whole = work / "whole"
     case.begin(whole)
-    undisturbed_s = _in_child(lambda: case.start(whole), None)
+    undisturbed_s = in_child(lambda: case.start(whole), None)
     assert undisturbed_s is not None
     expected = case.facts(whole)
     killed = finished = 0
     while killed < kills:
-        folder, moments = work / f"killed-{finished}", []
+        folder = work / f"killed-{finished}"
         case.begin(folder)
-        done = False
         try:
-            while not done:
-                moment = rng.uniform(0, undisturbed_s) if killed < kills else None
-                took_s = _in_child(lambda: case.start(folder), moment)  # noqa: B023 (called at once)
-                done = took_s is not None
-                if took_s is not None and not moments:  # others may be faster, with warm caches
-                    undisturbed_s = min(undisturbed_s, took_s)
-                if not done:
-                    killed += 1
-                    moments.append(round(moment or 0, 3))
-                    done = case.after_kill(folder, whole)
+            found = case.disturb(folder, whole, rng, kills - killed, undisturbed_s)
             wrong = _differences(case.facts(folder), expected)
             if wrong:
-                raise Damage(f"{', '.join(wrong[:8])} differ")
+                raise Damage(f"{found.how}: {', '.join(wrong[:8])} differ")
         except Damage as problem:
-            raise Damage(f"{name}, seed {seed}, killed after {moments} s ({folder}): {problem}") from None
+            raise Damage(f"{name}, seed {seed}, {problem} ({folder})") from None
+        killed, undisturbed_s = killed + found.times, found.whole_s
         finished += 1
         say(json.dumps({"case": name, "killed": killed, "finished": finished}))
         shutil.rmtree(folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash.faults import can_mount
 from tests.crash.harness import KILLS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,6 +21,9 @@ SEED = os.environ.get("LINKSIM_CRASH_SEED", "0")
 @pytest.mark.parametrize("case", KILLS)
 def test_a_killed_command_ends_as_one_that_was_not(case, tmp_path):
     """In a process of its own, which forks: libraries of this one may have threads already."""
+    reason = can_mount(tmp_path) if case == "full_disk" else ""
+    if reason:
+        pytest.skip(reason)
     kills = max(1, round(SHARE * KILLS[case]))
     done = subprocess.run(
         [

@@ -31,6 +31,7 @@ class SchemeBase(Spec):
     is_sent: ClassVar[bool] = False  # symbols go over the channel; False of limits
     has_bits: ClassVar[bool] = False  # there is something to count bit errors of
     sends_payload: ClassVar[bool] = False  # random bits, too: see linksim.schemes.base.PayloadScheme
+    gpu_share: ClassVar[float] = 0.0  # of a GPU for a worker of a cluster that has some; 0: cores do
 
     kind: str
     name: Name = Field(description="label in results and figures")

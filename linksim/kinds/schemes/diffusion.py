@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -27,6 +27,8 @@ __all__ = ["DiffJsccSpec", "LatentDiffusionSpec"]
 @kind("scheme", "diffjscc")
 class DiffJsccSpec(AnalogSchemeBase):
     """DiffJSCC: a JSCC codec with a latent diffusion behind its decoder."""
+
+    gpu_share: ClassVar[float] = 0.5
 
     kind: Literal["diffjscc"]
     checkpoint: PathName = Field(
@@ -150,6 +152,8 @@ class DiffJsccSpec(AnalogSchemeBase):
 @kind("scheme", "latent_diffusion")
 class LatentDiffusionSpec(AnalogSchemeBase):
     """A codec with dials, and a diffusion on its latents that goes on where the channel stopped."""
+
+    gpu_share: ClassVar[float] = 0.25
 
     kind: Literal["latent_diffusion"]
     checkpoint: PathName = Field(description="denoiser: a bundled model (linksim list models), or a file")

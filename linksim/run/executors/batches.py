@@ -1,0 +1,124 @@
+"""Batches of a run, what computes them, and how often one of them may be lost."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from channels.checks import complaint
+from linksim.link import RunError
+from linksim.results.feature_files import FolderFeatures
+from linksim.run.computing import Outcome, compute
+from linksim.run.machine import Machine
+from linksim.run.measuring import HasFeatures, Measure
+from linksim.run.plan import Batch, Plan
+
+__all__ = ["AHEAD", "ATTEMPTS", "Executor", "InProcess", "Losses", "Work", "lost_for_good", "work_of"]
+
+Work = tuple[int, Batch]  # number of the variant in the plan
+AHEAD = 2  # batches that wait for every worker
+ATTEMPTS = 3  # at a batch whose workers were killed
+
+
+def work_of(plan: Plan, machines: Sequence[Machine]) -> list[Work]:
+    """Batches of a run in their fixed order, each with the number of its variant; of a shard, its part."""
+    first, step = plan.shard
+    work = [(i, batch) for i, machine in enumerate(machines) for batch in machine.batches(plan)]
+    if plan.scenario.stop is None:
+        return work[first - 1 :: step]
+    curves = [(batch.channel, batch.scheme, batch.point) for _, batch in work]
+    numbers = {curve: i for i, curve in enumerate(dict.fromkeys(curves))}  # what decides stays together
+    return [one for one, curve in zip(work, curves, strict=True) if numbers[curve] % step == first - 1]
+
+
+class Executor:
+    """What computes batches."""
+
+    @property
+    def parallel(self) -> int:
+        """How many at a time."""
+        return 1
+
+    def tools(self) -> dict[str, str]:
+        """Versions of what computes results elsewhere, where they may be others than here, by name."""
+        return {}
+
+    def tell(self, header: Mapping[str, Any], known: FolderFeatures) -> None:
+        """The folder is open.
+
+        Args:
+            header: its run.json.
+            known: features that it has.
+        """
+
+    def run(self, jobs: deque[int], *, grows: bool = False) -> Iterator[tuple[int, Outcome]]:
+        """Outcomes of batches, by their index in the work, in any order, until nothing waits or is computed.
+
+        Args:
+            jobs: that wait; they are taken away. Who takes outcomes may append more.
+            grows: whether that is so: who is idle then waits for work.
+
+        Raises:
+            RunError: a unit failed.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class InProcess(Executor):
+    """Batches one after the other, in this process.
+
+    Args:
+        plan, measure, has, device: see :func:`linksim.run.computing.compute`.
+        machines: of all variants.
+        work: batches of the run.
+    """
+
+    plan: Plan
+    machines: Sequence[Machine]
+    work: Sequence[Work]
+    measure: Measure
+    has: HasFeatures
+    device: torch.device
+
+    def run(self, jobs: deque[int], *, grows: bool = False) -> Iterator[tuple[int, Outcome]]:
+        """See :class:`Executor`."""
+        while jobs:
+            job = jobs.popleft()
+            yield job, self.one(*self.work[job])
+
+    def one(self, variant: int, batch: Batch) -> Outcome:
+        """What a batch gives.
+
+        Raises:
+            RunError: a unit failed.
+        """
+        return compute(self.plan, self.machines[variant], batch, self.measure, self.has, self.device)
+
+
+class Losses:
+    """How often batches were lost together with who computed them."""
+
+    def __init__(self) -> None:
+        self._times: Counter[int] = Counter()
+
+    def note(self, jobs: Collection[int], problem: BaseException | None) -> None:
+        """Batches are lost, to be computed again.
+
+        Raises:
+            RunError: one of them was lost too often.
+        """
+        self._times.update(jobs)
+        if any(self._times[job] >= ATTEMPTS for job in jobs):
+            raise lost_for_good() from problem
+
+
+def lost_for_good() -> RunError:
+    """What ends a run whose workers do not live."""
+    got = f"processes that were killed {ATTEMPTS} times at the same batches"
+    cure = "Where memory is short, use fewer --workers or a smaller batch_size."
+    return RunError(complaint("workers", "lost", got, "processes that live as long as the run", cure))
