@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from linksim.api.pictures import Pictures
     from linksim.run.replaying import Replay
-    from linksim.run.runner import RunSummary
+    from linksim.run.runner import Progress, RunSummary
     from linksim.scenario.schema import Scenario
 
 __all__ = ["Run", "open_run"]
@@ -136,6 +136,35 @@ class Run:
         record, where = find_unit(self._store, str(unit)), device_of(device, "device")
         with foreign_as_user_errors():
             return replay(self._store, record, where)
+
+    def measure(
+        self,
+        *metrics: str,
+        device: str = "auto",
+        workers: int | None = None,
+        progress: bool | Progress = True,
+    ) -> Run:
+        """Measure further metrics of the run, as ``linksim measure`` does: on pictures that it keeps where
+        that is enough, else on units that are run again and must come out as they were. Afterwards the
+        folder is that of a run with these metrics.
+
+        Args:
+            metrics: names, such as "lpips_alex", "niqe".
+            device, workers, progress: see :func:`linksim.simulate`.
+
+        Returns:
+            The run, opened; ``summary`` says how many units were measured and how many run again.
+
+        Raises:
+            ScenarioError, MetricUnavailable, ...: no such metric, or none that can be had here.
+            RunError: a unit came out unlike before; the folder is as it was.
+        """
+        from linksim.api.measuring import measure
+        from linksim.api.simulation import progress_of
+
+        display = progress_of(progress)
+        summary = measure(self._store, metrics, display, device=device, workers=workers)
+        return Run(self.folder, summary=summary)
 
     def report(self) -> Path:
         """Draw all figures and write report.html; returns its path."""

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from linksim.scenario.files import Source
     from linksim.scenario.schema import Scenario
 
-__all__ = ["Simulation", "device_of", "load_scenario", "merged_overrides", "prepare", "simulate"]
+__all__ = [
+    "Simulation",
+    "counted",
+    "device_of",
+    "load_scenario",
+    "merged_overrides",
+    "prepare",
+    "progress_of",
+    "simulate",
+]
 
 log = logging.getLogger("linksim.api.simulation")
 
@@ -81,7 +90,7 @@ def simulate(
     """
     from linksim.api.checking import what_without
 
-    display = _progress(progress)
+    display = progress_of(progress)
     chosen = merged_overrides(overrides, fields, simulate)
     prepared = prepare(scenario, chosen, out=out, device=device, limit=limit, workers=workers, shard=shard)
     for download in prepared.downloads:
@@ -136,7 +145,7 @@ def merged_overrides(overrides: Overrides, fields: Mapping[str, Any], function: 
     return list(merged.items())
 
 
-def _progress(value: bool | Progress) -> Progress:
+def progress_of(value: bool | Progress) -> Progress:
     """The function that progress is told to, of the argument of :func:`simulate`.
 
     Raises:
@@ -230,7 +239,7 @@ def prepare(
     folder = Path("runs") / loaded.name if out is None else _folder(out, f"{option}out")
     chosen = device_of(device, f"{option}device")
     counts = {"limit": limit, "workers": workers}
-    limit, workers = (_count(value, f"{option}{name}") for name, value in counts.items())
+    limit, workers = (counted(value, f"{option}{name}") for name, value in counts.items())
     part = _part(shard, f"{option}shard")
     with foreign_as_user_errors():
         plan = make_plan(loaded, limit=limit, shard=part)
@@ -247,7 +256,7 @@ def _folder(value: str | Path, name: str) -> Path:
     return expanded(name, str(value))
 
 
-def _count(value: int | None, name: str) -> int | None:
+def counted(value: int | None, name: str) -> int | None:
     """A whole number of at least 1, or None."""
     from linksim.scenario.files import ScenarioError
 

@@ -18,6 +18,7 @@ COMMANDS = (
     *(
         "simulate",
         "merge",
+        "measure",
         "replay",
         "check",
         "plot",
@@ -174,6 +175,23 @@ def _add_merge(commands: Any) -> None:
     _foreign(merge)
 
 
+def _add_measure(commands: Any) -> None:
+    text = "measure further metrics of a run: on pictures that it keeps, or on units that are run again"
+    measure = commands.add_parser("measure", help=text, description=text)
+    measure.add_argument("run", type=Path, help="run folder")
+    measure.add_argument(
+        "--metric",
+        action="append",
+        required=True,
+        metavar="NAME",
+        help="linksim list metrics prints them; may be repeated",
+    )
+    measure.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    measure.add_argument("--workers", type=_count, metavar="N", help="processes that run units")
+    measure.add_argument("--no-report", action="store_true", help="leave out figures and report.html")
+    _foreign(measure)
+
+
 def _add_replay(commands: Any) -> None:
     replay = commands.add_parser("replay", help="run one unit of a run again and say what happened to it")
     replay.add_argument("run", type=Path, help="run folder")
@@ -252,6 +270,7 @@ def make_parser() -> _Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     _add_simulate(commands)
     _add_merge(commands)
+    _add_measure(commands)
     _add_replay(commands)
     _scenario_command(commands, "check", "validate a scenario and print what it will cost")
     _add_plot(commands)

@@ -11,7 +11,7 @@ from linksim.cli.output import say
 if TYPE_CHECKING:
     from linksim.api.run import Run
 
-__all__ = ["merge", "plot", "replay", "report", "simulate"]
+__all__ = ["measure", "merge", "plot", "replay", "report", "simulate"]
 
 
 def simulate(args: argparse.Namespace) -> int:
@@ -60,6 +60,23 @@ def merge(args: argparse.Namespace) -> int:
     missing = f", {merged.missing} are missing: linksim simulate runs them" if merged.missing else ""
     say(f"{merged.units} units of {len(args.run)} runs{missing}")
     return _say_files(Run(merged.folder), args)
+
+
+def measure(args: argparse.Namespace) -> int:
+    """Measure further metrics of a run."""
+    from linksim.api.measuring import measure
+    from linksim.api.progress import ProgressLine
+    from linksim.api.run import Run
+    from linksim.results.store import ResultStore
+
+    run, progress = Run(args.run), ProgressLine(sys.stderr)
+    chosen = {name: getattr(args, name) for name in ("device", "workers")}
+    summary = measure(ResultStore(run.folder), args.metric, progress, **chosen, option="--")
+    for reason in summary.unavailable.values():
+        say(f"not measured: {reason}", file=sys.stderr)
+    units = f"{summary.measured} units measured on what is kept of them, {summary.again} run again"
+    say(f"{', '.join(dict.fromkeys(args.metric))}: {units} in {summary.seconds:.0f} s")
+    return _say_files(run, args)
 
 
 def replay(args: argparse.Namespace) -> int:

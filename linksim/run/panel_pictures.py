@@ -9,17 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from linksim.files.writing import whole_file
 from linksim.images.sets import image_digest
-from linksim.results.records import UnitKey
+from linksim.results.records import Record, UnitKey
 from linksim.results.store import ResultStore, original_file, panel_file
 from linksim.run.plan import Batch, Plan
 from linksim.scenario.schema import (
     Scenario,
 )
 
-__all__ = ["in_panel", "lacks_pictures", "panel_snr_db", "save_originals", "save_panel"]
+__all__ = ["in_panel", "kept_picture", "lacks_pictures", "panel_snr_db", "save_originals", "save_panel"]
 
 
 def panel_snr_db(scenario: Scenario) -> tuple[float, ...]:
@@ -59,12 +60,26 @@ def lacks_pictures(plan: Plan, batch: Batch, store: ResultStore, shown: Mapping[
 
 def _is_kept(path: Path, digest: str) -> bool:
     """Whether a file is the picture with a digest; "" of any picture."""
+    found = _read_png(path)
+    return found is not None and (not digest or image_digest(found) == digest)
+
+
+def _read_png(path: Path) -> Tensor | None:
+    """[3, H, W] uint8 of a file; None if there is none that can be read."""
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             pixels = np.array(picture.convert("RGB"))
     except (OSError, ValueError, SyntaxError):
-        return False
-    return not digest or image_digest(torch.from_numpy(pixels).permute(2, 0, 1)) == digest
+        return None
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def kept_picture(store: ResultStore, record: Record) -> Tensor | None:
+    """[3, H, W] uint8 that a unit showed, where the folder keeps it; None where that is not certain."""
+    if not record.shown:
+        return None
+    found = _read_png(panel_file(store, record.key))
+    return found if found is not None and image_digest(found) == record.shown else None
 
 
 def save_panel(pictures: Iterable[tuple[UnitKey, NDArray[np.uint8]]], store: ResultStore) -> None:

@@ -6,9 +6,8 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from joblib import cpu_count
@@ -25,8 +24,8 @@ from linksim.images.sets import ImageError
 from linksim.kinds.context import BuildContext, Shared
 from linksim.link import RunError
 from linksim.results.feature_files import drop_features_of_others
-from linksim.results.growth import Growth, fitted, take_back
-from linksim.results.records import UnitKey
+from linksim.results.growth import Growth
+from linksim.results.records import Record, UnitKey
 from linksim.results.set_statistics import write_csv
 from linksim.results.store import ResultStore, RunFolderError
 from linksim.results.time_left import Estimate, TimeLeft
@@ -34,6 +33,8 @@ from linksim.run.arrivals import not_arrived
 from linksim.run.computing import keep_features
 from linksim.run.executors import Executor, InProcess, Processes, Work, work_of
 from linksim.run.header import header_of
+from linksim.run.known.completing import Again, OnKept, Unlike
+from linksim.run.known.opening import opened, put_back
 from linksim.run.machine import Machine, failing
 from linksim.run.measuring import Measure
 from linksim.run.panel_pictures import lacks_pictures, save_originals, save_panel
@@ -60,6 +61,8 @@ class RunSummary:
         losses: what did not arrive, a line for every scheme that it concerns.
         seconds: wall time.
         growth: what became of the units of a folder whose scenario was another.
+        measured: units of before that were measured on what is kept of them.
+        again: units of before that were run again, to be measured.
     """
 
     folder: Path
@@ -69,6 +72,8 @@ class RunSummary:
     losses: list[str]
     seconds: float
     growth: Growth | None = None
+    measured: int = 0
+    again: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,7 @@ def run(
     progress: Progress = lambda done, total, left: None,
     *,
     workers: int | None = 1,
+    only_known: bool = False,
 ) -> RunSummary:
     """Run a plan, or the rest of it, and write results.csv.
 
@@ -131,93 +137,111 @@ def run(
         device: where networks and channels run.
         progress: called with (units done, units in all, time left).
         workers: processes that run units; None: this one, with others that code pictures.
+        only_known: run no units but those that the folder has and that lack metrics.
 
     Raises:
         ScenarioError and its like: bad input, before anything is written.
         RunError: a unit failed.
+        Unlike: a unit that was run again for further metrics came out unlike before; the folder is as it was.
     """
     started = time.monotonic()
     metrics = build_metrics(plan.scenario.metrics)
     _check_sizes(plan, metrics)
     _check_measures(plan, metrics)
-    shared = Shared()
-    coding = cpu_count() if workers is None else 1
-    machines = [Machine(plan, variant, device, coding, shared) for variant in plan.variants]
-    for line in dict.fromkeys(line for machine in machines for line in machine.warnings):
-        log.warning("%s", line)
-    measure = Measure(metrics)
-    store = ResultStore(folder)
-    work = work_of(plan, machines)
+    context = BuildContext(device, workers=cpu_count() if workers is None else 1, shared=Shared())
+    measure, store, work = Measure(metrics), ResultStore(folder), _work(plan, context)
     executor: Executor = InProcess(plan, work, measure, store, device)
     if workers is not None and workers > 1:
         executor = Processes(plan, folder, device, workers)
     planned = [key for _, batch in work for key in batch.keys()]  # noqa: SIM118
-    header = header_of(plan, BuildContext(device, workers=coding, shared=shared), metrics, len(planned))
-    growth = _opened(store, header, planned)
-    for line in growth.lines(len(planned)) if growth is not None else ():
+    header = header_of(plan, context, metrics, len(planned))
+    there = opened(store, header, planned, kept := OnKept(metrics, plan.images, store))
+    for line in there.growth.lines(len(planned)) if there.growth else ():
         log.warning("%s: %s", folder, line)
     try:
         done = _known_units(store, plan.scenario.seed, set(planned))
         drop_features_of_others(store, header)
-        with failing("features of the originals"):
-            for image in plan.images.values():
-                keep_features(measure.features(image, store), store)
-        kept = len(done)
-        _run_batches(plan, work, executor, measure, store, done, progress)
+        with failing("features of pictures"):
+            measured, lost = _features(plan, measure, kept, store)
+        again, num_kept = Again(there.expected, lost), len(done)
+        todo = set(again.aside) if only_known else set(planned) - done
+        _run_batches(plan, work, executor, store, _Task(done, todo, again, not only_known), progress)
+    except Unlike:
+        store.close()
+        if there.before is not None:
+            put_back(store, there.before)
+        raise
     finally:
         store.close()
     save_originals(plan, store)
     write_csv(store, plan.scenario.model_dump(mode="json"))
-    losses = not_arrived(store.records())
-    seconds = time.monotonic() - started
-    return RunSummary(folder, len(done) - kept, kept, metrics.unavailable, losses, seconds, growth)
+    measured += there.growth.measured if there.growth else 0
+    return RunSummary(
+        *(folder, len(done) - num_kept, num_kept, metrics.unavailable, not_arrived(store.records())),
+        *(time.monotonic() - started, there.growth, measured, len(again)),
+    )
 
 
-def _opened(store: ResultStore, header: dict[str, Any], planned: Sequence[UnitKey]) -> Growth | None:
-    """Open a folder, made to fit the plan; what became of its units, where its scenario was another."""
-    found: list[Growth] = []
+def _work(plan: Plan, context: BuildContext) -> list[Work]:
+    """Batches, with all that they need, built."""
+    device, coding, shared = context.device, context.workers, context.shared
+    machines = [Machine(plan, variant, device, coding, shared) for variant in plan.variants]
+    for line in dict.fromkeys(line for machine in machines for line in machine.warnings):
+        log.warning("%s", line)
+    return work_of(plan, machines)
 
-    def grow(old: dict[str, Any], new: dict[str, Any]) -> int | None:
-        growth = fitted(store, old, new, planned)
-        found.extend([] if growth is None else [growth])
-        return None if growth is None else growth.kept
 
-    store.open(header, grow)
-    try:
-        back = take_back(store, planned)
-    except BaseException:
-        store.close()
-        raise
-    if found:
-        return replace(found[0], back=back)
-    return Growth(len(store.done()) - back, back=back, is_new=False) if back else None
+def _features(
+    plan: Plan, measure: Measure, kept: OnKept, store: ResultStore
+) -> tuple[int, dict[UnitKey, Record]]:
+    """Features of the originals, and :meth:`OnKept.keep_features`; what is missing is said."""
+    for image in plan.images.values():
+        keep_features(measure.features(image, store), store)
+    measured, lost = kept.keep_features(measure)
+    if measured or lost:
+        names = ", ".join(metric.info.name for metric in measure.metrics.sets)
+        how = f"{measured} units are measured on pictures that are kept, {len(lost)} are run again"
+        log.warning("%s: features of %s are missing: %s", store.folder, names, how)
+    return measured, lost
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is to be done in a folder.
+
+    Args:
+        done: units that have a record; grows by what is written.
+        todo: units that are to have one.
+        again: of before, that are run again to be measured.
+        pictures: whether pictures of the panel that are missing are made again.
+    """
+
+    done: set[UnitKey]
+    todo: set[UnitKey]
+    again: Again
+    pictures: bool
 
 
 def _run_batches(
-    plan: Plan,
-    work: Sequence[Work],
-    executor: Executor,
-    measure: Measure,
-    store: ResultStore,
-    done: set[UnitKey],
-    progress: Progress,
+    plan: Plan, work: Sequence[Work], executor: Executor, store: ResultStore, task: _Task, progress: Progress
 ) -> None:
-    """Run what has no record, pictures or features yet; ``done`` grows by what is written."""
-    lost = {r.key for r in store.records() if measure.lacks_features(r.shown, store)}
-    shown = {r.key: r.shown for r in store.records()}
+    """Run what has no record, pictures or features yet."""
+    shown = {r.key: r.shown for r in store.records()} if task.pictures else {}
+    wanted, done = task.todo | task.again.lost.keys(), task.done
     jobs = []
     for index, (_, batch) in enumerate(work):
-        lacking = not lost.isdisjoint(batch.keys()) or lacks_pictures(plan, batch, store, shown)
-        if lacking or not done.issuperset(batch.keys()):
+        lacking = task.pictures and lacks_pictures(plan, batch, store, shown)
+        if lacking or not wanted.isdisjoint(batch.keys()):
             jobs.append(index)
-    to_do = [(b.channel, b.scheme) for _, b in work for key in b.keys() if key not in done]  # noqa: SIM118
+    to_do = [(b.channel, b.scheme) for _, b in work for key in b.keys() if key in task.todo]  # noqa: SIM118
     asked = len(done) + len(to_do)
     left = TimeLeft(Counter(to_do))
     progress(len(done), asked, left.estimate())
     for index, outcome in executor.run(_samples_first(work, jobs)):
+        task.again.check(outcome.records)
         keep_features(outcome.features, store)
         save_panel(outcome.pictures, store)
-        new = [record for record in outcome.records if record.key not in done]
+        new = [r for r in outcome.records if r.key in task.todo and r.key not in done]
         store.append(new)
         done.update(record.key for record in new)
         batch = work[index][1]
