@@ -44,6 +44,13 @@ OPTIONS = (
         "--ledger",
         "--against",
         "--x",
+        "--title",
+        "--label",
+        "--size",
+        "--ylim",
+        "--no-ci",
+        "--overlay",
+        "--style",
         "--budget",
         "--pictures-memory",
     ),
@@ -119,6 +126,27 @@ def _add_plot(commands: Any) -> None:
         "--against",
         metavar="NAME",
         help="paired differences to a scheme, a channel, or PATH=VALUE swept",
+    )
+    plot.add_argument("--title", metavar="TEXT", help='above the figure; "" for none; default: the scenarios')
+    plot.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="RUN=TEXT",
+        help="name of a run in the legend; may be repeated; default: as much of its path as it takes",
+    )
+    plot.add_argument(
+        "--size",
+        metavar="W,H",
+        help="inches; or column, page or slide: a width, with the height that the legend needs",
+    )
+    plot.add_argument("--ylim", metavar="LO,HI", help="limits of the vertical axis; default: what is seen")
+    plot.add_argument("--no-ci", action="store_true", help="leave out intervals")
+    plot.add_argument(
+        "--overlay", metavar="channels", help="all channels in one field, each with a line style of its own"
+    )
+    plot.add_argument(
+        "--style", type=Path, metavar="FILE", help="matplotlib style file; nothing in it is executed"
     )
     plot.add_argument("--x", help="snr_db, cbr_data, cbr_total, or a swept field; default: what was swept")
     plot.add_argument(

@@ -95,14 +95,17 @@ def replay(args: argparse.Namespace) -> int:
 
 def plot(args: argparse.Namespace) -> int:
     """Draw a metric of runs, or their ledger."""
-    from linksim.api.plotting import plot_runs
+    from linksim.api.plotting import figure_options, plot_runs
     from linksim.report import figures
 
     if args.ledger:
         return _plot_ledger(args)
-    figure, stem = plot_runs(args.run, args.metric, x=args.x, against=args.against)
+    chosen = {name: getattr(args, name) for name in ("title", "size", "ylim", "overlay", "style")}
+    options = figure_options(**chosen, ci=not args.no_ci, option="--")
+    own = {"x": args.x, "against": args.against, "labels": args.label}
+    figure, stem = plot_runs(args.run, args.metric, **own, options=options, option="--")
     out = args.out or args.run[0] / "figures" / f"{stem}.png"
-    figures.save_figure(figure, out)
+    figures.save_figure(figure, out, options.settings)
     say(out)
     return 0
 
@@ -114,9 +117,11 @@ def _plot_ledger(args: argparse.Namespace) -> int:
     from linksim.report.ledger import ledger, plot_ledger, to_csv
     from linksim.results.store import ResultStore, RunFolderError
 
-    for option in ("x", "against"):
-        if getattr(args, option):
-            got = f"--{option} {getattr(args, option)}: got it with --ledger"
+    for option in ("x", "against", "label", "size", "ylim", "no_ci", "overlay", "style"):
+        value = getattr(args, option)
+        if value:
+            word = option.replace("_", "-") + ("" if value is True else f" {value}")
+            got = f"--{word}: got it with --ledger"
             raise RunFolderError(f"{got}, expected it with --metric only.")
     entries, titles = [], []
     runs = figures.run_names(args.run)
@@ -129,7 +134,8 @@ def _plot_ledger(args: argparse.Namespace) -> int:
         got = f"{args.run[0]}: records: got none, expected a run with results. Run linksim simulate first."
         raise RunFolderError(got)
     out = args.out or args.run[0] / "figures" / "ledger.png"
-    figures.save_figure(plot_ledger(entries, f"{', '.join(dict.fromkeys(titles))}: channel uses"), out)
+    usual = f"{', '.join(dict.fromkeys(titles))}: channel uses"
+    figures.save_figure(plot_ledger(entries, usual if args.title is None else args.title), out)
     say(to_csv(entries).rstrip("\n"))
     say(out, file=sys.stderr)
     return 0

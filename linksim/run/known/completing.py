@@ -118,12 +118,12 @@ class OnKept:
         the records of those that have to be run again for them.
         """
         count, lost = 0, {}
-        for record in self._store.records():
-            if measure.lacks_features(record.shown, self._store):
-                shown = kept_picture(self._store, record)
-                if shown is None:
-                    lost[record.key] = record
-                else:
-                    keep_features(measure.features(shown, self._store), self._store)
-                    count += 1
+        lacking = [r for r in self._store.records() if measure.lacks_features(r.shown, self._store)]
+        for record in lacking:  # of some the pictures are the same
+            shown = kept_picture(self._store, record)
+            if shown is None:
+                lost[record.key] = record
+            else:
+                keep_features(measure.features(shown, self._store), self._store)
+                count += 1
         return count, lost
