@@ -49,6 +49,7 @@ def simulate(
     limit: int | None = None,
     workers: int | None = None,
     shard: str | tuple[int, int] | None = None,
+    keep_failures: int | None = None,
     progress: bool | Progress = True,
     **fields: Any,
 ) -> Run:
@@ -65,14 +66,13 @@ def simulate(
 
     Args:
         scenario: a file, the name of one that comes with linksim ("quickstart"), a mapping with what a file
-            holds, or a :class:`~linksim.scenario.schema.Scenario`. Relative paths in mappings begin in the
-            working directory.
+            holds (relative paths begin in the working directory), or a :class:`linksim.Scenario`.
         overrides: values by dotted path.
         out: run folder; None for ``runs/NAME``. An existing one of the same scenario is resumed.
-        device: "auto", "cpu", "cuda" or "cuda:1".
-        limit: use the first so many images only.
+        device: "auto", "cpu", "cuda" or "cuda:1"; limit: use the first so many images only.
         workers: processes that run units, each with its share of the cores; None: this one.
         shard: "I/N" or (I, N): the I-th of N parts of the work; :func:`linksim.merge` makes them one run.
+        keep_failures: how many units that did not arrive ``failures`` keeps of every channel and scheme.
         progress: True: a line on stderr; False: nothing; or called with (units done, units in all, time
             left).
         fields: overrides as keywords.
@@ -81,8 +81,7 @@ def simulate(
         The run, opened.
 
     Raises:
-        ScenarioError, ImageError, CheckpointError, ...: bad input, before anything is written; the message
-            says what was expected. ``linksim.USER_ERRORS`` has all of them.
+        ScenarioError, ImageError, ... (``linksim.USER_ERRORS``): bad input, before anything is written.
         RunError: a unit failed; the same call goes on after the cause is removed.
 
     Example:
@@ -92,7 +91,8 @@ def simulate(
 
     display = progress_of(progress)
     chosen = merged_overrides(overrides, fields, simulate)
-    prepared = prepare(scenario, chosen, out=out, device=device, limit=limit, workers=workers, shard=shard)
+    how: dict[str, Any] = {"workers": workers, "shard": shard, "keep_failures": keep_failures}
+    prepared = prepare(scenario, chosen, out=out, device=device, limit=limit, **how)
     for download in prepared.downloads:
         log.warning("%s", what_without(download))
     run = prepared.run(display)
@@ -217,6 +217,7 @@ def prepare(
     limit: int | None = None,
     workers: int | None = None,
     shard: str | tuple[int, int] | None = None,
+    keep_failures: int | None = None,
     option: str = "",
 ) -> Simulation:
     """Read and check a scenario and its images, for a run.
@@ -224,7 +225,7 @@ def prepare(
     Args:
         scenario: see :func:`simulate`.
         overrides: paths and values.
-        out, device, limit, workers, shard: see :func:`simulate`.
+        out, device, limit, workers, shard, keep_failures: see :func:`simulate`.
         option: what stands in front of the names of arguments in messages: "--" on the command line.
 
     Raises:
@@ -241,8 +242,10 @@ def prepare(
     counts = {"limit": limit, "workers": workers}
     limit, workers = (counted(value, f"{option}{name}") for name, value in counts.items())
     part = _part(shard, f"{option}shard")
+    name = f"{option}keep{'-' if option else '_'}failures"
+    kept = counted(keep_failures, name) or 0
     with foreign_as_user_errors():
-        plan = make_plan(loaded, limit=limit, shard=part)
+        plan = make_plan(loaded, limit=limit, shard=part, keep_failures=kept)
     return Simulation(plan, folder, chosen, workers)
 
 

@@ -39,6 +39,7 @@ OPTIONS = (
         "--limit",
         "--workers",
         "--shard",
+        "--keep-failures",
         "--no-report",
         "--metric",
         "--ledger",
@@ -191,6 +192,12 @@ def _add_simulate(commands: Any) -> None:
         "--shard",
         metavar="I/N",
         help="run the I-th of N parts of the work; linksim merge makes one run of them",
+    )
+    simulate.add_argument(
+        "--keep-failures",
+        type=_count,
+        metavar="N",
+        help="keep the first N units of every channel and scheme that did not arrive, in failures/",
     )
     simulate.add_argument("--no-report", action="store_true", help="leave out figures and report.html")
 

@@ -21,7 +21,9 @@ def simulate(args: argparse.Namespace) -> int:
     from linksim.api.simulation import prepare
     from linksim.scenario.files import parse_overrides
 
-    chosen = {name: getattr(args, name) for name in ("out", "device", "limit", "workers", "shard")}
+    chosen = {
+        name: getattr(args, name) for name in ("out", "device", "limit", "workers", "shard", "keep_failures")
+    }
     prepared = prepare(args.scenario, parse_overrides(args.overrides), **chosen, option="--")
     say(f"images: {len(prepared.plan.images)} from {prepared.plan.origin}", file=sys.stderr)
     for download in prepared.downloads:

@@ -91,7 +91,7 @@ class Extent:
     @property
     def axes_height(self) -> float:
         """About that of the axes alone."""
-        return max(_LEAST, self.field_height - self.legend_height - 0.07 * points("axes.labelsize"))
+        return max(_LEAST, self.field_height - self.legend_height - 0.05 * points("axes.labelsize"))
 
     def check(self, figure: Figure, grid: Sequence[Axes]) -> None:
         """Refuse a height that was asked for and leaves nothing of the axes.
@@ -101,11 +101,12 @@ class Extent:
         """
         if not self.is_fixed:
             return
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # says that there is no room
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
             figure.draw_without_rendering()
+        no_room = any("constrained_layout" in str(warning.message) for warning in found)
         boxes = [axes.get_window_extent().transformed(figure.dpi_scale_trans.inverted()) for axes in grid]
-        if min(min(box.width, box.height) for box in boxes) < _LEAST:
+        if no_room or min(min(box.width, box.height) for box in boxes) < _LEAST:
             enough = self.height + max(_LEAST, self.legend_height)
             got, cure = f"{self.width:g},{self.height:g}", "Give the width alone by a name, such as column."
             expected = f"room for axes beside titles and legends, such as {self.width:g},{enough:.1f}"

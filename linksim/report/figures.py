@@ -146,7 +146,7 @@ def plot_metric(
     else:
         fields = _fields(lines, many_snr)
     marks = {line.scheme for line in lines} & marked
-    note = interval_text(rows, shown, confidence if options.intervals else None)
+    note = interval_text(rows, shown, confidence) if options.intervals else ""
     with own_style({**_GRID, **options.settings}):
         return _drawn(
             fields, lines, shown, x, options,

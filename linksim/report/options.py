@@ -175,6 +175,7 @@ def _without_comment(line: str) -> str:
 def _setting(where: str, key: str, text: str | None) -> Any:
     """The value of a setting, as matplotlib has it."""
     import matplotlib as mpl
+    from matplotlib.rcsetup import cycler
 
     if text is None:
         raise RunFolderError(complaint(where, "not understood", shown(key), "KEY: VALUE"))
@@ -191,9 +192,11 @@ def _setting(where: str, key: str, text: str | None) -> Any:
         if cycle is None:
             expected = "cycler(color=['#0072B2', ...])"
             raise RunFolderError(complaint(where, "not understood", shown(text), expected))
-        value = mpl.cycler(color=[part.strip().strip("'\"") for part in cycle[1].split(",") if part.strip()])
+        value = [part.strip().strip("'\"") for part in cycle[1].split(",") if part.strip()]
     settings: Any = mpl.rcParams
     try:
+        if key == "axes.prop_cycle":
+            value = cycler(color=value)
         with mpl.rc_context():
             settings[key] = value
             return settings[key]

@@ -54,7 +54,8 @@ class UnfitRecord(RunError):
 
 
 class ResultStore:
-    """A run folder: run.json, records.jsonl, results.csv, figures/, images/, features/, report.html.
+    """A run folder: run.json, records.jsonl, results.csv, figures/, images/, failures/, features/,
+    report.html.
 
     Args:
         folder: the run folder.
@@ -67,6 +68,7 @@ class ResultStore:
         self.csv_path = folder / "results.csv"
         self.figures = folder / "figures"
         self.images = folder / "images"
+        self.failures = folder / "failures"
         aside = folder.parent.name == FORMER and folder.name.isdigit()
         self.features = (folder.parent.parent if aside else folder) / "features"
         self._file: BinaryIO | None = None

@@ -100,6 +100,7 @@ class _Task:
     kind_sources: tuple[tuple[str, str], ...]
     images: Mapping[str, NDArray[np.uint8]]
     shard: tuple[int, int]
+    keep_failures: int
     folder: str
     device: str
     threads: int
@@ -126,7 +127,8 @@ class Processes:
         threads = max(1, min(cpu_count(), torch.get_num_threads()) // num)
         scenario = as_written(plan.scenario.model_dump())  # paths know the folder that they begin in
         self._task = _Task(
-            scenario, _kind_sources(plan), images, plan.shard, str(folder), str(device), threads
+            *(scenario, _kind_sources(plan), images, plan.shard, plan.keep_failures),
+            *(str(folder), str(device), threads),
         )
 
     def run(self, jobs: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
@@ -222,7 +224,9 @@ def _executor(task: _Task) -> InProcess:
             importlib.import_module(name)
     scenario = validated(Scenario, task.scenario, "scenario")
     images = {name: torch.from_numpy(np.array(image)) for name, image in task.images.items()}
-    plan = Plan(scenario, tuple(variants(scenario)), images, shard=task.shard)
+    plan = Plan(
+        scenario, tuple(variants(scenario)), images, shard=task.shard, keep_failures=task.keep_failures
+    )
     device, shared = torch.device(task.device), Shared()
     machines = [Machine(plan, variant, device, 1, shared) for variant in plan.variants]
     measure = Measure(build_metrics(scenario.metrics))

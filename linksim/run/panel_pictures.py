@@ -20,7 +20,16 @@ from linksim.scenario.schema import (
     Scenario,
 )
 
-__all__ = ["in_panel", "kept_picture", "lacks_pictures", "panel_snr_db", "save_originals", "save_panel"]
+__all__ = [
+    "in_panel",
+    "is_picture",
+    "kept_picture",
+    "lacks_pictures",
+    "panel_snr_db",
+    "save_originals",
+    "save_panel",
+    "save_png",
+]
 
 
 def panel_snr_db(scenario: Scenario) -> tuple[float, ...]:
@@ -31,7 +40,8 @@ def panel_snr_db(scenario: Scenario) -> tuple[float, ...]:
     return () if swept is None else tuple(dict.fromkeys((min(swept), max(swept))))
 
 
-def _save_png(path: Path, image: NDArray[np.uint8]) -> None:
+def save_png(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write a picture [3, H, W] uint8 in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(partial, "PNG")
@@ -55,10 +65,10 @@ def lacks_pictures(plan: Plan, batch: Batch, store: ResultStore, shown: Mapping[
         shown: digests of the pictures that units showed, as far as they are known.
     """
     asked = zip(batch.keys(), in_panel(plan.scenario, batch, list(plan.images)), strict=True)
-    return any(wanted and not _is_kept(panel_file(store, key), shown.get(key, "")) for key, wanted in asked)
+    return any(wanted and not is_picture(panel_file(store, key), shown.get(key, "")) for key, wanted in asked)
 
 
-def _is_kept(path: Path, digest: str) -> bool:
+def is_picture(path: Path, digest: str) -> bool:
     """Whether a file is the picture with a digest; "" of any picture."""
     found = _read_png(path)
     return found is not None and (not digest or image_digest(found) == digest)
@@ -85,10 +95,10 @@ def kept_picture(store: ResultStore, record: Record) -> Tensor | None:
 def save_panel(pictures: Iterable[tuple[UnitKey, NDArray[np.uint8]]], store: ResultStore) -> None:
     """Write pictures [3, H, W] uint8 of units as PNG."""
     for key, image in pictures:
-        _save_png(panel_file(store, key), image)
+        save_png(panel_file(store, key), image)
 
 
 def save_originals(plan: Plan, store: ResultStore) -> None:
     """Write the originals that the panel shows, as PNG."""
     for name in list(plan.images)[: plan.scenario.panel.images]:
-        _save_png(original_file(store, name), plan.images[name].numpy())
+        save_png(original_file(store, name), plan.images[name].numpy())

@@ -122,7 +122,7 @@ def find_unit(store: ResultStore, unit: str) -> Record:
         if not 1 <= line <= len(records):
             raise RunFolderError(complaint("unit", "no such line", line, f"1 to {len(records)}"))
         return records[line - 1]
-    pairs = [part.partition("=") for part in unit.split(",")]
+    pairs = [part.partition("=") for part in _parts(unit)]
     wanted = {name.strip(): value.strip() for name, _, value in pairs}
     names = ("channel", "scheme", "snr_db", "image", "trial", "state")
     for name, between, _ in pairs:
@@ -138,10 +138,23 @@ def find_unit(store: ResultStore, unit: str) -> Record:
     raise RunFolderError(complaint("unit", "none fits", unit, f"one of {len(records)} units", cure))
 
 
+def _parts(unit: str) -> list[str]:
+    """Between commas; what has no = belongs to the name before it."""
+    parts: list[str] = []
+    for part in unit.split(","):
+        if parts and "=" not in part:
+            parts[-1] += f",{part}"
+        else:
+            parts.append(part)
+    return parts
+
+
 def _is(fact: object, text: str) -> bool:
     """Whether a fact is what a text says; numbers in any notation."""
     if isinstance(fact, str):
         return fact == text
+    if isinstance(fact, bool):
+        return str(fact).lower() == text.lower()
     try:
         return float(text) == fact
     except ValueError:

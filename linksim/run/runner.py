@@ -34,6 +34,7 @@ from linksim.run.computing import keep_features
 from linksim.run.executors import Executor, InProcess, Processes, Work, work_of
 from linksim.run.header import header_of
 from linksim.run.known.completing import Again, OnKept, Unlike
+from linksim.run.known.failing import Lost
 from linksim.run.known.opening import opened, put_back
 from linksim.run.machine import Machine, failing
 from linksim.run.measuring import Measure
@@ -164,8 +165,8 @@ def run(
         with failing("features of pictures"):
             measured, lost = _features(plan, measure, kept, store)
         again, num_kept = Again(there.expected, lost), len(done)
-        todo = set(again.aside) if only_known else set(planned) - done
-        _run_batches(plan, work, executor, store, _Task(done, todo, again, not only_known), progress)
+        todo, failed = set(again.aside) if only_known else set(planned) - done, Lost(plan, work, store)
+        _run_batches(plan, work, executor, store, _Task(done, todo, again, not only_known, failed), progress)
     except Unlike:
         store.close()
         if there.before is not None:
@@ -214,12 +215,14 @@ class _Task:
         todo: units that are to have one.
         again: of before, that are run again to be measured.
         pictures: whether pictures of the panel that are missing are made again.
+        lost: units that did not arrive and are kept.
     """
 
     done: set[UnitKey]
     todo: set[UnitKey]
     again: Again
     pictures: bool
+    lost: Lost
 
 
 def _run_batches(
@@ -231,7 +234,7 @@ def _run_batches(
     jobs = []
     for index, (_, batch) in enumerate(work):
         lacking = task.pictures and lacks_pictures(plan, batch, store, shown)
-        if lacking or not wanted.isdisjoint(batch.keys()):
+        if lacking or task.lost.lacks(batch.keys()) or not wanted.isdisjoint(batch.keys()):
             jobs.append(index)
     to_do = [(b.channel, b.scheme) for _, b in work for key in b.keys() if key in task.todo]  # noqa: SIM118
     asked = len(done) + len(to_do)
@@ -241,12 +244,14 @@ def _run_batches(
         task.again.check(outcome.records)
         keep_features(outcome.features, store)
         save_panel(outcome.pictures, store)
+        task.lost.keep(outcome)
         new = [r for r in outcome.records if r.key in task.todo and r.key not in done]
         store.append(new)
         done.update(record.key for record in new)
         batch = work[index][1]
         left.spent((batch.channel, batch.scheme), len(new), outcome.seconds / executor.parallel)
         progress(len(done), asked, left.estimate())
+    task.lost.end()
 
 
 def _samples_first(work: Sequence[Work], jobs: Sequence[int]) -> list[int]:
