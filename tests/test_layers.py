@@ -53,7 +53,7 @@ ROOMS: dict[str, set[str]] = {
         *("channels", "linksim", "linksim.build", "linksim.diffusion", "linksim.files", "linksim.images", "linksim.jscc"),
         *("linksim.kinds", "linksim.metrics", "linksim.scenario", "linksim.schemes", "linksim.weights"),
     },
-    "linksim.report": {"linksim.files", "linksim.metrics", "linksim.results", "linksim.scenario"},
+    "linksim.report": {"channels", "linksim.files", "linksim.metrics", "linksim.results", "linksim.scenario"},
     "linksim.api": {
         *("channels", "linksim", "linksim.build", "linksim.coding", "linksim.images", "linksim.metrics"),
         *("linksim.report", "linksim.results", "linksim.scenario", "linksim.weights"),
@@ -67,7 +67,7 @@ WHEN_USED: dict[str, set[str]] = {
         *("linksim.build", "linksim.coding", "linksim.diffusion", "linksim.images", "linksim.jscc", "linksim.metrics"),
         *("linksim.report", "linksim.schemes"),
     },
-    "linksim.report": {"channels", "linksim.build", "linksim.kinds"},
+    "linksim.report": {"linksim.build", "linksim.kinds"},
     "linksim.api": {"linksim.run", "linksim.training"},
     "linksim.cli": {
         *("channels", "linksim", "linksim.api", "linksim.build", "linksim.files", "linksim.images", "linksim.kinds"),

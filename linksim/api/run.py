@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from linksim.api.pictures import Pictures
     from linksim.run.replaying import Replay
-    from linksim.run.runner import RunSummary
+    from linksim.run.runner import Progress, RunSummary
     from linksim.scenario.schema import Scenario
 
 __all__ = ["Run", "open_run"]
@@ -73,22 +74,36 @@ class Run:
 
         return units_table(self._store)
 
-    def plot(self, metric: str, *, x: str | None = None, against: str | None = None) -> Figure:
+    def plot(
+        self,
+        metric: str,
+        *,
+        x: str | None = None,
+        against: str | None = None,
+        title: str | None = None,
+        size: str | Sequence[float] | None = None,
+        ylim: str | Sequence[float] | None = None,
+        ci: bool = True,
+        overlay: str | None = None,
+        style: str | Path | None = None,
+    ) -> Figure:
         """The figure of ``linksim plot``: a metric with its intervals.
 
         Args:
             metric: of the run, e.g. "psnr".
             x: "snr_db", "cbr_data", "cbr_total" or a swept field; None for what was swept.
             against: name of a scheme, a channel, or PATH=VALUE: paired differences to it.
+            title, size, ylim, ci, overlay, style: see :func:`linksim.api.plotting.figure_options`.
 
         Raises:
-            RunFolderError: no such metric or field, or no records yet.
+            RunFolderError: no such metric or field, no records yet, or options that are not understood.
         """
-        from linksim.api.plotting import plot_runs
+        from linksim.api.plotting import figure_options, plot_runs
 
-        figure, _ = plot_runs([self.folder], metric, x=x, against=against)
+        options = figure_options(title=title, size=size, ylim=ylim, ci=ci, overlay=overlay, style=style)
+        figure, _ = plot_runs([self.folder], metric, x=x, against=against, options=options)
         # Figures that pyplot does not know are shown by notebooks only if they say how.
-        setattr(figure, "_repr_png_", partial(_as_png, figure))  # noqa: B010
+        setattr(figure, "_repr_png_", partial(_as_png, figure, options.settings))  # noqa: B010
         return figure
 
     def images(
@@ -137,6 +152,35 @@ class Run:
         with foreign_as_user_errors():
             return replay(self._store, record, where)
 
+    def measure(
+        self,
+        *metrics: str,
+        device: str = "auto",
+        workers: int | None = None,
+        progress: bool | Progress = True,
+    ) -> Run:
+        """Measure further metrics of the run, as ``linksim measure`` does: on pictures that it keeps where
+        that is enough, else on units that are run again and must come out as they were. Afterwards the
+        folder is that of a run with these metrics.
+
+        Args:
+            metrics: names, such as "lpips_alex", "niqe".
+            device, workers, progress: see :func:`linksim.simulate`.
+
+        Returns:
+            The run, opened; ``summary`` says how many units were measured and how many run again.
+
+        Raises:
+            ScenarioError, MetricUnavailable, ...: no such metric, or none that can be had here.
+            RunError: a unit came out unlike before; the folder is as it was.
+        """
+        from linksim.api.measuring import measure
+        from linksim.api.simulation import progress_of
+
+        display = progress_of(progress)
+        summary = measure(self._store, metrics, display, device=device, workers=workers)
+        return Run(self.folder, summary=summary)
+
     def report(self) -> Path:
         """Draw all figures and write report.html; returns its path."""
         from linksim.report.page import write_report
@@ -154,11 +198,11 @@ class Run:
         return run_html(self._store)
 
 
-def _as_png(figure: Figure) -> bytes:
+def _as_png(figure: Figure, settings: Mapping[str, Any]) -> bytes:
     from linksim.report.drawing import own_style
 
     buffer = io.BytesIO()
-    with own_style():
+    with own_style(settings):
         figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()
 

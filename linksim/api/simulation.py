@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from linksim.scenario.files import Source
     from linksim.scenario.schema import Scenario
 
-__all__ = ["Simulation", "device_of", "load_scenario", "merged_overrides", "prepare", "simulate"]
+__all__ = [
+    "Simulation",
+    "counted",
+    "device_of",
+    "load_scenario",
+    "merged_overrides",
+    "prepare",
+    "progress_of",
+    "simulate",
+]
 
 log = logging.getLogger("linksim.api.simulation")
 
@@ -42,6 +51,7 @@ def simulate(
     workers: int | None = None,
     shard: str | tuple[int, int] | None = None,
     ray: str | None = None,
+    keep_failures: int | None = None,
     progress: bool | Progress = True,
     **fields: Any,
 ) -> Run:
@@ -49,24 +59,20 @@ def simulate(
 
     Fields of the scenario are overridden as by ``--set``, in two ways. A mapping holds any path, also with
     names that Python does not allow (``{"channels.tdl-c.csi.kind": "ls"}``). In a keyword two underscores
-    stand for a dot (``sweep__trials=1``); names of fields have single ones, so nothing is ambiguous but a
-    name of your own with two, for which there is the mapping. Values are Python's: lists, tuples, arrays,
-    mappings. No field of a scenario has the name of an argument.
-
-    No report is written and no figure drawn: ``run.report()`` does.
+    stand for a dot (``sweep__trials=1``); a name of your own with two of them needs the mapping. Values are
+    Python's: lists, tuples, arrays, mappings. No report is written: ``run.report()`` does.
 
     Args:
         scenario: a file, the name of one that comes with linksim ("quickstart"), a mapping with what a file
-            holds, or a :class:`~linksim.scenario.schema.Scenario`. Relative paths in mappings begin in the
-            working directory.
+            holds (relative paths begin in the working directory), or a :class:`linksim.Scenario`.
         overrides: values by dotted path.
         out: run folder; None for ``runs/NAME``. An existing one of the same scenario is resumed.
-        device: "auto", "cpu", "cuda" or "cuda:1".
-        limit: use the first so many images only.
+        device: "auto", "cpu", "cuda" or "cuda:1"; limit: use the first so many images only.
         workers: processes that run units, each with its share of the cores; None: this one.
         shard: "I/N" or (I, N): the I-th of N parts of the work; :func:`linksim.merge` makes them one run.
         ray: whose workers run units: "local" (for this run), "auto" (the cluster of this process or machine),
             or HOST:PORT; ``workers`` counts those, None: as many as there are CPUs.
+        keep_failures: how many units that did not arrive ``failures`` keeps of every channel and scheme.
         progress: True: a line on stderr; False: none; or called with (units done, units in all, time left).
         fields: overrides as keywords.
 
@@ -82,11 +88,10 @@ def simulate(
     """
     from linksim.api.checking import what_without
 
-    display = _progress(progress)
+    display = progress_of(progress)
     chosen = merged_overrides(overrides, fields, simulate)
-    prepared = prepare(
-        scenario, chosen, out=out, device=device, limit=limit, workers=workers, shard=shard, ray=ray
-    )
+    how: dict[str, Any] = {"workers": workers, "shard": shard, "ray": ray, "keep_failures": keep_failures}
+    prepared = prepare(scenario, chosen, out=out, device=device, limit=limit, **how)
     for download in prepared.downloads:
         log.warning("%s", what_without(download))
     run = prepared.run(display)
@@ -139,7 +144,7 @@ def merged_overrides(overrides: Overrides, fields: Mapping[str, Any], function: 
     return list(merged.items())
 
 
-def _progress(value: bool | Progress) -> Progress:
+def progress_of(value: bool | Progress) -> Progress:
     """The function that progress is told to, of the argument of :func:`simulate`.
 
     Raises:
@@ -214,6 +219,7 @@ def prepare(
     workers: int | None = None,
     shard: str | tuple[int, int] | None = None,
     ray: str | None = None,
+    keep_failures: int | None = None,
     option: str = "",
 ) -> Simulation:
     """Read and check a scenario and its images, for a run.
@@ -221,7 +227,7 @@ def prepare(
     Args:
         scenario: see :func:`simulate`.
         overrides: paths and values.
-        out, device, limit, workers, shard, ray: see :func:`simulate`.
+        out, device, limit, workers, shard, ray, keep_failures: see :func:`simulate`.
         option: what stands in front of the names of arguments in messages: "--" on the command line.
 
     Raises:
@@ -238,10 +244,12 @@ def prepare(
     # the GPUs of a cluster are its workers' alone, unless they are asked for by name
     chosen = device_of("cpu" if cluster and str(device) == "auto" else device, f"{option}device")
     counts = {"limit": limit, "workers": workers}
-    limit, workers = (_count(value, f"{option}{name}") for name, value in counts.items())
+    limit, workers = (counted(value, f"{option}{name}") for name, value in counts.items())
     part = _part(shard, f"{option}shard")
+    name = f"{option}keep{'-' if option else '_'}failures"
+    kept = counted(keep_failures, name) or 0
     with foreign_as_user_errors():
-        plan = make_plan(loaded, limit=limit, shard=part)
+        plan = make_plan(loaded, limit=limit, shard=part, keep_failures=kept)
     return Simulation(plan, folder, chosen, workers, cluster)
 
 
@@ -262,7 +270,7 @@ def _folder(value: str | Path, name: str) -> Path:
     return expanded(name, str(value))
 
 
-def _count(value: int | None, name: str) -> int | None:
+def counted(value: int | None, name: str) -> int | None:
     """A whole number of at least 1, or None."""
     from linksim.scenario.files import ScenarioError
 

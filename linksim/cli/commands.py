@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 from linksim.cli.listing import list_things
 from linksim.cli.output import LineFormatter, full_disk, say
 from linksim.cli.parser import make_parser
-from linksim.cli.runs import merge, plot, replay, report, simulate
+from linksim.cli.runs import measure, merge, plot, replay, report, simulate
 
 __all__ = ["entry_point", "main"]
 
@@ -212,6 +212,7 @@ def _version() -> str:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "simulate": simulate,
     "merge": merge,
+    "measure": measure,
     "replay": replay,
     "check": _check,
     "plot": plot,
@@ -279,7 +280,7 @@ def _guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namesp
             _load_kinds(args)
             return command(args)
     except KeyboardInterrupt as stop:
-        goes_on = args.command in ("simulate", "train", "calibrate")
+        goes_on = args.command in ("simulate", "measure", "train", "calibrate")
         say("\nstopped" + ("; the same command goes on from here" if goes_on else ""), file=sys.stderr)
         return 143 if isinstance(stop, _Terminated) else 130
     except BrokenPipeError:

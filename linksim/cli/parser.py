@@ -18,6 +18,7 @@ COMMANDS = (
     *(
         "simulate",
         "merge",
+        "measure",
         "replay",
         "check",
         "plot",
@@ -39,11 +40,19 @@ OPTIONS = (
         "--workers",
         "--shard",
         "--ray",
+        "--keep-failures",
         "--no-report",
         "--metric",
         "--ledger",
         "--against",
         "--x",
+        "--title",
+        "--label",
+        "--size",
+        "--ylim",
+        "--no-ci",
+        "--overlay",
+        "--style",
         "--budget",
         "--pictures-memory",
     ),
@@ -120,6 +129,27 @@ def _add_plot(commands: Any) -> None:
         metavar="NAME",
         help="paired differences to a scheme, a channel, or PATH=VALUE swept",
     )
+    plot.add_argument("--title", metavar="TEXT", help='above the figure; "" for none; default: the scenarios')
+    plot.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="RUN=TEXT",
+        help="name of a run in the legend; may be repeated; default: as much of its path as it takes",
+    )
+    plot.add_argument(
+        "--size",
+        metavar="W,H",
+        help="inches; or column, page or slide: a width, with the height that the legend needs",
+    )
+    plot.add_argument("--ylim", metavar="LO,HI", help="limits of the vertical axis; default: what is seen")
+    plot.add_argument("--no-ci", action="store_true", help="leave out intervals")
+    plot.add_argument(
+        "--overlay", metavar="channels", help="all channels in one field, each with a line style of its own"
+    )
+    plot.add_argument(
+        "--style", type=Path, metavar="FILE", help="matplotlib style file; nothing in it is executed"
+    )
     plot.add_argument("--x", help="snr_db, cbr_data, cbr_total, or a swept field; default: what was swept")
     plot.add_argument(
         "--out", type=Path, help="figure file (.png, .svg, .pdf); default in the first run folder"
@@ -169,6 +199,12 @@ def _add_simulate(commands: Any) -> None:
         metavar="WHERE",
         help="run units by workers of a Ray cluster: local, auto, or HOST:PORT (--workers: so many)",
     )
+    simulate.add_argument(
+        "--keep-failures",
+        type=_count,
+        metavar="N",
+        help="keep the first N units of every channel and scheme that did not arrive, in failures/",
+    )
     simulate.add_argument("--no-report", action="store_true", help="leave out figures and report.html")
 
 
@@ -178,6 +214,23 @@ def _add_merge(commands: Any) -> None:
     merge.add_argument("--out", type=Path, required=True, help="new folder")
     merge.add_argument("--no-report", action="store_true", help="leave out figures and report.html")
     _foreign(merge)
+
+
+def _add_measure(commands: Any) -> None:
+    text = "measure further metrics of a run: on pictures that it keeps, or on units that are run again"
+    measure = commands.add_parser("measure", help=text, description=text)
+    measure.add_argument("run", type=Path, help="run folder")
+    measure.add_argument(
+        "--metric",
+        action="append",
+        required=True,
+        metavar="NAME",
+        help="linksim list metrics prints them; may be repeated",
+    )
+    measure.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    measure.add_argument("--workers", type=_count, metavar="N", help="processes that run units")
+    measure.add_argument("--no-report", action="store_true", help="leave out figures and report.html")
+    _foreign(measure)
 
 
 def _add_replay(commands: Any) -> None:
@@ -258,6 +311,7 @@ def make_parser() -> _Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     _add_simulate(commands)
     _add_merge(commands)
+    _add_measure(commands)
     _add_replay(commands)
     _scenario_command(commands, "check", "validate a scenario and print what it will cost")
     _add_plot(commands)

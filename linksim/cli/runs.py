@@ -11,7 +11,7 @@ from linksim.cli.output import say
 if TYPE_CHECKING:
     from linksim.api.run import Run
 
-__all__ = ["merge", "plot", "replay", "report", "simulate"]
+__all__ = ["measure", "merge", "plot", "replay", "report", "simulate"]
 
 
 def simulate(args: argparse.Namespace) -> int:
@@ -21,7 +21,8 @@ def simulate(args: argparse.Namespace) -> int:
     from linksim.api.simulation import prepare
     from linksim.scenario.files import parse_overrides
 
-    chosen = {name: getattr(args, name) for name in ("out", "device", "limit", "workers", "shard", "ray")}
+    names = ("out", "device", "limit", "workers", "shard", "ray", "keep_failures")
+    chosen = {name: getattr(args, name) for name in names}
     prepared = prepare(args.scenario, parse_overrides(args.overrides), **chosen, option="--")
     say(f"images: {prepared.plan.images_text}", file=sys.stderr)
     for download in prepared.downloads:
@@ -63,6 +64,23 @@ def merge(args: argparse.Namespace) -> int:
     return _say_files(Run(merged.folder), args)
 
 
+def measure(args: argparse.Namespace) -> int:
+    """Measure further metrics of a run."""
+    from linksim.api.measuring import measure
+    from linksim.api.progress import ProgressLine
+    from linksim.api.run import Run
+    from linksim.results.store import ResultStore
+
+    run, progress = Run(args.run), ProgressLine(sys.stderr)
+    chosen = {name: getattr(args, name) for name in ("device", "workers")}
+    summary = measure(ResultStore(run.folder), args.metric, progress, **chosen, option="--")
+    for reason in summary.unavailable.values():
+        say(f"not measured: {reason}", file=sys.stderr)
+    units = f"{summary.measured} units measured on what is kept of them, {summary.again} run again"
+    say(f"{', '.join(dict.fromkeys(args.metric))}: {units} in {summary.seconds:.0f} s")
+    return _say_files(run, args)
+
+
 def replay(args: argparse.Namespace) -> int:
     """Run one unit of a run again and say what happened."""
     from linksim.api.run import Run
@@ -79,14 +97,17 @@ def replay(args: argparse.Namespace) -> int:
 
 def plot(args: argparse.Namespace) -> int:
     """Draw a metric of runs, or their ledger."""
-    from linksim.api.plotting import plot_runs
+    from linksim.api.plotting import figure_options, plot_runs
     from linksim.report import figures
 
     if args.ledger:
         return _plot_ledger(args)
-    figure, stem = plot_runs(args.run, args.metric, x=args.x, against=args.against)
+    chosen = {name: getattr(args, name) for name in ("title", "size", "ylim", "overlay", "style")}
+    options = figure_options(**chosen, ci=not args.no_ci, option="--")
+    own = {"x": args.x, "against": args.against, "labels": args.label}
+    figure, stem = plot_runs(args.run, args.metric, **own, options=options, option="--")
     out = args.out or args.run[0] / "figures" / f"{stem}.png"
-    figures.save_figure(figure, out)
+    figures.save_figure(figure, out, options.settings)
     say(out)
     return 0
 
@@ -98,9 +119,11 @@ def _plot_ledger(args: argparse.Namespace) -> int:
     from linksim.report.ledger import ledger, plot_ledger, to_csv
     from linksim.results.store import ResultStore, RunFolderError
 
-    for option in ("x", "against"):
-        if getattr(args, option):
-            got = f"--{option} {getattr(args, option)}: got it with --ledger"
+    for option in ("x", "against", "label", "size", "ylim", "no_ci", "overlay", "style"):
+        value = getattr(args, option)
+        if value:
+            word = option.replace("_", "-") + ("" if value is True else f" {value}")
+            got = f"--{word}: got it with --ledger"
             raise RunFolderError(f"{got}, expected it with --metric only.")
     entries, titles = [], []
     runs = figures.run_names(args.run)
@@ -113,7 +136,8 @@ def _plot_ledger(args: argparse.Namespace) -> int:
         got = f"{args.run[0]}: records: got none, expected a run with results. Run linksim simulate first."
         raise RunFolderError(got)
     out = args.out or args.run[0] / "figures" / "ledger.png"
-    figures.save_figure(plot_ledger(entries, f"{', '.join(dict.fromkeys(titles))}: channel uses"), out)
+    usual = f"{', '.join(dict.fromkeys(titles))}: channel uses"
+    figures.save_figure(plot_ledger(entries, usual if args.title is None else args.title), out)
     say(to_csv(entries).rstrip("\n"))
     say(out, file=sys.stderr)
     return 0

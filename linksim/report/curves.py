@@ -20,6 +20,7 @@ __all__ = [
     "axis_label",
     "axis_of",
     "best_of",
+    "connected",
     "curves",
     "step_points",
     "swept_text",
@@ -92,17 +93,20 @@ def ratio_text(value: float) -> str:
     return f"1/{inverse:.3g}" if inverse < 1000 else f"1/{inverse:.0f}"
 
 
-def _ratios_text(values: Iterable[float]) -> str:
-    """One ratio where all are alike, else the least and the most: a mean of them would be nobody's."""
-    texts = list(dict.fromkeys(ratio_text(value) for value in sorted(values)))
-    return texts[0] if len(texts) == 1 else f"{texts[0]} to {texts[-1]}"
+def _ratio_text_of(values: Iterable[float]) -> str:
+    """The ratio where all are alike, else "": a mean of them would be nobody's."""
+    texts = {ratio_text(value) for value in values}
+    return texts.pop() if len(texts) == 1 else ""
 
 
 def _bandwidth_text(members: Sequence[Row]) -> str:
+    """What is the same at every point; "" where nothing is, and without pictures."""
     if any(math.isnan(r.cbr_data) for r in members):
-        return ""  # no pictures
-    data, total = (_ratios_text(getattr(r, c) for r in members) for c in ("cbr_data", "cbr_total"))
-    return f" (CBR {data}" + (f", {total} in all)" if total != data else ")")
+        return ""
+    data, total = (_ratio_text_of(getattr(r, c) for r in members) for c in ("cbr_data", "cbr_total"))
+    if data and total:
+        return f" (CBR {data}" + (f", {total} in all)" if total != data else ")")
+    return f" (CBR {data} of data)" if data else f" (CBR {total} in all)" if total else ""
 
 
 def swept_text(name: str, value: float | int | str) -> str:
@@ -304,6 +308,17 @@ def best_of(lines: Sequence[Curve], info: MetricInfo) -> Curve:
         upper_bound=np.zeros(len(places), bool),
         arrived=_no_numbers(),
     )
+
+
+def connected(line: Curve, *, is_rate: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """x, mean, low, high of a line, nan where it is broken: no value was seen, or a picture arrived at one of
+    two neighbours only. Between these nobody measured, and where none arrived the mean is that of grey.
+    """
+    values = [np.where(line.upper_bound, np.nan, v) for v in (line.mean, line.low, line.high)]
+    lost = np.zeros(len(line.x), bool) if is_rate else line.lost
+    gaps = np.flatnonzero(lost[1:] | lost[:-1]) + 1
+    x, mean, low, high = (np.insert(v.astype(float), gaps, np.nan) for v in (line.x, *values))
+    return x, mean, low, high
 
 
 _NEAR_DB = 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linksim.files.writing import whole_file
-from linksim.report.curves import Axis, Curve, axis_of, step_points
+from linksim.report.curves import Axis, Curve, axis_of, connected, step_points
 from linksim.results.store import RunFolderError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = [
     "MARKERS",
     "Looks",
     "axis_grid",
+    "columns_of",
     "draw",
     "keep_means_in_view",
     "own_style",
@@ -59,15 +60,34 @@ def plain_lines(text: str, width: int) -> str:
     return "\n".join(plain(line) for line in textwrap.wrap(text, width))
 
 
+_USUAL = {
+    "axes.titlesize": 11,
+    "figure.titlesize": 12,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.markersize": 5,
+    "svg.hashsalt": "linksim",  # names within the file: the same figure is the same file
+}
+
+
 @contextmanager
-def own_style() -> Iterator[None]:
-    """Matplotlib's own settings: figures do not depend on a matplotlibrc, which may lie in any folder."""
+def own_style(settings: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Matplotlib's own settings and those of linksim: figures do not depend on a matplotlibrc, which may lie
+    in any folder; ``settings`` of a style that was asked for come on top.
+    """
     import matplotlib as mpl
 
+    current: Any = mpl.rcParams
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams["svg.hashsalt"] = "linksim"  # names within the file: the same figure is the same file
+        current.update(_USUAL)
+        current.update(settings or {})
         yield
+
+
+def columns_of(count: int) -> int:
+    """How many of so many fields stand side by side."""
+    return min(count, 2 if count in (2, 4) else 3)
 
 
 def axis_grid(
@@ -78,7 +98,7 @@ def axis_grid(
     """
     from matplotlib.figure import Figure
 
-    columns = min(count, columns or (2 if count in (2, 4) else 3))
+    columns = columns or columns_of(count)
     shape = (math.ceil(count / columns), columns)
     figure = Figure(figsize=(1.0 + width * shape[1], height * shape[0] + 0.4), layout="constrained")
     grid = figure.subplots(*shape, squeeze=False, sharey=True)
@@ -96,48 +116,68 @@ class Looks:
         bounds: names of those that are black.
         variants: swept values.
         in_theory: (channel, scheme, variant) of results that a closed form is drawn for: they are points.
+        channels: that stand in one field, each with dashes of its own; empty where each has a field.
     """
 
     schemes: tuple[str, ...]
     bounds: tuple[str, ...]
     variants: tuple[Any, ...]
     in_theory: frozenset[Any] = frozenset()
+    channels: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, lines: Sequence[Curve], *, by_variant: bool = False) -> Looks:
-        """Those that tell some lines apart; ``by_variant`` where each field shows one scheme."""
+    def of(cls, lines: Sequence[Curve], *, by_variant: bool = False, overlay: bool = False) -> Looks:
+        """Those that tell some lines apart; ``by_variant`` where each field shows one scheme, ``overlay``
+        where one shows several channels.
+        """
         schemes = tuple(dict.fromkeys(c.scheme for c in lines if not c.is_bound and not c.is_step))
         return cls(
             schemes[:1] if by_variant else schemes,
             tuple(dict.fromkeys(c.scheme for c in lines if c.is_bound)),
             tuple(dict.fromkeys(c.variant for c in lines)),
             frozenset((c.channel, c.scheme, c.variant) for c in lines if c.is_theory),
+            tuple(dict.fromkeys(c.channel for c in lines)) if overlay else (),
         )
 
     def style(self, line: Curve) -> dict[str, Any]:
         """How a line is drawn."""
-        variant = self.variants.index(line.variant)
+        from matplotlib import rcParams
+
+        variant, width = self.variants.index(line.variant), rcParams["lines.linewidth"]
+        channel = self.channels.index(line.channel) if self.channels else 0
         if line.is_step:
-            return {"color": _STEP_COLOUR, "linestyle": "-", "linewidth": 0.8}
+            dashes = DASHES[channel % len(DASHES)]
+            return {"color": _STEP_COLOUR, "linestyle": dashes, "linewidth": 0.55 * width}
         if line.is_bound:
             bound = self.bounds.index(line.scheme)
-            dots = DOTS[(bound + len(self.bounds) * variant) % len(DOTS)]
-            return {"color": GREYS[bound % len(GREYS)], "linestyle": dots, "linewidth": 1.5}
+            dots = DOTS[(bound + len(self.bounds) * (channel if self.channels else variant)) % len(DOTS)]
+            return {"color": GREYS[bound % len(GREYS)], "linestyle": dots, "linewidth": width}
         scheme = self.schemes.index(line.scheme) if len(self.schemes) > 1 else 0
-        colour, dashes = (scheme, variant) if len(self.schemes) > 1 else (variant, 0)
-        style: dict[str, Any] = {"color": COLOURS[colour % len(COLOURS)]}
+        colour, dash = (scheme, variant) if len(self.schemes) > 1 else (variant, 0)
+        colours = _colours()
+        style: dict[str, Any] = {"color": colours[colour % len(colours)]}
         if line.is_theory:
-            return style | {"linestyle": "-", "linewidth": 0.9}
+            return style | {"linestyle": DASHES[channel % len(DASHES)], "linewidth": 0.6 * width}
         points = (line.channel, line.scheme, line.variant) in self.in_theory
+        mark = scheme if len(self.variants) == 1 else variant
+        mark, dash = (mark + channel if points else mark, channel) if self.channels else (mark, dash)
         return style | {
-            "marker": MARKERS[(scheme if len(self.variants) == 1 else variant) % len(MARKERS)],
-            "linestyle": "none" if points else DASHES[dashes % len(DASHES)],
-            "markersize": 5,
-            "linewidth": 1.5,
+            "marker": MARKERS[mark % len(MARKERS)],
+            "linestyle": "none" if points else DASHES[dash % len(DASHES)],
         }
 
 
-def draw(axes: Axes, lines: Sequence[Curve], looks: Looks, x: str, *, is_rate: bool) -> None:
+def _colours() -> Sequence[str]:
+    """Those of a style that has some, else those of linksim."""
+    from matplotlib import rcParams, rcParamsDefault
+
+    cycle = rcParams["axes.prop_cycle"]
+    return COLOURS if cycle == rcParamsDefault["axes.prop_cycle"] else cycle.by_key().get("color", COLOURS)
+
+
+def draw(
+    axes: Axes, lines: Sequence[Curve], looks: Looks, x: str, *, is_rate: bool, intervals: bool = True
+) -> None:
     """The lines of a field, with intervals, limits, and a legend entry for all that needs one; ``is_rate`` of
     shares of errors.
     """
@@ -148,7 +188,7 @@ def draw(axes: Axes, lines: Sequence[Curve], looks: Looks, x: str, *, is_rate: b
         elif line.is_theory:
             axes.plot(line.x, line.mean, **style)
         else:
-            _draw_line(axes, line, style)
+            _draw_line(axes, line, style, is_rate=is_rate, intervals=intervals)
     if any(line.is_theory for line in lines):
         axes.plot([], [], color="grey", linewidth=0.9, label="lines without points: closed form")
     gone = [line.scheme.rsplit(" ", 1)[-1] for line in lines if line.is_step and line.lost.all()]
@@ -160,21 +200,19 @@ def draw(axes: Axes, lines: Sequence[Curve], looks: Looks, x: str, *, is_rate: b
         axes.set_yscale("log")
     else:
         _mark_lost(axes, lines, looks)
-    axes.grid(visible=True, alpha=0.3)
 
 
-def _draw_line(axes: Axes, line: Curve, style: dict[str, Any]) -> None:
-    seen = ~line.upper_bound
-    axes.plot(line.x[seen], line.mean[seen], label=plain_lines(line.label, LEGEND_WIDTH), **style)
-    has = seen & np.isfinite(line.low) & np.isfinite(line.high)
-    if not has.any() or line.is_bound:
+def _draw_line(axes: Axes, line: Curve, style: dict[str, Any], *, is_rate: bool, intervals: bool) -> None:
+    x, mean, low, high = connected(line, is_rate=is_rate)
+    axes.plot(x, mean, label=plain_lines(line.label, LEGEND_WIDTH), **style)
+    has = np.isfinite(mean) & np.isfinite(low) & np.isfinite(high)
+    if not intervals or not has.any() or line.is_bound:
         return
     if style.get("linestyle") == "none":
-        ends = np.maximum([line.mean - line.low, line.high - line.mean], 0)[:, has]
-        axes.errorbar(line.x[has], line.mean[has], ends, color=style["color"], linestyle="none", capsize=2)
+        ends = np.maximum([mean - low, high - mean], 0)[:, has]
+        axes.errorbar(x[has], mean[has], ends, color=style["color"], linestyle="none", capsize=2)
     else:
-        band = (line.x[has], line.low[has], line.high[has])
-        axes.fill_between(*band, color=style["color"], alpha=0.12, linewidth=0)
+        axes.fill_between(x, low, high, color=style["color"], alpha=0.12, linewidth=0)
 
 
 def _draw_step(axes: Axes, line: Curve, style: dict[str, Any], x: str) -> None:
@@ -194,12 +232,12 @@ def _mark_lost(axes: Axes, lines: Sequence[Curve], looks: Looks) -> None:
         at = line.lost & np.isfinite(line.mean)
         if at.any() and not line.is_step and not line.is_theory:
             style = looks.style(line)
-            marker, size = style.get("marker", "o"), 5
-            edge = {"markerfacecolor": "white", "markeredgecolor": style["color"], "markersize": size}
+            marker = style.get("marker", "o")
+            edge = {"markerfacecolor": "white", "markeredgecolor": style["color"]}
             axes.plot(line.x[at], line.mean[at], marker=marker, linestyle="none", **edge)
             found = True
     if found:
-        edge = {"markerfacecolor": "white", "markeredgecolor": "grey", "markersize": 5}
+        edge = {"markerfacecolor": "white", "markeredgecolor": "grey"}
         axes.plot([], [], "o", **edge, label="hollow: no picture arrived, all are grey")
 
 
@@ -255,7 +293,8 @@ def set_axis(axes: Axes, lines: Sequence[Curve], x: str) -> Axis:
         axes.set_xticks(axis.ticks, [plain(text) for text in axis.labels])
         axes.xaxis.set_minor_locator(NullLocator())
     elif axis.scale == "linear":
-        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
+        whole = all(float(v).is_integer() for line in lines for v in line.x)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=whole))
     return axis
 
 
@@ -288,9 +327,8 @@ def _keep_results_in_view(axes: Axes, lines: Sequence[Curve]) -> None:
         axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.1 * min(seen)))
 
 
-@own_style()
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as its suffix says: png, svg or pdf.
+def save_figure(figure: Figure, path: Path, settings: Mapping[str, Any] | None = None) -> None:
+    """Write a figure as its suffix says: png, svg or pdf; ``settings`` of its style.
 
     Raises:
         RunFolderError: another suffix, or a file that cannot be written.
@@ -302,6 +340,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         kind = path.suffix.lower().removeprefix(".")
         with whole_file(path) as partial:
             undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-            figure.savefig(partial, format=kind, dpi=140, metadata=undated)
+            with own_style(settings):
+                figure.savefig(partial, format=kind, dpi=140, metadata=undated)
     except OSError as problem:
         raise RunFolderError(f"{path}: cannot be written, got {problem}, expected a file.") from problem

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from channels.checks import complaint
 from linksim.metrics.info import MetricInfo
 from linksim.report.curves import (
     Curve,
@@ -19,10 +20,10 @@ from linksim.report.curves import (
 )
 from linksim.report.drawing import (
     COLOURS,
-    LEGEND_WIDTH,
     MARKERS,
     Looks,
     axis_grid,
+    columns_of,
     draw,
     keep_means_in_view,
     own_style,
@@ -31,6 +32,8 @@ from linksim.report.drawing import (
     save_figure,
     set_axis,
 )
+from linksim.report.extent import Extent, add_legend, clear_ticks, letters, points
+from linksim.report.options import FigureOptions
 from linksim.report.runs import (
     Run,
     bound_names,
@@ -83,9 +86,9 @@ __all__ = [
 ]
 
 TRAINED = "†"  # marks a scheme whose training had the measure shown as a loss
-_LEGEND_LINE = 0.21  # inches
 _FEW_PICTURES = 8
-_NOTE_WIDTH = 80  # characters below a field
+_USUAL = FigureOptions()
+_GRID = {"axes.grid": True, "grid.alpha": 0.3}
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,6 @@ class _Field:
     lines: tuple[Curve, ...]
 
 
-@own_style()
 def plot_metric(
     rows: Sequence[Row],
     info: MetricInfo,
@@ -109,6 +111,7 @@ def plot_metric(
     confidence: float | None = None,
     title: str = "",
     against: str = "",
+    options: FigureOptions = _USUAL,
 ) -> Figure:
     """A metric over ``x``: one field per channel, or per scheme where one channel has several swept values;
     shaded confidence intervals, bounds dotted.
@@ -123,8 +126,12 @@ def plot_metric(
         trained: names of schemes whose training had the metric as a loss, marked †.
         theory: rows of closed forms; results that have one are drawn as points.
         confidence: of the intervals, for the line that says what they are.
-        title: above the figure.
+        title: above the figure, where the options have none.
         against: what the rows are differences to.
+        options: size, limits, and what else may be asked for.
+
+    Raises:
+        RunFolderError: no such metric, ``x`` not swept, or a size or limits that leave nothing to be seen.
     """
     marked = set(trained)
     shown = replace(info, is_rate=False) if against else info  # a difference of rates is none
@@ -133,49 +140,92 @@ def plot_metric(
     lines += _best_of_steps(lines, shown, steps, many_snr)
     if theory:
         lines += [replace(line, is_theory=True) for line in curves(theory, shown, x)]
-    fields = _fields(lines, many_snr)
-    by_variant = len({line.channel for line in lines}) < len(fields)
-    looks = Looks.of(lines, by_variant=by_variant)
-    entries = max(sum(_legend_lines(c) for c in field.lines) for field in fields) + 3
-    figure, grid = axis_grid(len(fields), width=4.8, height=3.8 + _LEGEND_LINE * entries)
+    if options.overlay:
+        lines = [_with_channel(line) for line in lines]
+        fields = [_Field("", tuple(lines))]
+    else:
+        fields = _fields(lines, many_snr)
+    marks = {line.scheme for line in lines} & marked
+    note = interval_text(rows, shown, confidence) if options.intervals else ""
+    with own_style({**_GRID, **options.settings}):
+        return _drawn(
+            fields, lines, shown, x, options,
+            marked=marks, note=note, title=title if options.title is None else options.title, against=against,
+        )  # fmt: skip
+
+
+def _drawn(
+    fields: Sequence[_Field],
+    lines: Sequence[Curve],
+    info: MetricInfo,
+    x: str,
+    options: FigureOptions,
+    *,
+    marked: Collection[str],
+    note: str,
+    title: str,
+    against: str,
+) -> Figure:
+    """The figure of fields, in the style of now."""
+    by_variant = not options.overlay and len({line.channel for line in lines}) < len(fields)
+    looks = Looks.of(lines, by_variant=by_variant, overlay=options.overlay)
+    entries = [[c.label for c in field.lines if not c.is_step and not c.is_theory] for field in fields]
+    size = Extent.of(entries, options, columns_of(len(fields)))
+    figure, grid = axis_grid(len(fields), width=size.field_width, height=size.field_height)
+    figure.set_size_inches(size.width, size.height)
     for axes, field in zip(grid, fields, strict=True):
-        draw(axes, field.lines, looks, x, is_rate=shown.is_rate)
+        draw(axes, field.lines, looks, x, is_rate=info.is_rate, intervals=options.intervals)
         if any(line.scheme in marked for line in field.lines):
             axes.plot([], [], linestyle="none", label=f"{TRAINED} trained on this measure")
-        _finish(axes, field, lines, x)
+        _finish(axes, field, lines, x, size)
         if against:
             axes.axhline(0, color="black", linewidth=0.8)
-    if not against:
-        keep_means_in_view(grid[0], lines, is_rate=shown.is_rate)
-    _label(grid, info, against)
+    if options.ylim is not None:
+        _set_limits(grid[0], options.ylim, is_rate=info.is_rate)
+    elif not against:
+        keep_means_in_view(grid[0], lines, is_rate=info.is_rate)
+    _label(grid, info, against, size)
     if title:
-        figure.suptitle(plain(title), fontsize=12)
-    note = interval_text(rows, shown, confidence)
+        figure.suptitle(plain_lines(title, letters(size.width - 0.2, "figure.titlesize")))
     if note:
-        columns = sum(axes.get_position().y0 == grid[0].get_position().y0 for axes in grid)
-        figure.supxlabel(plain_lines(note, _NOTE_WIDTH * columns), fontsize=8)
+        figure.supxlabel(
+            plain_lines(note, letters(size.width - 0.2, "legend.fontsize")),
+            fontsize=points("legend.fontsize"),
+        )
+    size.check(figure, grid)
     return figure
 
 
-def _label(grid: Sequence[Axes], info: MetricInfo, against: str) -> None:
+def _set_limits(axes: Axes, ylim: tuple[float, float], *, is_rate: bool) -> None:
+    if is_rate and ylim[0] <= 0:
+        got, expected = f"{ylim[0]:g},{ylim[1]:g}", "limits above 0 of a logarithmic axis, such as 1e-4,1"
+        raise RunFolderError(complaint("ylim", "not above 0", got, expected))
+    axes.set_ylim(*ylim)
+
+
+def _with_channel(line: Curve) -> Curve:
+    """With a label that says the channel, too."""
+    own = line.label.startswith(line.scheme)
+    rest = line.label.removeprefix(line.scheme) if own else ""
+    head = f"{line.scheme}{TRAINED if rest.startswith(TRAINED) else ''}" if own else line.label
+    return replace(line, label=f"{head}, {line.channel}{rest}")
+
+
+def _label(grid: Sequence[Axes], info: MetricInfo, against: str, size: Extent) -> None:
     """Vertical axes of the first column."""
     difference = f", difference to {against} ({info.better})" if against else f", {info.better}"
     for axes in grid:
         place = axes.get_subplotspec()
         if place is not None and place.is_first_col():
-            axes.set_ylabel(plain_lines(info.axis + difference, 44))
+            axes.set_ylabel(plain_lines(info.axis + difference, letters(size.axes_height, "axes.labelsize")))
 
 
-def _finish(axes: Axes, field: _Field, lines: Sequence[Curve], x: str) -> None:
+def _finish(axes: Axes, field: _Field, lines: Sequence[Curve], x: str, size: Extent) -> None:
     """Title, horizontal axis and legend of a field."""
-    axes.set_title(plain(field.title), fontsize=11)
-    axes.set_xlabel(plain(axis_label(x)))
-    set_axis(axes, lines, x)
-    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False)
-
-
-def _legend_lines(line: Curve) -> int:
-    return 0 if line.is_step or line.is_theory else 1 + len(line.label) // LEGEND_WIDTH
+    axes.set_title(plain_lines(field.title, letters(size.axes_width, "axes.titlesize")))
+    axes.set_xlabel(plain_lines(axis_label(x), letters(size.axes_width, "axes.labelsize")))
+    ticks = clear_ticks(axes, set_axis(axes, lines, x), size.axes_width)
+    add_legend(axes, size, ticks)
 
 
 def _fields(lines: Sequence[Curve], many_snr: bool) -> list[_Field]:
@@ -244,7 +294,14 @@ def interval_text(rows: Sequence[Row], info: MetricInfo, confidence: float | Non
     return f"Bands: {level} over {pictures} pictures{wide}, {draws}."
 
 
-def metric_figure(runs: Sequence[Run], metric: str, *, x: str | None = None, title: str = "") -> Figure:
+def metric_figure(
+    runs: Sequence[Run],
+    metric: str,
+    *,
+    x: str | None = None,
+    title: str = "",
+    options: FigureOptions = _USUAL,
+) -> Figure:
     """The figure of a metric of one or several runs, with all that they say of their schemes: which are
     bounds, fixed MCS or trained on the measure, and closed forms of bit error rates.
 
@@ -252,7 +309,7 @@ def metric_figure(runs: Sequence[Run], metric: str, *, x: str | None = None, tit
         runs: from :func:`load_runs`.
         metric: one of theirs.
         x: see :func:`plot_metric`; None for :func:`default_x` of the first run.
-        title: above the figure.
+        title, options: see :func:`plot_metric`.
 
     Raises:
         RunFolderError: no such metric, or ``x`` not swept.
@@ -279,6 +336,7 @@ def metric_figure(runs: Sequence[Run], metric: str, *, x: str | None = None, tit
         theory=theory,
         confidence=levels.pop() if len(levels) == 1 else None,
         title=title,
+        options=options,
     )
 
 
@@ -287,7 +345,13 @@ class NoPairs(RunFolderError):
 
 
 def difference_figure(
-    run: Run, metric: str, *, against: str | None = None, x: str | None = None, title: str = ""
+    run: Run,
+    metric: str,
+    *,
+    against: str | None = None,
+    x: str | None = None,
+    title: str = "",
+    options: FigureOptions = _USUAL,
 ) -> Figure:
     """Paired differences of a metric to a scheme, a channel or a swept value of the same run, with intervals.
 
@@ -296,8 +360,7 @@ def difference_figure(
         metric: one of single pictures or transmissions.
         against: a name (see :func:`linksim.scenario.comparison.references`); None for ``statistics.against``
             of the scenario.
-        x: see :func:`plot_metric`.
-        title: above the figure.
+        x, title, options: see :func:`plot_metric`.
 
     Raises:
         RunFolderError: nothing to compare with, a metric of sets.
@@ -325,4 +388,5 @@ def difference_figure(
         confidence=level,
         title=title,
         against=named if isinstance(named, str) else ", ".join(dict.fromkeys(named.values())),
+        options=options,
     )

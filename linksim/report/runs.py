@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,14 +94,21 @@ def run_names(folders: Sequence[Path]) -> dict[Path, str]:
     Example:
         >>> list(run_names([Path("/x/a/same"), Path("/x/b/same"), Path("/x/b/same")]).values())
         ['a/same', 'b/same']
+        >>> list(run_names([Path("/x/run-1/out"), Path("/x/run-2/out"), Path("/x/other")]).values())
+        ['run-1/out', 'run-2/out', 'other']
     """
     distinct = list({folder.resolve(): folder for folder in folders}.values())
-    parts = [folder.absolute().parts for folder in distinct]
-    for depth in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(p[-depth:]) for p in parts]
-        if len(set(names)) == len(names):
-            break
-    return dict(zip(distinct, names, strict=True))
+    parts = [Path(os.path.normpath(folder.absolute())).parts for folder in distinct]
+    ends = [_own_end(own, [other for other in parts if other is not own]) for own in parts]
+    return {folder: "/".join(end).replace("//", "/") for folder, end in zip(distinct, ends, strict=True)}
+
+
+def _own_end(own: tuple[str, ...], others: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """The shortest end of a path that none of the others has."""
+    for depth in range(1, len(own)):
+        if all(other[-depth:] != own[-depth:] for other in others):
+            return own[-depth:]
+    return own
 
 
 def rename(rows: Sequence[Row], prefix: str) -> list[Row]:

@@ -4,15 +4,17 @@ A unit is one picture, trial, channel, scheme and point. Its result depends on t
 descriptions of its channel and its scheme, the pixels, and the files and codecs that these use; not on what
 else a scenario asks for. So a folder grows and shrinks with its scenario: units that are asked for stay, the
 others are put aside in ``former/N``, a run folder of its own, and taken back when they are asked for again.
+Where metrics are asked for that were not measured all units are put aside, and taken back as their values
+come: those whose pictures are kept are only measured, others are run again and must come out as they were.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,13 @@ from linksim.scenario.errors import ScenarioError
 from linksim.scenario.schema import Scenario, channel_names
 from linksim.scenario.sweeps import validated, variants
 
-__all__ = ["Growth", "fitted", "meanings", "take_back"]
+__all__ = ["Complete", "Growth", "Returned", "fitted", "meanings", "take_back"]
 
 log = logging.getLogger("linksim.results.growth")
 
 Group = tuple[str, str, Point]  # channel, scheme, swept values
+Complete = Callable[[Record, frozenset[str]], Record | None]
+"""A record with the values of metrics that it lacks; None where its unit has to be run again for them."""
 
 
 @dataclass(frozen=True)
@@ -38,32 +42,60 @@ class Growth:
     Args:
         kept: that stay.
         aside: that are not asked for any more.
-        folder: where a copy of what is not asked for was put; None where there is one already.
-        metrics: that are new, so that every unit is run again.
-        back: taken back from ``former``.
+        folder: where a copy of what was there was put; None where there is one already.
+        lacking: that are asked for and lack values of metrics.
+        metrics: that they lack.
+        measured: of them, those that were measured on pictures that are kept.
+        again: of them, those that are run again.
+        back: taken back from ``former`` as they were.
         is_new: whether the scenario is another one than before.
     """
 
     kept: int
     aside: int = 0
     folder: Path | None = None
+    lacking: int = 0
     metrics: tuple[str, ...] = ()
+    measured: int = 0
+    again: int = 0
     back: int = 0
     is_new: bool = True
 
     def lines(self, asked: int) -> list[str]:
         """For people: what is kept and what is new, of ``asked`` units."""
-        new = asked - self.kept - self.back
+        new = asked - self.kept - self.back - self.measured - self.again
         said = f"the scenario has changed: {self.kept} units of the folder are kept, {new} are new"
-        found = [said] if self.is_new else []
+        found = [said] if self.is_new and (self.kept or new or not self.metrics) else []
+        if self.metrics:
+            found.append(
+                f"not measured before: {', '.join(self.metrics)}; {self.measured} units are measured on what "
+                f"is kept of them, {self.again} are run again"
+            )
         if self.back:
             found.append(f"{self.back} units are taken back from {FORMER}")
         if self.aside:
-            why = f", since {', '.join(self.metrics)} was not measured" if self.metrics else ""
-            found.append(f"{self.aside} units are put aside in {self.folder or FORMER}{why}")
+            found.append(f"{self.aside} units are put aside in {self.folder or FORMER}")
         elif self.folder:
-            found.append(f"values of metrics that are not asked for are kept in {self.folder}")
+            what = "records as they were" if self.lacking else "values of metrics that are not asked for"
+            found.append(f"{what} are kept in {self.folder}")
         return found
+
+
+@dataclass(frozen=True)
+class Returned:
+    """What :func:`take_back` did.
+
+    Args:
+        back: units that were taken back as they were.
+        measured: units that were taken back with values of further metrics.
+        expected: records of units that have to be run again for further metrics.
+        metrics: that were lacking.
+    """
+
+    back: int = 0
+    measured: int = 0
+    expected: dict[UnitKey, Record] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
 
 
 def meanings(scenario: Scenario) -> dict[Group, dict[str, Any]]:
@@ -104,38 +136,58 @@ def fitted(
     if asked == before:
         return None
     _refuse_other_meaning(store.folder, old, new)
-    added = tuple(sorted(_measured(new) - _measured(old)))
+    added = _measured(new) - _measured(old)
     wanted, records = set(planned), list(store.stored_records())
     compared = any(facts.get("scope") == "set" for facts in new["metrics"].values())
-    stay = [r for r in records if not added and r.key in wanted and (r.shown or not compared)]
-    kept = [_restricted(r, _measured(new)) for r in stay]
+    stay = [r for r in records if r.key in wanted and (r.shown or not compared)]
+    kept = [] if added else [r.restricted(_measured(new)) for r in stay]
     folder = None
     if kept != records:
-        lost = [r for r, k in zip(stay, kept, strict=True) if r != k]
+        lost = [r for r, k in zip(stay, kept, strict=True) if r != k] if kept else stay
         staying = {r.key for r in stay}
         lost += [r for r in records if r.key not in staying]
         folder = None if _is_aside(store.folder, old, lost) else _put_aside(store)
         store.rewrite(kept)
-    return Growth(len(stay), len(records) - len(stay), folder, added)
+    lacking = len(stay) if added else 0
+    return Growth(len(kept), len(records) - len(stay), folder, lacking)
 
 
-def take_back(store: ResultStore, planned: Collection[UnitKey]) -> int:
-    """Append units that were put aside and are asked for; returns how many.
+def take_back(store: ResultStore, planned: Collection[UnitKey], complete: Complete) -> Returned:
+    """Append units that were put aside and are asked for.
 
     Args:
         store: a locked folder with the header of what is asked for.
         planned: units of its scenario.
+        complete: gives records what they lack.
     """
     formers = _formers(store.folder)
     there = {record.key for record in store.stored_records()} if formers else set()
     missing = set(planned) - there if formers else set()
     if not missing:
-        return 0
+        return Returned()
     header = store.header()
-    metrics = _measured(header)
-    back = [_restricted(r, metrics) for r in _found_aside(store.folder, formers, header, missing)]
-    store.append(back)
-    return len(back)
+    asked = _measured(header)
+    whole: dict[UnitKey, Record] = {}
+    partial: dict[UnitKey, tuple[Record, frozenset[str]]] = {}
+    for record, lacking in _found_aside(store.folder, formers, header, missing):
+        if not lacking:
+            whole.setdefault(record.key, record.restricted(asked))
+        else:
+            partial.setdefault(record.key, (record.restricted(asked), lacking))
+    store.append(list(whole.values()))
+    expected: dict[UnitKey, Record] = {}
+    metrics: set[str] = set()
+    measured = 0
+    for key in [key for key in partial if key not in whole]:
+        record, lacking = partial[key]
+        metrics |= lacking
+        now = complete(record, lacking)
+        if now is None:
+            expected[key] = record
+        else:
+            store.append([now])
+            measured += 1
+    return Returned(len(whole), measured, expected, tuple(sorted(metrics)))
 
 
 def _asked(header: dict[str, Any]) -> tuple[object, ...]:
@@ -150,13 +202,6 @@ def _asked(header: dict[str, Any]) -> tuple[object, ...]:
 def _measured(header: dict[str, Any]) -> set[str]:
     """Metrics whose values are in records: those of sets are in files of their own."""
     return {name for name, facts in header["metrics"].items() if facts.get("scope") != "set"}
-
-
-def _restricted(record: Record, metrics: Collection[str]) -> Record:
-    """Without values of metrics that are not asked for."""
-    values = {k: v for k, v in record.values.items() if k in metrics}
-    counts = {k: v for k, v in record.counts.items() if k in metrics}
-    return replace(record, values=values, counts=counts)
 
 
 # ----------------------------------------------------------------------------------------------- meaning
@@ -255,33 +300,32 @@ def _is_aside(folder: Path, old: dict[str, Any], lost: Collection[Record]) -> bo
             store = ResultStore(former)
             header = store.header()
             if _alike(header, old) and _measured(old) <= _measured(header):
-                kept = {r.key: _restricted(r, _measured(old)) for r in store.stored_records()}
+                kept = {r.key: r.restricted(_measured(old)) for r in store.stored_records()}
                 if all(kept.get(r.key) == r for r in lost):
                     return True
     return False
 
 
 def _found_aside(
-    folder: Path, formers: Sequence[Path], new: dict[str, Any], missing: set[UnitKey]
-) -> Iterator[Record]:
-    """Records that were put aside and mean what is asked for now."""
+    folder: Path, formers: Sequence[Path], new: dict[str, Any], missing: Collection[UnitKey]
+) -> Iterator[tuple[Record, frozenset[str]]]:
+    """Records that were put aside and mean what is asked for now, and metrics that they lack."""
     groups = _meanings_of(folder, new)
     compared = any(facts.get("scope") == "set" for facts in new["metrics"].values())
     for former in formers:
         with _told_if_unreadable(former):
             store = ResultStore(former)
             old = store.header()
-            if not _measured(new) <= _measured(old) or not _alike(old, new):
+            if not _alike(old, new):
                 continue
-            before = _meanings_of(former, old)
+            before, lacking = _meanings_of(former, old), frozenset(_measured(new) - _measured(old))
             for record in store.stored_records():
                 key = record.key
                 group = (key.channel, key.scheme, key.point)
                 same_picture = old["images"][key.image] == new["images"].get(key.image)
                 same = same_picture and group in groups and before.get(group) == groups[group]
                 if key in missing and same and (record.shown or not compared):
-                    missing.discard(key)
-                    yield record
+                    yield record, lacking
 
 
 @contextmanager

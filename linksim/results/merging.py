@@ -10,6 +10,7 @@ from typing import Any
 
 from channels.checks import complaint, in_words
 from linksim.files.writing import whole_file, whole_folder
+from linksim.results.failures import failures, first_failures, write_index
 from linksim.results.records import Record, UnitKey
 from linksim.results.set_statistics import write_csv
 from linksim.results.stopping import asked_for, extent
@@ -73,8 +74,11 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
             merged.append(sorted(records.values(), key=lambda r: r.key.order))
             merged.close()
             for store in stores:
-                for kept in (store.images, store.features):
+                for kept in (store.images, store.failures, store.features):
                     _copy_missing(kept, partial / kept.name)
+            lost = {f.record.key: f for store in stores for f in failures(store)}
+            if lost:
+                write_index(merged, first_failures(lost.values()), out)
             write_csv(merged, scenario.model_dump(mode="json"))
     except OSError as problem:
         raise RunFolderError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, replace
 
 from linksim.results.format import StoredRecord
 
@@ -105,6 +106,12 @@ class Record:
         """All uses, side information included, over 3·H·W; nan without a picture."""
         extra = self.pilot_uses + self.guard_uses + side_info_uses(self.side_info_bits)
         return (self.data_uses + extra) / self.source_values if self.source_values else math.nan
+
+    def restricted(self, metrics: Collection[str]) -> Record:
+        """Without values of other metrics."""
+        values = {k: v for k, v in self.values.items() if k in metrics}
+        counts = {k: v for k, v in self.counts.items() if k in metrics}
+        return replace(self, values=values, counts=counts)
 
     def differences(self, other: Record) -> list[str]:
         """Fields in which another record of the unit differs, with both values. Metrics and facts that are

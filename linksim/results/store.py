@@ -55,7 +55,8 @@ class UnfitRecord(RunError):
 
 
 class ResultStore:
-    """A run folder: run.json, records.jsonl, results.csv, figures/, images/, features/, report.html.
+    """A run folder: run.json, records.jsonl, results.csv, figures/, images/, failures/, features/,
+    report.html.
 
     Args:
         folder: the run folder.
@@ -68,6 +69,7 @@ class ResultStore:
         self.csv_path = folder / "results.csv"
         self.figures = folder / "figures"
         self.images = folder / "images"
+        self.failures = folder / "failures"
         aside = folder.parent.name == FORMER and folder.name.isdigit()
         self.features = (folder.parent.parent if aside else folder) / "features"
         self._file: BinaryIO | None = None
@@ -351,14 +353,12 @@ def _line(record: Record) -> str:
         if not place:  # more errors than trials
             where = f"metric {str(error['msg']).removeprefix('Value error, ').split()[0]}"
         expected = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
-        raise UnfitRecord(
-            record, complaint(where, "unfit for a record", shown(error["input"]), expected)
-        ) from None
+        said = complaint(where, "unfit for a record", shown(error["input"]), expected)
+        raise UnfitRecord(record, said) from None
     except (TypeError, ValueError) as problem:
         where = f"scheme {record.key.scheme}, or a metric"
-        raise UnfitRecord(
-            record, complaint(where, "unfit for a record", problem, "numbers and texts")
-        ) from None
+        said = complaint(where, "unfit for a record", problem, "numbers and texts")
+        raise UnfitRecord(record, said) from None
     return line
 
 

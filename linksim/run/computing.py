@@ -33,12 +33,14 @@ class Outcome:
     Args:
         records: of its units, in order.
         pictures: [3, H, W] uint8 that the panel shows, by unit.
+        failed: likewise, of the first units that did not arrive, where such are kept.
         features: that metrics of sets compare and the run lacks.
         seconds: that it took.
     """
 
     records: list[Record]
     pictures: list[tuple[UnitKey, NDArray[np.uint8]]]
+    failed: list[tuple[UnitKey, NDArray[np.uint8]]]
     features: list[Features]
     seconds: float
 
@@ -106,7 +108,9 @@ def compute(
     asked = in_panel(machine.variant.scenario, batch, list(plan.images))
     units = zip(batch.keys(), shown, asked, strict=True)
     pictures = [(key, image.numpy()) for key, image, wanted in units if wanted]
-    return Outcome(records, pictures, features, time.monotonic() - began)
+    lost = [i for i, record in enumerate(records) if record.state != "ok"][: plan.keep_failures]
+    failed = [(records[i].key, shown[i].numpy()) for i in lost if plan.has_pictures]
+    return Outcome(records, pictures, failed, features, time.monotonic() - began)
 
 
 def keep_features(features: list[Features], store: ResultStore) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from linksim.link import LinkOutput
 from linksim.metrics.base import ImageMetric, Metric, SetMetric
 from linksim.results.records import Record, UnitKey
 
-__all__ = ["Features", "HasFeatures", "Measure", "records_of"]
+__all__ = ["Features", "HasFeatures", "Measure", "check_finite", "column_of", "records_of"]
 
 Features = tuple[str, str, NDArray[np.float16]]  # name of the features, digest of the picture, [n, d]
 HasFeatures = Callable[
@@ -91,7 +91,7 @@ class Measure:
         return any(not has(name, digest) for name in {metric.info.features for metric in self.metrics.sets})
 
 
-def _column(metric: Metric, found: Any, batch: int) -> list[Any]:
+def column_of(metric: Metric, found: Any, batch: int) -> list[Any]:
     """What a metric gave for a batch, one value per image.
 
     Raises:
@@ -119,10 +119,10 @@ def _counts(metrics: Metrics, out: LinkOutput, batch: int) -> dict[str, list[tup
                 raise ValueError(
                     complaint(f"metric {metric.info.name}", "no counts", got, "(errors, trials)")
                 )
-            errors, trials = (_column(metric, part, batch) for part in found)
+            errors, trials = (column_of(metric, part, batch) for part in found)
             counts[metric.info.name] = list(zip(errors, trials, strict=True))
     for fate in metrics.state:
-        counts[fate.info.name] = _column(fate, fate(out.reconstruction.states), batch)
+        counts[fate.info.name] = column_of(fate, fate(out.reconstruction.states), batch)
     return counts
 
 
@@ -157,12 +157,10 @@ def records_of(
         sent = out.transmitted
         for fact in measure.metrics.link:
             column = fact(sent.symbols, sent.received, channel, sent.draw)
-            for one, value in zip(values, _column(fact, column, len(values)), strict=True):
+            for one, value in zip(values, column_of(fact, column, len(values)), strict=True):
                 one[fact.info.name] = value
     for key, one in zip(keys, values, strict=True):
-        for name, value in one.items():
-            if not math.isfinite(value):
-                raise ValueError(f"metric {name} of image {key.image}, trial {key.trial}: got {value}.")
+        check_finite(key, one)
     counts = _counts(measure.metrics, out, len(values))
     return [
         Record(
@@ -184,3 +182,10 @@ def records_of(
         )
         for i, key in enumerate(keys)
     ]
+
+
+def check_finite(key: UnitKey, values: Mapping[str, float]) -> None:
+    """Raise ValueError for a value of a unit that is no finite number."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise ValueError(f"metric {name} of image {key.image}, trial {key.trial}: got {value}.")

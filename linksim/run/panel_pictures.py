@@ -9,17 +9,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from linksim.files.writing import whole_file
 from linksim.images.sets import image_digest
-from linksim.results.records import UnitKey
+from linksim.results.records import Record, UnitKey
 from linksim.results.store import ResultStore, original_file, panel_file
 from linksim.run.plan import Batch, Plan
 from linksim.scenario.schema import (
     Scenario,
 )
 
-__all__ = ["in_panel", "lacks_pictures", "panel_snr_db", "save_originals", "save_panel"]
+__all__ = [
+    "in_panel",
+    "is_picture",
+    "kept_picture",
+    "lacks_pictures",
+    "panel_snr_db",
+    "save_originals",
+    "save_panel",
+    "save_png",
+]
 
 
 def panel_snr_db(scenario: Scenario) -> tuple[float, ...]:
@@ -30,7 +40,8 @@ def panel_snr_db(scenario: Scenario) -> tuple[float, ...]:
     return () if swept is None else tuple(dict.fromkeys((min(swept), max(swept))))
 
 
-def _save_png(path: Path, image: NDArray[np.uint8]) -> None:
+def save_png(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write a picture [3, H, W] uint8 in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(partial, "PNG")
@@ -54,26 +65,40 @@ def lacks_pictures(plan: Plan, batch: Batch, store: ResultStore, shown: Mapping[
         shown: digests of the pictures that units showed, as far as they are known.
     """
     asked = zip(batch.keys(), in_panel(plan.scenario, batch, list(plan.images)), strict=True)
-    return any(wanted and not _is_kept(panel_file(store, key), shown.get(key, "")) for key, wanted in asked)
+    return any(wanted and not is_picture(panel_file(store, key), shown.get(key, "")) for key, wanted in asked)
 
 
-def _is_kept(path: Path, digest: str) -> bool:
+def is_picture(path: Path, digest: str) -> bool:
     """Whether a file is the picture with a digest; "" of any picture."""
+    found = _read_png(path)
+    return found is not None and (not digest or image_digest(found) == digest)
+
+
+def _read_png(path: Path) -> Tensor | None:
+    """[3, H, W] uint8 of a file; None if there is none that can be read."""
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             pixels = np.array(picture.convert("RGB"))
     except (OSError, ValueError, SyntaxError):
-        return False
-    return not digest or image_digest(torch.from_numpy(pixels).permute(2, 0, 1)) == digest
+        return None
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def kept_picture(store: ResultStore, record: Record) -> Tensor | None:
+    """[3, H, W] uint8 that a unit showed, where the folder keeps it; None where that is not certain."""
+    if not record.shown:
+        return None
+    found = _read_png(panel_file(store, record.key))
+    return found if found is not None and image_digest(found) == record.shown else None
 
 
 def save_panel(pictures: Iterable[tuple[UnitKey, NDArray[np.uint8]]], store: ResultStore) -> None:
     """Write pictures [3, H, W] uint8 of units as PNG."""
     for key, image in pictures:
-        _save_png(panel_file(store, key), image)
+        save_png(panel_file(store, key), image)
 
 
 def save_originals(plan: Plan, store: ResultStore) -> None:
     """Write the originals that the panel shows, as PNG."""
     for name in list(plan.images)[: plan.scenario.panel.images] if plan.has_pictures else ():
-        _save_png(original_file(store, name), plan.images[name].numpy())
+        save_png(original_file(store, name), plan.images[name].numpy())

@@ -55,6 +55,7 @@ class Plan:
         images: pictures by name, [3, H, W] uint8.
         origin: where the pictures are, for people.
         shard: (i, N): every N-th batch from the i-th on, i from 1.
+        keep_failures: of every channel and scheme, how many units that did not arrive are kept.
     """
 
     scenario: Scenario
@@ -62,6 +63,7 @@ class Plan:
     images: dict[str, Tensor]
     origin: str = ""
     shard: tuple[int, int] = (1, 1)
+    keep_failures: int = 0
 
     def on_this_machine(self) -> Plan:
         """The part of the plan for which nothing has to be downloaded: without some schemes, or captions."""
@@ -130,7 +132,13 @@ class Plan:
         return count_units(self.scenario, len(self.images))
 
 
-def make_plan(scenario: Scenario, *, limit: int | None = None, shard: tuple[int, int] = (1, 1)) -> Plan:
+def make_plan(
+    scenario: Scenario,
+    *,
+    limit: int | None = None,
+    shard: tuple[int, int] = (1, 1),
+    keep_failures: int = 0,
+) -> Plan:
     """Read the images and check that every ratio gives a whole number of uses.
 
     Raises:
@@ -139,7 +147,8 @@ def make_plan(scenario: Scenario, *, limit: int | None = None, shard: tuple[int,
     """
     images: ImageSet = build_images(scenario.images)
     names = images.names[:limit]
-    plan = Plan(scenario, tuple(variants(scenario)), read_all(images, names), images.origin, shard)
+    found = read_all(images, names)
+    plan = Plan(scenario, tuple(variants(scenario)), found, images.origin, shard, keep_failures)
     for variant in plan.variants:
         check_payload_study(variant.scenario)
     check_stop(scenario)

@@ -23,10 +23,10 @@ from linksim.results.store import ResultStore, RunFolderError
 from linksim.run.computing import recorded, send
 from linksim.run.machine import Machine
 from linksim.run.measuring import Measure
-from linksim.run.plan import Batch, make_plan
+from linksim.run.plan import Batch, Plan, make_plan
 from linksim.scenario.files import load_scenario
 
-__all__ = ["Replay", "find_unit", "replay", "save_pictures"]
+__all__ = ["Replay", "find_unit", "plan_of", "replay", "save_pictures"]
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def find_unit(store: ResultStore, unit: str) -> Record:
         if not 1 <= line <= len(records):
             raise RunFolderError(complaint("unit", "no such line", line, f"1 to {len(records)}"))
         return records[line - 1]
-    pairs = [part.partition("=") for part in unit.split(",")]
+    pairs = [part.partition("=") for part in _parts(unit)]
     wanted = {name.strip(): value.strip() for name, _, value in pairs}
     names = ("channel", "scheme", "snr_db", "image", "trial", "state")
     for name, between, _ in pairs:
@@ -138,10 +138,23 @@ def find_unit(store: ResultStore, unit: str) -> Record:
     raise RunFolderError(complaint("unit", "none fits", unit, f"one of {len(records)} units", cure))
 
 
+def _parts(unit: str) -> list[str]:
+    """Between commas; what has no = belongs to the name before it."""
+    parts: list[str] = []
+    for part in unit.split(","):
+        if parts and "=" not in part:
+            parts[-1] += f",{part}"
+        else:
+            parts.append(part)
+    return parts
+
+
 def _is(fact: object, text: str) -> bool:
     """Whether a fact is what a text says; numbers in any notation."""
     if isinstance(fact, str):
         return fact == text
+    if isinstance(fact, bool):
+        return str(fact).lower() == text.lower()
     try:
         return float(text) == fact
     except ValueError:
@@ -164,21 +177,37 @@ def replay(store: ResultStore, stored: Record, device: torch.device) -> Replay:
         ScenarioError and its like: the scenario cannot be built here any more.
         RunError: it fails again.
     """
-    header = store.header()
-    scenario = load_scenario(header["scenario"])
-    plan = make_plan(scenario)
-    plan = replace(plan, images=_pictures(store, header, plan.images))
+    plan = plan_of(store)
     variant = next((v for v in plan.variants if v.values == stored.key.point), None)
     if variant is None:
         raise RunFolderError(complaint("unit", "not swept any more", stored.key.point, "swept values"))
     machine = Machine(plan, variant, device, 1, Shared())
     batch = _batch_of(machine.batches(plan), stored)
-    measure = Measure(build_metrics(scenario.metrics))
+    measure = Measure(build_metrics(plan.scenario.metrics))
     out, shown = send(plan, machine, batch, device)
     row = batch.keys().index(stored.key)
     record = recorded(plan, machine, batch, measure, out, shown, stored.seconds)[row]
     stages = {name: round_to_uint8(picture[row].cpu()) for name, picture in out.reconstruction.stages.items()}
     return Replay(stored, record, plan.images[stored.key.image], shown[row], stages, out, row)
+
+
+def plan_of(store: ResultStore, metrics: Sequence[str] = ()) -> Plan:
+    """The plan of a run that was made earlier: its scenario, its pictures, its shard.
+
+    Args:
+        store: run folder.
+        metrics: that are asked for beside its own.
+
+    Raises:
+        RunFolderError: the pictures are not those of the run any more.
+        ScenarioError: the scenario cannot be built here any more, or no such metric.
+    """
+    header = store.header()
+    own = header["scenario"].get("metrics", ["psnr"])
+    asked = list(dict.fromkeys([*own, *metrics]))
+    scenario = load_scenario(header["scenario"], [("metrics", asked)] if metrics else [])
+    plan = make_plan(scenario, shard=tuple(header.get("shard", (1, 1))))
+    return replace(plan, images=_pictures(store, header, plan.images))
 
 
 def _batch_of(batches: Any, stored: Record) -> Batch:

@@ -7,9 +7,8 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from joblib import cpu_count
@@ -26,8 +25,8 @@ from linksim.images.sets import ImageError
 from linksim.kinds.context import BuildContext, Shared
 from linksim.link import RunError
 from linksim.results.feature_files import FolderFeatures, drop_features_of_others
-from linksim.results.growth import Growth, fitted, take_back
-from linksim.results.records import UnitKey
+from linksim.results.growth import Growth
+from linksim.results.records import Record, UnitKey
 from linksim.results.set_statistics import write_csv
 from linksim.results.stopping import rule_of
 from linksim.results.store import ResultStore, RunFolderError
@@ -37,6 +36,9 @@ from linksim.run.computing import keep_features
 from linksim.run.executors import Executor, InProcess, OnRay, Processes, RayChoice, Schedule, Work, work_of
 from linksim.run.header import header_of
 from linksim.run.interruption import uninterrupted
+from linksim.run.known.completing import Again, OnKept, Unlike
+from linksim.run.known.failing import Lost
+from linksim.run.known.opening import opened, put_back
 from linksim.run.machine import Machine, failing
 from linksim.run.measuring import Measure
 from linksim.run.panel_pictures import lacks_pictures, save_originals, save_panel
@@ -63,6 +65,8 @@ class RunSummary:
         losses: what did not arrive, a line for every scheme that it concerns.
         seconds: wall time.
         growth: what became of the units of a folder whose scenario was another.
+        measured: units of before that were measured on what is kept of them.
+        again: units of before that were run again, to be measured.
     """
 
     folder: Path
@@ -72,6 +76,8 @@ class RunSummary:
     losses: list[str]
     seconds: float
     growth: Growth | None = None
+    measured: int = 0
+    again: int = 0
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,7 @@ def run(
     *,
     workers: int | None = 1,
     ray: RayChoice | None = None,
+    only_known: bool = False,
 ) -> RunSummary:
     """Run a plan, or the rest of it, and write results.csv.
 
@@ -136,32 +143,29 @@ def run(
         progress: called with (units done, units in all, time left).
         workers: processes that run units; None: this one, with others that code pictures.
         ray: cluster whose workers run units in their place; None: no cluster.
+        only_known: run no units but those that the folder has and that lack metrics.
 
     Raises:
         ScenarioError and its like: bad input, before anything is written.
         RunError: a unit failed.
+        Unlike: a unit that was run again for further metrics came out unlike before; the folder is as it was.
     """
     started = time.monotonic()
     metrics = build_metrics(plan.scenario.metrics)
     _check_sizes(plan, metrics)
     _check_measures(plan, metrics)
-    shared = Shared()
     coding = cpu_count() if workers is None and ray is None else 1
-    machines = [Machine(plan, variant, device, coding, shared) for variant in plan.variants]
-    for line in dict.fromkeys(line for machine in machines for line in machine.warnings):
-        log.warning("%s", line)
+    context = BuildContext(device, workers=coding, shared=Shared(), pictures=plan.has_pictures)
     store = ResultStore(folder)
-    bench = InProcess(
-        plan, machines, work_of(plan, machines), Measure(metrics), FolderFeatures(store), device
-    )
+    bench = _bench(plan, context, Measure(metrics), store)
     with _executor(bench, folder, workers, ray) as executor:
-        context = BuildContext(device, workers=coding, shared=shared, pictures=plan.has_pictures)
-        kept, done, growth = _run_in(store, bench, executor, context, progress)
+        ran = _run_in(store, bench, executor, context, progress, only_known=only_known)
     save_originals(plan, store)
     write_csv(store, plan.scenario.model_dump(mode="json"))
-    losses = not_arrived(store.records())
-    seconds = time.monotonic() - started
-    return RunSummary(folder, len(done) - kept, kept, metrics.unavailable, losses, seconds, growth)
+    return RunSummary(
+        *(folder, ran.done - ran.kept, ran.kept, metrics.unavailable, not_arrived(store.records())),
+        *(time.monotonic() - started, ran.growth, ran.measured, ran.again),
+    )
 
 
 @contextmanager
@@ -178,66 +182,117 @@ def _executor(
         yield bench
 
 
-def _run_in(
-    store: ResultStore, bench: InProcess, executor: Executor, context: BuildContext, progress: Progress
-) -> tuple[int, set[UnitKey], Growth | None]:
-    """Open the folder and run what is missing in it; number of units that were there, all units, and what
-    became of the folder.
+def _bench(plan: Plan, context: BuildContext, measure: Measure, store: ResultStore) -> InProcess:
+    """Batches, with all that they need, built."""
+    device, coding, shared = context.device, context.workers, context.shared
+    machines = [Machine(plan, variant, device, coding, shared) for variant in plan.variants]
+    for line in dict.fromkeys(line for machine in machines for line in machine.warnings):
+        log.warning("%s", line)
+    return InProcess(plan, machines, work_of(plan, machines), measure, FolderFeatures(store), device)
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """What was done in a folder.
+
+    Args:
+        done: units that have a record.
+        kept: units that had one before.
+        growth: what became of the folder, see :class:`linksim.run.known.opening.Opened`.
+        measured: units that were measured on what was kept of them.
+        again: units that were run again for metrics.
     """
-    plan, work, measure = bench.plan, bench.work, bench.measure
-    planned = [key for _, batch in work for key in batch.keys()]  # noqa: SIM118
+
+    done: int
+    kept: int
+    growth: Growth | None
+    measured: int
+    again: int
+
+
+def _run_in(
+    store: ResultStore,
+    bench: InProcess,
+    executor: Executor,
+    context: BuildContext,
+    progress: Progress,
+    *,
+    only_known: bool,
+) -> _Ran:
+    """Open the folder and run what is missing in it."""
+    plan, measure = bench.plan, bench.measure
+    planned = [key for _, batch in bench.work for key in batch.keys()]  # noqa: SIM118
     header = header_of(plan, context, measure.metrics, len(planned))
     header["tools"] |= executor.tools()
-    growth = _opened(store, header, planned)
-    for line in growth.lines(len(planned)) if growth is not None else ():
+    there = opened(store, header, planned, kept := OnKept(measure.metrics, plan.images, store))
+    for line in there.growth.lines(len(planned)) if there.growth else ():
         log.warning("%s: %s", store.folder, line)
     try:
         done = _known_units(store, plan.scenario.seed, set(planned))
         drop_features_of_others(store, header)
-        with failing("features of the originals"):
-            for image in plan.images.values():
-                keep_features(measure.features(image, bench.has), store)
+        with failing("features of pictures"):
+            measured, lost = _features(bench, kept, store)
         executor.tell(header, FolderFeatures(store))
-        kept = len(done)
-        _run_batches(bench, executor, store, done, progress)
+        again, num_kept = Again(there.expected, lost), len(done)
+        todo = set(again.aside) if only_known else set(planned) - done
+        failed = Lost(plan, bench.machines, store)
+        _run_batches(bench, executor, store, _Task(done, todo, again, not only_known, failed), progress)
+    except Unlike:
+        store.close()
+        if there.before is not None:
+            put_back(store, there.before)
+        raise
     finally:
         store.close()
-    return kept, done, growth
+    measured += there.growth.measured if there.growth else 0
+    return _Ran(len(done), num_kept, there.growth, measured, len(again))
 
 
-def _opened(store: ResultStore, header: dict[str, Any], planned: Sequence[UnitKey]) -> Growth | None:
-    """Open a folder, made to fit the plan; what became of its units, where its scenario was another."""
-    found: list[Growth] = []
+def _features(bench: InProcess, kept: OnKept, store: ResultStore) -> tuple[int, dict[UnitKey, Record]]:
+    """Features of the originals, and :meth:`OnKept.keep_features`; what is missing is said."""
+    measure = bench.measure
+    for image in bench.plan.images.values():
+        keep_features(measure.features(image, bench.has), store)
+    measured, lost = kept.keep_features(measure, bench.has)
+    if measured or lost:
+        names = ", ".join(metric.info.name for metric in measure.metrics.sets)
+        how = f"{measured} units are measured on pictures that are kept, {len(lost)} are run again"
+        log.warning("%s: features of %s are missing: %s", store.folder, names, how)
+    return measured, lost
 
-    def grow(old: dict[str, Any], new: dict[str, Any]) -> int | None:
-        growth = fitted(store, old, new, planned)
-        found.extend([] if growth is None else [growth])
-        return None if growth is None else growth.kept
 
-    store.open(header, grow)
-    try:
-        back = take_back(store, planned)
-    except BaseException:
-        store.close()
-        raise
-    if found:
-        return replace(found[0], back=back)
-    return Growth(len(store.done()) - back, back=back, is_new=False) if back else None
+@dataclass(frozen=True)
+class _Task:
+    """What is to be done in a folder.
+
+    Args:
+        done: units that have a record; grows by what is written.
+        todo: units that are to have one.
+        again: of before, that are run again to be measured.
+        pictures: whether pictures of the panel that are missing are made again.
+        lost: units that did not arrive and are kept.
+    """
+
+    done: set[UnitKey]
+    todo: set[UnitKey]
+    again: Again
+    pictures: bool
+    lost: Lost
 
 
 def _run_batches(
-    bench: InProcess, executor: Executor, store: ResultStore, done: set[UnitKey], progress: Progress
+    bench: InProcess, executor: Executor, store: ResultStore, task: _Task, progress: Progress
 ) -> None:
-    """Run what has no record, pictures or features yet; ``done`` grows by what is written."""
-    plan, work = bench.plan, bench.work
-    lost = {r.key for r in store.records() if bench.measure.lacks_features(r.shown, bench.has)}
-    shown = {r.key: r.shown for r in store.records()}
+    """Run what has no record, pictures or features yet."""
+    plan, work, done = bench.plan, bench.work, task.done
+    shown = {r.key: r.shown for r in store.records()} if task.pictures else {}
+    wanted = task.todo | task.again.lost.keys()
     lacking = []
     for index, (_, batch) in enumerate(work):
-        lacks = not lost.isdisjoint(batch.keys()) or lacks_pictures(plan, batch, store, shown)
-        if lacks or not done.issuperset(batch.keys()):
+        lacks = task.pictures and lacks_pictures(plan, batch, store, shown)
+        if lacks or task.lost.lacks(batch.keys()) or not wanted.isdisjoint(batch.keys()):
             lacking.append(index)
-    to_do = [(b.channel, b.scheme) for _, b in work for key in b.keys() if key not in done]  # noqa: SIM118
+    to_do = [(b.channel, b.scheme) for _, b in work for key in b.keys() if key in task.todo]  # noqa: SIM118
     rule = rule_of(store.header())
     schedule = Schedule([batch for _, batch in work], lacking, store.stored_records(), rule)
     left = TimeLeft(Counter(to_do))
@@ -250,10 +305,12 @@ def _run_batches(
     told()
     queue = deque(_samples_first(work, schedule.ready()))
     for index, outcome in executor.run(queue, grows=rule is not None):
-        new = [record for record in outcome.records if record.key not in done]
+        task.again.check(outcome.records)
+        new = [r for r in outcome.records if r.key in task.todo and r.key not in done]
         with uninterrupted():
             keep_features(outcome.features, store)
             save_panel(outcome.pictures, store)
+            task.lost.keep(outcome)
             store.append(new)
         done.update(record.key for record in new)
         schedule.ended(index, new)
@@ -261,6 +318,7 @@ def _run_batches(
         batch = work[index][1]
         left.spent((batch.channel, batch.scheme), len(new), outcome.seconds / executor.parallel)
         told()
+    task.lost.end()
 
 
 def _samples_first(work: Sequence[Work], jobs: Sequence[int]) -> list[int]:

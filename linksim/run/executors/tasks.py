@@ -69,7 +69,7 @@ class Task:
         scenario: as written; paths begin in the folder of its file.
         kind_sources: of kinds that are not built in.
         images: pictures by name, [3, H, W] uint8.
-        shard: see :class:`Plan`.
+        shard, keep_failures: see :class:`Plan`.
         device: where networks and channels run.
         threads: of a worker.
     """
@@ -78,6 +78,7 @@ class Task:
     kind_sources: tuple[KindSource, ...]
     images: Mapping[str, NDArray[np.uint8]]
     shard: tuple[int, int]
+    keep_failures: int
     device: str
     threads: int
 
@@ -90,7 +91,8 @@ def task_of(plan: Plan, device: torch.device, threads: int) -> Task:
     """
     images = {name: image.numpy() for name, image in plan.images.items()}
     scenario = as_written(plan.scenario.model_dump())  # paths know the folder that they begin in
-    return Task(scenario, _kind_sources(plan), images, plan.shard, str(device), threads)
+    how = plan.shard, plan.keep_failures
+    return Task(scenario, _kind_sources(plan), images, *how, str(device), threads)
 
 
 def _kind_sources(plan: Plan) -> tuple[KindSource, ...]:
@@ -132,7 +134,9 @@ def bench(task: Task, has: HasFeatures, schemes: Collection[str] | None = None) 
         source.load()
     scenario = validated(Scenario, task.scenario, "scenario")
     images = {name: torch.from_numpy(np.array(image)) for name, image in task.images.items()}
-    plan = Plan(scenario, tuple(variants(scenario)), images, shard=task.shard)
+    plan = Plan(
+        scenario, tuple(variants(scenario)), images, shard=task.shard, keep_failures=task.keep_failures
+    )
     if schemes is not None:
         plan = plan.with_schemes(schemes)
     device, shared = torch.device(task.device), Shared()
