@@ -29,7 +29,14 @@ from linksim.report.drawing import (
     save_figure,
     set_axis,
 )
-from linksim.report.lines import TRAINED, figure_lines, gathered, interval_text
+from linksim.report.lines import (
+    TRAINED,
+    NoPairs,
+    difference_rows,
+    figure_lines,
+    gathered,
+    interval_text,
+)
 from linksim.report.runs import (
     Run,
     bound_names,
@@ -42,9 +49,7 @@ from linksim.report.runs import (
     step_names,
     trained_schemes,
 )
-from linksim.results.paired import differences, reference_of
-from linksim.results.statistics import Row, in_scenario_order
-from linksim.results.store import RunFolderError
+from linksim.results.statistics import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -225,10 +230,6 @@ def metric_figure(runs: Sequence[Run], metric: str, *, x: str | None = None, tit
     )
 
 
-class NoPairs(RunFolderError):
-    """Nothing to compare: the reference has no values of a metric."""
-
-
 def difference_figure(
     run: Run, metric: str, *, against: str | None = None, x: str | None = None, title: str = ""
 ) -> Figure:
@@ -246,26 +247,13 @@ def difference_figure(
         RunFolderError: nothing to compare with, a metric of sets.
         NoPairs: the reference has no values of the metric (bit errors of an analog scheme).
     """
-    info, scenario = metric_info([run.header], metric), run.header["scenario"]
-    if info.scope == "set":
-        expected = "one of single pictures, which can be compared picture by picture"
-        raise RunFolderError(f"--metric {metric}: got a metric of sets of pictures, expected {expected}.")
-    where = "statistics.against" if against is None else "--against"
-    named: str | Mapping[str, str] | None = against or scenario["statistics"].get("against")
-    if named is None:
-        raise RunFolderError("--against: missing, expected the name of a scheme, a channel, or PATH=VALUE.")
-    reference = reference_of(named, scenario, dict.fromkeys(r.channel for r in run.rows), where)
-    level, resamples = scenario["statistics"]["confidence"], scenario["statistics"]["resamples"]
-    records = run.store.records()
-    paired = differences(records, info.name, reference, level, resamples, with_reference=True)
-    if not paired:
-        raise NoPairs(f"{where} {named}: got no units in pairs, expected a run with results.")
+    found = difference_rows(run, metric, against)
     return plot_metric(
-        *(in_scenario_order(paired, scenario), info),
+        *(found.rows, found.info),
         x=x or default_x(run.header),
         bounds=bound_names(run.header),
-        trained=trained_schemes(run.header, info),
-        confidence=level,
+        trained=trained_schemes(run.header, found.info),
+        confidence=run.header["scenario"]["statistics"]["confidence"],
         title=title,
-        against=named if isinstance(named, str) else ", ".join(dict.fromkeys(named.values())),
+        against=found.against,
     )

@@ -19,9 +19,20 @@ from linksim.report.runs import (
     trained_schemes,
 )
 from linksim.report.theory import closed_forms
-from linksim.results.statistics import Row
+from linksim.results.paired import differences, reference_of
+from linksim.results.statistics import Row, in_scenario_order
+from linksim.results.store import RunFolderError
 
-__all__ = ["TRAINED", "Gathered", "figure_lines", "gathered", "interval_text"]
+__all__ = [
+    "TRAINED",
+    "Differences",
+    "Gathered",
+    "NoPairs",
+    "difference_rows",
+    "figure_lines",
+    "gathered",
+    "interval_text",
+]
 
 TRAINED = "†"  # marks a scheme whose training had the measure shown as a loss
 _FEW_PICTURES = 8
@@ -141,3 +152,53 @@ def interval_text(rows: Sequence[Row], info: MetricInfo, confidence: float | Non
     few = pictures < _FEW_PICTURES
     wide = ", whose small number makes them wide" if few else ""
     return f"Bands: {level} over {pictures} pictures{wide}, {draws}."
+
+
+class NoPairs(RunFolderError):
+    """Nothing to compare: the reference has no values of a metric."""
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Paired differences of a metric.
+
+    Args:
+        info: the metric.
+        rows: their means and intervals, in the order of the scenario.
+        against: what they are differences to.
+    """
+
+    info: MetricInfo
+    rows: list[Row]
+    against: str
+
+
+def difference_rows(run: Run, metric: str, against: str | None = None) -> Differences:
+    """Paired differences of a metric to a scheme, a channel or a swept value of the same run.
+
+    Args:
+        run: from :func:`linksim.report.runs.load_runs`.
+        metric: one of single pictures or transmissions.
+        against: a name (see :func:`linksim.scenario.comparison.references`); None for ``statistics.against``
+            of the scenario.
+
+    Raises:
+        RunFolderError: nothing to compare with, a metric of sets.
+        NoPairs: the reference has no values of the metric (bit errors of an analog scheme).
+    """
+    info, scenario = metric_info([run.header], metric), run.header["scenario"]
+    if info.scope == "set":
+        expected = "one of single pictures, which can be compared picture by picture"
+        raise RunFolderError(f"--metric {metric}: got a metric of sets of pictures, expected {expected}.")
+    where = "statistics.against" if against is None else "--against"
+    named: str | Mapping[str, str] | None = against or scenario["statistics"].get("against")
+    if named is None:
+        raise RunFolderError("--against: missing, expected the name of a scheme, a channel, or PATH=VALUE.")
+    reference = reference_of(named, scenario, dict.fromkeys(r.channel for r in run.rows), where)
+    level, resamples = scenario["statistics"]["confidence"], scenario["statistics"]["resamples"]
+    records = run.store.records()
+    paired = differences(records, info.name, reference, level, resamples, with_reference=True)
+    if not paired:
+        raise NoPairs(f"{where} {named}: got no units in pairs, expected a run with results.")
+    text = named if isinstance(named, str) else ", ".join(dict.fromkeys(named.values()))
+    return Differences(info, in_scenario_order(paired, scenario), text)

@@ -1,0 +1,74 @@
+"""What a run lacks, a sentence each: it is said at the top of the page."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from linksim.report.runs import Run
+from linksim.results.records import Record
+
+__all__ = ["missing"]
+
+
+def missing(run: Run) -> list[str]:
+    """Units that were not run, metrics that could not be measured, schemes and channels without results.
+
+    Args:
+        run: from :func:`linksim.report.runs.load_runs`.
+
+    Raises:
+        RunFolderError: records that cannot be read.
+    """
+    records = list({r.key: r for r in run.store.records()}.values())
+    return [
+        *_not_run(run, records),
+        *_left_out(run, records),
+        *(f"Not measured: {reason}" for reason in run.header["unavailable"].values()),
+        *_not_measured(run, records),
+    ]
+
+
+def _not_run(run: Run, records: list[Record]) -> Iterator[str]:
+    planned, shard = run.header["num_units"], run.header.get("shard")
+    if shard:
+        yield f"Part {shard[0]} of {shard[1]} of the work: linksim merge makes one run of all parts."
+    if len(records) >= planned:
+        return
+    counts = Counter((r.key.channel, r.key.scheme) for r in records)
+    most = max(counts.values())
+    fewer = [f"{scheme} on {channel} {n} of {most}" for (channel, scheme), n in counts.items() if n < most]
+    uneven = f" So far behind: {', '.join(fewer)}." if fewer else ""
+    yield f"Incomplete: {len(records)} of {planned} units.{uneven}"
+
+
+def _left_out(run: Run, records: list[Record]) -> Iterator[str]:
+    scenario, done = run.header["scenario"], {r.key.scheme for r in records}
+    for scheme in scenario["schemes"]:
+        if scheme["name"] not in done:
+            yield f"Left out: {scheme['name']} has no unit yet."
+    channels = {r.key.channel for r in records}
+    lacking = len(scenario["channels"]) - len(channels)
+    if lacking > 0:
+        named = [c.get("name") for c in scenario["channels"]]
+        which = ", ".join(name for name in named if name and name not in channels)
+        yield f"Left out: {which or f'{lacking} of {len(named)} channels'} without a unit yet."
+
+
+def _not_measured(run: Run, records: list[Record]) -> Iterator[str]:
+    """Metrics without any value, and those that some schemes do not have."""
+    having: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        for name in (*record.values, *record.counts):
+            having[name].add(record.key.scheme)
+    measured, schemes = {row.metric for row in run.rows}, {r.key.scheme for r in records}
+    partly: dict[frozenset[str], list[str]] = {}
+    for name, info in run.store.metrics().items():
+        if name not in measured:
+            whole = ": it needs whole sets of pictures" if info.scope == "set" else ""
+            yield f"No value of {info.title} yet{whole}."
+        elif info.scope == "image" and having[name] < schemes:
+            partly.setdefault(frozenset(having[name]), []).append(info.title)
+    for only, titles in partly.items():
+        named = [s["name"] for s in run.header["scenario"]["schemes"] if s["name"] in only]
+        yield f"Of {', '.join(named)} alone, the others do not have it: {', '.join(titles)}."
