@@ -65,9 +65,8 @@ def answers(run: Run) -> Answers:
     Raises:
         RunFolderError: records that cannot be read.
     """
-    run, x = replace(run, name=""), default_x(run.header)
-    metric = metric_names([run])[0]
-    found = gathered([run], metric, x)
+    x, metric = default_x(run.header), metric_names([run])[0]
+    found = gathered([replace(run, name="")], metric, x)
     lines = [line for line in found.lines(x) if not line.is_theory]
     bounds, steps = set(bound_names(run.header)), set(step_names(run.header))
     names = list(dict.fromkeys(line.scheme for line in lines if line.scheme not in steps))

@@ -44,9 +44,8 @@ def compared(run: Run, info: MetricInfo, pairs: Sequence[tuple[str, str]]) -> Co
         return Compared({})
     statistics = run.header["scenario"]["statistics"]
     level, resamples = statistics["confidence"], statistics["resamples"]
-    records = list(run.store.records())
     by_scheme: dict[str, list[Any]] = {}
-    for record in records:
+    for record in run.records:
         by_scheme.setdefault(record.key.scheme, []).append(record)
     found: dict[tuple[Any, str], int] = {}
     for one, other in pairs:

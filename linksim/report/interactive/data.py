@@ -198,7 +198,7 @@ def _ledger(runs: Sequence[Run], names: Names) -> dict[str, Any]:
     """Mean channel uses over 3·H·W by what they are spent on."""
     entries = []
     for run in runs:
-        for entry in ledger(run.store.records()):
+        for entry in ledger(run.records):
             key = [
                 names.channels(entry.channel),
                 names.schemes(scheme_name(run, entry.scheme)),

@@ -118,7 +118,7 @@ def _clauses(parts: Sequence[str]) -> str:
 
 
 def _size(run: Run) -> str:
-    header, done = run.header, len(run.store.done())
+    header, done = run.header, len(run.records)
     counts = {
         "picture": len(header["images"]),
         "channel": len(header["scenario"]["channels"]),

@@ -90,7 +90,7 @@ def _all(runs: Sequence[Run], names: Names) -> Iterator[Found]:
                 yield [i, names.images(image)], "", picture
     for run in runs:
         infos = run.store.metrics()
-        for record in {r.key: r for r in run.store.records() if r.key.trial == 0}.values():
+        for record in (r for r in run.records if r.key.trial == 0):
             picture = _read(panel_file(run.store, record.key))
             if picture is not None:
                 key = record.key

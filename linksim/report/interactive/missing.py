@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from linksim.report.runs import Run
-from linksim.results.records import Record
 
 __all__ = ["missing"]
 
@@ -20,16 +19,16 @@ def missing(run: Run) -> list[str]:
     Raises:
         RunFolderError: records that cannot be read.
     """
-    records = list({r.key: r for r in run.store.records()}.values())
     return [
-        *_not_run(run, records),
-        *_left_out(run, records),
+        *_not_run(run),
+        *_left_out(run),
         *(f"Not measured: {reason}" for reason in run.header["unavailable"].values()),
-        *_not_measured(run, records),
+        *_not_measured(run),
     ]
 
 
-def _not_run(run: Run, records: list[Record]) -> Iterator[str]:
+def _not_run(run: Run) -> Iterator[str]:
+    records = run.records
     planned, shard = run.header["num_units"], run.header.get("shard")
     if shard:
         yield f"Part {shard[0]} of {shard[1]} of the work: linksim merge makes one run of all parts."
@@ -42,12 +41,12 @@ def _not_run(run: Run, records: list[Record]) -> Iterator[str]:
     yield f"Incomplete: {len(records)} of {planned} units.{uneven}"
 
 
-def _left_out(run: Run, records: list[Record]) -> Iterator[str]:
-    scenario, done = run.header["scenario"], {r.key.scheme for r in records}
+def _left_out(run: Run) -> Iterator[str]:
+    scenario, done = run.header["scenario"], {r.key.scheme for r in run.records}
     for scheme in scenario["schemes"]:
         if scheme["name"] not in done:
             yield f"Left out: {scheme['name']} has no unit yet."
-    channels = {r.key.channel for r in records}
+    channels = {r.key.channel for r in run.records}
     lacking = len(scenario["channels"]) - len(channels)
     if lacking > 0:
         named = [c.get("name") for c in scenario["channels"]]
@@ -55,13 +54,13 @@ def _left_out(run: Run, records: list[Record]) -> Iterator[str]:
         yield f"Left out: {which or f'{lacking} of {len(named)} channels'} without a unit yet."
 
 
-def _not_measured(run: Run, records: list[Record]) -> Iterator[str]:
+def _not_measured(run: Run) -> Iterator[str]:
     """Metrics without any value, and those that some schemes do not have."""
     having: dict[str, set[str]] = defaultdict(set)
-    for record in records:
+    for record in run.records:
         for name in (*record.values, *record.counts):
             having[name].add(record.key.scheme)
-    measured, schemes = {row.metric for row in run.rows}, {r.key.scheme for r in records}
+    measured, schemes = {row.metric for row in run.rows}, {r.key.scheme for r in run.records}
     partly: dict[frozenset[str], list[str]] = {}
     for name, info in run.store.metrics().items():
         if name not in measured:

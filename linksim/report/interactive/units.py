@@ -29,8 +29,7 @@ def page_units(runs: Sequence[Run], names: Names, largest: int) -> dict[str, Any
     """
     units: list[Unit] = []
     for run in runs:
-        own = {record.key: record for record in run.store.records()}
-        units += [(scheme_name(run, record.key.scheme), record) for record in own.values()]
+        units += [(scheme_name(run, record.key.scheme), record) for record in run.records]
     units.sort(key=lambda unit: _order(unit, names))
     metrics = list(dict.fromkeys(name for run in runs for name in run.header["metrics"]))
     whole = _columns(units, metrics, names)
