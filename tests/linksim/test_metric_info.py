@@ -211,6 +211,9 @@ def test_report_marks_networks_and_says_what_is_not_known(run):
     trained = {key: [names[i] for i in m["trained"]] for key, m in shown.items() if m["trained"]}
     assert trained == {"psnr": ["said"], "gmsd": ["said"]}
     assert "said was trained on: gmsd, psnr." in page
+    assert page.count("† trained on this measure: no evidence of quality") == 1, "at the answer"
+    assert ">said</b> †" in page
+    assert ">silent</b> †" not in page
     assert "silent was trained on: not recorded in its checkpoint." in page
 
 

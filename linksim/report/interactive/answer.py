@@ -15,7 +15,7 @@ from linksim.metrics.info import MetricInfo
 from linksim.report.curves import Curve, swept_text, variant_texts
 from linksim.report.interactive.comparing import Compared, compared
 from linksim.report.interactive.data import metric_names
-from linksim.report.lines import gathered
+from linksim.report.lines import TRAINED, gathered
 from linksim.report.runs import Run, bound_names, default_x, step_names
 from linksim.results.statistics import Row
 
@@ -32,10 +32,12 @@ class Answer:
     Args:
         scheme: its name.
         parts: a sentence about it, in clauses: one, or one per channel and swept value.
+        trained: whether its training had the measure as a loss.
     """
 
     scheme: str
     parts: tuple[str, ...]
+    trained: bool = False
 
     @property
     def text(self) -> str:
@@ -74,7 +76,10 @@ def answers(run: Run) -> Answers:
     pairs = _pairs(rivals, run.header["scenario"]["statistics"].get("against"))
     signs = compared(run, found.info, pairs)
     teller = _Teller(found.info, x, signs, rivals, len({r.snr_db for r in run.rows}) > 1)
-    told = [Answer(name, teller.sentence([c for c in lines if c.scheme == name])) for name in names]
+    told = [
+        Answer(name, teller.sentence([c for c in lines if c.scheme == name]), name in found.trained)
+        for name in names
+    ]
     level = f"{100 * run.header['scenario']['statistics']['confidence']:g}%"
     lead = f"{found.info.title}, {found.info.better}; in brackets {level} intervals."
     if signs.values and found.info.higher_is_better is not None:
@@ -82,6 +87,8 @@ def answers(run: Run) -> Answers:
             f" Better and worse are said where the {level} interval of the paired difference (same pictures, "
             "fades and noise) leaves out 0, at each point by itself."
         )
+    if found.trained:
+        lead += f" {TRAINED} trained on this measure: no evidence of quality."
     return Answers(lead, tuple(told))
 
 

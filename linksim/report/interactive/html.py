@@ -17,6 +17,7 @@ from linksim.report.interactive.kept import page_pictures
 from linksim.report.interactive.missing import missing
 from linksim.report.interactive.names import Names, scheme_name
 from linksim.report.interactive.units import page_units
+from linksim.report.lines import TRAINED
 from linksim.report.runs import Run
 
 __all__ = ["LARGEST", "page"]
@@ -99,7 +100,7 @@ def _top(run: Run, several: bool) -> str:
     note = f'<div class="note" role="note"><h2>What is missing</h2><ul>{notes}</ul></div>' if lacks else ""
     told = "".join(
         f'<li><b class="scheme" data-scheme="{html.escape(scheme_name(run, a.scheme))}">'
-        f"{html.escape(a.scheme)}</b> {_clauses(a.parts)}</li>"
+        f"{html.escape(a.scheme)}</b>{f' {TRAINED}' if a.trained else ''} {_clauses(a.parts)}</li>"
         for a in found.schemes
     )
     return (

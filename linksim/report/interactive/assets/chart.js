@@ -130,7 +130,7 @@ function drawInterval(group, points, style, sx, sy, bars, opacity) {
 
 function drawCurve(group, edge, info, curve, points, style, curves, sx, sy, box, colours) {
   const stroke = { stroke: style.colour, "stroke-width": style.width, "stroke-dasharray": style.dash || null, fill: "none",
-    "stroke-linejoin": "round" };
+    "stroke-linejoin": "round", class: "curve" };
   if (curve.path) {
     let d = "", pen = "M";
     curve.path[0].forEach((x, i) => {

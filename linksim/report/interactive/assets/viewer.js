@@ -53,9 +53,11 @@ function drag(event, target) {
   const box = target.getBoundingClientRect();
   const at = 100 * (event.clientX - box.left) / box.width;
   const near = target === stage.frame ? ["left", "right"].filter((s) => Math.abs(at - view[s]) * box.width / 100 < 16) : [];
-  const side = near.length === 2 ? (at < (view.left + view.right) / 2 || view.right >= 98 ? "left" : "right") : near[0];
+  let side = near[0]; // of two at one place the one that the first move leads away
+  let undecided = near.length === 2;
   const start = [event.clientX, event.clientY, view.cx, view.cy], zoom = zoomNow();
   const move = (e) => {
+    if (undecided && e.clientX !== start[0]) { side = e.clientX > start[0] ? "right" : "left"; undecided = false; }
     if (side) return setDivider(side, 100 * (e.clientX - box.left) / box.width);
     view.cx = start[2] - (e.clientX - start[0]) / zoom;
     view.cy = start[3] - (e.clientY - start[1]) / zoom;
@@ -105,15 +107,16 @@ function layOut() {
   const [w, h] = view.size, zoom = zoomNow(), room = roomOf();
   if (!room) return;
   const width = Math.min(room, Math.round(w * zoom)), height = Math.min(560, Math.round(h * zoom));
-  const half = (n, side) => Math.min(n / 2, side / zoom / 2);
-  view.cx = Math.max(half(w, width), Math.min(w - half(w, width), view.cx));
-  view.cy = Math.max(half(h, height), Math.min(h - half(h, height), view.cy));
+  const pane = stage.panes[0].firstChild, closer = view.zoom || 1, wide = stage.room.clientWidth > 860;
+  const tall = wide ? Math.round(Math.max(height, 360) / 3) - 22 : Math.round(pane.clientWidth * 0.8);
+  view.cx = within(view.cx, w, Math.min(width / zoom, pane.clientWidth / closer));
+  view.cy = within(view.cy, h, Math.min(height / zoom, tall / closer));
   stage.frame.style.width = width + "px";
   stage.frame.style.height = height + "px";
   const cuts = [[0, view.left], [view.left, view.right], [view.right, 100]];
   stage.layers.forEach((layer, i) => {
     layer.style.clipPath = `inset(0 ${100 - cuts[i][1]}% 0 ${cuts[i][0]}%)`;
-    put(layer.firstChild, width, height, zoom);
+    put(layer.firstChild, width, height, zoom, within(view.cx, w, width / zoom), within(view.cy, h, height / zoom));
     const tag = stage.tags[i], room_ = (cuts[i][1] - cuts[i][0]) * width / 100;
     tag.style.left = cuts[i][0] * width / 100 + 6 + "px";
     tag.style.maxWidth = Math.max(0, room_ - 12) + "px";
@@ -121,21 +124,25 @@ function layOut() {
   });
   stage.lines.forEach((line, i) => { line.style.left = (i ? view.right : view.left) + "%"; });
   stage.dividers.forEach((input, i) => { input.value = i ? view.right : view.left; });
-  for (const pane of stage.panes) {
-    const box = pane.firstChild, side = box.clientWidth;
-    const tall = stage.room.clientWidth > 860 ? Math.round(Math.max(height, 360) / 3) - 22 : Math.round(side * 0.8);
+  for (const { firstChild: box } of stage.panes) {
     box.style.height = tall + "px";
-    put(box.firstChild, side, tall, view.zoom || 1);
+    put(box.firstChild, box.clientWidth, tall, closer, view.cx, view.cy);
   }
   for (const one of stage.zooms) one.setAttribute("aria-pressed", Number(one.dataset.zoom) === view.zoom);
 }
 
+// The middle of what is shown of a side of a picture: nothing beyond its ends, unless all of it is there.
+function within(middle, side, part) {
+  const half = Math.min(side, part) / 2;
+  return Math.max(half, Math.min(side - half, middle));
+}
+
 // Place an image so that (cx, cy) of the picture is in the middle of a box.
-function put(image, width, height, zoom) {
+function put(image, width, height, zoom, cx, cy) {
   const [w, h] = view.size;
   image.classList.toggle("pixels", Number.isInteger(zoom));
   image.style.width = w * zoom + "px";
   image.style.height = h * zoom + "px";
-  image.style.left = Math.round(width / 2 - view.cx * zoom) + "px";
-  image.style.top = Math.round(height / 2 - view.cy * zoom) + "px";
+  image.style.left = Math.round(width / 2 - cx * zoom) + "px";
+  image.style.top = Math.round(height / 2 - cy * zoom) + "px";
 }
