@@ -65,6 +65,15 @@ def test_every_row_of_results_is_on_the_page(former):
         assert values[6] == int(row["num_failures"])
 
 
+def test_metrics_stand_in_the_order_of_the_scenario(tmp_path):
+    store = changed(
+        copied(tmp_path / "run"), lambda header: header["scenario"].update(metrics=["ber", "psnr"])
+    )
+    text = page(load_runs([store.folder]))
+    assert [m["key"] for m in data_of(text)["metrics"]][:2] == ["ber", "psnr"]
+    assert "bit error rate, lower is better; in brackets 95% intervals." in Elements(text).top
+
+
 def test_curves_say_what_was_lost_and_where_nothing_was_seen(former):
     data = data_of(former)
 
@@ -117,6 +126,19 @@ def test_what_is_missing_stands_at_the_top(tmp_path):
     assert "Left out: qpsk has no unit yet." in top
     assert "Not measured: lpips_alex: weights not found" in top
     assert "Of jpeg alone, the others do not have it: bit error rate." in top
+    changed(store, lambda header: header.update(shard=[2, 4], kinds={"channel own": "own.py"}))
+    part = page(load_runs([store.folder]))
+    assert "Part 2/4 of the work: linksim merge" in Elements(part).top
+    assert "--limit 2 --shard 2/4 --with FILE --out again" in part
+    changed(
+        store,
+        lambda header: header.update(
+            shard="2", kinds=[1], scenario={**header["scenario"], "metrics": [1, {}]}
+        ),
+    )
+    assert "Part" not in Elements(page(load_runs([store.folder]))).top, (
+        "of what no reader relies on nothing is said"
+    )
     whole = Elements(page(load_runs([FORMER]))).top
     assert "Incomplete" not in whole
     assert "Left out" not in whole

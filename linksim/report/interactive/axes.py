@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from linksim.report.curves import Curve, axis_label, axis_of, ratio_text, swept_text, variant_texts
-from linksim.report.interactive.names import Index, Names, number, swept_values
+from linksim.report.interactive.names import Index, Names, number, swept_key, swept_values
 from linksim.report.runs import Run, default_x
 from linksim.results.records import Point
 
@@ -54,14 +54,14 @@ class Stops:
             self._index: Index[Any] = Index(sorted({snr for _, snr in names.places.values}))
             self.texts = [f"{snr:g} dB" for snr in self._index.values]
         else:
-            self._index = Index(repr(value) for value in swept_values(runs, self._path))
+            self._index = Index(swept_key(value) for value in swept_values(runs, self._path))
             self.texts = [_value_text(self._path, value) for value in swept_values(runs, self._path)]
 
     def of(self, point: Point, snr_db: float) -> int | None:
         """The stop of a place; None of one of a run that sweeps something else."""
         if self._path == "snr_db":
             return self._index.get(snr_db)
-        return next((self._index.get(repr(value)) for name, value in point if name == self._path), None)
+        return next((self._index.get(swept_key(value)) for name, value in point if name == self._path), None)
 
 
 def _value_text(path: str, value: float | int | str) -> str:

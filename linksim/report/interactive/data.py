@@ -42,9 +42,17 @@ def metric_names(runs: Sequence[Run]) -> list[str]:
     there = dict.fromkeys(row.metric for run in runs for row in run.rows)
     found: dict[str, None] = {}
     for run in runs:
-        for name in run.header["metrics"]:
+        names = run.header["scenario"].get("metrics")  # readers rely on nothing of it
+        asked = Index[str](n for n in (names if isinstance(names, list) else ()) if isinstance(n, str))
+        for name in sorted(run.header["metrics"], key=lambda name: _place(name, asked)):
             found |= dict.fromkeys(n for n in there if n == name or (name == "outage" and _is_cause(n)))
     return list(found)
+
+
+def _place(name: str, asked: Index[str]) -> int:
+    """Where the scenario asks for a metric; what it calls lpips may be lpips_alex in the results."""
+    whole = (asked.get(word) for word in (name, name.partition("_")[0]))
+    return next((place for place in whole if place is not None), len(asked.values))
 
 
 def _is_cause(name: str) -> bool:
@@ -114,8 +122,7 @@ def _assembled(
         own = {_key(row, names): row for row in one.rows if row.metric == one.info.name}
         rows[one.key] = [_row(own[key], key, names) for key in places.values]
         curves[one.key] = {
-            x: [_curve(line, one.lines[x], x, names, places, variants[x]) for line in one.lines[x]]
-            for x in axes
+            x: [_curve(line, one, x, names, places, variants[x]) for line in one.lines[x]] for x in axes
         }
     every = {x: [line for one in shown for line in one.lines[x]] for x in axes}
     return {
@@ -162,7 +169,7 @@ def _row(row: Row, key: tuple[int, int, int], names: Names) -> list[Any]:
 
 
 def _curve(
-    line: Curve, lines: Sequence[Curve], x: str, names: Names, places: Index[Any], variants: Index[Any]
+    line: Curve, one: _Shown, x: str, names: Names, places: Index[Any], variants: Index[Any]
 ) -> dict[str, Any]:
     kind = "step" if line.is_step else "theory" if line.is_theory else "line"
     found: dict[str, Any] = {
@@ -179,9 +186,11 @@ def _curve(
     if line.lost.any():
         found["lost"] = [int(v) for v in line.lost]
     if line.upper_bound.any():
-        found["limits"] = _limits(line, lines)
+        found["limits"] = _limits(line, one.lines[x])
     if line.is_step:
         xs, ys = step_points(line, x)
+        if not one.info.is_rate:
+            ys[np.isin(xs, line.x[line.lost])] = np.nan  # no line to where nothing arrives
         found["path"] = [[number(v) for v in xs], [number(v) for v in ys]]
     return found
 

@@ -13,7 +13,15 @@ from linksim.report.interactive.data import metric_names
 from linksim.report.lines import TRAINED
 from linksim.report.runs import Run
 
-__all__ = ["DEFINITIONS", "commands", "how_made", "plot_command", "resolved_scenario", "trainings"]
+__all__ = [
+    "DEFINITIONS",
+    "commands",
+    "how_made",
+    "plot_command",
+    "resolved_scenario",
+    "shard_of",
+    "trainings",
+]
 
 DEFINITIONS = (
     "SNR is Es/N0 per complex data channel use at the receiver, averaged over fading. CBR is complex "
@@ -36,12 +44,19 @@ def commands(run: Run) -> str:
     """What makes the run again, from its resolved scenario, and its figures as PDF."""
     header = run.header
     name = shlex.quote(f"{header['name']}.yaml")
-    limit, shard = f" --limit {len(header['images'])}", header.get("shard")
-    part = f" --shard {shard[0]}/{shard[1]}" if shard else ""
+    limit = f" --limit {len(header['images'])}"
+    part = f" --shard {shard_of(run)}" if shard_of(run) else ""
     foreign = " --with FILE" if header.get("kinds") else ""
     again = f"linksim simulate {name}{limit}{part}{foreign} --out again"
     plots = [plot_command([run], metric) for metric in metric_names([run])]
     return "\n".join([again, *plots, f"linksim plot {_folder(run)} --ledger --out ledger.pdf"])
+
+
+def shard_of(run: Run) -> str:
+    """Which part of the work a run is, as --shard takes it; "" of a whole one."""
+    shard = run.header.get("shard")
+    parts = shard if isinstance(shard, list) and len(shard) == 2 else ()
+    return "/".join(str(part) for part in parts)
 
 
 def plot_command(runs: Sequence[Run], metric: str, against: str = "") -> str:
@@ -72,7 +87,8 @@ def how_made(run: Run) -> str:
     versions = [*header["versions"].items(), ("commit", header["commit"] or "unknown")]
     made = [*versions, ("machine", header["machine"]), ("scenario hash", header["scenario_hash"])]
     digests = [(name, what) for block in ("files", "tools") for name, what in header[block].items()]
-    digests += list(header.get("kinds", {}).items())
+    kinds = header.get("kinds")
+    digests += list(kinds.items()) if isinstance(kinds, dict) else []
     digests += [(image, f"{w} × {h}, {digest}") for image, (h, w, digest) in header["images"].items()]
     trained = "".join(f"<p>{_text(line)}</p>" for line in trainings(run))
     mark = f"<p>{TRAINED} marks a scheme on a measure that it was trained on: no evidence of quality.</p>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from linksim.report.interactive.facts import shard_of
 from linksim.report.runs import Run
 
 __all__ = ["missing"]
@@ -29,9 +30,9 @@ def missing(run: Run) -> list[str]:
 
 def _not_run(run: Run) -> Iterator[str]:
     records = run.records
-    planned, shard = run.header["num_units"], run.header.get("shard")
+    planned, shard = run.header["num_units"], shard_of(run)
     if shard:
-        yield f"Part {shard[0]} of {shard[1]} of the work: linksim merge makes one run of all parts."
+        yield f"Part {shard} of the work: linksim merge makes one run of all parts."
     if len(records) >= planned:
         return
     counts = Counter((r.key.channel, r.key.scheme) for r in records)

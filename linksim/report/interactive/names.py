@@ -11,7 +11,7 @@ from linksim.report.runs import Run, bound_names, step_names
 from linksim.results.records import Point, UnitKey
 from linksim.results.statistics import Row
 
-__all__ = ["Index", "Names", "number", "scheme_name", "swept_values"]
+__all__ = ["Index", "Names", "number", "scheme_name", "swept_key", "swept_values"]
 
 Value = TypeVar("Value", bound=Hashable)
 
@@ -117,8 +117,13 @@ def _order(runs: Sequence[Run]) -> Any:
     for run in runs:
         for path, values in run.header["scenario"]["sweep"]["fields"].items():
             for value in values:
-                known.setdefault(path, Index())(repr(value))
-    return lambda place: ([(name, known[name](repr(value))) for name, value in place[0]], place[1])
+                known.setdefault(path, Index())(swept_key(value))
+    return lambda place: ([(name, known[name](swept_key(value))) for name, value in place[0]], place[1])
+
+
+def swept_key(value: float | int | str) -> tuple[bool, float | int | str]:
+    """What a swept value is known by: 1 and 1.0 are one value, 1 and true are two."""
+    return isinstance(value, bool), value
 
 
 def swept_values(runs: Sequence[Run], path: str) -> list[Any]:

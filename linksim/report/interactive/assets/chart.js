@@ -45,11 +45,11 @@ function extentY(info, curves, lists) {
 }
 
 // Stretches of points that a line may join: none between a lost and a decoded one, none across a limit.
-function stretches(points) {
+function stretches(points, logarithmic) {
   const found = [];
   let last = null;
   for (const p of points) {
-    const drawn = p.y !== null && !p.limit && !p.lost;
+    const drawn = p.y !== null && !p.limit && !p.lost && !(logarithmic && p.y <= 0);
     if (drawn && last) found[found.length - 1].push(p);
     else if (drawn) found.push([p]);
     last = drawn;
@@ -85,7 +85,7 @@ function drawField(info, curves, looks, size, domain, colours, xText) {
   });
   curves.forEach((curve, i) => drawCurve(inner, edge, info, curve, lists[i], looks[i], curves, sx, sy, box, colours));
   root.append(inner, edge);
-  return { root, box, sx, sy, lists, curves };
+  return { root, box, sx, sy, lists, curves, info };
 }
 
 function drawAxes(root, info, box, sx, sy, domain, xs, colours, narrow, xText) {
@@ -134,8 +134,9 @@ function drawCurve(group, edge, info, curve, points, style, curves, sx, sy, box,
   if (curve.path) {
     let d = "", pen = "M";
     curve.path[0].forEach((x, i) => {
-      if (x === null) { pen = "M"; return; }
-      d += pen + sx(x).toFixed(1) + " " + sy(curve.path[1][i]).toFixed(1);
+      const y = curve.path[1][i];
+      if (x === null || y === null || (info.is_rate && y <= 0)) { pen = "M"; return; }
+      d += pen + sx(x).toFixed(1) + " " + sy(y).toFixed(1);
       pen = "L";
     });
     if (d) group.append(svg("path", { ...stroke, d }));
@@ -143,12 +144,12 @@ function drawCurve(group, edge, info, curve, points, style, curves, sx, sy, box,
   }
   const exact = curve.kind === "line" && curves.some((c) => c.kind === "theory" && c.s === curve.s && c.c === curve.c && c.v === curve.v);
   const join = info.is_rate ? points.map((p) => ({ ...p, lost: false })) : points;
-  if (!exact) for (const stretch of stretches(join)) {
+  if (!exact) for (const stretch of stretches(join, info.is_rate)) {
     if (stretch.length > 1) group.append(svg("path", { ...stroke, d: pathOf(stretch, sx, sy) }));
     else if (!style.mark) group.append(svg("circle", { cx: sx(stretch[0].x), cy: sy(stretch[0].y), r: 2.2, fill: style.colour }));
   }
   for (const p of join) {
-    if (!style.mark || p.y === null) continue;
+    if (!style.mark || p.y === null || (info.is_rate && p.y <= 0 && !p.limit)) continue;
     const at = (y) => `translate(${sx(p.x).toFixed(1)} ${y.toFixed(1)})`;
     if (p.limit === 1) group.append(svg("path", { d: CARET, class: "limit", fill: style.colour, transform: at(sy(p.high)) }));
     else if (p.limit === 2) edge.append(svg("path", { d: CARET, class: "limit mute", fill: colours.ground, stroke: style.colour,
@@ -177,7 +178,7 @@ function drawDial(field, looks, colours) {
         group.append(svg("path", { d: `M${field.sx(p.x).toFixed(1)} ${ends[0]}V${ends[1]}`, stroke: looks[i].colour, "stroke-width": 2, opacity: 0.6 }));
       }
       const value = p.limit === 1 ? p.high : p.y, y = field.sy(value);
-      if (p.limit > 1 || y < field.box.top - 4 || y > field.box.bottom + 4) continue;
+      if (p.limit > 1 || (field.info.is_rate && value <= 0) || y < field.box.top - 4 || y > field.box.bottom + 4) continue;
       group.append(svg("circle", { cx: field.sx(p.x).toFixed(1), cy: y.toFixed(1), r: 6.5, fill: "none", stroke: looks[i].colour,
         "stroke-width": 2 }));
     }

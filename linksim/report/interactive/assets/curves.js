@@ -17,6 +17,9 @@ function fieldsOf(info) {
   return schemes.map((s) => ({ title: data.schemes[s].name, alone: true, curves: shown.filter((c) => c.s === s || c.kind === "bound") }));
 }
 
+// Whether fields have one scheme each: colours then stand for what is swept.
+function isByScheme() { return cards.some((card) => fieldsOf(card.info).some((f) => f.alone)); }
+
 // What tells lines of one colour apart: channels (in one field) and swept values.
 function othersOf(curves) { return [...new Set(curves.filter((c) => c.kind !== "step").map((c) => c.c + "/" + c.v))]; }
 
@@ -94,7 +97,7 @@ function drawCard(card) {
   if (!all.length) { holder.append(el("p", { class: "small" }, "Nothing of this measure is chosen.")); }
   const domain = all.length ? extentY(info, all, all.map((c) => pointsOf(info.key, c))) : null;
   const most = fields.length > 1 && holder.clientWidth > 760 ? Math.min(fields.length, 3) : 1;
-  const width = Math.floor((holder.clientWidth - 18 * (most - 1)) / most);
+  const width = Math.floor((holder.clientWidth - 1 - 18 * (most - 1)) / most);
   for (const one of fields.filter((f) => f.curves.length)) {
     const looks = looksOf(one, colours);
     const field = drawField(info, one.curves, looks, { width: Math.max(width, 260), height: width < 420 ? 250 : 290 }, domain, colours, axis().label);

@@ -31,7 +31,7 @@ function buildChips() {
   const redraw = [];
   const chip = (text, key, isOn, flip) => {
     const one = button("", () => { flip(); emit("shown"); }, { class: "chip" });
-    const show = () => { one.replaceChildren(...[key && key(), text].filter(Boolean)); one.setAttribute("aria-pressed", isOn()); };
+    const show = () => { one.replaceChildren(...[key && !isByScheme() && key(), text].filter(Boolean)); one.setAttribute("aria-pressed", isOn()); };
     redraw.push(show);
     show();
     return one;
@@ -76,6 +76,7 @@ function addSaving() {
 buildBar();
 showTheme(false);
 buildCurves();
+emit("shown");
 buildPictures();
 buildCosts();
 buildOutage();
