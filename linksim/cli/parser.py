@@ -315,8 +315,13 @@ def make_parser() -> _Parser:
     _add_replay(commands)
     _scenario_command(commands, "check", "validate a scenario and print what it will cost")
     _add_plot(commands)
-    report = commands.add_parser("report", help="write one self-contained report.html of a run folder")
-    report.add_argument("run", type=Path)
+    report = commands.add_parser("report", help="write one self-contained HTML page of run folders")
+    report.add_argument("run", type=Path, nargs="+", help="run folders")
+    report.add_argument(
+        "--out",
+        type=Path,
+        help="file; default report.html in the run, of several comparison.html in the first",
+    )
     listing = commands.add_parser("list", help="print what there is")
     listing.add_argument("what", choices=LISTS)
     _foreign(listing)

@@ -144,9 +144,8 @@ def _plot_ledger(args: argparse.Namespace) -> int:
 
 
 def report(args: argparse.Namespace) -> int:
-    """Write report.html of a run folder."""
-    from linksim.report.page import write_report
-    from linksim.results.store import ResultStore
+    """Write one page of runs."""
+    from linksim.report.page import write_comparison
 
-    say(write_report(ResultStore(args.run)))
+    say(write_comparison(args.run, args.out))
     return 0

@@ -49,6 +49,7 @@ class Curve:
         is_step: one of many fixed schemes, drawn thin.
         arrived: share of the pictures that arrived; empty where nobody counted.
         is_theory: a closed form, not a result.
+        rows: that the points are of; empty of what no result stands for (the best of several curves).
     """
 
     channel: str
@@ -65,6 +66,7 @@ class Curve:
     is_step: bool = False
     arrived: np.ndarray = field(default_factory=_no_numbers)
     is_theory: bool = False
+    rows: tuple[Row, ...] = ()
 
     @property
     def lost(self) -> np.ndarray:
@@ -273,6 +275,7 @@ def curves(
                 np.asarray((mean == 0) & info.is_rate),
                 scheme in set(steps),
                 np.array([_share_arrived(r) for r in members]),
+                rows=tuple(members),
             )
         )
     return result
@@ -307,6 +310,7 @@ def best_of(lines: Sequence[Curve], info: MetricInfo) -> Curve:
         high=nothing,
         upper_bound=np.zeros(len(places), bool),
         arrived=_no_numbers(),
+        rows=(),
     )
 
 

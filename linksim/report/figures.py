@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from channels.checks import complaint
 from linksim.metrics.info import MetricInfo
@@ -33,6 +31,14 @@ from linksim.report.drawing import (
     set_axis,
 )
 from linksim.report.extent import Extent, add_legend, clear_ticks, letters, points
+from linksim.report.lines import (
+    TRAINED,
+    NoPairs,
+    difference_rows,
+    figure_lines,
+    gathered,
+    interval_text,
+)
 from linksim.report.options import FigureOptions
 from linksim.report.runs import (
     Run,
@@ -46,9 +52,7 @@ from linksim.report.runs import (
     step_names,
     trained_schemes,
 )
-from linksim.report.theory import closed_forms
-from linksim.results.paired import differences, reference_of
-from linksim.results.statistics import Row, in_scenario_order
+from linksim.results.statistics import Row
 from linksim.results.store import RunFolderError
 
 if TYPE_CHECKING:
@@ -85,8 +89,6 @@ __all__ = [
     "trained_schemes",
 ]
 
-TRAINED = "†"  # marks a scheme whose training had the measure shown as a loss
-_FEW_PICTURES = 8
 _USUAL = FigureOptions()
 _GRID = {"axes.grid": True, "grid.alpha": 0.3}
 
@@ -135,11 +137,8 @@ def plot_metric(
     """
     marked = set(trained)
     shown = replace(info, is_rate=False) if against else info  # a difference of rates is none
-    lines = [_marked(c) if c.scheme in marked else c for c in curves(rows, shown, x, bounds, steps)]
     many_snr = len({row.snr_db for row in rows}) > 1
-    lines += _best_of_steps(lines, shown, steps, many_snr)
-    if theory:
-        lines += [replace(line, is_theory=True) for line in curves(theory, shown, x)]
+    lines = figure_lines(rows, shown, x, bounds, steps, marked, theory)
     if options.overlay:
         lines = [_with_channel(line) for line in lines]
         fields = [_Field("", tuple(lines))]
@@ -255,45 +254,6 @@ def _shorter(line: Curve, many_snr: bool) -> Curve:
     return replace(line, label=label)
 
 
-def _best_of_steps(
-    lines: Sequence[Curve], info: MetricInfo, steps: Iterable[str] | Mapping[str, str], many_snr: bool
-) -> list[Curve]:
-    group_of = dict(steps) if isinstance(steps, Mapping) else dict.fromkeys(steps, "")
-    families: dict[tuple[Any, ...], list[Curve]] = {}
-    for line in lines:
-        if line.is_step:
-            families.setdefault((line.channel, group_of[line.scheme], line.variant), []).append(line)
-    found = []
-    for (_, group, variant), members in families.items():
-        best = best_of(members, info)
-        of = [group] if group else []
-        of += variant_texts(variant, many_snr)
-        name = " ".join([best.scheme, *filter(None, [group])])
-        found.append(replace(best, scheme=name, label=", ".join([best.label, *of])))
-    return found
-
-
-def _marked(line: Curve) -> Curve:
-    return replace(line, label=f"{line.scheme} {TRAINED}{line.label.removeprefix(line.scheme)}")
-
-
-def interval_text(rows: Sequence[Row], info: MetricInfo, confidence: float | None) -> str:
-    """What the intervals of a figure are, and how much they rest on; "" where nothing is known of them."""
-    own = [r for r in rows if r.metric == info.name and np.isfinite([r.ci_low, r.ci_high]).all()]
-    if confidence is None or not own:
-        return ""
-    pictures, trials = min(r.num_images for r in own), min(r.num_trials for r in own)
-    level = f"{100 * confidence:g}% intervals"
-    if info.is_rate:
-        return f"Bands and bars: {level}; {pictures * trials} transmissions per point."
-    draws = f"{trials} channel realisation" + ("s" if trials > 1 else "") + " each"
-    if pictures == 1:
-        return f"Bands: {level} over {trials} channel realisations of a single picture."
-    few = pictures < _FEW_PICTURES
-    wide = ", whose small number makes them wide" if few else ""
-    return f"Bands: {level} over {pictures} pictures{wide}, {draws}."
-
-
 def metric_figure(
     runs: Sequence[Run],
     metric: str,
@@ -314,34 +274,19 @@ def metric_figure(
     Raises:
         RunFolderError: no such metric, or ``x`` not swept.
     """
-    info = metric_info([run.header for run in runs], metric)
     x = x or default_x(runs[0].header)
-    rows, theory, bounds, trained = [], [], [], []
-    steps: dict[str, str] = {}
-    for run in runs:
-        prefix = f"{run.name} " if run.name else ""
-        exact = closed_forms(run.header, run.rows, x) if info.name == "ber" else []
-        rows += rename(run.rows, run.name) if prefix else run.rows
-        theory += rename(exact, run.name) if prefix else exact
-        bounds += [prefix + scheme for scheme in bound_names(run.header)]
-        trained += [prefix + scheme for scheme in trained_schemes(run.header, info)]
-        steps |= {prefix + scheme: run.name for scheme in step_names(run.header)}
-    levels = {run.header["scenario"]["statistics"]["confidence"] for run in runs}
+    found = gathered(runs, metric, x)
     return plot_metric(
-        *(rows, info),
+        *(found.rows, found.info),
         x=x,
-        bounds=bounds,
-        steps=steps,
-        trained=trained,
-        theory=theory,
-        confidence=levels.pop() if len(levels) == 1 else None,
+        bounds=found.bounds,
+        steps=found.steps,
+        trained=found.trained,
+        theory=found.theory,
+        confidence=found.confidence,
         title=title,
         options=options,
     )
-
-
-class NoPairs(RunFolderError):
-    """Nothing to compare: the reference has no values of a metric."""
 
 
 def difference_figure(
@@ -366,27 +311,14 @@ def difference_figure(
         RunFolderError: nothing to compare with, a metric of sets.
         NoPairs: the reference has no values of the metric (bit errors of an analog scheme).
     """
-    info, scenario = metric_info([run.header], metric), run.header["scenario"]
-    if info.scope == "set":
-        expected = "one of single pictures, which can be compared picture by picture"
-        raise RunFolderError(f"--metric {metric}: got a metric of sets of pictures, expected {expected}.")
-    where = "statistics.against" if against is None else "--against"
-    named: str | Mapping[str, str] | None = against or scenario["statistics"].get("against")
-    if named is None:
-        raise RunFolderError("--against: missing, expected the name of a scheme, a channel, or PATH=VALUE.")
-    reference = reference_of(named, scenario, dict.fromkeys(r.channel for r in run.rows), where)
-    level, resamples = scenario["statistics"]["confidence"], scenario["statistics"]["resamples"]
-    records = run.store.records()
-    paired = differences(records, info.name, reference, level, resamples, with_reference=True)
-    if not paired:
-        raise NoPairs(f"{where} {named}: got no units in pairs, expected a run with results.")
+    found = difference_rows(run, metric, against)
     return plot_metric(
-        *(in_scenario_order(paired, scenario), info),
+        *(found.rows, found.info),
         x=x or default_x(run.header),
         bounds=bound_names(run.header),
-        trained=trained_schemes(run.header, info),
-        confidence=level,
+        trained=trained_schemes(run.header, found.info),
+        confidence=run.header["scenario"]["statistics"]["confidence"],
         title=title,
-        against=named if isinstance(named, str) else ", ".join(dict.fromkeys(named.values())),
+        against=found.against,
         options=options,
     )

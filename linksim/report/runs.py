@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
+from linksim.results.records import Record
 from linksim.results.set_statistics import run_rows
 from linksim.results.statistics import Row
 from linksim.results.store import ResultStore, RunFolderError
@@ -131,6 +133,15 @@ class Run:
     name: str
     header: dict[str, Any]
     rows: list[Row]
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """Its units, each once, read when they are first asked for.
+
+        Raises:
+            RunFolderError: records that cannot be read.
+        """
+        return list({record.key: record for record in self.store.records()}.values())
 
 
 def load_runs(folders: Sequence[Path]) -> list[Run]:

@@ -149,7 +149,7 @@ def test_a_former_run_is_reported(former, capsys):
     """Every table row, figure and picture that the run has."""
     assert main(["report", str(former)]) == 0
     text = (former / "report.html").read_text(encoding="utf-8")
-    for word in ("former", "linear", "jpeg", "qpsk", "bound", "data:image/png;base64,"):
+    for word in ("former", "linear", "jpeg", "qpsk", "bound", "data:image/webp;base64,"):
         assert word in text
     assert list((former / "figures").glob("panel_a*"))
     capsys.readouterr()

@@ -27,6 +27,7 @@ from linksim.results.store import ResultStore, RunFolderError
 from linksim.scenario import schema as scenario
 from linksim.scenario.schema import LeanCodecSpec
 from linksim.weights.zoo import asset
+from tests.linksim.report_pages import data_of
 from tests.linksim.tiny import write
 
 TRAINED = """
@@ -203,10 +204,16 @@ def test_figures_mark_networks_and_name_directions(run):
 
 def test_report_marks_networks_and_says_what_is_not_known(run):
     page = (run / "report.html").read_text()
-    assert "<h2>GMSD, lower is better</h2>" in page
-    assert "<td>said †</td>" in page
-    assert page.count("† trained on this measure: no evidence of quality") == 2
+    data = data_of(page)
+    shown = {m["key"]: m for m in data["metrics"]}
+    assert (shown["gmsd"]["title"], shown["gmsd"]["better"]) == ("GMSD", "lower is better")
+    names = [s["name"] for s in data["schemes"]]
+    trained = {key: [names[i] for i in m["trained"]] for key, m in shown.items() if m["trained"]}
+    assert trained == {"psnr": ["said"], "gmsd": ["said"]}
     assert "said was trained on: gmsd, psnr." in page
+    assert page.count("† trained on this measure: no evidence of quality") == 1, "at the answer"
+    assert ">said</b> †" in page
+    assert ">silent</b> †" not in page
     assert "silent was trained on: not recorded in its checkpoint." in page
 
 
@@ -279,9 +286,10 @@ def test_a_metric_that_only_the_run_knows_is_labelled_by_it(run, tmp_path):
     assert "my &lt;distance&gt; [dB], lower is better" in (tmp_path / "a.svg").read_text()
     assert main(["report", str(store.folder)]) == 0
     page = (store.folder / "report.html").read_text()
-    assert "<h2>my &lt;distance&gt; [dB], lower is better</h2>" in page
-    assert "<h2>symbol error rate, lower is better</h2>" in page
-    assert "<li>my_metric: nobody</li>" in page
+    shown = {m["key"]: (m["axis"], m["better"], m["is_rate"]) for m in data_of(page)["metrics"]}
+    assert shown["my_metric"] == ("my <distance> [dB]", "lower is better", False)
+    assert shown["my_rate"] == ("symbol error rate", "lower is better", True)
+    assert "<dt>my_metric</dt><dd>nobody</dd>" in page
     assert (store.figures / "my_metric_vs_snr_db.png").exists()
 
 

@@ -10,6 +10,7 @@ from scipy.stats import beta, binomtest
 from linksim.cli.commands import main
 from linksim.results.statistics import error_interval, summarise
 from linksim.run.arrivals import not_arrived
+from tests.linksim.report_pages import data_of
 from tests.linksim.test_statistics import record
 from tests.linksim.tiny import TINY, write
 
@@ -57,7 +58,11 @@ def test_nothing_fits_and_nobody_is_told_zero(tmp_path, capsys):
     assert float(rows["linear", "14", "outage"]["mean"]) == 0
     assert float(rows["linear", "14", "outage"]["ci_high"]) == pytest.approx(1 - 0.05 ** (1 / 4), rel=1e-4)
     assert ("linear", "14", "outage_source_unfit") not in rows
-    assert "4 (100%: 4 source_unfit)" in (out / "report.html").read_text()
+    data = data_of((out / "report.html").read_text())
+    bpg = [s["name"] for s in data["schemes"]].index("bpg")
+    assert {tuple(row[8:10]) for row in data["rows"]["outage"] if row[1] == bpg} == {(0, 4)}, "arrived, lost"
+    assert {row[13][0][1] for row in data["rows"]["outage"] if row[1] == bpg} == {4}
+    assert data["states"][data["rows"]["outage_source_unfit"][0][13][0][0]] == "source_unfit"
     assert main(["plot", str(out), "--ledger"]) == 0
     ledger = list(csv.DictReader(capsys.readouterr().out.splitlines()[:-1]))
     assert {r["outage"] for r in ledger if r["scheme"] == "bpg"} == {"1"}

@@ -14,6 +14,7 @@ from linksim.results.paired import differences, reference_of
 from linksim.results.records import Record, UnitKey
 from linksim.results.store import RunFolderError
 from linksim.scenario.files import ScenarioError, load_scenario
+from tests.linksim.report_pages import data_of
 from tests.linksim.tiny import write
 
 SCENARIO = {
@@ -95,7 +96,9 @@ def test_a_scenario_asks_for_differences_and_gets_them(tmp_path, capsys):
     assert main(["simulate", write(tmp_path, TEXT), "--out", str(out)]) == 0
     assert (out / "figures" / "psnr_difference_vs_snr_db.png").exists()
     assert not (out / "figures" / "ber_difference_vs_snr_db.png").exists(), "an analog scheme has no bits"
-    assert "psnr_difference_vs_snr_db" in (out / "report.html").read_text()
+    shown = {m["key"]: m["title"] for m in data_of((out / "report.html").read_text())["metrics"]}
+    assert shown["psnr_difference"] == "PSNR, difference to in order"
+    assert "ber_difference" not in shown
     [run] = load_runs([out])
     figure = difference_figure(run, "psnr")
     label = figure.axes[0].get_ylabel().replace("\n", " ")

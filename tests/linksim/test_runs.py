@@ -56,7 +56,7 @@ def test_run_folder_is_complete(first):
     header = json.loads((first / "run.json").read_text())
     assert header["scenario"]["seed"] == 7
     assert {"torch", "sionna", "linksim"} <= set(header["versions"])
-    assert "data:image/png;base64," in (first / "report.html").read_text()
+    assert "data:image/webp;base64," in (first / "report.html").read_text()
 
 
 def test_csv_has_the_promised_columns_and_every_point(first):

@@ -21,6 +21,7 @@ from linksim.report.runs import load_rows
 from linksim.results.feature_files import FeatureFiles
 from linksim.results.store import ResultStore, RunFolderError
 from tests.linksim.pictures import ladders, photograph
+from tests.linksim.report_pages import data_of
 from tests.linksim.test_set_distances import ACROSS, distances
 from tests.linksim.tiny import write
 
@@ -161,7 +162,8 @@ def test_facts_and_figures_of_a_set_metric(first):
     assert header["metrics"]["psnr"]["scope"] == "image"
     assert "fid" not in facts["label"].lower()
     assert (first / "figures" / "kid_lite2_vs_snr_db.png").stat().st_size > 5000
-    assert "KID (Lite2 features), lower is better" in (first / "report.html").read_text()
+    shown = data_of((first / "report.html").read_text())["metrics"]
+    assert ("KID (Lite2 features)", "lower is better") in [(m["title"], m["better"]) for m in shown]
     for record in ResultStore(first).records():
         assert "kid_lite2" not in record.values
 

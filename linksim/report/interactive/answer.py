@@ -1,0 +1,244 @@
+"""The answer of a run in a sentence per scheme, no more of it than intervals bear.
+
+A scheme is called better than another at a point where the interval of the paired difference, on the same
+pictures, fades and noise, leaves out 0. Points and pairs are not corrected for their number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, groupby, pairwise
+
+from linksim.metrics.info import MetricInfo
+from linksim.report.curves import Curve, swept_text, variant_texts
+from linksim.report.interactive.comparing import Compared, compared
+from linksim.report.interactive.data import metric_names
+from linksim.report.lines import TRAINED, gathered
+from linksim.report.runs import Run, bound_names, default_x, step_names
+from linksim.results.statistics import Row
+
+__all__ = ["Answer", "Answers", "answers"]
+
+_FEW = 4  # places (channels, swept values) that a sentence goes through one by one
+_PAIRS = 28  # schemes that are compared with each other; of more all are compared with one
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run says of a scheme.
+
+    Args:
+        scheme: its name.
+        parts: a sentence about it, in clauses: one, or one per channel and swept value.
+        trained: whether its training had the measure as a loss.
+    """
+
+    scheme: str
+    parts: tuple[str, ...]
+    trained: bool = False
+
+    @property
+    def text(self) -> str:
+        """The whole sentence."""
+        return "; ".join(self.parts)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a run says of its schemes.
+
+    Args:
+        lead: of which metric, and what the sentences rest on.
+        schemes: a sentence each, in the order of the scenario.
+    """
+
+    lead: str
+    schemes: tuple[Answer, ...]
+
+
+def answers(run: Run) -> Answers:
+    """Sentences about the first metric of a run, over its natural axis.
+
+    Args:
+        run: from :func:`linksim.report.runs.load_runs`.
+
+    Raises:
+        RunFolderError: records that cannot be read.
+    """
+    x, metric = default_x(run.header), metric_names([run])[0]
+    found = gathered([replace(run, name="")], metric, x)
+    lines = [line for line in found.lines(x) if not line.is_theory]
+    bounds, steps = set(bound_names(run.header)), set(step_names(run.header))
+    names = list(dict.fromkeys(line.scheme for line in lines if line.scheme not in steps))
+    rivals = [n for n in names if n not in bounds and any(r.scheme == n for r in run.rows)]
+    pairs = _pairs(rivals, run.header["scenario"]["statistics"].get("against"))
+    signs = compared(run, found.info, pairs)
+    teller = _Teller(found.info, x, signs, rivals, len({r.snr_db for r in run.rows}) > 1)
+    told = [
+        Answer(name, teller.sentence([c for c in lines if c.scheme == name]), name in found.trained)
+        for name in names
+    ]
+    level = f"{100 * run.header['scenario']['statistics']['confidence']:g}%"
+    lead = f"{found.info.title}, {found.info.better}; in brackets {level} intervals."
+    if signs.values and found.info.higher_is_better is not None:
+        lead += (
+            f" Better and worse are said where the {level} interval of the paired difference (same pictures, "
+            "fades and noise) leaves out 0, at each point by itself."
+        )
+    if found.trained:
+        lead += f" {TRAINED} trained on this measure: no evidence of quality."
+    return Answers(lead, tuple(told))
+
+
+def _pairs(rivals: Sequence[str], against: object) -> list[tuple[str, str]]:
+    """Who is compared with whom: everybody, or of many everybody with one."""
+    pairs = list(combinations(rivals, 2))
+    if len(pairs) <= _PAIRS:
+        return pairs
+    one = against if isinstance(against, str) and against in rivals else rivals[0]
+    return [(other, one) for other in rivals if other != one]
+
+
+@dataclass(frozen=True)
+class _Teller:
+    """Makes sentences of curves of one metric.
+
+    Args:
+        info: the metric.
+        x: the axis.
+        signs: who is better where.
+        rivals: schemes that are compared, in their order.
+        many_snr: whether several SNRs were run.
+    """
+
+    info: MetricInfo
+    x: str
+    signs: Compared
+    rivals: Sequence[str]
+    many_snr: bool
+
+    def sentence(self, curves: Sequence[Curve]) -> tuple[str, ...]:
+        """About a scheme, from all of its curves."""
+        first = curves[0]
+        if len(curves) > _FEW:
+            parts = [self._in_all(curves)]
+        else:
+            parts = [f"{self._where(c, len(curves) > 1)}{self._of(c)}" for c in curves]
+        note = " (a limit, no scheme)" if first.is_bound else ""
+        if not first.rows:
+            note = " (the best of the fixed schemes at each point, chosen on these results)"
+        return (*parts[:-1], f"{parts[-1]}{note}.")
+
+    def _where(self, curve: Curve, several: bool) -> str:
+        texts = [curve.channel, *variant_texts(curve.variant, self.many_snr)]
+        return f"on {', '.join(texts)}: " if several else ""
+
+    def _of(self, curve: Curve) -> str:
+        said = [self._level(curve)]
+        said += filter(None, [self._lost(curve.rows)])
+        said += self._against_others(curve)
+        return ", ".join(said)
+
+    def _level(self, curve: Curve) -> str:
+        points = [i for i in range(len(curve.x)) if math.isfinite(curve.mean[i])]
+        if not points:
+            return "no value"
+        low = min(points, key=lambda i: curve.mean[i])
+        high = max(points, key=lambda i: curve.mean[i])
+        if len(points) == 1:
+            return self._value(curve, low)
+        ends = (f"{self._value(curve, i)} at {self._place(curve, i)}" for i in (low, high))
+        return "from {} to {}".format(*ends)
+
+    def _value(self, curve: Curve, i: int) -> str:
+        if curve.upper_bound[i] and curve.rows:
+            return f"none seen (below {self._number(curve.high[i])})"
+        unit = "" if self.info.unit == "1" else f" {self.info.unit}"
+        text = self._number(curve.mean[i]) + unit
+        if math.isnan(curve.low[i]):
+            return text
+        return f"{text} ({self._number(curve.low[i])} to {self._number(curve.high[i])})"
+
+    def _number(self, value: float) -> str:
+        return f"{value:.2f}" if self.info.unit == "dB" else f"{value:.3g}"
+
+    def _place(self, curve: Curve, i: int) -> str:
+        if curve.ticks:
+            return curve.ticks[int(curve.x[i])]
+        return f"{curve.x[i]:g} dB" if self.x == "snr_db" else _x_text(self.x, float(curve.x[i]))
+
+    def _lost(self, rows: Iterable[Row]) -> str:
+        shares = [r.num_failures / (r.num_failures + r.num_arrived) for r in rows if r.num_failures]
+        if not shares:
+            return ""
+        worst = f"{100 * max(shares):.3g}% of the pictures lost"
+        return worst if len(shares) == 1 else f"up to {worst}"
+
+    def _against_others(self, curve: Curve) -> list[str]:
+        """Comparisons, those that read alike together."""
+        by_text: dict[str, list[str]] = {}
+        for other in self.rivals:
+            states = [(i, self.signs.of(row, other)) for i, row in enumerate(curve.rows)]
+            known = [(self._place(curve, i), sign) for i, sign in states if sign is not None]
+            if known and curve.scheme in self.rivals:
+                text = _pattern(known, ordered=not curve.ticks, whole=len(known) == len(states))
+                by_text.setdefault(text, []).append(other)
+        return [text.format(_listed(others)) for text, others in by_text.items()]
+
+    def _in_all(self, curves: Sequence[Curve]) -> str:
+        """Of many places only the range, and how often another scheme is better or worse."""
+        means = [float(v) for c in curves for v in c.mean if math.isfinite(v)]
+        unit = "" if self.info.unit == "1" else f" {self.info.unit}"
+        said = f"from {self._number(min(means))} to {self._number(max(means))}{unit} over {len(means)} points"
+        parts = [said, *filter(None, [self._lost(r for c in curves for r in c.rows)])]
+        for other in self.rivals:
+            signs = [self.signs.of(row, other) for c in curves for row in c.rows]
+            known = [s for s in signs if s is not None]
+            if known and curves[0].scheme in self.rivals:
+                better, worse = known.count(1), known.count(-1)
+                counted = f"better than {other} at {better} and worse at {worse} of {len(known)} points"
+                parts.append(counted)
+        return ", ".join(parts)
+
+
+def _x_text(x: str, value: float) -> str:
+    return f"1/{1 / value:.3g}" if x.startswith("cbr") and value else swept_text(x, value)
+
+
+_WORDS = {1: "better", -1: "worse", 0: "undecided"}
+
+
+def _pattern(known: Sequence[tuple[str, int]], *, ordered: bool, whole: bool) -> str:
+    """How a scheme stands to another along an axis; the other is ``{}``."""
+    signs = [sign for _, sign in known]
+    one = len(known) == 1
+    if len(set(signs)) == 1 and signs[0] == 0:
+        return "not told apart from {}" + ("" if one else " at any point")
+    if len(set(signs)) == 1:
+        where = "" if one else " at every point" if whole else " wherever both were run"
+        return f"{_WORDS[signs[0]]} than {{}}{where}"
+    spans: dict[int, list[str]] = {}
+    for sign, members in groupby(known, key=lambda pair: pair[1]):
+        texts = [text for text, _ in members]
+        spans.setdefault(sign, []).append(texts[0] if len(texts) == 1 else _span(texts[0], texts[-1], "to"))
+    parts = [f"{_WORDS[sign]} at {' and '.join(spans[sign])}" for sign in (1, -1, 0) if sign in spans]
+    decided = [(text, sign) for text, sign in known if sign]
+    crossings = [_span(a, b, "and") for (a, before), (b, after) in pairwise(decided) if before != after]
+    cross = f" (they cross between {', and between '.join(crossings)})" if ordered and crossings else ""
+    return f"against {{}} {', '.join(parts)}{cross}"
+
+
+def _span(first: str, last: str, word: str) -> str:
+    """Two places, the unit once.
+
+    Example:
+        >>> _span("5 dB", "15 dB", "to"), _span("ls", "lmmse", "to")
+        ('5 to 15 dB', 'ls to lmmse')
+    """
+    return f"{first.removesuffix(' dB') if last.endswith(' dB') else first} {word} {last}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
