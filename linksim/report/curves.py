@@ -287,15 +287,16 @@ def _share_arrived(row: Row) -> float:
 
 
 def best_of(lines: Sequence[Curve], info: MetricInfo) -> Curve:
-    """The best of several curves at every x, without an interval.
+    """The best of several curves at every x that all of them have, without an interval: of what was not run
+    nobody knows whether it would have been better.
 
     It is chosen after the fact, on the very results that it shows, among these schemes alone: no scheme, and
     no limit of one that may choose among more.
     """
-    places = sorted({float(x) for line in lines for x in line.x})
+    places = sorted(set.intersection(*({float(x) for x in line.x} for line in lines)))
     best = []
     for x in places:
-        values = [float(line.mean[line.x == x][0]) for line in lines if x in line.x]
+        values = [float(line.mean[line.x == x][0]) for line in lines]
         best.append(info.best(values))
     nothing = np.full(len(places), np.nan)
     return replace(

@@ -126,6 +126,8 @@ def _best_of_steps(
     found = []
     for (_, group, variant), members in families.items():
         best = best_of(members, info)
+        if not best.x.size:
+            continue
         of = [group] if group else []
         of += variant_texts(variant, many_snr)
         name = " ".join([best.scheme, *filter(None, [group])])

@@ -160,7 +160,7 @@ def _key(row: Row, names: Names) -> tuple[int, int, int]:
 
 def _row(row: Row, key: tuple[int, int, int], names: Names) -> list[Any]:
     """[channel, scheme, place, mean, low, high, pictures, trials, arrived, lost, mean without lost ones, data
-    and total ratio, causes].
+    and total ratio, causes, and with a stopping rule what ended the point].
     """
     numbers = [number(v) for v in (row.mean, row.ci_low, row.ci_high)]
     counts = [row.num_images, row.num_trials, row.num_arrived, row.num_failures]
@@ -205,10 +205,12 @@ def _limits(line: Curve, lines: Sequence[Curve]) -> list[int]:
 
 
 def _ledger(runs: Sequence[Run], names: Names) -> dict[str, Any]:
-    """Mean channel uses over 3·H·W by what they are spent on."""
+    """Mean channel uses by what they are spent on; over 3·H·W where there are pictures."""
     entries = []
+    of_pictures = True
     for run in runs:
         for entry in ledger(run.records):
+            of_pictures &= entry.has_picture
             key = [
                 names.channels(entry.channel),
                 names.schemes(scheme_name(run, entry.scheme)),
@@ -216,4 +218,4 @@ def _ledger(runs: Sequence[Run], names: Names) -> dict[str, Any]:
             ]
             shares = [number(entry.shares[category]) for category in CATEGORIES]
             entries.append([*key, shares, number(entry.outage)])
-    return {"categories": list(CATEGORIES), "entries": entries}
+    return {"categories": list(CATEGORIES), "entries": entries, "of_pictures": of_pictures}

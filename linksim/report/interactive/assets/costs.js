@@ -5,7 +5,8 @@ const CATEGORY = ["#0072b2", "#56b4e9", "#b9b4a9", "#cc79a7", "#e69f00", "#f0d26
 function buildCosts() {
   const section = byId("costs"), holder = el("div", { id: "ledger" }), { categories, entries } = data.ledger;
   const used = categories.map((_, i) => i).filter((i) => entries.some((e) => e[3][i] > 0));
-  section.append(el("p", { class: "small" }, "Mean channel uses over 3·H·W of a picture, at the dial; they add up to the CBR in all."),
+  section.append(el("p", { class: "small" }, data.ledger.of_pictures
+    ? "Mean channel uses over 3·H·W of a picture, at the dial; they add up to the CBR in all." : "Mean channel uses of a frame, at the dial."),
     el("div", { class: "legend" }, used.map((i) => el("span", {}, el("i", { class: "box", css: { background: CATEGORY[i] } }), categories[i]))),
     holder, el("p", { class: "buttons" }, button("CSV", saveLedger, { "aria-label": "Save the ledger as CSV" })));
   const draw = () => {
@@ -26,7 +27,7 @@ function bar(entry, total, most, used, categories) {
   return el("div", { class: "bar-line" }, el("span", { class: "bar-name" }, data.schemes[entry[1]].name),
     el("span", { class: "bar", role: "img", "aria-label": said, title: said }, parts.map((i) => el("i", { css: {
       width: percent(entry[3][i] / most), background: CATEGORY[i] } }))),
-    el("span", { class: "bar-value" }, ratio(total) + (entry[4] ? `, ${percent(entry[4])} lost` : "")));
+    el("span", { class: "bar-value" }, (data.ledger.of_pictures ? ratio(total) : total.toFixed(0)) + (entry[4] ? `, ${percent(entry[4])} lost` : "")));
 }
 
 function buildOutage() {

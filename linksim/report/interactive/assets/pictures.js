@@ -25,7 +25,8 @@ function schemesShown() { return data.schemes.map((_, i) => i).filter((i) => dat
 function buildPictures() {
   const section = byId("pictures");
   if (!kept.files.length) {
-    section.append(el("p", { class: "note" }, "These runs kept no pictures: panel.images and panel.snr_db of the scenario say which are kept."));
+    section.append(el("p", { class: "note" }, !data.ledger.of_pictures ? "Frames of these runs carry random bits, no pictures."
+      : "These runs kept no pictures: panel.images and panel.snr_db of the scenario say which are kept."));
     return;
   }
   const controls = el("div", { class: "controls" }), grid = el("div", { id: "grid", class: "grid" }), holder = el("div", { id: "viewer" });
