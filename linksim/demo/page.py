@@ -25,8 +25,8 @@ _FONTS = (["system-ui", "sans-serif"], ["ui-monospace", "monospace"])  # none is
 CSS = """
 .facts table {border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; margin: 0}
 .facts table, .facts tr, .facts td {border: 0 !important; background: none}
-.facts td {padding: 4px 12px 4px 0 !important; border-bottom: 1px solid var(--border-color-primary) !important;
-  vertical-align: top}
+.facts td {padding: 4px 12px 4px 0 !important; vertical-align: top;
+  border-bottom: 1px solid var(--border-color-primary) !important}
 .facts td:first-child {white-space: nowrap; opacity: .75; width: 1%}
 .facts .fate {font-size: 1.15em; font-weight: 600; margin: 4px 0 8px}
 .facts .lost {color: #b91c1c} .facts .arrived {color: #15803d}
@@ -66,7 +66,9 @@ def facts_html(arrival: Arrival, titles: dict[str, tuple[str, str]]) -> str:
     parts = f"{record.data_uses} data + {record.pilot_uses} pilot + {record.guard_uses} guard"
     rows.append(("channel uses", f"{total} = {parts}"))
     rows.append(("CBR", f"{record.cbr_data:.5f} data, {record.cbr_total:.5f} in all"))
-    facts = {k: v for k, v in record.info.items() if k in ("mcs", "mcs_table", "quality", "resolution", "bytes")}
+    facts = {
+        k: v for k, v in record.info.items() if k in ("mcs", "mcs_table", "quality", "resolution", "bytes")
+    }
     if facts:
         rows.append(("transmitter", ", ".join(f"{name} {value}" for name, value in facts.items())))
     height, width = arrival.original.shape[1:]
@@ -116,7 +118,14 @@ def _responder(session: Session) -> Callable[..., tuple[Any, str, str, Any]]:
     remembered: dict[str, DemoPicture] = {}
 
     def respond(
-        name: str, own: str | None, channel: str, scheme: str, ratio: str, snr_db: float, realism: float, seed: float
+        name: str,
+        own: str | None,
+        channel: str,
+        scheme: str,
+        ratio: str,
+        snr_db: float,
+        realism: float,
+        seed: float,
     ) -> tuple[Any, str, str, Any]:
         dial = gr.update(interactive=scheme in SCHEMES and SCHEMES[scheme].dial)
         try:
@@ -148,7 +157,9 @@ def build_page(session: Session) -> gr.Blocks:
                 )
                 channel = gr.Radio(list(CHANNELS), value=first.channel, label="Channel")
                 scheme = gr.Radio(scheme_names(), value=first.scheme, label="Scheme")
-                snr_db = gr.Slider(*SNR_DB, value=first.snr_db, step=0.5, label="SNR: Es/N0 per data use [dB]")
+                snr_db = gr.Slider(
+                    *SNR_DB, value=first.snr_db, step=0.5, label="SNR: Es/N0 per data use [dB]"
+                )
                 ratio = gr.Radio(
                     list(BUNDLED_MODELS["dial"].ratios), value=first.ratio,
                     label="CBR: complex data uses per colour value",
@@ -161,7 +172,8 @@ def build_page(session: Session) -> gr.Blocks:
             with gr.Column(scale=3, min_width=300, elem_id="arrival"):
                 pictures = gr.ImageSlider(
                     label="original | what arrives", format="png", type="numpy", interactive=False,
-                    max_height=560, slider_position=50, elem_id="pictures", buttons=["download", "fullscreen"],
+                    max_height=560, slider_position=50, elem_id="pictures",
+                    buttons=["download", "fullscreen"],
                 )  # fmt: skip
                 facts = gr.HTML(elem_classes="facts", elem_id="facts")
                 with gr.Accordion("The same as a scenario for linksim simulate", open=False):

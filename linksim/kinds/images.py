@@ -108,12 +108,15 @@ class SkimageImagesSpec(ImagesBase):
     """Pictures that ship with scikit-image; camera is grey; hubble, retina and ihc are no photographs."""
 
     kind: Literal["skimage"]
-    names: Annotated[tuple[Annotated[str, Strict()], ...], Field(min_length=1)] = (
-        "astronaut",
-        "coffee",
-        "chelsea",
-        "rocket",
-        "motorcycle",
+    names: Annotated[tuple[Annotated[str, Strict()], ...], Field(min_length=1)] = Field(
+        (
+            "astronaut",
+            "coffee",
+            "chelsea",
+            "rocket",
+            "motorcycle",
+        ),
+        description="some of astronaut, coffee, chelsea, rocket, motorcycle, camera, hubble, retina, ihc",
     )
 
     def build(self) -> ImageSet:

@@ -236,8 +236,10 @@ def _confidence(value: float) -> float:
 class StatisticsSpec(Spec):
     """Confidence intervals: bootstrap clustered by image."""
 
-    confidence: Annotated[Real, AfterValidator(_confidence), Field(gt=0.5, lt=1)] = 0.95
-    resamples: Annotated[Int, Field(ge=100)] = 2000
+    confidence: Annotated[Real, AfterValidator(_confidence), Field(gt=0.5, lt=1)] = Field(
+        0.95, description="level of the intervals"
+    )
+    resamples: Annotated[Int, Field(ge=100)] = Field(2000, description="bootstrap samples")
     against: Text | dict[Text, Text] | None = Field(
         None,
         description="draw paired differences to a scheme, a channel, or PATH=VALUE of a swept field; or to "
@@ -248,18 +250,28 @@ class StatisticsSpec(Spec):
 class Scenario(Spec):
     """One experiment: channels x swept points x schemes x images x trials."""
 
-    schema_version: Literal[1] = 1
-    name: Name
+    schema_version: Literal[1] = Field(1, description="of this file format")
+    name: Name = Field(description="of the run folder and of figures")
     question: str = Field("", description="the question that this file answers, for linksim list scenarios")
-    seed: NaturalInt = 0
-    images: ImagesSpec
-    bandwidth: BandwidthSpec
-    channels: Annotated[tuple[ChannelSpec, ...], Field(min_length=1)]
-    sweep: SweepSpec
-    schemes: Annotated[tuple[SchemeSpec, ...], Field(min_length=1)]
-    metrics: Annotated[tuple[MetricName, ...], Field(min_length=1)] = ("psnr",)
-    statistics: StatisticsSpec = StatisticsSpec()
-    panel: PanelSpec = PanelSpec()
+    seed: NaturalInt = Field(0, description="of all noise and fading")
+    images: ImagesSpec = Field(description="pictures that are sent")
+    bandwidth: BandwidthSpec = Field(description="channel uses per picture")
+    channels: Annotated[tuple[ChannelSpec, ...], Field(min_length=1)] = Field(
+        description="one channel, or a list of them under channels"
+    )
+    sweep: SweepSpec = Field(
+        description="points of the curves: SNRs, and values of other fields by path; -5:2:15 is a range"
+    )
+    schemes: Annotated[tuple[SchemeSpec, ...], Field(min_length=1)] = Field(
+        description="what sends the pictures; a curve for each"
+    )
+    metrics: Annotated[tuple[MetricName, ...], Field(min_length=1)] = Field(
+        ("psnr",), description="what is measured"
+    )
+    statistics: StatisticsSpec = Field(
+        StatisticsSpec(), description="confidence intervals, and what schemes are compared with"
+    )
+    panel: PanelSpec = Field(PanelSpec(), description="which pictures are kept and shown")
     batch_size: PositiveInt = Field(8, description="images per call; results do not depend on it")
 
     @model_validator(mode="before")

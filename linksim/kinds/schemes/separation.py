@@ -60,7 +60,7 @@ class SeparationSpec(SourceCoded, SentSchemeBase):
     has_bits: ClassVar[bool] = True
 
     kind: Literal["separation"]
-    source: Source = Field(default_factory=make_source)
+    source: Source = Field(default_factory=make_source, description="codec of the picture")
     mcs: McsName = Field(
         "adaptive",
         description="adaptive, or a fixed index of a table of TS 38.214; a list of indices makes a scheme "
@@ -74,20 +74,22 @@ class SeparationSpec(SourceCoded, SentSchemeBase):
         "best_quality",
         description="of adaptive: best expected quality (source.select), or highest rate within target_bler",
     )
-    target_bler: Annotated[Real, Field(gt=0, lt=1)] = _TARGET_BLER
+    target_bler: Annotated[Real, Field(gt=0, lt=1)] = Field(
+        _TARGET_BLER, description="of policy target_bler: block error rate that is allowed"
+    )
     csit: Literal["average_snr", "instantaneous_snr"] = Field(
         "average_snr",
         description="of adaptive: the SNR that it goes by, the average over draws of the channel, or that of "
         "each frame with its fade",
     )
-    harq: HarqSpec | None = None
+    harq: HarqSpec | None = Field(None, description="retransmissions; null: none")
     calibration: PathName | None = Field(
         None, description="link-adaptation table; none: the bundled one (made by linksim calibrate)"
     )
     decoder: Literal["auto", "layered", "sionna"] = Field(
         "auto", description="LDPC decoder; auto: Sionna's on a GPU where it takes the code, else ours"
     )
-    decoder_iterations: PositiveInt = 50
+    decoder_iterations: PositiveInt = Field(50, description="of the LDPC decoder")
 
     @model_validator(mode="after")
     def _row(self) -> SeparationSpec:
