@@ -58,6 +58,10 @@ ROOMS: dict[str, set[str]] = {
         *("channels", "linksim", "linksim.build", "linksim.coding", "linksim.images", "linksim.metrics"),
         *("linksim.report", "linksim.results", "linksim.scenario", "linksim.weights"),
     },
+    "linksim.demo": {
+        *("channels", "linksim", "linksim.api", "linksim.build", "linksim.images", "linksim.kinds", "linksim.results"),
+        *("linksim.run", "linksim.scenario", "linksim.weights"),
+    },
     "linksim.cli": set(),
 }  # fmt: skip
 # What a room imports beside these when it is used, within functions: descriptions of kinds come to life, the command line
@@ -68,10 +72,10 @@ WHEN_USED: dict[str, set[str]] = {
         *("linksim.report", "linksim.schemes"),
     },
     "linksim.report": {"channels", "linksim.build", "linksim.kinds"},
-    "linksim.api": {"linksim.run", "linksim.training"},
+    "linksim.api": {"linksim.kinds", "linksim.run", "linksim.training"},
     "linksim.cli": {
-        *("channels", "linksim", "linksim.api", "linksim.build", "linksim.files", "linksim.images", "linksim.kinds"),
-        *("linksim.report", "linksim.results", "linksim.run", "linksim.scenario", "linksim.training", "linksim.weights"),
+        *("channels", "linksim", "linksim.api", "linksim.build", "linksim.demo", "linksim.files", "linksim.images"),
+        *("linksim.kinds", "linksim.report", "linksim.results", "linksim.run", "linksim.scenario", "linksim.training", "linksim.weights"),
     },
 }  # fmt: skip
 
@@ -330,7 +334,7 @@ def test_dependencies_are_those_that_are_imported():
     """What is declared is used, what is used is declared."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    texts = [*project["dependencies"], *extras["heic"], *extras["realism"], *extras["tensorflow"]]
+    texts = [*project["dependencies"], *extras["heic"], *extras["realism"], *extras["tensorflow"], *extras["demo"]]
     declared = {re.match(r"[\w-]+", text).group() for text in texts} - BY_OTHERS
     imported = set()
     for path in files():

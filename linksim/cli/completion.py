@@ -195,7 +195,8 @@ _linksim() {
     -*) _linksim_add "$options" ;;
     *)
       _linksim_add "$arguments"
-      if [ -n "$takes_files" ] && [ -n "$current" ] && [ "${#COMPREPLY[@]}" -gt 0 ]; then
+      [ -n "$takes_files" ] && [ -n "$current" ] && [ -z "${ZSH_VERSION:-}" ] || return 0
+      if [ "${#COMPREPLY[@]}" -gt 0 ]; then
         while IFS= read -r path; do COMPREPLY+=("$path"); done < <(compgen -f -- "$current")
       fi ;;
   esac

@@ -20,6 +20,7 @@ from linksim.weights.zoo import BUNDLED_MODELS
 
 __all__ = ["CSS", "answer", "build_page", "facts_html", "theme"]
 
+_REFUSED: tuple[type[Exception], ...] = (*USER_ERRORS, RunError, TypeError, ValueError, OSError)
 _SUFFIXES = [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"]
 _FONTS = (["system-ui", "sans-serif"], ["ui-monospace", "monospace"])  # none is fetched
 CSS = """
@@ -103,7 +104,7 @@ def answer(session: Session, picture: DemoPicture, settings: Settings) -> tuple[
     try:
         with foreign_as_user_errors():
             arrival = session.send(picture, settings)
-    except (*USER_ERRORS, RunError, ValueError) as problem:
+    except _REFUSED as problem:
         return None, _panel(str(problem), False, []), ""
     block = scenario_of(settings, picture.images)
     text = yaml.safe_dump(block, sort_keys=False, default_flow_style=None, allow_unicode=True)
@@ -131,7 +132,7 @@ def _responder(session: Session) -> Callable[..., tuple[Any, str, str, Any]]:
         try:
             picture = _picture(name, own, remembered)
             settings = Settings(channel, scheme, ratio, float(snr_db), float(realism), int(seed))
-        except (*USER_ERRORS, TypeError, ValueError) as problem:
+        except _REFUSED as problem:
             return None, _panel(str(problem), False, []), "", dial
         return *answer(session, picture, settings), dial
 

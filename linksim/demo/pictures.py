@@ -98,6 +98,7 @@ def _scaled(pixels: Tensor) -> Tensor:
     longest = max(height, width)
     if longest <= LONGEST_SIDE:
         return pixels
-    size = tuple(max(1, round(side * LONGEST_SIDE / longest)) for side in (width, height))
-    picture = Image.fromarray(pixels.permute(1, 2, 0).numpy()).resize(size, Image.Resampling.LANCZOS)
+    new_width, new_height = (max(1, round(side * LONGEST_SIDE / longest)) for side in (width, height))
+    whole = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    picture = whole.resize((new_width, new_height), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()

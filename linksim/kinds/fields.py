@@ -42,6 +42,7 @@ __all__ = [
     "Seconds",
     "Share",
     "SnrDb",
+    "SnrsDb",
     "Spacing",
     "Spec",
     "Speed",
@@ -179,6 +180,9 @@ def expanded_range(value: object) -> object:
     values = [start + i * step for i in range(int(count) + 1)]
     whole = all(v.denominator == 1 for v in (start, step)) and not re.search("[.eE]", value)
     return [int(v) if whole else float(v) for v in values]
+
+
+SnrsDb = Annotated[tuple[SnrDb, ...], BeforeValidator(expanded_range)]  # a list, or a range
 
 
 def _fraction(value: object) -> Fraction:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WrapValidator, model_validator
+from pydantic import AfterValidator, Field, WrapValidator, model_validator
 
 from linksim.kinds.channels.awgn import AwgnSpec
 from linksim.kinds.channels.base import (
@@ -31,6 +31,7 @@ from linksim.kinds.fields import (
     PositiveInt,
     Real,
     SnrDb,
+    SnrsDb,
     Spec,
     Text,
     expanded_range,
@@ -208,8 +209,11 @@ def _ranges(key: object, value: object) -> object:
     """Ranges written out, of SNRs and of fields by their path."""
     if key == "fields" and isinstance(value, dict):
         return {path: _ranges(path, values) for path, values in value.items()}
-    if key != "snr_db" and "." not in str(key):
-        return value
+    return value if key != "snr_db" and "." not in str(key) else _written_out(key, value)
+
+
+def _written_out(key: object, value: object) -> object:
+    """The values of a range, or the value."""
     try:
         return expanded_range(value)
     except ValueError as problem:
@@ -220,9 +224,7 @@ class PanelSpec(Spec):
     """Which pictures the image panel shows."""
 
     images: PositiveInt = Field(2, description="the first so many images")
-    snr_db: Annotated[tuple[SnrDb, ...] | None, BeforeValidator(expanded_range)] = Field(
-        None, description="none: the lowest and the highest swept value"
-    )
+    snr_db: SnrsDb | None = Field(None, description="none: the lowest and the highest swept value")
 
 
 def _confidence(value: float) -> float:
@@ -292,7 +294,7 @@ class Scenario(Spec):
             return data
         schemes: list[Any] = []
         for scheme in data["schemes"]:
-            rows = scheme.get("mcs") if isinstance(scheme, dict) else None
+            rows = _written_out("schemes.mcs", scheme.get("mcs")) if isinstance(scheme, dict) else None
             if isinstance(rows, list | tuple) and rows:
                 schemes += [{**scheme, "mcs": row, "name": f"{scheme.get('name')} {row}"} for row in rows]
             else:

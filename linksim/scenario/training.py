@@ -21,6 +21,7 @@ from linksim.kinds.fields import (
     Seconds,
     Share,
     SnrDb,
+    SnrsDb,
     Spec,
 )
 from linksim.kinds.images import ImagesSpec
@@ -213,7 +214,7 @@ class TrainSpec(Spec):
     compile: Bool = Field(False, description="torch.compile both networks: minutes of start, faster steps")
     validation_images: NaturalInt = Field(32, description="pictures held out of the training")
     validation_batch: PositiveInt = Field(8, description="pictures per call of the validation")
-    validation_snr_db: tuple[SnrDb, ...] = Field((1.0, 10.0), description="SNRs of the validation [dB]")
+    validation_snr_db: SnrsDb = Field((1.0, 10.0), description="SNRs of the validation [dB]")
     validation_every_steps: PositiveInt = Field(500, description="steps between validations")
     checkpoint_every_s: Seconds = Field(120.0, description="time between checkpoints [s]")
 

@@ -11,7 +11,7 @@ from pydantic import Field, WithJsonSchema, model_validator
 from channels.kinds import kind
 from linksim.files.places import place
 from linksim.kinds.channels.base import ChannelBase
-from linksim.kinds.fields import CsitName, Int, PathName, PositiveInt, Real, Spec
+from linksim.kinds.fields import RANGE_PATTERN, CsitName, Int, PathName, PositiveInt, Real, Spec
 from linksim.kinds.schemes.base import Idle, SentSchemeBase
 from linksim.kinds.schemes.source import Source, SourceCoded, make_source
 from linksim.weights import zoo
@@ -44,7 +44,12 @@ class HarqSpec(Spec):
 
 _MCS_ROW = {"type": "integer", "minimum": 0, "maximum": 28}
 _MCS_SCHEMA = {
-    "anyOf": [{"const": "adaptive"}, _MCS_ROW, {"type": "array", "items": _MCS_ROW, "minItems": 1}]
+    "anyOf": [
+        {"const": "adaptive"},
+        _MCS_ROW,
+        {"type": "array", "items": _MCS_ROW, "minItems": 1},
+        {"type": "string", "pattern": RANGE_PATTERN},
+    ]
 }
 McsName = Annotated[
     Literal["adaptive"] | Annotated[Int, Field(ge=0, le=28)],
@@ -63,8 +68,8 @@ class SeparationSpec(SourceCoded, SentSchemeBase):
     source: Source = Field(default_factory=make_source, description="codec of the picture")
     mcs: McsName = Field(
         "adaptive",
-        description="adaptive, or a fixed index of a table of TS 38.214; a list of indices makes a scheme "
-        "of each, named after it",
+        description="adaptive, or a fixed index of a table of TS 38.214; a list of indices, or a "
+        "range such as 0:2:20, makes a scheme of each, named after it",
     )
     mcs_table: Literal["any", 1, 2, 3] = Field(
         "any",

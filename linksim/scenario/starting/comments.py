@@ -156,7 +156,7 @@ def commented(written: Mapping[str, Any], scenario: BaseModel, head: str) -> str
     """
     top = "".join(f"# {line}".rstrip() + "\n" for line in head.splitlines())
     order = list(type(scenario).model_fields)
-    keys = sorted(written, key=lambda key: order.index(_ALIASES.get(key, key)))
+    keys = sorted(written, key=lambda key: order.index(str(_ALIASES.get(key, key))))
     lines = _Writer().block({key: written[key] for key in keys}, scenario, 0)
     return top + "\n".join(_spaced(list(lines))) + "\n"
 

@@ -20,7 +20,6 @@ from linksim.scenario.overrides import set_path
 from linksim.scenario.reading import find_scenario, read_mapping
 from linksim.scenario.starting.comments import commented
 from linksim.scenario.sweeps import as_written
-from linksim.weights import zoo
 
 __all__ = ["THEMES", "Theme", "theme_text", "write_theme"]
 
@@ -164,6 +163,10 @@ THEMES: Mapping[str, Theme] = {
 }
 
 
+def _asset(code: str) -> Path:
+    return Path(__file__).parents[2] / "assets" / code
+
+
 def theme_text(name: str, file: Path) -> str:
     """The commented scenario of a theme.
 
@@ -201,7 +204,7 @@ def _known(code: str) -> Iterator[None]:
     before = {(found.family, found.name) for found in foreign()}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / code.removesuffix(".txt")
-        file.write_text(zoo.asset(code).read_text(encoding="utf-8"), encoding="utf-8")
+        file.write_text(_asset(code).read_text(encoding="utf-8"), encoding="utf-8")
         load_file(file)
         try:
             yield
@@ -235,7 +238,7 @@ def write_theme(name: str, out: str | Path) -> list[Path]:
         raise ScenarioError(complaint("--out", "another name", path, "a name that ends in .yaml", cure))
     files = {path: ""}
     if theme.code:
-        files = {path.with_suffix(".py"): zoo.asset(theme.code).read_text(encoding="utf-8"), path: ""}
+        files = {path.with_suffix(".py"): _asset(theme.code).read_text(encoding="utf-8"), path: ""}
     for file in files:
         if file.exists():
             cure = "Give another --out; nothing was written."
