@@ -1,6 +1,7 @@
 # make demo   everything from nothing: environment, installation, quickstart, report
 # make test   the same for the tests
 # make lint   ruff and mypy
+# make test-browser      the tests that need a browser, with Playwright; CHROMIUM names one
 # make test-tensorflow   the tests of TensorFlow channels, with TensorFlow installed
 # make test-sionna1      a Sionna 1.x channel in linksim, in an environment of its own (.venv-sionna1)
 PYTHON ?= python3
@@ -11,7 +12,7 @@ PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 SIONNA1 = .venv-sionna1
 
-.PHONY: demo test test-tensorflow test-sionna1 lint clean
+.PHONY: demo test test-browser test-tensorflow test-sionna1 lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/linksim simulate scenarios/quickstart.yaml --out $(OUT)
@@ -19,6 +20,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.tests-installed
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-browser: $(VENV)/.browser-installed
+	$(BIN)/python -m pytest -m browser tests/browser
 
 test-tensorflow: $(VENV)/.tensorflow-installed
 	$(BIN)/python -m pytest tests/channels/test_tf_bridge.py tests/channels/test_without_tensorflow.py \
@@ -44,6 +48,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.tests-installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable ".[test]"
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.browser-installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable ".[test,browser,demo]"
+	@touch $@ $(VENV)/.tests-installed $(VENV)/.installed
 
 $(VENV)/.tensorflow-installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable ".[test,tensorflow]"

@@ -36,8 +36,8 @@ OPTIONS = (
         "--budget",
         "--pictures-memory",
     ),
-    *("--export", "--frames", "--quality-images", "--quality-limit", "--seed", "--dtype", "--tokenizer"),
-    *("--json", "--estimate", "--host", "--port", "--no-browser"),
+    *("--export", "--frames", "--every", "--quality-images", "--quality-limit", "--seed"),
+    *("--dtype", "--tokenizer", "--json", "--estimate", "--host", "--port", "--no-browser"),
     *("--version", "--verbose", "--help"),
 )
 SHELLS = ("bash", "zsh", "fish")

@@ -295,17 +295,17 @@ class TrainingScenario(Spec):
 
     block: ClassVar[str]
 
-    schema_version: Literal[1] = 1
-    name: Name
-    question: str = ""
-    seed: NaturalInt = 0
-    images: ImagesSpec
+    schema_version: Literal[1] = Field(1, description="of this file format")
+    name: Name = Field(description="of the run folder")
+    question: str = Field("", description="the question that this file answers, for linksim list scenarios")
+    seed: NaturalInt = Field(0, description="of weights, crops, noise and fading")
+    images: ImagesSpec = Field(description="pictures to train on, in files")
 
 
 class TrainScenario(TrainingScenario):
     """A training: pictures in, a checkpoint out."""
 
-    train: TrainSpec
+    train: TrainSpec = Field(description="how the codec is trained")
     block: ClassVar[str] = "train"
 
     @property

@@ -175,11 +175,11 @@ class _Writer:
 
     def __init__(self) -> None:
         self._said: set[tuple[type, str]] = set()
+        self._offered: set[type] = set()  # descriptions whose other fields were named
 
     def block(self, written: Mapping[str, Any], model: BaseModel, depth: int) -> Iterator[str]:
         """Lines of a block."""
         kind = type(model)
-        new = not any(of is kind for of, _ in self._said)
         for key, value in written.items():
             name = _ALIASES.get(key, key) if key not in kind.model_fields else key
             if name not in kind.model_fields:  # a swept path
@@ -188,7 +188,8 @@ class _Writer:
             text = "" if (kind, name) in self._said else self._text(kind, name)
             self._said.add((kind, name))
             yield from self._field(key, value, getattr(model, name), text, depth)
-        if new:
+        if kind not in self._offered:
+            self._offered.add(kind)
             yield from self._left_out(kind, {_ALIASES.get(key, key) for key in written}, depth)
 
     def _text(self, kind: type[BaseModel], name: str) -> str:
@@ -213,23 +214,22 @@ class _Writer:
             yield f"{margin}{key}: {_value(value)}"
 
     def _left_out(self, kind: type[BaseModel], written: set[str], depth: int) -> Iterator[str]:
-        """Fields that have their defaults, as comments: without the first # they are valid, too."""
+        """Fields that have their defaults, as comments: without the first # they are lines as others."""
         margin = "  " * depth
         for name, info in kind.model_fields.items():
             default = info.get_default(call_default_factory=True, validated_data={})
-            if name in written or default is PydanticUndefined or (kind, name) in self._said:
+            if name in written or default is PydanticUndefined:
                 continue
-            self._said.add((kind, name))
             text = field_text(kind, name)
             said = f"  # {text}" if text else ""
             if isinstance(default, BaseModel) or (name == "fields" and not default):
                 continue
-            line = f"{margin}# {name}: {_value(as_written(default))}"
+            line = f"{margin}#{name}: {_value(as_written(default))}"
             if len(line + said) <= _WIDTH:
                 yield line + said
             else:
                 yield line
-                yield from _comment(text, f"{margin}#   ")
+                yield from _comment(text, f"{margin}#  ")
 
 
 def _one(model: Any) -> bool:

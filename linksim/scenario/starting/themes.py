@@ -189,7 +189,7 @@ def theme_text(name: str, file: Path) -> str:
         f"linksim check {file.name}{own} says what it costs,\n"
         f"linksim {theme.command} {file.name}{own} runs it.\n"
         f"Made from {theme.scenario} of the library, smaller. Comments name what else can be written; lines\n"
-        "with a key behind # are fields that are left out, with the value that they have then."
+        "with a key right behind # are fields that are left out, with the value that they have then."
     )
     with _known(theme.code):
         return commented(data, load_any(data), head)
