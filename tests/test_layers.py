@@ -59,8 +59,8 @@ ROOMS: dict[str, set[str]] = {
         *("linksim.report", "linksim.results", "linksim.scenario", "linksim.weights"),
     },
     "linksim.demo": {
-        *("channels", "linksim", "linksim.api", "linksim.build", "linksim.images", "linksim.kinds", "linksim.results"),
-        *("linksim.run", "linksim.scenario", "linksim.weights"),
+        *("channels", "linksim", "linksim.api", "linksim.build", "linksim.images", "linksim.kinds", "linksim.metrics"),
+        *("linksim.results", "linksim.run", "linksim.scenario", "linksim.weights"),
     },
     "linksim.cli": set(),
 }  # fmt: skip

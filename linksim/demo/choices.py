@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from channels.checks import complaint
+from linksim.demo.pictures import DemoPicture
+from linksim.metrics.selection import Selection
 from linksim.scenario.errors import ScenarioError
 from linksim.weights import zoo
 
@@ -28,9 +30,9 @@ _SOURCE = {"codec": "bpg", "chroma": "420"}
 CHANNELS: Mapping[str, Mapping[str, Any]] = {
     "AWGN": {"kind": "awgn", "name": "AWGN"},
     "block Rayleigh": {"kind": "rayleigh", "name": "block Rayleigh"},
-    "OFDM TDL-C, LS estimates": {
+    "OFDM TDL-C LS": {
         "kind": "ofdm",
-        "name": "OFDM TDL-C, LS estimates",
+        "name": "OFDM TDL-C LS",
         "model": {"kind": "tdl", "profile": "C", "delay_spread_s": 300e-9, "speed_mps": 1.0},
         "carrier_hz": 3.5e9,
         "subcarrier_spacing_hz": 15e3,
@@ -58,8 +60,8 @@ class _SchemeChoice:
 
 SCHEMES: Mapping[str, _SchemeChoice] = {
     "learned": _SchemeChoice({"kind": "jscc", "checkpoint": "dial"}, dial=True, models=("dial",)),
-    "BPG + LDPC, adaptive": _SchemeChoice({"kind": "separation", "source": _SOURCE, "mcs": "adaptive"}),
-    "BPG at capacity (a bound)": _SchemeChoice({"kind": "capacity_bound", "source": _SOURCE}),
+    "BPG + LDPC adaptive": _SchemeChoice({"kind": "separation", "source": _SOURCE, "mcs": "adaptive"}),
+    "BPG at capacity": _SchemeChoice({"kind": "capacity_bound", "source": _SOURCE}),
     "latent diffusion": _SchemeChoice(
         {"kind": "latent_diffusion", "checkpoint": "dial-denoiser"},
         dial=True,
@@ -77,11 +79,14 @@ def scheme_names() -> list[str]:
     ]
 
 
-def metric_names() -> list[str]:
-    """What is measured: LPIPS with the first backbone whose weights are on this machine, or without."""
+def metric_names(side: int) -> list[str]:
+    """What is measured of pictures whose shorter side has so many pixels: LPIPS with the first backbone whose
+    weights are on this machine, or without.
+    """
     nets = [net for net in zoo.BACKBONES if zoo.backbone_at(net) is not None]
-    lpips = [f"lpips_{net}" for net in nets[:1]]
-    return ["psnr", "ms_ssim", *lpips, "received_snr_db", "ber", "bler"]
+    similar = ["psnr", "ms_ssim", *(f"lpips_{net}" for net in nets[:1])]
+    defined = [name for name in similar if Selection(name).min_side <= side]
+    return [*defined, "received_snr_db", "ber", "bler"]
 
 
 @dataclass(frozen=True)
@@ -105,12 +110,12 @@ class Settings:
     seed: int = 0
 
 
-def scenario_of(settings: Settings, images: Mapping[str, Any]) -> dict[str, Any]:
+def scenario_of(settings: Settings, picture: DemoPicture) -> dict[str, Any]:
     """The scenario of which a demo shows one unit; :func:`linksim.simulate` takes it.
 
     Args:
         settings: channel, scheme and the rest.
-        images: block ``images`` of the scenario.
+        picture: that is sent.
 
     Raises:
         ScenarioError: no such channel or scheme.
@@ -124,12 +129,12 @@ def scenario_of(settings: Settings, images: Mapping[str, Any]) -> dict[str, Any]
         "schema_version": 1,
         "name": "demo",
         "seed": settings.seed,
-        "images": dict(images),
+        "images": dict(picture.images),
         "bandwidth": {"data_ratio": settings.ratio},
         "channel": dict(channel),
         "sweep": {"snr_db": [float(settings.snr_db)]},
         "schemes": [scheme],
-        "metrics": metric_names(),
+        "metrics": metric_names(min(picture.size)),
     }
 
 

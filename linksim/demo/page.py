@@ -106,7 +106,7 @@ def answer(session: Session, picture: DemoPicture, settings: Settings) -> tuple[
             arrival = session.send(picture, settings)
     except _REFUSED as problem:
         return None, _panel(str(problem), False, []), ""
-    block = scenario_of(settings, picture.images)
+    block = scenario_of(settings, picture)
     text = yaml.safe_dump(block, sort_keys=False, default_flow_style=None, allow_unicode=True)
     shown = gr.update(  # no larger than it is: a pixel of the picture is one of the page
         value=(_array(arrival.original), _array(arrival.shown)), max_height=picture.size[1]

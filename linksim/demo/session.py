@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from linksim.build.objects import Metrics, build_metrics
-from linksim.demo.choices import Settings, metric_names, scenario_of
+from linksim.demo.choices import Settings, scenario_of
 from linksim.demo.pictures import DemoPicture
 from linksim.images.sets import image_digest
 from linksim.kinds.context import Shared
@@ -73,7 +73,7 @@ class Session:
         self.device = device or torch.device("cpu")
         self._shared = Shared()
         self._links: OrderedDict[Any, _Link] = OrderedDict()
-        self._metrics: Metrics | None = None
+        self._metrics: dict[tuple[str, ...], Metrics] = {}
         self._lock = threading.Lock()
 
     def send(self, picture: DemoPicture, settings: Settings) -> Arrival:
@@ -90,13 +90,13 @@ class Session:
             sent_at = time.monotonic()
             out, shown = send(link.plan, link.machine, batch, self.device)
             seconds = time.monotonic() - sent_at
-            measure = Measure(_for_size(self._measures(), min(picture.size)))
+            measure = Measure(self._measures(link.plan.scenario.metrics))
             (record,) = recorded(link.plan, link.machine, batch, measure, out, shown, seconds)
             return Arrival(picture.pixels, shown[0], record, time.monotonic() - began, picture.note)
 
     def _link(self, picture: DemoPicture, settings: Settings) -> _Link:
         """The link of some settings; the SNR is no part of it."""
-        scenario = load_scenario(scenario_of(settings, picture.images))
+        scenario = load_scenario(scenario_of(settings, picture))
         key = (replace(settings, snr_db=0.0), picture.name, image_digest(picture.pixels))
         if key not in self._links:
             plan = Plan(scenario, tuple(variants(scenario)), {picture.name: picture.pixels})
@@ -107,19 +107,15 @@ class Session:
         self._links.move_to_end(key)
         return self._links[key]
 
-    def _measures(self) -> Metrics:
-        if self._metrics is None:
-            self._metrics = build_metrics(tuple(metric_names()))
-        return self._metrics
+    def _measures(self, names: tuple[str, ...]) -> Metrics:
+        if names not in self._metrics:
+            self._metrics[names] = build_metrics(names)
+        return self._metrics[names]
 
     def titles(self) -> dict[str, tuple[str, str]]:
-        """Label and unit of every metric, by its name."""
-        return {info.name: (info.title, info.unit) for info in self._measures().infos()}
-
-
-def _for_size(metrics: Metrics, side: int) -> Metrics:
-    """Metrics that are defined for pictures whose shorter side has so many pixels."""
-    return replace(metrics, image=tuple(m for m in metrics.image if m.info.min_side <= side))
+        """Label and unit of every metric that was measured, by its name."""
+        known = [info for metrics in self._metrics.values() for info in metrics.infos()]
+        return {info.name: (info.title, info.unit) for info in known}
 
 
 def what_happened(arrival: Arrival) -> str:

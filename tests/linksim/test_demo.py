@@ -46,16 +46,16 @@ def small(tmp_path):
     ("channel", "scheme"),
     [
         ("AWGN", "learned"),
-        ("block Rayleigh", "BPG + LDPC, adaptive"),
-        ("OFDM TDL-C, LS estimates", "learned"),
-        ("block Rayleigh", "BPG at capacity (a bound)"),
+        ("block Rayleigh", "BPG + LDPC adaptive"),
+        ("OFDM TDL-C LS", "learned"),
+        ("block Rayleigh", "BPG at capacity"),
     ],
 )
 def test_what_is_shown_is_the_unit_of_a_run(channel, scheme, session, small, tmp_path):
     settings = Settings(channel, scheme, "1/48", 7.0, 0.5, seed=3)
     shown = session.send(small, settings)
-    run = linksim.simulate(scenario_of(settings, small.images), out=tmp_path / "run", progress=False)
-    (unit,) = run._repr_html_ and list(run_records(tmp_path / "run"))
+    run = linksim.simulate(scenario_of(settings, small), out=tmp_path / "run", progress=False)
+    (unit,) = run_records(run.folder)
     assert unit.key == shown.record.key
     assert replace(unit, seconds=0.0) == replace(shown.record, seconds=0.0)
     assert unit.shown == image_digest(shown.shown)
@@ -79,7 +79,7 @@ def test_the_snr_of_a_known_link_is_its_own(session, small):
 
 
 def test_a_lost_picture_says_why(session, small):
-    settings = Settings("block Rayleigh", "BPG + LDPC, adaptive", "1/24", -2.0)
+    settings = Settings("block Rayleigh", "BPG + LDPC adaptive", "1/24", -2.0)
     for seed in range(40):
         arrival = session.send(small, replace(settings, seed=seed))
         if arrival.record.state == "crc_failed":
@@ -90,11 +90,11 @@ def test_a_lost_picture_says_why(session, small):
 
 
 def test_every_choice_is_a_scenario():
-    images = bundled_picture("coffee").images
+    coffee = bundled_picture("coffee")
     for channel in CHANNELS:
         for scheme in scheme_names():
             for ratio in ("1/384", "1/24"):
-                scenario = load_scenario(scenario_of(Settings(channel, scheme, ratio), images))
+                scenario = load_scenario(scenario_of(Settings(channel, scheme, ratio), coffee))
                 assert scenario.schemes[0].name == scheme
     assert scheme_names() == list(SCHEMES)
     assert all(min(bundled_picture(name).size) >= 256 for name in PICTURES)
@@ -103,11 +103,13 @@ def test_every_choice_is_a_scenario():
 def test_lpips_is_measured_where_its_weights_are(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("LINKSIM_WEIGHTS", raising=False)
-    assert not [name for name in metric_names() if name.startswith("lpips")]
+    assert not [name for name in metric_names(400) if name.startswith("lpips")]
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "squeezenet1_1-b8a52dc0.pth").write_bytes(b"")
     monkeypatch.setenv("LINKSIM_WEIGHTS", str(tmp_path / "weights"))
-    assert "lpips_squeeze" in metric_names()
+    assert "lpips_squeeze" in metric_names(400)
+    assert "ms_ssim" in metric_names(161)
+    assert "ms_ssim" not in metric_names(160)
 
 
 # ------------------------------------------------------------------------------------------ pictures
