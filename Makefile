@@ -1,7 +1,7 @@
 # make demo   everything from nothing: environment, installation, quickstart, report
 # make test   the same for the tests
 # make lint   ruff and mypy
-# make test-browser   the report in a browser; installs Chromium if there is none
+# make test-browser   the report and the demo in a browser; installs Chromium if there is none
 # make test-tensorflow   the tests of TensorFlow channels, with TensorFlow installed
 # make test-sionna1      a Sionna 1.x channel in linksim, in an environment of its own (.venv-sionna1)
 PYTHON ?= python3
@@ -51,7 +51,7 @@ $(VENV)/.tests-installed: pyproject.toml constraints.txt | $(BIN)/python
 
 # Chromium of the machine; else that of the distribution, else that of Playwright; without any the tests skip themselves.
 $(VENV)/.browser-installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable ".[test,browser]"
+	$(PIP) --editable ".[test,browser,demo]"
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -q && apt-get install -y -q chromium; } || \
 	  $(BIN)/python -m playwright install chromium || echo "no Chromium can be installed: the browser tests skip themselves"

@@ -58,6 +58,10 @@ ROOMS: dict[str, set[str]] = {
         *("channels", "linksim", "linksim.build", "linksim.coding", "linksim.images", "linksim.metrics"),
         *("linksim.report", "linksim.results", "linksim.scenario", "linksim.weights"),
     },
+    "linksim.demo": {
+        *("channels", "linksim", "linksim.api", "linksim.build", "linksim.images", "linksim.kinds", "linksim.metrics"),
+        *("linksim.results", "linksim.run", "linksim.scenario", "linksim.weights"),
+    },
     "linksim.cli": set(),
 }  # fmt: skip
 # What a room imports beside these when it is used, within functions: descriptions of kinds come to life, the command line
@@ -67,11 +71,11 @@ WHEN_USED: dict[str, set[str]] = {
         *("linksim.build", "linksim.coding", "linksim.diffusion", "linksim.images", "linksim.jscc", "linksim.metrics"),
         *("linksim.report", "linksim.schemes"),
     },
-    "linksim.report": {"linksim.build", "linksim.kinds"},
-    "linksim.api": {"linksim.run", "linksim.training"},
+    "linksim.report": {"channels", "linksim.build", "linksim.kinds"},
+    "linksim.api": {"linksim.kinds", "linksim.run", "linksim.training"},
     "linksim.cli": {
-        *("channels", "linksim", "linksim.api", "linksim.build", "linksim.files", "linksim.images", "linksim.kinds"),
-        *("linksim.report", "linksim.results", "linksim.run", "linksim.scenario", "linksim.training", "linksim.weights"),
+        *("channels", "linksim", "linksim.api", "linksim.build", "linksim.demo", "linksim.files", "linksim.images"),
+        *("linksim.kinds", "linksim.report", "linksim.results", "linksim.run", "linksim.scenario", "linksim.training", "linksim.weights"),
     },
 }  # fmt: skip
 
@@ -330,13 +334,8 @@ def test_dependencies_are_those_that_are_imported():
     """What is declared is used, what is used is declared."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    texts = [
-        *project["dependencies"],
-        *extras["heic"],
-        *extras["realism"],
-        *extras["tensorflow"],
-        *extras["ray"],
-    ]
+    optional = ("heic", "realism", "tensorflow", "ray", "demo")
+    texts = [*project["dependencies"], *(text for name in optional for text in extras[name])]
     declared = {re.match(r"[\w-]+", text).group() for text in texts} - BY_OTHERS
     imported = set()
     for path in files():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from channels.checks import complaint
+
 if TYPE_CHECKING:
+    from linksim.api.estimating import CostEstimate
     from linksim.build.downloads import Download
     from linksim.run.runner import Plan, Preflight
     from linksim.scenario.files import Source, Training
@@ -25,17 +28,28 @@ class Check:
         facts: lines about sizes, SNRs and channel uses.
         warnings: downloads, what is unusual of channels of other people, and pictures that can never
             arrive, a line each.
+        costs: what the lines say, as plain values: images, units, SNRs, channel uses.
+        estimate: of time and memory, where it was asked for.
     """
 
     scenario: Scenario | Training
     scenario_hash: str
     facts: tuple[str, ...]
     warnings: tuple[str, ...]
+    costs: Mapping[str, Any] = field(default_factory=dict)
+    estimate: CostEstimate | None = None
 
     @property
     def lines(self) -> list[str]:
         """What ``linksim check`` prints, without warnings."""
-        return [f"{self.scenario.name}: valid, hash {self.scenario_hash}", *self.facts]
+        estimate = [] if self.estimate is None else [str(self.estimate)]
+        return [f"{self.scenario.name}: valid, hash {self.scenario_hash}", *self.facts, *estimate]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``linksim check --json`` prints."""
+        head = {"valid": True, "name": self.scenario.name, "hash": self.scenario_hash}
+        estimate = None if self.estimate is None else self.estimate.to_dict()
+        return {**head, **self.costs, "estimate": estimate, "warnings": list(self.warnings)}
 
     def __str__(self) -> str:
         return "\n".join([*self.lines, *(f"warning: {text}" for text in self.warnings)])
@@ -43,12 +57,15 @@ class Check:
     __repr__ = __str__
 
 
-def check(scenario: Source, overrides: Mapping[str, Any] | None = None, **fields: Any) -> Check:
+def check(
+    scenario: Source, overrides: Mapping[str, Any] | None = None, *, estimate: bool = False, **fields: Any
+) -> Check:
     """Validate a scenario or training, build all its parts, and say what it will cost; nothing runs.
 
     Args:
         scenario: see :func:`linksim.simulate`; trainings are checked, too.
         overrides: values by dotted path.
+        estimate: also run some batches, for an estimate of time and memory.
         fields: overrides as keywords.
 
     Raises:
@@ -57,24 +74,30 @@ def check(scenario: Source, overrides: Mapping[str, Any] | None = None, **fields
     from linksim.api.simulation import merged_overrides
     from linksim.scenario.files import load_any
 
-    return check_scenario(load_any(scenario, merged_overrides(overrides, fields, check)))
+    return check_scenario(load_any(scenario, merged_overrides(overrides, fields, check)), estimate=estimate)
 
 
-def check_scenario(scenario: Scenario | Training) -> Check:
+def check_scenario(scenario: Scenario | Training, *, estimate: bool = False) -> Check:
     """:func:`check` of a scenario that was read."""
     from linksim.api.errors import foreign_as_user_errors
-    from linksim.scenario.files import scenario_hash
+    from linksim.api.estimating import estimate_costs
+    from linksim.scenario.files import ScenarioError, scenario_hash
     from linksim.scenario.schema import Scenario as Evaluation
 
+    found = None
     with foreign_as_user_errors():
         if isinstance(scenario, Evaluation):
-            facts, warnings = _evaluation(scenario)
+            facts, warnings, costs, plan = _evaluation(scenario)
+            found = estimate_costs(plan) if estimate else None
         else:
-            facts, warnings = _training(scenario)
-    return Check(scenario, scenario_hash(scenario), tuple(facts), tuple(warnings))
+            if estimate:
+                got, expected = "a training", "an evaluation; a training says how long it takes (--budget)"
+                raise ScenarioError(complaint("--estimate", "no estimate", got, expected))
+            facts, warnings, costs = _training(scenario)
+    return Check(scenario, scenario_hash(scenario), tuple(facts), tuple(warnings), costs, found)
 
 
-def _training(scenario: Training) -> tuple[list[str], list[str]]:
+def _training(scenario: Training) -> tuple[list[str], list[str], dict[str, Any]]:
     import torch
 
     from linksim.build.channels import training_channels
@@ -90,7 +113,12 @@ def _training(scenario: Training) -> tuple[list[str], list[str]]:
     training_channels(recipe.channels, torch.device("cpu"), num_uses, trace=False)
     images = build_images(scenario.images)
     facts = [f"training: {_extent(recipe)}", f"images: {len(images)} from {images.origin}"]
-    return facts, [f"{download}; the training begins with it" for download in missing]
+    costs = {"kind": "training", "extent": _extent(recipe), "images": _images(len(images), images.origin)}
+    return facts, [f"{download}; the training begins with it" for download in missing], costs
+
+
+def _images(count: int, origin: str) -> dict[str, Any]:
+    return {"count": count, "from": origin}
 
 
 def _codec_training(scenario: TrainScenario) -> tuple[int, list[Download]]:
@@ -122,7 +150,7 @@ def _extent(recipe: Any) -> str:
     return f"at most {' or '.join(limits)}, {size} crops a step"
 
 
-def _evaluation(scenario: Scenario) -> tuple[list[str], list[str]]:
+def _evaluation(scenario: Scenario) -> tuple[list[str], list[str], dict[str, Any], Plan]:
     import torch
 
     from linksim.run.runner import make_plan, preflight
@@ -131,11 +159,9 @@ def _evaluation(scenario: Scenario) -> tuple[list[str], list[str]]:
     found = preflight(plan, torch.device("cpu"))
     cure = "Such frames are source_unfit, which no block error rate counts: use a larger ratio or MCS."
     warnings = [what_without(download) for download in found.downloads]
-    return list(_costs(plan, found)), [
-        *warnings,
-        *found.warnings,
-        *(f"{line} {cure}" for line in found.unfit),
-    ]
+    warnings += [*found.warnings, *(f"{line} {cure}" for line in found.unfit)]
+    costs = _costs(plan, found)
+    return list(_lines(plan, costs)), warnings, costs, plan
 
 
 def what_without(download: Download) -> str:
@@ -149,52 +175,90 @@ def what_without(download: Download) -> str:
     return f"{download}; a run leaves the metric out if that fails.{cure}"
 
 
-def _costs(plan: Plan, found: Preflight) -> Iterator[str]:
-    """Units, SNRs and channel uses of a run, a line each."""
+def _costs(plan: Plan, found: Preflight) -> dict[str, Any]:
+    """Units, SNRs and channel uses of a run."""
     from linksim.scenario.schema import channel_names
 
     scenario = plan.scenario
     parts = {
-        "swept points": len(plan.variants),
+        "swept_points": len(plan.variants),
         "channels": len(scenario.channels),
         "schemes": len(scenario.schemes),
-        "SNRs": len(scenario.sweep.snr_db or (None,)),
+        "snrs": len(scenario.sweep.snr_db or (None,)),
         "images": len(plan.images),
         "trials": scenario.most_trials,
     }
-    most = "" if scenario.stop is None else "at most "
-    yield f"images: {plan.images_text}"
-    yield f"units: {most}{plan.num_units} = " + " x ".join(f"{n} {what}" for what, n in parts.items())
-    if scenario.stop is not None:
-        yield scenario.stop.text(scenario.sweep.trials)
-    if scenario.sweep.snr_db is None:
-        yield "SNR (Es/N0 per data use): from the link budget"
-    else:
-        yield f"SNR (Es/N0 per data use): {', '.join(f'{v:g}' for v in scenario.sweep.snr_db)} dB"
     labels = channel_names(scenario)
-    for variant, built in zip(plan.variants, found.operators, strict=True):
-        yield from (f"at {name} = {value}:" for name, value in variant.values)
-        for label, spec in zip(labels, variant.scenario.channels, strict=True):
-            yield from _uses(plan, variant, spec, built[label])
+    uses = [
+        row
+        for variant, built in zip(plan.variants, found.operators, strict=True)
+        for label, spec in zip(labels, variant.scenario.channels, strict=True)
+        for row in _uses(plan, variant, spec, built[label])
+    ]
+    return {
+        "kind": "evaluation",
+        "images": _images(len(plan.images) if plan.has_pictures else 0, plan.origin),
+        "stop": None if scenario.stop is None else scenario.stop.text(scenario.sweep.trials),
+        "units": {"total": plan.num_units, **parts},
+        "snr_db": None if scenario.sweep.snr_db is None else list(scenario.sweep.snr_db),
+        "uses": uses,
+    }
 
 
-def _uses(plan: Plan, variant: Any, spec: Any, channel: Any) -> Iterator[str]:
+def _uses(plan: Plan, variant: Any, spec: Any, channel: Any) -> Iterator[dict[str, Any]]:
     """What a channel costs pictures of each size."""
     from linksim.scenario.schema import channel_name
 
     snr_db = spec.untraced().resulting_snr_db(channel)
-    if snr_db is not None:
-        yield f"  {channel_name(spec)}: SNR {snr_db:g} dB, of the mean gain"
     sizes = {tuple(i.shape[1:]): name for name, i in plan.images.items()}
     for (height, width), name in sizes.items():
         uses = channel.uses(plan.budget(variant, name))
-        counts = f"{uses.data} data + {uses.pilot} pilot + {uses.guard} guard uses"
         values = 3 * height * width
-        if not values:
-            yield f"  {channel_name(spec)}, a frame: {counts}"
+        yield {
+            "swept": dict(variant.values),
+            "channel": channel_name(spec),
+            "link_budget_snr_db": snr_db,
+            "height": height,
+            "width": width,
+            **{"data": uses.data, "pilot": uses.pilot, "guard": uses.guard},
+            "cbr_data": uses.data / values if values else None,
+            "cbr_total": uses.total / values if values else None,
+        }
+
+
+def _lines(plan: Plan, costs: Mapping[str, Any]) -> Iterator[str]:
+    """What a run costs, for people."""
+    units, snr_db = costs["units"], costs["snr_db"]
+    parts = {"swept_points": "swept points", "snrs": "SNRs"}
+    counted = [f"{count} {parts.get(what, what)}" for what, count in units.items() if what != "total"]
+    most = "at most " if costs["stop"] else ""
+    yield f"images: {plan.images_text}"
+    yield f"units: {most}{units['total']} = {' x '.join(counted)}"
+    if costs["stop"]:
+        yield costs["stop"]
+    if snr_db is None:
+        yield "SNR (Es/N0 per data use): from the link budget"
+    else:
+        yield f"SNR (Es/N0 per data use): {', '.join(f'{v:g}' for v in snr_db)} dB"
+    rows = iter(costs["uses"])
+    sizes = len({tuple(image.shape[1:]) for image in plan.images.values()})
+    for variant in plan.variants:
+        yield from (f"at {name} = {value}:" for name, value in variant.values)
+        for _ in variant.scenario.channels:
+            yield from _of_channel([next(rows) for _ in range(sizes)])
+
+
+def _of_channel(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What one channel costs, for people."""
+    if rows[0]["link_budget_snr_db"] is not None:
+        yield f"  {rows[0]['channel']}: SNR {rows[0]['link_budget_snr_db']:g} dB, of the mean gain"
+    for row in rows:
+        counts = f"{row['data']} data + {row['pilot']} pilot + {row['guard']} guard uses"
+        if row["cbr_data"] is None:
+            yield f"  {row['channel']}, a frame: {counts}"
             continue
         yield (
-            f"  {channel_name(spec)}, {height} x {width} pixels: {counts}, "
-            f"CBR {uses.data / values:.6f} data, {uses.total / values:.6f} in all "
+            f"  {row['channel']}, {row['height']} x {row['width']} pixels: {counts}, "
+            f"CBR {row['cbr_data']:.6f} data, {row['cbr_total']:.6f} in all "
             "(side information comes on top)"
         )

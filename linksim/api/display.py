@@ -13,7 +13,7 @@ from linksim.results.statistics import Row
 from linksim.results.stopping import extent
 from linksim.results.store import ResultStore, RunFolderError
 
-__all__ = ["run_html", "run_text"]
+__all__ = ["arrival_text", "cell_text", "run_html", "run_text"]
 
 _ROWS = 40  # lines of the table
 _ARROWS = {True: "↑", False: "↓", None: "→ 0"}
@@ -71,8 +71,8 @@ def _table(rows: Sequence[Row], infos: Mapping[str, MetricInfo]) -> str:
     for (channel, scheme, point, snr_db), cells in list(lines.items())[:_ROWS]:
         swept = ", ".join(f"{name} = {value}" for name, value in point)
         texts = [channel, scheme, swept, f"{snr_db:g}"]
-        texts += [_cell(cells[name]) if name in cells else "–" for name in shown]
-        texts.append(_lost(next(iter(cells.values()))))
+        texts += [cell_text(cells[name]) if name in cells else "–" for name in shown]
+        texts.append(arrival_text(next(iter(cells.values()))))
         body.append("<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in texts) + "</tr>")
     top = "".join(f"<th>{html.escape(text)}</th>" for text in (*heads, "not arrived"))
     left = len(lines) - _ROWS
@@ -80,14 +80,15 @@ def _table(rows: Sequence[Row], infos: Mapping[str, MetricInfo]) -> str:
     return f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(body)}</tbody></table>{more}"
 
 
-def _cell(row: Row) -> str:
+def cell_text(row: Row) -> str:
     """Mean and interval."""
     if math.isnan(row.ci_low) or math.isnan(row.ci_high):
         return f"{row.mean:.4g}"
     return f"{row.mean:.4g} [{row.ci_low:.4g}, {row.ci_high:.4g}]"
 
 
-def _lost(row: Row) -> str:
+def arrival_text(row: Row) -> str:
+    """How many did not arrive, and why."""
     if not row.num_failures:
         return "0"
     causes = ", ".join(f"{count} {cause}" for cause, count in row.causes)

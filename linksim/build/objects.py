@@ -177,18 +177,19 @@ def load_denoiser(checkpoint: str) -> LoadedDenoiser:
 # ---------------------------------------------------------------------------------------------- schemes
 
 
-def make_search(source: SourceBase, workers: int = 1) -> QualitySearch:
+def make_search(source: SourceBase, workers: int = 1, streams: Path | None = None) -> QualitySearch:
     """A source codec with its quality search.
 
     Args:
         source: description.
         workers: processes that code pictures.
+        streams: folder of coded pictures; None: that of the user.
     """
     resolutions = {"full": (1,), "reduced": (1, 2, 4)}[source.resolutions]
     codec = source.build()
     check_source_codec(source, codec)
     measure = None if source.select == "psnr" else Selection(source.select)
-    cache = StreamCache(cache_folder("streams"))
+    cache = StreamCache(streams or cache_folder("streams"))
     return QualitySearch(codec, cache, resolutions, workers=workers, measure=measure)
 
 

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from linksim.scenario.files import Training
     from linksim.scenario.schema import Scenario
 
+from linksim.cli.completion import complete
 from linksim.cli.listing import list_things
-from linksim.cli.output import LineFormatter, full_disk, say
+from linksim.cli.output import LineFormatter, full_disk, say, say_json
 from linksim.cli.parser import make_parser
-from linksim.cli.runs import measure, merge, plot, replay, report, simulate
+from linksim.cli.runs import measure, merge, plot, replay, report, results, simulate
+from linksim.cli.starting import demo, new
 
 __all__ = ["entry_point", "main"]
 
@@ -74,9 +76,12 @@ def _load(args: argparse.Namespace) -> Scenario | Training:
 def _check(args: argparse.Namespace) -> int:
     from linksim.api.checking import check_scenario
 
-    found = check_scenario(_load(args))
-    for line in found.lines:
-        say(line)
+    found = check_scenario(_load(args), estimate=args.estimate)
+    if args.json:
+        say_json(found.to_dict())
+    else:
+        for line in found.lines:
+            say(line)
     for warning in found.warnings:
         say(f"warning: {warning}", file=sys.stderr)
     return 0
@@ -210,18 +215,22 @@ def _version() -> str:
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "new": new,
     "simulate": simulate,
     "merge": merge,
     "measure": measure,
     "replay": replay,
     "check": _check,
+    "results": results,
     "plot": plot,
     "report": report,
+    "demo": demo,
     "list": list_things,
     "train": _train,
     "calibrate": _calibrate,
     "convert": _convert,
     "schema": _schema,
+    "completion": complete,
 }
 
 

@@ -1,68 +1,125 @@
-"""linksim list: what there is."""
+"""linksim list: what there is, for people or as JSON."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from typing import Any
 
-from linksim.cli.output import say
+from linksim.cli.output import say, say_json
 
 __all__ = ["list_things"]
+
+Things = list[dict[str, Any]]
 
 
 def list_things(args: argparse.Namespace) -> int:
     """Print what ``args.what`` names; the exit code."""
-    from channels.kinds import FAMILIES
     from linksim.kinds import load_installed
 
     load_installed()
-    if args.what == "schemes":
-        _print_kinds("scheme")
-    elif args.what == "kinds":
-        for family in FAMILIES:
-            _print_kinds(family, f"{family}:")
+    found, show = _WHAT[args.what]
+    things = found()
+    if args.json:
+        say_json({args.what: things})
     else:
-        {
-            "scenarios": _list_scenarios,
-            "models": _list_models,
-            "metrics": _list_metrics,
-            "channels": _list_channels,
-        }[args.what]()
+        show(things)
     return 0
 
 
-def _list_scenarios() -> None:
+def _kinds(*families: str) -> Things:
+    """Kinds of some families; ``origin`` of those that are not built in."""
+    from linksim.kinds import find, names
+
+    return [
+        {
+            "family": family,
+            "name": name,
+            "summary": find(family, name).summary,
+            "origin": getattr(find(family, name).origin, "text", None),
+        }
+        for family in families
+        for name in names(family)
+    ]
+
+
+def _all_kinds() -> Things:
+    from channels.kinds import FAMILIES
+
+    return _kinds(*FAMILIES)
+
+
+def _say_kinds(things: Things, titles: dict[str, str] | None = None) -> None:
+    """Lines of kinds, with a title above each family; ``titles``: other ones, empty for none."""
+    family = ""
+    for thing in things:
+        if thing["family"] != family:
+            family = thing["family"]
+            title = f"{family}:" if titles is None else titles[family]
+            if title:
+                say(title)
+        origin = f" ({thing['origin']})" if thing["origin"] else ""
+        say(f"{thing['name']:16} {thing['summary']}{origin}")
+
+
+def _scenarios() -> Things:
     from linksim.files.places import scenario_dir
     from linksim.scenario.files import load_any
+    from linksim.scenario.schema import Scenario
 
+    found = []
     for path in sorted(scenario_dir().rglob("*.yaml")):
         if path.parent.name != "base":
             place = path.relative_to(scenario_dir()).with_suffix("")
-            say(f"{place!s:28} {load_any(str(path)).question}")
+            scenario = load_any(str(path))
+            kind = "evaluation" if isinstance(scenario, Scenario) else "training"
+            found.append({"name": str(place), "kind": kind, "question": scenario.question, "file": str(path)})
+    return found
 
 
-def _list_models() -> None:
+def _say_scenarios(things: Things) -> None:
+    for thing in things:
+        say(f"{thing['name']:28} {thing['question']}")
+
+
+def _models() -> Things:
     from linksim.weights import zoo
 
+    found = []
     for name, model in zoo.BUNDLED_MODELS.items():
         file = zoo.asset(zoo.BUNDLED_FILES[name])
-        size = f"{file.stat().st_size / 1e6:.0f} MB" if file.is_file() else "missing here"
-        low, high = model.snr_db
-        say(f"{name:16} kind: {model.kind:16} {size}, {model.what}")
-        say(f"{'':16} data_ratio {', '.join(model.ratios)}; trained at {low:g} to {high:g} dB")
-        say(f"{'':16} about {model.seconds:g} s for 768 x 512 pixels on two cores")
+        found.append(
+            {
+                "name": name,
+                "kind": model.kind,
+                "bytes": file.stat().st_size if file.is_file() else None,
+                "what": model.what,
+                "data_ratio": list(model.ratios),
+                "snr_db": list(model.snr_db),
+                "seconds": model.seconds,
+            }
+        )
+    return found
 
 
-def _list_metrics() -> None:
+def _say_models(things: Things) -> None:
+    for thing in things:
+        size = "missing here" if thing["bytes"] is None else f"{thing['bytes'] / 1e6:.0f} MB"
+        low, high = thing["snr_db"]
+        say(f"{thing['name']:16} kind: {thing['kind']:16} {size}, {thing['what']}")
+        say(f"{'':16} data_ratio {', '.join(thing['data_ratio'])}; trained at {low:g} to {high:g} dB")
+        say(f"{'':16} about {thing['seconds']:g} s for 768 x 512 pixels on two cores")
+
+
+def _metrics() -> Things:
     from linksim.kinds import names
 
-    for metric in names("metric"):
-        say(f"{metric:16} {_metric_state(metric)}".rstrip())
+    return [{"name": name, "weights": _metric_state(name)} for name in names("metric")]
 
 
-def _list_channels() -> None:
-    _print_kinds("channel")
-    _print_kinds("delay_model", "\nmodel: of ofdm")
-    _print_kinds("impairment", "\nimpairments: of every channel")
+def _say_metrics(things: Things) -> None:
+    for thing in things:
+        say(f"{thing['name']:16} {thing['weights']}".rstrip())
 
 
 def _metric_state(metric: str) -> str:
@@ -82,12 +139,20 @@ def _metric_state(metric: str) -> str:
     return ""
 
 
-def _print_kinds(family: str, title: str = "") -> None:
-    from linksim.kinds import find, names
+def _say_channels(things: Things) -> None:
+    titles = {"delay_model": "\nmodel: of ofdm", "impairment": "\nimpairments: of every channel"}
+    _say_kinds(things, {"channel": "", **titles})
 
-    if title:
-        say(title)
-    for name in names(family):
-        found = find(family, name)
-        origin = f" ({found.origin.text})" if found.origin else ""
-        say(f"{name:16} {found.summary}{origin}")
+
+def _say_schemes(things: Things) -> None:
+    _say_kinds(things, {"scheme": ""})
+
+
+_WHAT: dict[str, tuple[Callable[[], Things], Callable[[Things], None]]] = {
+    "channels": (lambda: _kinds("channel", "delay_model", "impairment"), _say_channels),
+    "schemes": (lambda: _kinds("scheme"), _say_schemes),
+    "metrics": (_metrics, _say_metrics),
+    "models": (_models, _say_models),
+    "scenarios": (_scenarios, _say_scenarios),
+    "kinds": (_all_kinds, _say_kinds),
+}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
+import math
 import os
 import unicodedata
 from typing import TextIO
 
-__all__ = ["LineFormatter", "full_disk", "printable", "say"]
+__all__ = ["LineFormatter", "emit", "full_disk", "printable", "say", "say_json"]
 
 _LONGEST_LINE = 4000  # characters of a line of a message
 
@@ -30,6 +32,27 @@ def _is_plain(character: str) -> bool:
 def say(text: object, *, file: TextIO | None = None) -> None:
     """Print a message, whatever is in the names that it shows."""
     print(printable(str(text)), file=file, flush=file is not None)
+
+
+def say_json(value: object) -> None:
+    """Print one JSON value: ASCII, numbers that are not finite as null."""
+    emit(json.dumps(_finite(value), indent=1, allow_nan=False))
+
+
+def emit(text: str) -> None:
+    """Print a text for programs, whole."""
+    print(text)
+
+
+def _finite(value: object) -> object:
+    """A value that JSON has: null for nan and infinities, texts for what is neither number nor text."""
+    if isinstance(value, dict):
+        return {str(key): _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 class LineFormatter(logging.Formatter):

@@ -10,25 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from linksim.cli.arguments import count, port, seconds, size
 from linksim.cli.output import say
 
-__all__ = ["COMMANDS", "LISTS", "OPTIONS", "make_parser"]
+__all__ = ["COMMANDS", "LISTS", "OPTIONS", "SHELLS", "make_parser"]
 
 COMMANDS = (
-    *(
-        "simulate",
-        "merge",
-        "measure",
-        "replay",
-        "check",
-        "plot",
-        "report",
-        "list",
-        "train",
-        "calibrate",
-        "convert",
-        "schema",
-    ),
+    *("new", "check", "simulate", "merge", "measure", "replay", "results", "plot", "report", "demo", "list"),
+    *("train", "calibrate", "convert", "schema", "completion"),
 )
 OPTIONS = (
     *(
@@ -56,14 +45,34 @@ OPTIONS = (
         "--budget",
         "--pictures-memory",
     ),
-    *("--export", "--frames", "--quality-images", "--quality-limit", "--seed", "--dtype", "--tokenizer"),
+    *("--export", "--frames", "--every", "--quality-images", "--quality-limit", "--seed"),
+    *("--dtype", "--tokenizer", "--json", "--estimate", "--host", "--port", "--no-browser"),
     *("--version", "--verbose", "--help"),
 )
+SHELLS = ("bash", "zsh", "fish")
 LISTS = ("channels", "schemes", "metrics", "models", "scenarios", "kinds")
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with the project's message grammar for unknown commands and options."""
+    """argparse with the project's message grammar for unknown commands and options.
+
+    Attributes:
+        arguments, commands: all that was added, for :mod:`linksim.cli.completion`.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.arguments: list[argparse.Action] = []
+        self.commands: dict[str, _Parser] = {}
+        super().__init__(*args, **options)
+
+    def _add_action(self, action: Any) -> Any:
+        self.arguments.append(action)
+        return super()._add_action(action)
+
+    def add_subparsers(self, **options: Any) -> Any:
+        made = super().add_subparsers(**options)
+        self.commands = made.choices  # grows with them
+        return made
 
     def error(self, message: str) -> NoReturn:
         close = [c for word, known in _mistyped(message) for c in difflib.get_close_matches(word, known, n=1)]
@@ -85,39 +94,13 @@ def _mistyped(message: str) -> Iterator[tuple[str, Sequence[str]]]:
                 yield word.partition("=")[0], OPTIONS
 
 
-def _count(text: str) -> int:
-    """Argument type: a whole number of at least 1."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least 1")
-    return value
-
-
-def _seconds(text: str) -> float:
-    """Argument type: a duration such as 540s, 9m or 2h, in seconds."""
-    factor = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:], 0.0)
-    try:
-        value = float(text[:-1]) * factor
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 1e7:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a time such as 540s, 9m or 2h")
-    return value
-
-
-def _bytes(text: str) -> int:
-    """Argument type: an amount of memory such as 500MB or 16GB, in bytes."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MGT])i?B?", text.strip(), re.IGNORECASE)
-    if not found:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected an amount such as 500MB or 16GB")
-    return int(float(found[1]) * {"M": 1e6, "G": 1e9, "T": 1e12}[found[2].upper()])
+def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
+    sub: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    return sub
 
 
 def _add_plot(commands: Any) -> None:
-    plot = commands.add_parser("plot", help="draw a metric of one or more run folders")
+    plot = _command(commands, "plot", "draw a metric of one or more run folders")
     plot.add_argument("run", nargs="+", type=Path, help="run folders")
     what = plot.add_mutually_exclusive_group(required=True)
     what.add_argument("--metric", help="column value of results.csv, e.g. psnr")
@@ -164,7 +147,7 @@ def _foreign(sub: argparse.ArgumentParser) -> None:
 
 
 def _scenario_command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
-    sub: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    sub = _command(commands, name, text)
     sub.add_argument(
         "scenario", help="scenario file, or the name of one that comes with linksim (quickstart)"
     )
@@ -182,10 +165,10 @@ def _add_simulate(commands: Any) -> None:
     )
     simulate.add_argument("--out", type=Path, help="run folder; default runs/NAME")
     simulate.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    simulate.add_argument("--limit", type=_count, help="use the first so many images only")
+    simulate.add_argument("--limit", type=count, help="use the first so many images only")
     simulate.add_argument(
         "--workers",
-        type=_count,
+        type=count,
         metavar="N",
         help="processes that run units, each with its share of the cores; default: this one",
     )
@@ -201,7 +184,7 @@ def _add_simulate(commands: Any) -> None:
     )
     simulate.add_argument(
         "--keep-failures",
-        type=_count,
+        type=count,
         metavar="N",
         help="keep the first N units of every channel and scheme that did not arrive, in failures/",
     )
@@ -209,7 +192,7 @@ def _add_simulate(commands: Any) -> None:
 
 
 def _add_merge(commands: Any) -> None:
-    merge = commands.add_parser("merge", help="make one run folder of several of the same scenario (--shard)")
+    merge = _command(commands, "merge", "make one run folder of several of the same scenario (--shard)")
     merge.add_argument("run", type=Path, nargs="+", help="run folders")
     merge.add_argument("--out", type=Path, required=True, help="new folder")
     merge.add_argument("--no-report", action="store_true", help="leave out figures and report.html")
@@ -218,7 +201,7 @@ def _add_merge(commands: Any) -> None:
 
 def _add_measure(commands: Any) -> None:
     text = "measure further metrics of a run: on pictures that it keeps, or on units that are run again"
-    measure = commands.add_parser("measure", help=text, description=text)
+    measure = _command(commands, "measure", text)
     measure.add_argument("run", type=Path, help="run folder")
     measure.add_argument(
         "--metric",
@@ -228,13 +211,13 @@ def _add_measure(commands: Any) -> None:
         help="linksim list metrics prints them; may be repeated",
     )
     measure.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    measure.add_argument("--workers", type=_count, metavar="N", help="processes that run units")
+    measure.add_argument("--workers", type=count, metavar="N", help="processes that run units")
     measure.add_argument("--no-report", action="store_true", help="leave out figures and report.html")
     _foreign(measure)
 
 
 def _add_replay(commands: Any) -> None:
-    replay = commands.add_parser("replay", help="run one unit of a run again and say what happened to it")
+    replay = _command(commands, "replay", "run one unit of a run again and say what happened to it")
     replay.add_argument("run", type=Path, help="run folder")
     replay.add_argument(
         "unit",
@@ -246,19 +229,55 @@ def _add_replay(commands: Any) -> None:
     _foreign(replay)
 
 
+def _json(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--json", action="store_true", help="print one JSON object (docs/json.md)")
+
+
+def _add_new(commands: Any) -> None:
+    new = _command(commands, "new", "write a commented scenario of your own to start from")
+    new.add_argument("theme", nargs="?", metavar="THEME", help="what it is about; without: list the themes")
+    new.add_argument("--out", type=Path, metavar="FILE.yaml", help="file to write; default THEME.yaml")
+
+
+def _add_check(commands: Any) -> None:
+    check = _scenario_command(commands, "check", "validate a scenario and print what it will cost")
+    check.add_argument(
+        "--estimate",
+        action="store_true",
+        help="also run some batches and say about how long all of them take, and how much memory",
+    )
+    _json(check)
+
+
+def _add_results(commands: Any) -> None:
+    results = _command(commands, "results", "print the results of a run folder as a table")
+    results.add_argument("run", type=Path, help="run folder")
+    results.add_argument(
+        "--metric", action="append", metavar="NAME", dest="metrics", help="only this one; may be repeated"
+    )
+    _json(results)
+
+
+def _add_demo(commands: Any) -> None:
+    demo = _command(commands, "demo", "open a page to play with a link; needs linksim[demo]")
+    demo.add_argument("--host", default="127.0.0.1", help="address to listen on; default: this machine only")
+    demo.add_argument("--port", type=port, default=7860, help="port to listen on; default 7860")
+    demo.add_argument("--no-browser", action="store_true", help="open no browser")
+
+
 def _add_train(commands: Any) -> None:
     train = _scenario_command(commands, "train", "train a codec, or go on with a training in the same folder")
     train.add_argument("--out", type=Path, help="folder; default runs/NAME")
     train.add_argument("--device", default="auto", help="auto, cpu or cuda")
     train.add_argument(
         "--budget",
-        type=_seconds,
+        type=seconds,
         metavar="TIME",
         help="end in this time (9m, 2h, 540s), whatever the machine: schedules follow the clock",
     )
     train.add_argument(
         "--pictures-memory",
-        type=_bytes,
+        type=size,
         metavar="SIZE",
         help="keep the pictures in memory if they take no more (16GB); else decode them as they are needed; "
         "default: half of what is free",
@@ -276,21 +295,21 @@ def _add_calibrate(commands: Any) -> None:
         "--out", type=Path, required=True, help="table (JSON); an existing one is extended"
     )
     calibrate.add_argument(
-        "--frames", type=_count, default=200, help="transport blocks per MCS (known ones are kept)"
+        "--frames", type=count, default=200, help="transport blocks per MCS (known ones are kept)"
     )
     calibrate.add_argument(
         "--quality-images", type=Path, nargs="+", metavar="TAR",
         help="tar files of calibration pictures; without, quality curves are kept",
     )  # fmt: skip
-    calibrate.add_argument("--quality-limit", type=_count, default=24, help="pictures to use of them")
+    calibrate.add_argument("--quality-limit", type=count, default=24, help="pictures to use of them")
     calibrate.add_argument("--seed", type=int, default=1, help="of payloads, fades and noise")
     calibrate.add_argument(
-        "--every", type=_count, default=1, metavar="N", help="measure every N-th MCS in rising efficiency"
+        "--every", type=count, default=1, metavar="N", help="measure every N-th MCS in rising efficiency"
     )
 
 
 def _add_convert(commands: Any) -> None:
-    convert = commands.add_parser("convert", help="turn other people's checkpoints into diffusers folders")
+    convert = _command(commands, "convert", "turn other people's checkpoints into diffusers folders")
     convert.add_argument("what", choices=("diffjscc",))
     convert.add_argument("source", help="folder with config.yaml and model.ckpt, or owner/name on a hub")
     convert.add_argument("target", type=Path, help="folder to be made")
@@ -309,24 +328,32 @@ def make_parser() -> _Parser:
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.add_argument("--verbose", action="store_true", help="log more, and show tracebacks")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    _add_new(commands)
+    _add_check(commands)
     _add_simulate(commands)
     _add_merge(commands)
     _add_measure(commands)
     _add_replay(commands)
-    _scenario_command(commands, "check", "validate a scenario and print what it will cost")
+    _add_results(commands)
     _add_plot(commands)
-    report = commands.add_parser("report", help="write one self-contained HTML page of run folders")
+    report = _command(commands, "report", "write one self-contained HTML page of run folders")
     report.add_argument("run", type=Path, nargs="+", help="run folders")
     report.add_argument(
         "--out",
         type=Path,
         help="file; default report.html in the run, of several comparison.html in the first",
     )
-    listing = commands.add_parser("list", help="print what there is")
+    _add_demo(commands)
+    listing = _command(commands, "list", "print what there is")
     listing.add_argument("what", choices=LISTS)
     _foreign(listing)
+    _json(listing)
     _add_train(commands)
     _add_calibrate(commands)
     _add_convert(commands)
-    _foreign(commands.add_parser("schema", help="print the JSON schema of scenario files"))
+    _foreign(_command(commands, "schema", "print the JSON schema of scenario files"))
+    completion = _command(commands, "completion", "print a script that completes commands in a shell")
+    completion.add_argument(
+        "shell", choices=SHELLS, help="source the script in the start-up file of the shell"
+    )
     return parser

@@ -6,12 +6,12 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from linksim.cli.output import say
+from linksim.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from linksim.api.run import Run
 
-__all__ = ["measure", "merge", "plot", "replay", "report", "simulate"]
+__all__ = ["measure", "merge", "plot", "replay", "report", "results", "simulate"]
 
 
 def simulate(args: argparse.Namespace) -> int:
@@ -93,6 +93,23 @@ def replay(args: argparse.Namespace) -> int:
         for path in save_pictures(found, args.out):
             say(path)
     return 1 if found.differences() else 0
+
+
+def results(args: argparse.Namespace) -> int:
+    """Print the table of a run, for people or as JSON."""
+    import shutil
+
+    from linksim.api.results import results_dict, results_lines
+    from linksim.results.store import ResultStore
+
+    store = ResultStore(args.run)
+    if args.json:
+        say_json(results_dict(store, args.metrics or ()))
+    else:
+        width = shutil.get_terminal_size((100, 24)).columns
+        for line in results_lines(store, args.metrics or (), width):
+            say(line)
+    return 0
 
 
 def plot(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -20,9 +21,13 @@ T = TypeVar("T")
 class Shared:
     """What several parts of a run have in common and is made once: models, searches, tables. It lasts as long
     as the run.
+
+    Args:
+        streams: folder of coded pictures; None: that of the user, which knows pictures of earlier runs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, streams: Path | None = None) -> None:
+        self.streams = streams
         self._made: dict[Hashable, Any] = {}
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -36,11 +36,13 @@ __all__ = [
     "PathName",
     "Positive",
     "PositiveInt",
+    "Quantity",
     "Ratio",
     "Real",
     "Seconds",
     "Share",
     "SnrDb",
+    "SnrsDb",
     "Spacing",
     "Spec",
     "Speed",
@@ -48,7 +50,6 @@ __all__ = [
     "expanded_range",
     "is_path",
     "kept_folder",
-    "quantity",
 ]
 
 
@@ -67,35 +68,53 @@ def _number(value: float) -> str:
     return f"{value:g}"
 
 
-def quantity(
-    unit: str, low: float, high: float, *, open_low: bool = False, rescale: tuple[tuple[float, str], ...] = ()
-) -> Callable[[float], float]:
-    """Validator of a physical quantity whose message proposes the unit that was probably meant."""
+@dataclass(frozen=True)
+class Quantity:
+    """Validator of a physical quantity whose message proposes the unit that was probably meant.
 
-    def check(value: float) -> float:
-        below = value <= low if open_low else value < low
-        if not below and value <= high:
+    Args:
+        unit: name.
+        low, high: bounds, in that unit.
+        open_low: ``low`` itself is refused.
+        rescale: factors to other units with their names.
+    """
+
+    unit: str
+    low: float
+    high: float
+    open_low: bool = False
+    rescale: tuple[tuple[float, str], ...] = ()
+
+    def __call__(self, value: float) -> float:
+        """The value.
+
+        Raises:
+            ValueError: out of bounds.
+        """
+        if self._holds(value):
             return value
-        sign = "<" if open_low else "<="
-        text = f"got {_number(value)} {unit}, expected {_number(low)} {sign} value <= {_number(high)} {unit}."
-        for factor, name in rescale:
-            fits = (value * factor > low if open_low else value * factor >= low) and value * factor <= high
-            if fits:
+        sign = "<" if self.open_low else "<="
+        bounds = f"{_number(self.low)} {sign} value <= {_number(self.high)} {self.unit}"
+        text = f"got {_number(value)} {self.unit}, expected {bounds}."
+        for factor, name in self.rescale:
+            if self._holds(value * factor):
                 text += f" Did you mean {value * factor:g} ({_number(value)} {name})?"
                 break
         raise ValueError(text)
 
-    return check
+    def _holds(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        return above and value <= self.high
 
 
 SNR_DB_RANGE = (-60.0, 100.0)
-SnrDb = Annotated[Real, AfterValidator(quantity("dB", *SNR_DB_RANGE))]
-GainDb = Annotated[Real, AfterValidator(quantity("dB", -60, 60))]
-DelaySpread = Annotated[Real, AfterValidator(quantity("s", 0, 1e-5, rescale=((1e-9, "ns"), (1e-6, "us"))))]
-Speed = Annotated[Real, AfterValidator(quantity("m/s", 0, 500, rescale=((1 / 3.6, "km/h"),)))]
-Carrier = Annotated[Real, AfterValidator(quantity("Hz", 1e8, 1e12, rescale=((1e9, "GHz"), (1e6, "MHz"))))]
-Spacing = Annotated[Real, AfterValidator(quantity("Hz", 1e3, 1e6, rescale=((1e3, "kHz"),)))]
-Seconds = Annotated[Real, AfterValidator(quantity("s", 0, 1e7, open_low=True))]
+SnrDb = Annotated[Real, AfterValidator(Quantity("dB", *SNR_DB_RANGE))]
+GainDb = Annotated[Real, AfterValidator(Quantity("dB", -60, 60))]
+DelaySpread = Annotated[Real, AfterValidator(Quantity("s", 0, 1e-5, rescale=((1e-9, "ns"), (1e-6, "us"))))]
+Speed = Annotated[Real, AfterValidator(Quantity("m/s", 0, 500, rescale=((1 / 3.6, "km/h"),)))]
+Carrier = Annotated[Real, AfterValidator(Quantity("Hz", 1e8, 1e12, rescale=((1e9, "GHz"), (1e6, "MHz"))))]
+Spacing = Annotated[Real, AfterValidator(Quantity("Hz", 1e3, 1e6, rescale=((1e3, "kHz"),)))]
+Seconds = Annotated[Real, AfterValidator(Quantity("s", 0, 1e7, open_low=True))]
 Positive = Annotated[Real, Field(gt=0)]
 Share = Annotated[Real, Field(ge=0, le=1)]
 PositiveInt = Annotated[Int, Field(ge=1)]
@@ -161,6 +180,9 @@ def expanded_range(value: object) -> object:
     values = [start + i * step for i in range(int(count) + 1)]
     whole = all(v.denominator == 1 for v in (start, step)) and not re.search("[.eE]", value)
     return [int(v) if whole else float(v) for v in values]
+
+
+SnrsDb = Annotated[tuple[SnrDb, ...], BeforeValidator(expanded_range)]  # a list, or a range
 
 
 def _fraction(value: object) -> Fraction:

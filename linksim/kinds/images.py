@@ -113,12 +113,15 @@ class SkimageImagesSpec(ImagesBase):
     """Pictures that ship with scikit-image; camera is grey; hubble, retina and ihc are no photographs."""
 
     kind: Literal["skimage"]
-    names: Annotated[tuple[Annotated[str, Strict()], ...], Field(min_length=1)] = (
-        "astronaut",
-        "coffee",
-        "chelsea",
-        "rocket",
-        "motorcycle",
+    names: Annotated[tuple[Annotated[str, Strict()], ...], Field(min_length=1)] = Field(
+        (
+            "astronaut",
+            "coffee",
+            "chelsea",
+            "rocket",
+            "motorcycle",
+        ),
+        description="some of astronaut, coffee, chelsea, rocket, motorcycle, camera, hubble, retina, ihc",
     )
 
     def build(self) -> ImageSet:
@@ -182,6 +185,14 @@ class BandwidthSpec(Spec):
     @model_serializer(mode="wrap")
     def _what_is_given(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         return {name: value for name, value in dump(self).items() if value is not None}
+
+    def check(self, *, has_pictures: bool) -> None:
+        """Raise ValueError for what fits the other sort of scenario: with pictures, or without."""
+        if has_pictures and self.data_uses is not None:
+            raise ValueError("bandwidth.data_uses: got it with pictures, expected data_ratio, such as 1/48.")
+        if not has_pictures and self.data_ratio is not None:
+            expected = "data_uses, such as 4096"
+            raise ValueError(f"bandwidth.data_ratio: got a ratio with images: none, expected {expected}.")
 
     def uses(self, height: int, width: int) -> Fraction:
         """Complex data uses of a picture [3, H, W]; a whole number where the ratio divides."""

@@ -61,12 +61,14 @@ class LeanCodecSpec(NetworkBase):
     """The lean network (linksim.jscc.lean)."""
 
     kind: Literal["lean"]
-    latent_channels: Latent = 16
-    width_8: Width = 128
-    width_16: Width = 256
-    encoder_blocks: tuple[Blocks, Blocks] = (1, 3)
-    decoder_blocks: tuple[Blocks, Blocks] = (2, 5)
-    embedding: Width = 64
+    latent_channels: Latent = Field(16, description="real values per 16 x 16 pixels")
+    width_8: Width = Field(128, description="channels at an eighth of the sides")
+    width_16: Width = Field(256, description="channels at a sixteenth of the sides")
+    encoder_blocks: tuple[Blocks, Blocks] = Field(
+        (1, 3), description="residual blocks at an eighth and a sixteenth of the sides"
+    )
+    decoder_blocks: tuple[Blocks, Blocks] = Field((2, 5), description="of the decoder, likewise")
+    embedding: Width = Field(64, description="width of the embedding of the SNR")
     klt_start: Bool = Field(True, description="start the linear path from the block KLT of the training set")
 
     def build(self) -> nn.Module:

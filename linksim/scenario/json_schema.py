@@ -41,6 +41,13 @@ def _definitions() -> dict[str, Any]:
     for name in ("SweepSpec", "PanelSpec"):
         merged[name]["properties"]["snr_db"]["anyOf"].append(span)
     for name in ("TrainSpec", "ControlTrainSpec", "DenoiserTrainSpec"):
+        validation = merged[name]["properties"]["validation_snr_db"]
+        own = {
+            key: validation.pop(key)
+            for key in [*validation]
+            if key not in ("default", "description", "title")
+        }
+        validation["anyOf"] = [own, span]
         merged[name]["properties"]["channel"] = merged["TrainChannelSpec"]["properties"]["channel"]
         merged[name]["required"].remove("channels")
     merged["BandwidthSpec"]["properties"]["data_ratio"] = {

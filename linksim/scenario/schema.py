@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WrapValidator, model_serializer, model_validator
+from pydantic import AfterValidator, Field, WrapValidator, model_serializer, model_validator
 
 from linksim.kinds.channels.awgn import AwgnSpec
 from linksim.kinds.channels.base import (
@@ -32,6 +32,7 @@ from linksim.kinds.fields import (
     PositiveInt,
     Real,
     SnrDb,
+    SnrsDb,
     Spec,
     Text,
     expanded_range,
@@ -213,8 +214,11 @@ def _ranges(key: object, value: object) -> object:
     """Ranges written out, of SNRs and of fields by their path."""
     if key == "fields" and isinstance(value, dict):
         return {path: _ranges(path, values) for path, values in value.items()}
-    if key != "snr_db" and "." not in str(key):
-        return value
+    return value if key != "snr_db" and "." not in str(key) else _written_out(key, value)
+
+
+def _written_out(key: object, value: object) -> object:
+    """The values of a range, or the value."""
     try:
         return expanded_range(value)
     except ValueError as problem:
@@ -225,9 +229,7 @@ class PanelSpec(Spec):
     """Which pictures the image panel shows."""
 
     images: PositiveInt = Field(2, description="the first so many images")
-    snr_db: Annotated[tuple[SnrDb, ...] | None, BeforeValidator(expanded_range)] = Field(
-        None, description="none: the lowest and the highest swept value"
-    )
+    snr_db: SnrsDb | None = Field(None, description="none: the lowest and the highest swept value")
 
 
 def _confidence(value: float) -> float:
@@ -241,8 +243,10 @@ def _confidence(value: float) -> float:
 class StatisticsSpec(Spec):
     """Confidence intervals: bootstrap clustered by image."""
 
-    confidence: Annotated[Real, AfterValidator(_confidence), Field(gt=0.5, lt=1)] = 0.95
-    resamples: Annotated[Int, Field(ge=100)] = 2000
+    confidence: Annotated[Real, AfterValidator(_confidence), Field(gt=0.5, lt=1)] = Field(
+        0.95, description="level of the intervals"
+    )
+    resamples: Annotated[Int, Field(ge=100)] = Field(2000, description="bootstrap samples")
     against: Text | dict[Text, Text] | None = Field(
         None,
         description="draw paired differences to a scheme, a channel, or PATH=VALUE of a swept field; or to "
@@ -253,18 +257,28 @@ class StatisticsSpec(Spec):
 class Scenario(Spec):
     """One experiment: channels x swept points x schemes x images x trials."""
 
-    schema_version: Literal[1] = 1
-    name: Name
+    schema_version: Literal[1] = Field(1, description="of this file format")
+    name: Name = Field(description="of the run folder and of figures")
     question: str = Field("", description="the question that this file answers, for linksim list scenarios")
-    seed: NaturalInt = 0
-    images: ImagesSpec
-    bandwidth: BandwidthSpec
-    channels: Annotated[tuple[ChannelSpec, ...], Field(min_length=1)]
-    sweep: SweepSpec
-    schemes: Annotated[tuple[SchemeSpec, ...], Field(min_length=1)]
-    metrics: Annotated[tuple[MetricName, ...], Field(min_length=1)] = ("psnr",)
-    statistics: StatisticsSpec = StatisticsSpec()
-    panel: PanelSpec = PanelSpec()
+    seed: NaturalInt = Field(0, description="of all noise and fading")
+    images: ImagesSpec = Field(description="pictures that are sent")
+    bandwidth: BandwidthSpec = Field(description="channel uses per picture")
+    channels: Annotated[tuple[ChannelSpec, ...], Field(min_length=1)] = Field(
+        description="one channel, or a list of them under channels"
+    )
+    sweep: SweepSpec = Field(
+        description="points of the curves: SNRs, and values of other fields by path; -5:2:15 is a range"
+    )
+    schemes: Annotated[tuple[SchemeSpec, ...], Field(min_length=1)] = Field(
+        description="what sends the pictures; a curve for each"
+    )
+    metrics: Annotated[tuple[MetricName, ...], Field(min_length=1)] = Field(
+        ("psnr",), description="what is measured"
+    )
+    statistics: StatisticsSpec = Field(
+        StatisticsSpec(), description="confidence intervals, and what schemes are compared with"
+    )
+    panel: PanelSpec = Field(PanelSpec(), description="which pictures are kept and shown")
     stop: StopSpec | None = Field(None, description="none: every point has sweep.trials trials")
     batch_size: PositiveInt = Field(8, description="images per call; results do not depend on it")
 
@@ -286,7 +300,7 @@ class Scenario(Spec):
             return data
         schemes: list[Any] = []
         for scheme in data["schemes"]:
-            rows = scheme.get("mcs") if isinstance(scheme, dict) else None
+            rows = _written_out("schemes.mcs", scheme.get("mcs")) if isinstance(scheme, dict) else None
             if isinstance(rows, list | tuple) and rows:
                 schemes += [{**scheme, "mcs": row, "name": f"{scheme.get('name')} {row}"} for row in rows]
             else:
@@ -316,16 +330,8 @@ class Scenario(Spec):
 
     @model_validator(mode="after")
     def _uses_of_what_is_sent(self) -> Scenario:
-        if self.images.has_pictures:
-            if self.bandwidth.data_uses is not None:
-                expected = "data_ratio, such as 1/48"
-                raise ValueError(f"bandwidth.data_uses: got it with pictures, expected {expected}.")
-            return self
-        if self.bandwidth.data_ratio is not None:
-            raise ValueError(
-                "bandwidth.data_ratio: got a ratio with images: none, expected data_uses, such as 4096."
-            )
-        if self.panel != PanelSpec():
+        self.bandwidth.check(has_pictures=self.images.has_pictures)
+        if not self.images.has_pictures and self.panel != PanelSpec():
             raise ValueError("panel: got one with images: none, expected none: there is nothing to show.")
         return self
 

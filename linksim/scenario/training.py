@@ -21,6 +21,7 @@ from linksim.kinds.fields import (
     Seconds,
     Share,
     SnrDb,
+    SnrsDb,
     Spec,
 )
 from linksim.kinds.images import PicturesSpec
@@ -44,8 +45,8 @@ __all__ = [
 class TrainChannelSpec(Spec):
     """A channel of the training mixture."""
 
-    channel: Annotated[ChannelBase, KindOf("channel")]
-    weight: Positive = 1.0
+    channel: Annotated[ChannelBase, KindOf("channel")] = Field(description="as in an evaluation")
+    weight: Positive = Field(1.0, description="how often it is drawn, in proportion")
 
     @field_validator("channel")
     @classmethod
@@ -62,8 +63,8 @@ class TrainChannelSpec(Spec):
 class SnrRangeSpec(Spec):
     """SNR drawn uniformly in dB for every image."""
 
-    low: SnrDb
-    high: SnrDb
+    low: SnrDb = Field(description="lowest SNR [dB]")
+    high: SnrDb = Field(description="highest SNR [dB]")
 
     @model_validator(mode="after")
     def _order(self) -> SnrRangeSpec:
@@ -81,11 +82,11 @@ class LossSpec(Spec):
     picture against that of LPIPS (of the distortion, without LPIPS).
     """
 
-    mse: Annotated[Real, Field(ge=0)] = 1.0
-    log_mse: Annotated[Real, Field(ge=0)] = 0.0
-    ms_ssim: Annotated[Real, Field(ge=0)] = 0.0
-    lpips: Annotated[Real, Field(ge=0)] = 0.0
-    lpips_net: Literal["alex", "vgg", "squeeze"] = "vgg"
+    mse: Annotated[Real, Field(ge=0)] = Field(1.0, description="weight of the mean squared error")
+    log_mse: Annotated[Real, Field(ge=0)] = Field(0.0, description="weight of its logarithm")
+    ms_ssim: Annotated[Real, Field(ge=0)] = Field(0.0, description="weight of 1 - MS-SSIM")
+    lpips: Annotated[Real, Field(ge=0)] = Field(0.0, description="weight of LPIPS")
+    lpips_net: Literal["alex", "vgg", "squeeze"] = Field("vgg", description="backbone of LPIPS")
     wasserstein: Annotated[Real, Field(ge=0)] = Field(0.0, description="of local statistics of features")
     wasserstein_features: tuple[Literal["rgb", "lpips", "lite0"], ...] = Field(
         ("rgb", "lpips"), description="what its statistics are of; lite0 needs linksim[realism]"
@@ -125,12 +126,14 @@ class LossSpec(Spec):
 class OptimizerSpec(Spec):
     """Optimiser and learning rate: linear warm-up, constant, then linear decay to zero."""
 
-    kind: Literal["adamw", "muon"] = "adamw"
-    learning_rate: Positive = 5e-4
-    weight_decay: Annotated[Real, Field(ge=0)] = 0.01
-    warmup_steps: NaturalInt = 100
+    kind: Literal["adamw", "muon"] = Field(
+        "adamw", description="AdamW, or Muon for matrices and AdamW for the rest"
+    )
+    learning_rate: Positive = Field(5e-4, description="the highest one")
+    weight_decay: Annotated[Real, Field(ge=0)] = Field(0.01, description="decoupled")
+    warmup_steps: NaturalInt = Field(100, description="steps in which the learning rate grows")
     decay_share: Share = Field(0.4, description="share of the training over which the rate falls to zero")
-    clip_norm: Positive = 0.1
+    clip_norm: Positive = Field(0.1, description="longer gradients are shortened to it")
 
 
 class RealismSharesSpec(Spec):
@@ -173,19 +176,21 @@ class TrainSpec(Spec):
 
     codec: CodecSpec
     initial: PathName | None = Field(None, description="checkpoint to start from")
-    channels: Annotated[tuple[TrainChannelSpec, ...], Field(min_length=1)]
-    snr_db: SnrRangeSpec
-    csit: CsitName = "average_snr"
+    channels: Annotated[tuple[TrainChannelSpec, ...], Field(min_length=1)] = Field(
+        description="mixture of channels"
+    )
+    snr_db: SnrRangeSpec = Field(description="range that SNRs are drawn from")
+    csit: CsitName = Field("average_snr", description="what the encoder is told of the channel")
     csit_dropout: Share = Field(
         0.0, description="share of the steps in which the transmitter is told nothing"
     )
-    loss: LossSpec = LossSpec()
-    optimizer: OptimizerSpec = OptimizerSpec()
-    crop: Annotated[Int, Field(ge=32, multiple_of=16)] = 256
+    loss: LossSpec = Field(LossSpec(), description="weights of the terms of the loss")
+    optimizer: OptimizerSpec = Field(OptimizerSpec(), description="optimiser and learning rate")
+    crop: Annotated[Int, Field(ge=32, multiple_of=16)] = Field(256, description="side of the crops [pixels]")
     scale_low: Annotated[Real, Field(gt=0, le=1)] = Field(
         1.0, description="half of the crops are taken larger and shrunk by a factor between this and 1"
     )
-    batch_size: PositiveInt = 8
+    batch_size: PositiveInt = Field(8, description="crops per step")
     steps: PositiveInt | None = Field(None, description="optimiser steps of the whole training")
     time_budget_s: Seconds | None = Field(
         None, description="the training ends in this time, reading of pictures and validation included"
@@ -200,16 +205,18 @@ class TrainSpec(Spec):
     told_snr_error_db: Annotated[Real, Field(ge=0, le=20)] = Field(
         0.0, description="standard deviation of what either end is told of the SNR"
     )
-    ema_decay: Annotated[Real, Field(ge=0, lt=1)] = 0.999
+    ema_decay: Annotated[Real, Field(ge=0, lt=1)] = Field(
+        0.999, description="of the averaged weights, per step; 0: none"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "float32", description="auto: bfloat16 where it is the faster one"
     )
     compile: Bool = Field(False, description="torch.compile both networks: minutes of start, faster steps")
     validation_images: NaturalInt = Field(32, description="pictures held out of the training")
     validation_batch: PositiveInt = Field(8, description="pictures per call of the validation")
-    validation_snr_db: tuple[SnrDb, ...] = (1.0, 10.0)
-    validation_every_steps: PositiveInt = 500
-    checkpoint_every_s: Seconds = 120.0
+    validation_snr_db: SnrsDb = Field((1.0, 10.0), description="SNRs of the validation [dB]")
+    validation_every_steps: PositiveInt = Field(500, description="steps between validations")
+    checkpoint_every_s: Seconds = Field(120.0, description="time between checkpoints [s]")
 
     @property
     def plan(self) -> tuple[PhaseSpec, ...]:
@@ -288,17 +295,17 @@ class TrainingScenario(Spec):
 
     block: ClassVar[str]
 
-    schema_version: Literal[1] = 1
-    name: Name
-    question: str = ""
-    seed: NaturalInt = 0
-    images: PicturesSpec
+    schema_version: Literal[1] = Field(1, description="of this file format")
+    name: Name = Field(description="of the run folder")
+    question: str = Field("", description="the question that this file answers, for linksim list scenarios")
+    seed: NaturalInt = Field(0, description="of weights, crops, noise and fading")
+    images: PicturesSpec = Field(description="pictures to train on, in files")
 
 
 class TrainScenario(TrainingScenario):
     """A training: pictures in, a checkpoint out."""
 
-    train: TrainSpec
+    train: TrainSpec = Field(description="how the codec is trained")
     block: ClassVar[str] = "train"
 
     @property

@@ -17,7 +17,7 @@ from linksim.kinds.fields import (
     Real,
     Seconds,
     Share,
-    SnrDb,
+    SnrsDb,
     Spec,
 )
 from linksim.kinds.networks import LatentDenoiserSpec
@@ -87,7 +87,7 @@ class ControlTrainSpec(Spec):
     )
     gradient_checkpointing: Bool = False
     validation_images: NaturalInt = 8
-    validation_snr_db: tuple[SnrDb, ...] = (1.0, 10.0)
+    validation_snr_db: SnrsDb = (1.0, 10.0)
     validation_every_steps: PositiveInt = 500
     sample_steps: PositiveInt = Field(10, description="of the sample grids in the TensorBoard log")
     caption: PathName = Field("none", description="of the initial reconstruction, as in scheme diffjscc")
@@ -136,7 +136,7 @@ class DenoiserTrainSpec(Spec):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     validation_images: NaturalInt = 16
     validation_batch: PositiveInt = 8
-    validation_snr_db: tuple[SnrDb, ...] = (1.0, 10.0)
+    validation_snr_db: SnrsDb = (1.0, 10.0)
     validation_every_steps: PositiveInt = 500
     checkpoint_every_s: Seconds = 120.0
 

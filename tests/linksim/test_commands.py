@@ -86,6 +86,29 @@ def test_ranges_are_the_values_they_stand_for(text, values, tmp_path):
     assert list(load_any(write(tmp_path, swept)).sweep.fields.values()) == [(0, 5, 10)]
 
 
+def test_ranges_are_taken_wherever_such_lists_stand(tmp_path):
+    """From --set, in the panel, of a training, and for MCS."""
+    from linksim.scenario.files import parse_overrides
+
+    path = write(tmp_path, TEXT)
+    words = ["sweep.snr_db=-5:2:15", "panel.snr_db=-5:20:15"]
+    found = load_any(path, parse_overrides(words))
+    assert found.sweep.snr_db == (-5, -3, -1, 1, 3, 5, 7, 9, 11, 13, 15)
+    assert found.panel.snr_db == (-5, 15)
+    assert load_any("train/dial", [("train.validation_snr_db", "0:5:10")]).train.validation_snr_db == (
+        0,
+        5,
+        10,
+    )
+    assert load_any(
+        "train/dial-denoiser", [("train_denoiser.validation_snr_db", "1:9:10")]
+    ).recipe.validation_snr_db == (1, 10)
+    many = load_any(path, [("schemes", [{"kind": "separation", "name": "MCS", "mcs": "2:6:14"}])])
+    assert [scheme.name for scheme in many.schemes] == ["MCS 2", "MCS 8", "MCS 14"]
+    with pytest.raises(ValueError, match=r"schemes\.mcs: got '5:0:9', expected 1 to 1000 values"):
+        load_any(path, [("schemes", [{"kind": "separation", "name": "MCS", "mcs": "5:0:9"}])])
+
+
 def test_ranges_fit_the_schema():
     validator = jsonschema.Draft202012Validator(json_schema())
     text = {"name": "a", "bandwidth": {"data_ratio": "1/12"}, "channel": {"kind": "awgn"}}
@@ -95,6 +118,12 @@ def test_ranges_fit_the_schema():
     }
     assert validator.is_valid({**text, "sweep": {"snr_db": "0:2:20", "schemes.q.bits_per_symbol": "2:2:8"}})
     assert not validator.is_valid({**text, "sweep": {"snr_db": "0..20"}})
+    several = {
+        **text,
+        "sweep": {"snr_db": [5]},
+        "schemes": [{"kind": "separation", "name": "m", "mcs": "2:6:14"}],
+    }
+    assert validator.is_valid(several)
 
 
 def test_an_override_of_the_snrs_narrows_the_panel(tmp_path):

@@ -155,7 +155,9 @@ class EstimatorBase(Spec):
 class OfdmCsiSpec(EstimatorBase):
     """Channel knowledge on OFDM: perfect, or estimated from pilot symbols of every slot."""
 
-    kind: Literal["perfect", "ls", "lmmse"]
+    kind: Literal["perfect", "ls", "lmmse"] = Field(
+        description="what the receiver knows: the gains, or least-squares or LMMSE estimates of them"
+    )
     interpolation: Literal["linear", "nearest"] = Field("linear", description="of ls estimates over the slot")
 
     def estimator(

@@ -21,7 +21,9 @@ __all__ = ["FlatCsiSpec", "FlatFadingBase", "RayleighSpec", "RicianSpec"]
 class FlatCsiSpec(Spec):
     """Channel knowledge on block fading: known, or estimated from pilots in front of every block."""
 
-    kind: Literal["perfect", "ls", "lmmse"] = "perfect"
+    kind: Literal["perfect", "ls", "lmmse"] = Field(
+        "perfect", description="what the receiver knows: the gains themselves, or estimates from pilots"
+    )
     pilots_per_block: NaturalInt = Field(0, description="pilot uses per coherence block, for ls and lmmse")
 
     @model_validator(mode="after")
@@ -39,7 +41,7 @@ class FlatFadingBase(SingleCarrierBase):
     coherence_symbols: PositiveInt | None = Field(
         None, description="data symbols per block; none: one per image"
     )
-    csi: FlatCsiSpec = FlatCsiSpec()
+    csi: FlatCsiSpec = Field(FlatCsiSpec(), description="what the receiver knows of the gains")
 
     @property
     def fares_alike(self) -> bool:

@@ -60,7 +60,10 @@ class PrecodingSpec(Spec):
 class TransmissionSpec(Spec):
     """Streams and transmit antennas; the power of a resource element is shared equally by them."""
 
-    kind: Literal["single", "alamouti", "multiplexing", "svd"] = "single"
+    kind: Literal["single", "alamouti", "multiplexing", "svd"] = Field(
+        "single",
+        description="one stream, Alamouti's code, a stream from each antenna, or along singular vectors",
+    )
     streams: PositiveInt | None = Field(None, description="of svd; multiplexing sends one per antenna")
     precoding: PrecodingSpec = Field(PrecodingSpec(), description="of svd")
 
@@ -96,18 +99,28 @@ class OfdmSpec(ChannelBase):
     """OFDM over a channel model; slots of one image follow each other in time."""
 
     kind: Literal["ofdm"]
-    model: Annotated[DelayModelBase, KindOf("delay_model"), BeforeValidator(_usual_model)]
-    carrier_hz: Carrier = 3.5e9
-    subcarrier_spacing_hz: Spacing = 15e3
-    num_subcarriers: Annotated[Int, Field(ge=2, le=4096)] = 64
-    num_ofdm_symbols: Annotated[Int, Field(ge=2, le=140)] = 14
+    model: Annotated[DelayModelBase, KindOf("delay_model"), BeforeValidator(_usual_model)] = Field(
+        description="paths between the antennas: their delays and how they move"
+    )
+    carrier_hz: Carrier = Field(3.5e9, description="carrier frequency [Hz]")
+    subcarrier_spacing_hz: Spacing = Field(15e3, description="spacing of the subcarriers [Hz]")
+    num_subcarriers: Annotated[Int, Field(ge=2, le=4096)] = Field(
+        64, description="subcarriers, guards included"
+    )
+    num_ofdm_symbols: Annotated[Int, Field(ge=2, le=140)] = Field(14, description="OFDM symbols of a slot")
     cyclic_prefix_length: NaturalInt | None = Field(
         None, description="samples; none: the normal prefix of NR (7%)"
     )
-    guard_subcarriers: tuple[NaturalInt, NaturalInt] = (0, 0)
-    dc_null: Bool = False
-    csi: Annotated[EstimatorBase, KindOf("estimator")] = OfdmCsiSpec(kind="ls")
-    transmission: TransmissionSpec = TransmissionSpec()
+    guard_subcarriers: tuple[NaturalInt, NaturalInt] = Field(
+        (0, 0), description="unused subcarriers at the lower and the upper edge"
+    )
+    dc_null: Bool = Field(False, description="leave the middle subcarrier unused")
+    csi: Annotated[EstimatorBase, KindOf("estimator")] = Field(
+        OfdmCsiSpec(kind="ls"), description="what the receiver knows of the gains, and its pilots"
+    )
+    transmission: TransmissionSpec = Field(
+        TransmissionSpec(), description="streams, and how transmit antennas are used"
+    )
     link_budget: LinkBudgetSpec | None = Field(
         None, description="transmit power and noise figure, instead of sweep.snr_db"
     )

@@ -21,10 +21,12 @@ __all__ = ["AntennaPanelSpec", "CdlSpec", "CellSpec"]
 class AntennaPanelSpec(Spec):
     """A panel of antennas, half a wavelength apart (TR 38.901 sec. 7.3)."""
 
-    rows: PositiveInt = 1
-    columns: PositiveInt = 1
+    rows: PositiveInt = Field(1, description="rows of antennas")
+    columns: PositiveInt = Field(1, description="columns of antennas")
     polarization: Literal["single", "dual"] = Field("single", description="dual: two antennas per element")
-    pattern: Literal["omni", "38.901"] = "omni"
+    pattern: Literal["omni", "38.901"] = Field(
+        "omni", description="of each antenna: the same to all sides, or that of TR 38.901"
+    )
 
     @property
     def num_antennas(self) -> int:
@@ -81,16 +83,20 @@ class CdlSpec(DelayModelBase):
 class CellSpec(DelayModelBase):
     """A receiver dropped anew for every image into a cell of 3GPP TR 38.901 sec. 7.2 to 7.5."""
 
-    kind: Literal["umi", "uma", "rma", "inh"]
-    speed_mps: Speed = 0.0
+    kind: Literal["umi", "uma", "rma", "inh"] = Field(
+        description="urban micro, urban macro, rural macro or indoor cell"
+    )
+    speed_mps: Speed = Field(0.0, description="speed of the receiver [m/s]")
     indoor_share: Share | None = Field(None, description="of the receivers; none: 0.8 (umi, uma), 0.5 (rma)")
-    line_of_sight: Literal["random", "always", "never"] = "random"
+    line_of_sight: Literal["random", "always", "never"] = Field(
+        "random", description="drawn as often as the model says, always or never"
+    )
     shadowing: Bool = Field(False, description="shadow fading between drops; its mean power is divided out")
     path_loss: Bool = Field(
         False, description="keep path and penetration loss: the mean SNR is then mostly that of close drops"
     )
-    transmitter: AntennaPanelSpec = AntennaPanelSpec()
-    receiver: AntennaPanelSpec = AntennaPanelSpec()
+    transmitter: AntennaPanelSpec = Field(AntennaPanelSpec(), description="its panel of antennas")
+    receiver: AntennaPanelSpec = Field(AntennaPanelSpec(), description="its panel of antennas")
 
     def build(self, context: BuildContext) -> DelayModel:
         """See :class:`DelayModelBase`."""

@@ -32,10 +32,12 @@ class TdlSpec(DelayModelBase):
         None, description="RMS delay spread [s] of profiles A to E; the others have their own"
     )
     speed_mps: Speed = Field(0.0, description="speed of the receiver [m/s]")
-    rx_antennas: PositiveInt = 1
-    tx_antennas: PositiveInt = 1
+    rx_antennas: PositiveInt = Field(1, description="antennas of the receiver")
+    tx_antennas: PositiveInt = Field(1, description="antennas of the transmitter")
     rx_correlation: Correlation = Field(0.0, description="of neighbouring antennas; 0: independent fades")
-    tx_correlation: Correlation = 0.0
+    tx_correlation: Correlation = Field(
+        0.0, description="of neighbouring transmit antennas; 0: independent fades"
+    )
 
     @model_validator(mode="after")
     def _spread(self) -> TdlSpec:

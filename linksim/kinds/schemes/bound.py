@@ -32,7 +32,7 @@ class BoundBase(SourceCoded, SchemeBase):
 
     REQUIRED: ClassVar[dict[str, str]] = {"rate": "rate(sinrs) -> linksim.schemes.bound.BoundRate"}
 
-    source: Source = Field(default_factory=make_source)
+    source: Source = Field(default_factory=make_source, description="codec of the picture")
     fading: Literal["realised", "ergodic", "outage"] = Field(
         "realised",
         description="realised: the rate that each frame's own fade allows at equal power per use; outage: "

@@ -177,7 +177,9 @@ class LatentDiffusionSpec(AnalogSchemeBase):
         from linksim.build.objects import load_denoiser, load_dial_codec
         from linksim.schemes.latent_diffusion import LatentDiffusionOptions, LatentDiffusionScheme
 
-        codec, denoiser = load_dial_codec(self.codec), load_denoiser(self.checkpoint)
+        shared, device = context.shared, str(context.device)  # networks are loaded once for all variants
+        codec = shared.once(("dial codec", self.codec, device), lambda: load_dial_codec(self.codec))
+        denoiser = shared.once(("denoiser", self.checkpoint, device), lambda: load_denoiser(self.checkpoint))
         digest = weights_digest(codec.encoder)
         if digest != denoiser.encoder_digest:
             cure = "Train the denoiser on this codec, or name the codec that it was trained on."

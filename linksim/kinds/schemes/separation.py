@@ -11,7 +11,7 @@ from pydantic import Field, WithJsonSchema, model_validator
 from channels.kinds import kind
 from linksim.files.places import place
 from linksim.kinds.channels.base import ChannelBase
-from linksim.kinds.fields import CsitName, Int, PathName, PositiveInt, Real, Spec
+from linksim.kinds.fields import RANGE_PATTERN, CsitName, Int, PathName, PositiveInt, Real, Spec
 from linksim.kinds.schemes.base import Idle, SentSchemeBase
 from linksim.kinds.schemes.source import Source, SourceCoded, make_source
 from linksim.weights import zoo
@@ -44,7 +44,12 @@ class HarqSpec(Spec):
 
 _MCS_ROW = {"type": "integer", "minimum": 0, "maximum": 28}
 _MCS_SCHEMA = {
-    "anyOf": [{"const": "adaptive"}, _MCS_ROW, {"type": "array", "items": _MCS_ROW, "minItems": 1}]
+    "anyOf": [
+        {"const": "adaptive"},
+        _MCS_ROW,
+        {"type": "array", "items": _MCS_ROW, "minItems": 1},
+        {"type": "string", "pattern": RANGE_PATTERN},
+    ]
 }
 McsName = Annotated[
     Literal["adaptive"] | Annotated[Int, Field(ge=0, le=28)],
@@ -61,11 +66,11 @@ class SeparationSpec(SourceCoded, SentSchemeBase):
     sends_payload: ClassVar[bool] = True
 
     kind: Literal["separation"]
-    source: Source = Field(default_factory=make_source)
+    source: Source = Field(default_factory=make_source, description="codec of the picture")
     mcs: McsName = Field(
         "adaptive",
-        description="adaptive, or a fixed index of a table of TS 38.214; a list of indices makes a scheme "
-        "of each, named after it",
+        description="adaptive, or a fixed index of a table of TS 38.214; a list of indices, or a "
+        "range such as 0:2:20, makes a scheme of each, named after it",
     )
     mcs_table: Literal["any", 1, 2, 3] = Field(
         "any",
@@ -75,20 +80,22 @@ class SeparationSpec(SourceCoded, SentSchemeBase):
         "best_quality",
         description="of adaptive: best expected quality (source.select), or highest rate within target_bler",
     )
-    target_bler: Annotated[Real, Field(gt=0, lt=1)] = _TARGET_BLER
+    target_bler: Annotated[Real, Field(gt=0, lt=1)] = Field(
+        _TARGET_BLER, description="of policy target_bler: block error rate that is allowed"
+    )
     csit: Literal["average_snr", "instantaneous_snr"] = Field(
         "average_snr",
         description="of adaptive: the SNR that it goes by, the average over draws of the channel, or that of "
         "each frame with its fade",
     )
-    harq: HarqSpec | None = None
+    harq: HarqSpec | None = Field(None, description="retransmissions; null: none")
     calibration: PathName | None = Field(
         None, description="link-adaptation table; none: the bundled one (made by linksim calibrate)"
     )
     decoder: Literal["auto", "layered", "sionna"] = Field(
         "auto", description="LDPC decoder; auto: Sionna's on a GPU where it takes the code, else ours"
     )
-    decoder_iterations: PositiveInt = 50
+    decoder_iterations: PositiveInt = Field(50, description="of the LDPC decoder")
 
     @model_validator(mode="after")
     def _row(self) -> SeparationSpec:

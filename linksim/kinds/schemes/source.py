@@ -41,7 +41,7 @@ class SourceBase(Spec):
         from linksim.build.objects import make_search
 
         key = ("search", type(self), self.model_dump_json(), context.workers)
-        return context.shared.once(key, lambda: make_search(self, context.workers))
+        return context.shared.once(key, lambda: make_search(self, context.workers, context.shared.streams))
 
     def without_effect(self, *, adapts: bool = False) -> Idle:
         """What the codec makes nothing of; ``adapts``: an MCS is chosen by quality."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pydantic import Field
+
 from channels.kinds import kind
 from linksim.kinds.schemes.base import SentSchemeBase
 
@@ -22,7 +24,7 @@ class UncodedSpec(SentSchemeBase):
     sends_payload: ClassVar[bool] = True
 
     kind: Literal["uncoded"]
-    bits_per_symbol: Literal[2, 4, 6, 8]
+    bits_per_symbol: Literal[2, 4, 6, 8] = Field(description="of square QAM")
 
     def build(self, context: BuildContext) -> Scheme:
         """See :class:`linksim.kinds.schemes.base.SchemeBase`."""

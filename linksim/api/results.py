@@ -1,0 +1,136 @@
+"""The results of a run as lines of a terminal, or as plain values for other programs. Reads stores only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from channels.checks import complaint
+from linksim.api.display import arrival_text, cell_text
+from linksim.metrics.info import MetricInfo
+from linksim.results.set_statistics import run_rows
+from linksim.results.statistics import Row
+from linksim.results.store import ResultStore, RunFolderError
+
+__all__ = ["results_dict", "results_lines"]
+
+_GAP = 2  # columns between cells
+
+
+def _chosen(
+    store: ResultStore, header: Mapping[str, Any], metrics: Sequence[str]
+) -> tuple[list[Row], dict[str, MetricInfo]]:
+    """Rows and facts of some metrics, in the order of the run; all for none.
+
+    Raises:
+        RunFolderError: a metric that the run has not.
+    """
+    known = store.metrics()
+    for name in metrics:
+        if name not in known:
+            where = f"{store.folder}: --metric"
+            raise RunFolderError(complaint(where, "not measured", name, f"one of {', '.join(known)}"))
+    infos = {name: info for name, info in known.items() if not metrics or name in metrics}
+    return [row for row in run_rows(store, header) if row.metric in infos], infos
+
+
+def results_dict(store: ResultStore, metrics: Sequence[str] = ()) -> dict[str, Any]:
+    """What ``linksim results --json`` prints: what was run, and a row per channel, scheme, swept point, SNR
+    and metric.
+
+    Args:
+        store: run folder.
+        metrics: names; none for all.
+
+    Raises:
+        RunFolderError: no run, a broken one, or no such metric.
+    """
+    header = store.header()
+    rows, infos = _chosen(store, header, metrics)
+    facts = ("label", "unit", "higher_is_better")
+    return {
+        "name": header["name"],
+        "folder": str(store.folder),
+        "hash": header["scenario_hash"],
+        "units": {"done": len(store.done()), "planned": header["num_units"]},
+        "confidence": header["scenario"]["statistics"]["confidence"],
+        "metrics": {name: {fact: getattr(info, fact) for fact in facts} for name, info in infos.items()},
+        "unavailable": dict(header["unavailable"]),
+        "rows": [_plain(row) for row in rows],
+    }
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    values = asdict(row)
+    values["swept"] = dict(values.pop("point"))
+    values["causes"] = dict(values["causes"])
+    first = ("channel", "scheme", "swept", "snr_db", "metric")
+    return {name: values[name] for name in (*first, *(n for n in values if n not in first))}
+
+
+def results_lines(store: ResultStore, metrics: Sequence[str] = (), width: int = 100) -> Iterator[str]:
+    """Lines of a table: a row per channel, scheme, swept point and SNR, a column per metric with its
+    interval. Metrics that do not fit beside each other have a table of their own below.
+
+    Args:
+        store: run folder.
+        metrics: names; none for all.
+        width: of the terminal [characters].
+
+    Raises:
+        RunFolderError: no run, a broken one, or no such metric.
+    """
+    header = store.header()
+    rows, infos = _chosen(store, header, metrics)
+    done, planned = len(store.done()), header["num_units"]
+    level = f"{100 * header['scenario']['statistics']['confidence']:g}%"
+    state = "complete" if done == planned else "incomplete"
+    yield f"{header['name']}: {done} of {planned} units ({state}); means with {level} intervals"
+    yield from (f"not measured: {reason}" for reason in header["unavailable"].values())
+    if not rows:
+        yield "no records yet"
+        return
+    lines: dict[tuple[Any, ...], dict[str, Row]] = {}
+    for row in rows:
+        lines.setdefault((row.channel, row.scheme, row.point, row.snr_db), {})[row.metric] = row
+    shown = [name for name in infos if any(name in cells for cells in lines.values())]
+    head = _heads(list(lines), [arrival_text(next(iter(cells.values()))) for cells in lines.values()])
+    columns = [[infos[n].axis, *(cell_text(c[n]) if n in c else "-" for c in lines.values())] for n in shown]
+    for part in _fitting(columns, width - sum(map(_wide, head)) - _GAP * len(head)):
+        yield ""
+        yield from _aligned([*head, *part])
+
+
+def _heads(places: Sequence[tuple[Any, ...]], arrived: Sequence[str]) -> list[list[str]]:
+    """Columns that every table has."""
+    channels, schemes, points, snrs = zip(*places, strict=True)
+    swept = [", ".join(f"{name} = {value}" for name, value in point) for point in points]
+    columns = [["channel", *channels], ["scheme", *schemes]]
+    columns += [["swept", *swept]] if any(swept) else []
+    return [*columns, ["SNR [dB]", *(f"{value:g}" for value in snrs)], ["not arrived", *arrived]]
+
+
+def _wide(column: Sequence[str]) -> int:
+    return max(map(len, column))
+
+
+def _fitting(columns: Sequence[list[str]], room: int) -> Iterator[list[list[str]]]:
+    """Columns in groups that fit into ``room`` characters, one at least in each."""
+    group: list[list[str]] = []
+    used = 0
+    for column in columns:
+        if group and used + _wide(column) + _GAP > room:
+            yield group
+            group, used = [], 0
+        group.append(column)
+        used += _wide(column) + _GAP
+    if group:
+        yield group
+
+
+def _aligned(columns: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [_wide(column) for column in columns]
+    for cells in zip(*columns, strict=True):
+        text = (" " * _GAP).join(f"{cell:{size}}" for cell, size in zip(cells, widths, strict=True))
+        yield text.rstrip()

@@ -1,0 +1,1 @@
+"""A page to play with a link: one picture, one channel realisation, what arrives."""

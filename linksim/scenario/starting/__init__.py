@@ -1,0 +1,1 @@
+"""Commented scenarios to start from."""
