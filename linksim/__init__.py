@@ -24,8 +24,8 @@ if TYPE_CHECKING:  # the one list of what is named here: __getattr__ reads it, t
     from linksim.api.checking import Check as Check
     from linksim.api.checking import check as check
     from linksim.api.errors import USER_ERRORS as USER_ERRORS
-    from linksim.api.merging import merge as merge
     from linksim.api.run import Run as Run
+    from linksim.api.run import merge as merge
     from linksim.api.run import open_run as open_run
     from linksim.api.simulation import load_scenario as load_scenario
     from linksim.api.simulation import simulate as simulate
