@@ -182,7 +182,8 @@ def test_the_theme_follows_the_system_and_the_button(opened):
     page.get_by_role("button", name="Light theme").click()
     assert page.evaluate(ground) == light
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function(f"{ground} === '{dark}'")
+    page.wait_for_selector("html[data-theme=dark]")
+    assert page.evaluate(ground) == dark
 
 
 def test_files_for_papers_are_saved(opened):
@@ -230,6 +231,7 @@ def test_tables_are_sorted_by_a_click(opened):
     assert values == sorted(values, reverse=True)
     assert page.locator("#units th").nth(column).get_attribute("aria-sort") == "descending"
     page.locator("#rows summary").click()
+    page.wait_for_selector("#rows tbody tr")
     assert page.locator("#rows tbody tr").count() == 16
 
 

@@ -168,6 +168,14 @@ def test_the_answer_says_what_intervals_bear_and_no_more(tmp_path):
     assert answers(bare).schemes[0].text == "20.00 dB, not told apart from b.", "one value has no interval"
 
 
+def test_the_answer_compares_with_what_the_scenario_asks_for():
+    """The former run is held against awgn, a channel."""
+    [run] = load_runs([FORMER])
+    by_channel = {a.scheme: dict(p.split(": ", 1) for p in a.parts) for a in answers(run).schemes}
+    assert "not told apart from linear and awgn at any point" in by_channel["qpsk"]["on ofdm-tdla-ls"]
+    assert all("awgn" not in parts["on awgn"] for parts in by_channel.values()), "not with itself"
+
+
 def test_the_scenario_and_the_commands_are_there_to_make_it_again(former, tmp_path):
     [run] = load_runs([FORMER])
     assert yaml.safe_load(resolved_scenario(run)) == run.header["scenario"]

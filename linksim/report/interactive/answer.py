@@ -13,7 +13,7 @@ from itertools import combinations, groupby, pairwise
 
 from linksim.metrics.info import MetricInfo
 from linksim.report.curves import Curve, swept_text, variant_texts
-from linksim.report.interactive.comparing import Compared, compared
+from linksim.report.interactive.comparing import Compared, compared, compared_with
 from linksim.report.interactive.data import metric_names
 from linksim.report.lines import TRAINED, gathered
 from linksim.report.runs import Run, bound_names, default_x, step_names
@@ -74,8 +74,12 @@ def answers(run: Run) -> Answers:
     names = list(dict.fromkeys(line.scheme for line in lines if line.scheme not in steps))
     rivals = [n for n in names if n not in bounds and any(r.scheme == n for r in run.rows)]
     pairs = _pairs(rivals, run.header["scenario"]["statistics"].get("against"))
-    signs = compared(run, found.info, pairs)
-    teller = _Teller(found.info, x, signs, rivals, len({r.snr_db for r in run.rows}) > 1)
+    signs, others = compared(run, found.info, pairs), list(rivals)
+    against = run.header["scenario"]["statistics"].get("against")
+    if isinstance(against, str) and against not in names and against not in steps:
+        signs = Compared(signs.values | compared_with(run, found.info, against).values)
+        others.append(against)
+    teller = _Teller(found.info, x, signs, others, len({r.snr_db for r in run.rows}) > 1)
     told = [
         Answer(name, teller.sentence([c for c in lines if c.scheme == name]), name in found.trained)
         for name in names
@@ -109,7 +113,7 @@ class _Teller:
         info: the metric.
         x: the axis.
         signs: who is better where.
-        rivals: schemes that are compared, in their order.
+        rivals: what is compared with, in its order: schemes, and what the scenario asks for.
         many_snr: whether several SNRs were run.
     """
 
@@ -182,7 +186,7 @@ class _Teller:
         for other in self.rivals:
             states = [(i, self.signs.of(row, other)) for i, row in enumerate(curve.rows)]
             known = [(self._place(curve, i), sign) for i, sign in states if sign is not None]
-            if known and curve.scheme in self.rivals:
+            if known:
                 text = _pattern(known, ordered=not curve.ticks, whole=len(known) == len(states))
                 by_text.setdefault(text, []).append(other)
         return [text.format(_listed(others)) for text, others in by_text.items()]
@@ -196,7 +200,7 @@ class _Teller:
         for other in self.rivals:
             signs = [self.signs.of(row, other) for c in curves for row in c.rows]
             known = [s for s in signs if s is not None]
-            if known and curves[0].scheme in self.rivals:
+            if known:
                 better, worse = known.count(1), known.count(-1)
                 counted = f"better than {other} at {better} and worse at {worse} of {len(known)} points"
                 parts.append(counted)

@@ -8,10 +8,10 @@ from typing import Any
 
 from linksim.metrics.info import MetricInfo
 from linksim.report.runs import Run
-from linksim.results.paired import differences
+from linksim.results.paired import differences, reference_of
 from linksim.results.statistics import Row
 
-__all__ = ["Compared", "compared"]
+__all__ = ["Compared", "compared", "compared_with"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,30 @@ def compared(run: Run, info: MetricInfo, pairs: Sequence[tuple[str, str]]) -> Co
             found[(row.channel, one, row.point, row.snr_db), other] = sign
             found[(row.channel, other, row.point, row.snr_db), one] = -sign
     return Compared(found)
+
+
+def compared_with(run: Run, info: MetricInfo, against: str) -> Compared:
+    """Compare everything with a channel or a swept value, by the name that ``statistics.against`` has for it;
+    the reference itself is compared with nothing.
+
+    Args:
+        run: whose records.
+        info: the metric; see :func:`compared`.
+        against: the name.
+
+    Raises:
+        RunFolderError: nothing of that name in the run, or records that cannot be read.
+    """
+    if info.scope == "set" or info.higher_is_better is None:
+        return Compared({})
+    scenario = run.header["scenario"]
+    reference = reference_of(
+        against, scenario, dict.fromkeys(r.channel for r in run.rows), "statistics.against"
+    )
+    level, resamples = scenario["statistics"]["confidence"], scenario["statistics"]["resamples"]
+    rows = differences(run.records, info.name, reference, level, resamples)
+    direction = 1 if info.higher_is_better else -1
+    return Compared({((r.channel, r.scheme, r.point, r.snr_db), against): direction * _sign(r) for r in rows})
 
 
 def _sign(row: Row) -> int:
