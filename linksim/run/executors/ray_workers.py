@@ -173,6 +173,8 @@ class OnRay(Executor):
         self._known: frozenset[tuple[str, str]] = frozenset()  # features that the run has
 
     def __enter__(self) -> OnRay:
+        if self._choice.where != "local":  # one that is not there is noticed before anything is written
+            self._connect()
         return self
 
     def __exit__(
