@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 from linksim.results.format import StoredRecord
 
@@ -25,7 +25,7 @@ def side_info_uses(bits: int) -> int:
     return -int(-bits // _SIDE_INFO_BITS_PER_USE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there are many
 class UnitKey:
     """One image through one scheme and channel at one swept point, once.
 
@@ -58,7 +58,7 @@ def _alike(one: object, other: object) -> bool:
     return one == other
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """What came out of one unit.
 
@@ -110,7 +110,7 @@ class Record:
         fractions are compared to six digits: networks sum in another order beside other pictures. The time
         that it took is not compared.
         """
-        mine, its = vars(self), vars(other)
+        mine, its = ({f.name: getattr(side, f.name) for f in fields(self)} for side in (self, other))
         strict = [name for name in mine if name not in ("seconds", "shown", "values", "info")]
         found = [(name, mine[name], its[name]) for name in strict if mine[name] != its[name]]
         for block in ("values", "info"):

@@ -37,6 +37,7 @@ __all__ = [
 log = logging.getLogger("linksim.results.store")
 
 Grow = Callable[[dict[str, Any], dict[str, Any]], int | None]  # units that are kept; None: the same scenario
+_BLOCK = 1 << 16  # bytes that are read at a time from the end of the records
 FORMER = "former"  # what is not asked for any more: run folders by number
 
 
@@ -210,9 +211,15 @@ class ResultStore:
     def _drop_torn_line(self) -> None:
         """Cut off what a killed process left after the last newline. Only under the lock."""
         with self.records_path.open("rb+") as file:
-            data = file.read()
-            end = data.rfind(b"\n") + 1
-            if end < len(data):
+            size = end = file.seek(0, os.SEEK_END)
+            while end:
+                start = max(0, end - _BLOCK)
+                file.seek(start)
+                found = file.read(end - start).rfind(b"\n") + 1
+                end = start + found
+                if found:
+                    break
+            if end < size:
                 file.truncate(end)
 
     def append(self, records: Sequence[Record]) -> None:
@@ -284,17 +291,19 @@ class ResultStore:
         if not self.records_path.exists():
             return
         known = self._what_is_known()
-        lines = self.records_path.read_bytes().split(b"\n")
-        for number, line in enumerate(lines[:-1], start=1):
-            try:
-                record = Record.from_json(line)
-                _check_named(record, known)
-            except ValueError as problem:
-                where = f"{self.records_path} line {number}"
-                cure = "Remove the line; its unit is then run again."
-                got = first_problem(problem)
-                raise RunFolderError(complaint(where, "broken record", got, "a record", cure)) from None
-            yield record
+        with self.records_path.open("rb") as file:  # a line at a time: there may be many
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    record = Record.from_json(line[:-1])
+                    _check_named(record, known)
+                except ValueError as problem:
+                    where = f"{self.records_path} line {number}"
+                    cure = "Remove the line; its unit is then run again."
+                    got = first_problem(problem)
+                    raise RunFolderError(complaint(where, "broken record", got, "a record", cure)) from None
+                yield record
 
     def _what_is_known(self) -> dict[str, Any] | None:
         """Schemes, images and swept values of the header; None without one."""

@@ -185,8 +185,7 @@ def _run_in(
     """
     plan, work, measure = bench.plan, bench.work, bench.measure
     planned = [key for _, batch in work for key in batch.keys()]  # noqa: SIM118
-    header = header_of(plan, context, measure.metrics, len(planned))
-    header["tools"] |= executor.tools()
+    header = executor.described(header_of(plan, context, measure.metrics, len(planned)))
     growth = _opened(store, header, planned)
     for line in growth.lines(len(planned)) if growth is not None else ():
         log.warning("%s: %s", store.folder, line)
