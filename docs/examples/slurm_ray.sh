@@ -12,13 +12,17 @@
 set -eu
 export RAY_USAGE_STATS_ENABLED=0
 head="$(scontrol show hostnames "${SLURM_JOB_NODELIST:?submit with sbatch}" | head -n 1)"
-address="$head:$((20000 + SLURM_JOB_ID % 20000))"
+address="$(getent ahostsv4 "$head" | awk 'NR == 1 { print $1 }'):$((20000 + SLURM_JOB_ID % 20000))"
 cpus="${SLURM_CPUS_PER_TASK:-1}"
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 
 srun --nodes=1 --ntasks=1 --nodelist="$head" --overlap ray start --head --block --num-cpus="$cpus" \
   --port="${address##*:}" --temp-dir="/tmp/ray-$SLURM_JOB_ID" --include-dashboard=false > /dev/null &
-until ray status --address "$address" > /dev/null 2>&1; do sleep 2; done
+first=$!
+until ray status --address "$address" > /dev/null 2>&1; do
+  kill -0 "$first" 2> /dev/null || { echo "no Ray on $head" >&2; exit 1; }
+  sleep 2
+done
 others=$((${SLURM_JOB_NUM_NODES:-1} - 1))
 if [ "$others" -gt 0 ]; then # nodes that are ready later join later
   srun --nodes="$others" --ntasks="$others" --exclude="$head" --overlap ray start --block \

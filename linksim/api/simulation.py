@@ -48,10 +48,8 @@ def simulate(
     """Run a scenario, or the rest of it, as ``linksim simulate`` does: the same records, files and messages.
 
     Fields of the scenario are overridden as by ``--set``, in two ways. A mapping holds any path, also with
-    names that Python does not allow (``{"channels.tdl-c.csi.kind": "ls"}``). In a keyword two underscores
-    stand for a dot (``sweep__trials=1``); names of fields have single ones, so nothing is ambiguous but a
-    name of your own with two, for which there is the mapping. Values are Python's: lists, tuples, arrays,
-    mappings. No field of a scenario has the name of an argument.
+    names that Python does not allow (``{"channels.tdl-c.csi.kind": "ls"}``) or that have two underscores: these
+    stand for a dot in keywords (``sweep__trials=1``). Values are Python's: lists, tuples, arrays, mappings.
 
     No report is written and no figure drawn: ``run.report()`` does.
 
