@@ -10,7 +10,9 @@
 #SBATCH --signal=B:TERM@120
 #SBATCH --requeue
 set -eu
-export RAY_USAGE_STATS_ENABLED=0
+export RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token # nobody else on these nodes may use the cluster
+RAY_AUTH_TOKEN="$(od -An -tx1 -N32 /dev/urandom | tr -d ' \n')"
+export RAY_AUTH_TOKEN
 head="$(scontrol show hostnames "${SLURM_JOB_NODELIST:?submit with sbatch}" | head -n 1)"
 address="$(getent ahostsv4 "$head" | awk 'NR == 1 { print $1 }'):$((20000 + SLURM_JOB_ID % 20000))"
 cpus="${SLURM_CPUS_PER_TASK:-1}"
