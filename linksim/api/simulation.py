@@ -255,9 +255,11 @@ def prepare(
 
 def _cluster(where: str | None, device: str | torch.device, name: str) -> RayChoice | None:
     """The cluster that is meant; with ``cpu`` its GPUs are left alone."""
+    if where is None:
+        return None
     from linksim.run.executors import RayChoice
 
-    return None if where is None else RayChoice(where, not str(device).startswith("cpu"), name)
+    return RayChoice(where, not str(device).startswith("cpu"), name)
 
 
 def _folder(value: str | Path, name: str) -> Path:

@@ -272,7 +272,8 @@ def _ended_in_order() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if before is not None:  # one that Python did not set
+            signal.signal(signal.SIGTERM, before)
 
 
 class _Terminated(KeyboardInterrupt):

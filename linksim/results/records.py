@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
+from pydantic import ValidationError
+
+from channels.checks import complaint, shown
 from linksim.results.format import StoredRecord
+from linksim.scenario.errors import RunError
 
-__all__ = ["Point", "Record", "UnitKey", "side_info_uses"]
+__all__ = ["Point", "Record", "UnfitRecord", "UnitKey", "check_named", "line_of", "side_info_uses"]
 
 Point = tuple[tuple[str, float | int | str], ...]
 
@@ -27,7 +32,7 @@ def side_info_uses(bits: int) -> int:
     return -int(-bits // _SIDE_INFO_BITS_PER_USE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there are many
 class UnitKey:
     """One image through one scheme and channel at one swept point, once.
 
@@ -60,7 +65,7 @@ def _alike(one: object, other: object) -> bool:
     return one == other
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """What came out of one unit.
 
@@ -118,7 +123,7 @@ class Record:
         fractions are compared to six digits: networks sum in another order beside other pictures. The time
         that it took is not compared.
         """
-        mine, its = vars(self), vars(other)
+        mine, its = ({f.name: getattr(side, f.name) for f in fields(self)} for side in (self, other))
         strict = [name for name in mine if name not in ("seconds", "shown", "values", "info")]
         found = [(name, mine[name], its[name]) for name in strict if mine[name] != its[name]]
         for block in ("values", "info"):
@@ -146,3 +151,65 @@ class Record:
         """
         stored = dict(StoredRecord.model_validate_json(line, strict=True))
         return cls(key=UnitKey(**dict(stored.pop("key"))), **stored)
+
+
+class UnfitRecord(RunError):
+    """A record that no reader would take: nothing of its batch was written."""
+
+    def __init__(self, record: Record, problem: str) -> None:
+        key = record.key
+        where = f"{key.channel}, {key.scheme}, {key.snr_db:g} dB, image {key.image}, trial {key.trial}"
+        super().__init__(f"unit ({where}) failed: {problem}")
+
+
+def line_of(record: Record) -> str:
+    """A record as a line that can be read again.
+
+    Raises:
+        UnfitRecord: one that cannot, with the scheme or metric that made it so.
+    """
+    for name, value in record.info.items():
+        if type(value) not in (bool, int, float, str) or (
+            isinstance(value, float) and not math.isfinite(value)
+        ):
+            got = f"{shown(value)} ({type(value).__name__})"
+            cure = "Use float(...), int(...) or .item()."
+            expected = "a finite number or a text"
+            raise UnfitRecord(
+                record, complaint(f"scheme {record.key.scheme}: info.{name}", "unfit", got, expected, cure)
+            )
+    try:
+        line = record.to_json()
+        Record.from_json(line)
+    except ValidationError as problem:
+        error = problem.errors(include_url=False)[0]
+        place = [str(part) for part in error["loc"]]
+        of_metric = len(place) > 1 and place[0] in ("counts", "values")
+        where = f"metric {place[1]}" if of_metric else f"scheme {record.key.scheme}: {'.'.join(place)}"
+        if not place:  # more errors than trials
+            where = f"metric {str(error['msg']).removeprefix('Value error, ').split()[0]}"
+        expected = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+        said = complaint(where, "unfit for a record", shown(error["input"]), expected)
+        raise UnfitRecord(record, said) from None
+    except (TypeError, ValueError) as problem:
+        where = f"scheme {record.key.scheme}, or a metric"
+        said = complaint(where, "unfit for a record", problem, "numbers and texts")
+        raise UnfitRecord(record, said) from None
+    return line
+
+
+def check_named(record: Record, known: dict[str, Any] | None) -> None:
+    """Raise ValueError for a scheme, picture, metric or swept value that the run does not have."""
+    if known is None:
+        return
+    key = record.key
+    if key.scheme not in known["schemes"]:
+        raise ValueError(f"scheme {key.scheme}, which is not in run.json")
+    if key.image not in known["images"]:
+        raise ValueError(f"image {key.image}, which is not in run.json")
+    strange = sorted({*record.values, *record.counts} - known["metrics"])
+    if strange:
+        raise ValueError(f"metric {strange[0]}, which is not in run.json")
+    names = [name for name, _ in key.point]
+    if sorted(names) != sorted(known["swept"]) or any(v not in known["swept"][n] for n, v in key.point):
+        raise ValueError(f"swept values {dict(key.point)}, which are not in run.json")

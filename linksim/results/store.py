@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from pydantic import ValidationError
-
-from channels.checks import complaint, in_words, shown
+from channels.checks import complaint, in_words
 from linksim.files.names import file_name
 from linksim.files.writing import LockedElsewhere, lock, remove_leftovers, write_whole
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.results.format import StoredHeader, first_problem
-from linksim.results.records import Record, UnitKey, side_info_uses
+from linksim.results.records import (
+    Record,
+    UnfitRecord,
+    UnitKey,
+    check_named,
+    line_of,
+    side_info_uses,
+)
 from linksim.results.stopping import asked_for
-from linksim.scenario.errors import RunError, ScenarioError
+from linksim.scenario.errors import ScenarioError
 
 __all__ = [
     "FORMER",
@@ -38,20 +42,12 @@ __all__ = [
 log = logging.getLogger("linksim.results.store")
 
 Grow = Callable[[dict[str, Any], dict[str, Any]], int | None]  # units that are kept; None: the same scenario
+_BLOCK = 1 << 16  # bytes that are read at a time from the end of the records
 FORMER = "former"  # what is not asked for any more: run folders by number
 
 
 class RunFolderError(ScenarioError):
     """A run folder that cannot be used."""
-
-
-class UnfitRecord(RunError):
-    """A record that no reader would take: nothing of its batch was written."""
-
-    def __init__(self, record: Record, problem: str) -> None:
-        key = record.key
-        where = f"{key.channel}, {key.scheme}, {key.snr_db:g} dB, image {key.image}, trial {key.trial}"
-        super().__init__(f"unit ({where}) failed: {problem}")
 
 
 class ResultStore:
@@ -213,9 +209,15 @@ class ResultStore:
     def _drop_torn_line(self) -> None:
         """Cut off what a killed process left after the last newline. Only under the lock."""
         with self.records_path.open("rb+") as file:
-            data = file.read()
-            end = data.rfind(b"\n") + 1
-            if end < len(data):
+            size = end = file.seek(0, os.SEEK_END)
+            while end:
+                start = max(0, end - _BLOCK)
+                file.seek(start)
+                found = file.read(end - start).rfind(b"\n") + 1
+                end = start + found
+                if found:
+                    break
+            if end < size:
                 file.truncate(end)
 
     def append(self, records: Sequence[Record]) -> None:
@@ -225,7 +227,7 @@ class ResultStore:
             UnfitRecord: a record that could not be read again; none of them is written.
         """
         assert self._file is not None, "open() first"
-        data = memoryview("".join(_line(record) + "\n" for record in records).encode())
+        data = memoryview("".join(line_of(record) + "\n" for record in records).encode())
         try:
             while data:
                 data = data[self._file.write(data) :]
@@ -296,17 +298,19 @@ class ResultStore:
         if not self.records_path.exists():
             return
         known = self._what_is_known()
-        lines = self.records_path.read_bytes().split(b"\n")
-        for number, line in enumerate(lines[:-1], start=1):
-            try:
-                record = Record.from_json(line)
-                _check_named(record, known)
-            except ValueError as problem:
-                where = f"{self.records_path} line {number}"
-                cure = "Remove the line; its unit is then run again."
-                got = first_problem(problem)
-                raise RunFolderError(complaint(where, "broken record", got, "a record", cure)) from None
-            yield record
+        with self.records_path.open("rb") as file:  # a line at a time: there may be many
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    record = Record.from_json(line[:-1])
+                    check_named(record, known)
+                except ValueError as problem:
+                    where = f"{self.records_path} line {number}"
+                    cure = "Remove the line; its unit is then run again."
+                    got = first_problem(problem)
+                    raise RunFolderError(complaint(where, "broken record", got, "a record", cure)) from None
+                yield record
 
     def _what_is_known(self) -> dict[str, Any] | None:
         """Schemes, images and swept values of the header; None without one."""
@@ -326,42 +330,6 @@ class ResultStore:
         return {record.key for record in self.records()}
 
 
-def _line(record: Record) -> str:
-    """A record as a line that can be read again.
-
-    Raises:
-        UnfitRecord: one that cannot, with the scheme or metric that made it so.
-    """
-    for name, value in record.info.items():
-        if type(value) not in (bool, int, float, str) or (
-            isinstance(value, float) and not math.isfinite(value)
-        ):
-            got = f"{shown(value)} ({type(value).__name__})"
-            cure = "Use float(...), int(...) or .item()."
-            expected = "a finite number or a text"
-            raise UnfitRecord(
-                record, complaint(f"scheme {record.key.scheme}: info.{name}", "unfit", got, expected, cure)
-            )
-    try:
-        line = record.to_json()
-        Record.from_json(line)
-    except ValidationError as problem:
-        error = problem.errors(include_url=False)[0]
-        place = [str(part) for part in error["loc"]]
-        of_metric = len(place) > 1 and place[0] in ("counts", "values")
-        where = f"metric {place[1]}" if of_metric else f"scheme {record.key.scheme}: {'.'.join(place)}"
-        if not place:  # more errors than trials
-            where = f"metric {str(error['msg']).removeprefix('Value error, ').split()[0]}"
-        expected = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
-        said = complaint(where, "unfit for a record", shown(error["input"]), expected)
-        raise UnfitRecord(record, said) from None
-    except (TypeError, ValueError) as problem:
-        where = f"scheme {record.key.scheme}, or a metric"
-        said = complaint(where, "unfit for a record", problem, "numbers and texts")
-        raise UnfitRecord(record, said) from None
-    return line
-
-
 def _compared(before: Mapping[str, object], now: Mapping[str, object], grows: bool) -> set[str]:
     """Names of both; of either, where a folder does not grow."""
     return {*before} & {*now} if grows else {*before, *now}
@@ -370,23 +338,6 @@ def _compared(before: Mapping[str, object], now: Mapping[str, object], grows: bo
 def _deciding(block: dict[str, Any]) -> dict[str, Any]:
     """What decides values: of a metric its reference, not its label; of a file or tool all."""
     return {k: v.get("reference", v) if isinstance(v, dict) else v for k, v in block.items()}
-
-
-def _check_named(record: Record, known: dict[str, Any] | None) -> None:
-    """Raise ValueError for a scheme, picture, metric or swept value that the run does not have."""
-    if known is None:
-        return
-    key = record.key
-    if key.scheme not in known["schemes"]:
-        raise ValueError(f"scheme {key.scheme}, which is not in run.json")
-    if key.image not in known["images"]:
-        raise ValueError(f"image {key.image}, which is not in run.json")
-    strange = sorted({*record.values, *record.counts} - known["metrics"])
-    if strange:
-        raise ValueError(f"metric {strange[0]}, which is not in run.json")
-    names = [name for name, _ in key.point]
-    if sorted(names) != sorted(known["swept"]) or any(v not in known["swept"][n] for n, v in key.point):
-        raise ValueError(f"swept values {dict(key.point)}, which are not in run.json")
 
 
 def panel_file(store: ResultStore, key: UnitKey) -> Path:

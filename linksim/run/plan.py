@@ -30,7 +30,7 @@ __all__ = ["Batch", "Plan", "make_plan"]
 log = logging.getLogger("linksim.run.plan")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Units that go through the link in one call: one channel, scheme, point and image size."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,7 @@ def find_unit(store: ResultStore, unit: str) -> Record:
             expected = f"a line of records.jsonl, or NAME=VALUE with a name of {', '.join(known)}"
             raise RunFolderError(complaint("unit", "not understood", unit, expected))
     for record in records:
-        facts = {**vars(record.key), **dict(record.key.point), "state": record.state}
+        facts = {**asdict(record.key), **dict(record.key.point), "state": record.state}
         if all(_is(facts[name], value) for name, value in wanted.items()):
             return record
     cure = "linksim.Run(folder).per_image() lists all units."

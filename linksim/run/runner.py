@@ -222,8 +222,7 @@ def _run_in(
     """Open the folder and run what is missing in it."""
     plan, measure = bench.plan, bench.measure
     planned = [key for _, batch in bench.work for key in batch.keys()]  # noqa: SIM118
-    header = header_of(plan, context, measure.metrics, len(planned))
-    header["tools"] |= executor.tools()
+    header = executor.described(header_of(plan, context, measure.metrics, len(planned)))
     there = opened(store, header, planned, kept := OnKept(measure.metrics, plan.images, store))
     for line in there.growth.lines(len(planned)) if there.growth else ():
         log.warning("%s: %s", store.folder, line)

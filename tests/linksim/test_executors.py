@@ -28,6 +28,7 @@ from linksim.build.checkpoints import save_checkpoint
 from linksim.cli.commands import main
 from linksim.results.store import ResultStore
 from linksim.scenario.schema import LeanCodecSpec
+from tests.crash.faults import workers_of
 from tests.linksim.tiny import TINY, write
 
 WHOLE = yaml.safe_load(TINY)
@@ -92,25 +93,15 @@ def test_features_of_sets_are_those_of_one_process(tmp_path):
     assert list(tables[1]["mean"]) == pytest.approx(list(tables[0]["mean"]), rel=1e-6)
 
 
-def workers() -> list[psutil.Process]:
-    """Worker processes of this one that live."""
-    found = []
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if any("LokyProcess" in word for word in child.cmdline()):
-                found.append(child)
-    return found
-
-
 @contextlib.contextmanager
-def killing(times: int) -> Iterator[list[int]]:
+def killing(times: int, word: str = "LokyProcess") -> Iterator[list[int]]:
     """Kill workers that have begun, some times; the numbers of those that were killed."""
     killed: list[int] = []
     ended = threading.Event()
 
     def hunt() -> None:
         while len(killed) < times and not ended.wait(0.05):
-            for child in workers():
+            for child in workers_of(os.getpid(), word):
                 with contextlib.suppress(psutil.Error):
                     if child.pid not in killed and child.cpu_times().user > 1.0:
                         killed.append(child.pid)

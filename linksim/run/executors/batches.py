@@ -43,9 +43,9 @@ class Executor:
         """How many at a time."""
         return 1
 
-    def tools(self) -> dict[str, str]:
-        """Versions of what computes results elsewhere, where they may be others than here, by name."""
-        return {}
+    def described(self, header: dict[str, Any]) -> dict[str, Any]:
+        """A run.json that also says what computes results elsewhere, where it is another thing."""
+        return header
 
     def tell(self, header: Mapping[str, Any], known: FolderFeatures) -> None:
         """The folder is open.

@@ -106,7 +106,7 @@ def connected(choice: RayChoice, workers: int | None, image_bytes: int) -> Itera
                 "logging_level": level,
             }
             ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as problem:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as problem:
         ray.shutdown()
         cure = "Start one (ray start --head), or use --ray local." if choice.where == "auto" else ""
         what, got = f"{choice.where} cannot be used", in_words(problem).splitlines()[0]

@@ -173,6 +173,8 @@ class OnRay(Executor):
         self._known: frozenset[tuple[str, str]] = frozenset()  # features that the run has
 
     def __enter__(self) -> OnRay:
+        if self._choice.where != "local":  # one that is not there is noticed before anything is written
+            self._connect()
         return self
 
     def __exit__(
@@ -186,20 +188,24 @@ class OnRay(Executor):
         """How many workers have begun."""
         return max(1, sum(member.ready for crew in self._crews for member in crew.members))
 
-    def tools(self) -> dict[str, str]:
-        """Of schemes that are computed by GPUs, which the driver does not have: asked of a worker."""
-        if self._device.type == "cuda" or not any(s.gpu_share for s in self._plan.scenario.schemes):
-            return {}
-        found: dict[str, str] = {}
-        self._connect()
+    def described(self, header: dict[str, Any]) -> dict[str, Any]:
+        """With the tools of schemes that GPUs compute which the driver does not have: a worker says."""
+        shared = any(scheme.gpu_share for scheme in self._plan.scenario.schemes)
+        if self._device.type == "cuda" or not (self._choice.gpus and shared):
+            return header
+        ray = self._connect()
+        tools, devices = dict(header["tools"]), {header["device"]}
+        self._at_work = time.monotonic()
         for crew in self._crews:
             if crew.share:
                 member = self._hired(crew)
                 (reference,) = member.running
-                member.made = self._value(self._connect().get(reference))
-                member.running = {}
-                found |= member.made["tools"]
-        return found
+                while not self._ended([reference]):
+                    self._look_around(False)
+                member.made, member.running = self._value(ray.get(reference)), {}
+                tools |= member.made["tools"]
+                devices.add("cuda")
+        return {**header, "tools": tools, "device": ", ".join(sorted(devices))}
 
     def tell(self, header: Mapping[str, Any], known: FolderFeatures) -> None:
         """See :class:`Executor`."""
