@@ -6,10 +6,10 @@
 
 Both states run the same reduced scenario in turns, on the same machine: this one from its tree, the stored
 one from ``git archive`` in a temporary folder, each in one process of its own that goes through all turns;
-the first turn, of one picture, loads and compiles, and is not counted. ``ratio`` is the time of the stored commit
-over that of today, of the medians; ``difference`` the largest of any metric of any unit that both have,
-``counts`` how many counts of errors differ. Metrics whose weights are not on this machine are left out, and
-so are schemes and metrics that the stored commit does not know.
+the first turn, of one picture, loads and compiles, and is not counted. ``ratio`` is the time of the stored
+commit over that of today, of the medians; ``difference`` the largest of any metric of any unit that both
+have, ``counts`` how many counts of errors differ. Metrics whose weights are not on this machine are left out,
+and so are schemes and metrics that the stored commit does not know.
 """
 
 from __future__ import annotations
