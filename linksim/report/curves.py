@@ -287,10 +287,16 @@ def best_of(lines: Sequence[Curve], info: MetricInfo) -> Curve:
     no limit of one that may choose among more.
     """
     places = sorted({float(x) for line in lines for x in line.x})
-    best = []
+    best, arrived = [], []
     for x in places:
-        values = [float(line.mean[line.x == x][0]) for line in lines if x in line.x]
-        best.append(info.best(values))
+        values: dict[float, float] = {}
+        for line in (line for line in lines if x in line.x):
+            at = int(np.flatnonzero(line.x == x)[0])
+            share = float(line.arrived[at]) if len(line.arrived) else 1.0
+            value = float(line.mean[at])
+            values[value] = max(share, values.get(value, 0.0))
+        best.append(info.best(list(values)))
+        arrived.append(values[best[-1]])
     nothing = np.full(len(places), np.nan)
     return replace(
         lines[0],
@@ -303,7 +309,7 @@ def best_of(lines: Sequence[Curve], info: MetricInfo) -> Curve:
         low=nothing,
         high=nothing,
         upper_bound=np.zeros(len(places), bool),
-        arrived=_no_numbers(),
+        arrived=np.array(arrived),
     )
 
 

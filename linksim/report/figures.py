@@ -32,7 +32,7 @@ from linksim.report.drawing import (
     save_figure,
     set_axis,
 )
-from linksim.report.extent import Extent, add_legend, clear_ticks, letters, points
+from linksim.report.extent import Extent, add_legend, clear_ticks, letters, points, thin_names
 from linksim.report.options import FigureOptions
 from linksim.report.runs import (
     Run,
@@ -185,6 +185,8 @@ def _drawn(
     elif not against:
         keep_means_in_view(grid[0], lines, is_rate=info.is_rate)
     _label(grid, info, against, size)
+    for axes in grid:
+        thin_names(axes, size)
     if title:
         figure.suptitle(plain_lines(title, letters(size.width - 0.2, "figure.titlesize")))
     if note:
