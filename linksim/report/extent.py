@@ -136,7 +136,7 @@ def thin_names(axes: Axes, size: Extent) -> None:
     last: dict[float, float] = {}
     for name in sorted((text for text in axes.texts if hasattr(text, "xy")), key=lambda text: -text.xy[1]):
         x, y = name.xy
-        if x in last and (last[x] - y) * scale < 1.4 * name.get_fontsize():
+        if x in last and (last[x] - y) * scale < 1.4 * float(name.get_fontsize()):
             name.set_visible(False)
         else:
             last[x] = y
