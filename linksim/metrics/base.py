@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,6 +27,7 @@ __all__ = [
     "Metric",
     "MetricInfo",
     "MetricUnavailable",
+    "OfOriginals",
     "SetMetric",
     "StateMetric",
     "check_pair",
@@ -50,6 +56,48 @@ def check_pair(name: str, x_hat: Tensor, x: Tensor, min_side: int) -> None:
     if min(x.shape[2:]) < min_side:
         got = f"{x.shape[2]} x {x.shape[3]} pixels"
         raise ValueError(complaint(name, "image too small", got, f"sides of at least {min_side}"))
+
+
+T = TypeVar("T")
+_MOST_BYTES = 2_000_000_000  # and an eighth of what is free
+
+
+class OfOriginals(Generic[T]):
+    """What a metric makes of originals, remembered: each is compared with many reconstructions.
+
+    Args:
+        make: of a batch of originals.
+        nbytes: what is made takes [bytes].
+        limit_bytes: of all that is kept; the least recently used go first. None: as memory allows.
+    """
+
+    def __init__(
+        self, make: Callable[[Tensor], T], nbytes: Callable[[T], int], limit_bytes: int | None = None
+    ) -> None:
+        self._make, self._nbytes, self._held = make, nbytes, 0
+        free = psutil.virtual_memory().available
+        self._limit = min(_MOST_BYTES, free // 8) if limit_bytes is None else limit_bytes
+        self._kept: OrderedDict[bytes, T] = OrderedDict()
+        self._lock = threading.Lock()  # searches compare in several threads
+
+    def __call__(self, x: Tensor) -> T:
+        """What ``make`` gives for ``x``."""
+        pixels = x.detach().cpu().contiguous()
+        head = f"{x.device} {pixels.dtype} {tuple(pixels.shape)}".encode()
+        key = hashlib.sha256(head + pixels.numpy().tobytes()).digest()
+        with self._lock:
+            found = self._kept.pop(key, None)
+            if found is not None:
+                self._kept[key] = found
+                return found
+        made = self._make(x)
+        with self._lock:
+            if key not in self._kept:
+                self._held += self._nbytes(made)
+            self._kept[key] = made
+            while self._held > self._limit and len(self._kept) > 1:
+                self._held -= self._nbytes(self._kept.popitem(last=False)[1])
+        return made
 
 
 class Metric(ABC):

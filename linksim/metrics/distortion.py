@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from channels.units import linear_to_db
 from linksim.kinds import kind
-from linksim.metrics.base import ImageMetric, MetricInfo, check_pair
+from linksim.metrics.base import ImageMetric, MetricInfo, OfOriginals, check_pair
 
 __all__ = ["MsSsim", "Psnr", "Ssim", "ms_ssim", "psnr", "ssim"]
 
@@ -49,22 +50,46 @@ def _gaussian(x: Tensor) -> Tensor:
     return x
 
 
-def _ssim_maps(x_hat: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """SSIM and contrast-structure maps over windows that lie inside the image; some rows at a time, which a
-    CPU keeps in its cache.
+@dataclass(frozen=True)
+class _Scale:
+    """An original at one scale: pixels, and window means of it and of its square, some rows at a time, which
+    a CPU keeps in its cache.
     """
-    rows = range(0, x.shape[2] - _WINDOW + 1, _ROWS)
-    parts = [_ssim_rows(*(p[:, :, i : i + _ROWS + _WINDOW - 1] for p in (x_hat, x))) for i in rows]
-    full, contrast = zip(*parts, strict=True)
+
+    x: Tensor
+    means: list[tuple[Tensor, Tensor]]
+
+    @classmethod
+    def of(cls, x: Tensor) -> _Scale:
+        """Of pixels [B, 3, H, W]."""
+        stacked = (torch.cat([part, part * part], dim=1) for part in _rows(x))
+        return cls(x, [(m[0], m[1]) for m in (_gaussian(part).chunk(2, dim=1) for part in stacked)])
+
+    @property
+    def nbytes(self) -> int:
+        """That it takes."""
+        return self.x.nbytes + sum(a.nbytes + b.nbytes for a, b in self.means)
+
+
+def _rows(x: Tensor) -> list[Tensor]:
+    """Parts of a picture whose windows are those of some rows."""
+    starts = range(0, x.shape[2] - _WINDOW + 1, _ROWS)
+    return [x[:, :, i : i + _ROWS + _WINDOW - 1] for i in starts]
+
+
+def _ssim_maps(x_hat: Tensor, original: _Scale) -> tuple[Tensor, Tensor]:
+    """SSIM and contrast-structure maps over windows that lie inside the image."""
+    parts = zip(_rows(x_hat), _rows(original.x), original.means, strict=True)
+    full, contrast = zip(*(_ssim_rows(a, b, *means) for a, b, means in parts), strict=True)
     return torch.cat(full, 2), torch.cat(contrast, 2)
 
 
-def _ssim_rows(x_hat: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+def _ssim_rows(x_hat: Tensor, x: Tensor, mu_b: Tensor, bb: Tensor) -> tuple[Tensor, Tensor]:
     c1, c2 = _K1**2, _K2**2
-    stacked = torch.cat([x_hat, x, x_hat * x_hat, x * x, x_hat * x], dim=1)
-    mu_a, mu_b, aa, bb, ab = _gaussian(stacked).chunk(5, dim=1)
-    contrast = (2 * (ab - mu_a * mu_b) + c2) / (aa - mu_a.square() + bb - mu_b.square() + c2)
-    luminance = (2 * mu_a * mu_b + c1) / (mu_a.square() + mu_b.square() + c1)
+    mu_a, aa, ab = _gaussian(torch.cat([x_hat, x_hat * x_hat, x_hat * x], dim=1)).chunk(3, dim=1)
+    squares, product = (mu_a.square(), mu_b.square()), mu_a * mu_b
+    contrast = (2 * (ab - product) + c2) / (aa - squares[0] + bb - squares[1] + c2)
+    luminance = (2 * product + c1) / (squares[0] + squares[1] + c1)
     return luminance * contrast, contrast
 
 
@@ -80,7 +105,7 @@ def ssim(x_hat: Tensor, x: Tensor) -> Tensor:
     Source: Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004.
     """
     check_pair("ssim", x_hat, x, _WINDOW)
-    return _ssim_maps(x_hat.double(), x.double())[0].mean((1, 2, 3))
+    return _ssim_maps(x_hat.double(), _Scale.of(x.double()))[0].mean((1, 2, 3))
 
 
 def ms_ssim(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -99,12 +124,24 @@ def ms_ssim(x_hat: Tensor, x: Tensor) -> Tensor:
     """
     check_pair("ms_ssim", x_hat, x, MsSsim.info.min_side)
     dtype = torch.promote_types(torch.promote_types(x_hat.dtype, x.dtype), torch.float32)
-    x_hat, x = x_hat.to(dtype), x.to(dtype)
-    result = torch.ones(x.shape[0], x.shape[1], dtype=dtype, device=x.device)
+    return _over_scales(x_hat.to(dtype), _scales(x.to(dtype)))
+
+
+def _scales(x: Tensor) -> list[_Scale]:
+    """Five scales of originals, the finest first."""
+    scales = [_Scale.of(x)]
+    for _ in _MS_WEIGHTS[1:]:
+        scales.append(_Scale.of(_halved(scales[-1].x)))
+    return scales
+
+
+def _over_scales(x_hat: Tensor, originals: Sequence[_Scale]) -> Tensor:
+    """[B] MS-SSIM of reconstructions and originals of one dtype."""
+    x = originals[0].x
+    result = torch.ones(x.shape[0], x.shape[1], dtype=x.dtype, device=x.device)
     for scale, weight in enumerate(_MS_WEIGHTS):
-        if scale:
-            x_hat, x = _halved(x_hat), _halved(x)
-        full, contrast = _ssim_maps(x_hat, x)
+        x_hat = _halved(x_hat) if scale else x_hat
+        full, contrast = _ssim_maps(x_hat, originals[scale])
         term = (full if scale == len(_MS_WEIGHTS) - 1 else contrast).mean((2, 3))
         result = result * torch.where(term > 0, term.clamp_min(_TINY) ** weight, 0.0)
     return result.mean(1)
@@ -142,13 +179,18 @@ class Ssim(ImageMetric):
 
 
 @kind("metric", "ms_ssim")
-@dataclass(frozen=True)
 class MsSsim(ImageMetric):
-    """:func:`ms_ssim` as a metric, in double precision."""
+    """:func:`ms_ssim` as a metric, in double precision; what is made of originals is kept."""
 
     info = MetricInfo(
         "ms_ssim", "1", True, "Wang et al. 2003, RGB, five scales", 16 * (_WINDOW - 1) + 1, "MS-SSIM"
     )
 
+    def __init__(self) -> None:
+        self._originals = OfOriginals(
+            lambda x: _scales(x.double()), lambda scales: sum(scale.nbytes for scale in scales)
+        )
+
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        return ms_ssim(x_hat.double(), x.double())
+        check_pair("ms_ssim", x_hat, x, self.info.min_side)
+        return _over_scales(x_hat.double(), self._originals(x))

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
-import threading
 import warnings
-from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import psutil
 import torch
 from torch import Tensor, nn
 
 from channels.checks import complaint
 from linksim.kinds import kind
-from linksim.metrics.base import ImageMetric, MetricInfo, MetricUnavailable
+from linksim.metrics.base import ImageMetric, MetricInfo, MetricUnavailable, OfOriginals
 from linksim.weights.zoo import BACKBONES, BackboneFile, WeightsUnavailable, find_backbone
 
 if TYPE_CHECKING:
@@ -28,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["LPIPS_MIN_SIDE", "Lpips", "LpipsNet", "load_lpips"]
 
 LpipsNet = Literal["alex", "vgg", "squeeze"]
-_MOST_BYTES = 2_000_000_000  # of features of originals
 LPIPS_MIN_SIDE: dict[LpipsNet, int] = {"alex": 64, "vgg": 32, "squeeze": 32}
 
 
@@ -84,53 +78,9 @@ def load_lpips(net: LpipsNet) -> tuple[lpips.LPIPS, BackboneFile]:
     return model.requires_grad_(False).eval(), found
 
 
-class _Comparison(threading.local):
-    """What a thread compares with."""
-
-    original: bytes | None = None
-    calls = 0
-
-
-class KeptFeatures(nn.Module):
-    """A feature network that remembers what it made of originals: each is compared with many reconstructions.
-
-    Args:
-        network: in evaluation mode; LPIPS calls it with a reconstruction, then with the original.
-        limit_bytes: of all features that are kept; the least recently used go first.
-    """
-
-    def __init__(self, network: nn.Module, limit_bytes: int) -> None:
-        super().__init__()
-        self.network = network
-        self._limit, self._held = limit_bytes, 0
-        self._kept: OrderedDict[bytes, Any] = OrderedDict()
-        self._now = _Comparison()
-
-    @contextlib.contextmanager
-    def comparing(self, x: Tensor) -> Iterator[None]:
-        """Within it the second call is with ``x``."""
-        pixels = x.detach().cpu().contiguous()
-        head = f"{pixels.dtype} {tuple(pixels.shape)}".encode()
-        self._now.original, self._now.calls = hashlib.sha256(head + pixels.numpy().tobytes()).digest(), 0
-        try:
-            yield
-        finally:
-            self._now.original = None
-
-    def forward(self, x: Tensor) -> Any:
-        """Features of every layer."""
-        self._now.calls += 1
-        if self._now.original is None or self._now.calls != 2:
-            return self.network(x)
-        found = self._kept.pop(self._now.original, None)
-        if found is None:
-            found = self.network(x)
-            self._held += sum(part.nbytes for part in found)
-        self._kept[self._now.original] = found
-        while self._held > self._limit and len(self._kept) > 1:
-            _, old = self._kept.popitem(last=False)
-            self._held -= sum(part.nbytes for part in old)
-        return found
+def _unit_length(features: Tensor) -> Tensor:
+    """Over channels, as ``lpips.normalize_tensor``."""
+    return features / (features.square().sum(1, keepdim=True).sqrt() + 1e-10)
 
 
 @kind("metric", "lpips", net="alex")
@@ -153,9 +103,7 @@ class Lpips(ImageMetric):
     def __init__(self, net: LpipsNet, device: torch.device | str = "cpu") -> None:
         model, found = load_lpips(net)
         self._model = model.to(device)
-        limit_bytes = min(_MOST_BYTES, psutil.virtual_memory().available // 8)
-        self._features = KeptFeatures(self._model.net, limit_bytes)
-        self._model.net = self._features
+        self._originals = OfOriginals(self._features, lambda found: sum(part.nbytes for part in found))
         reference = f"lpips 0.1 heads, {BACKBONES[net].name} features, weights {found.digest}"
         self.info = replace(self.facts(net), reference=reference)
 
@@ -164,11 +112,22 @@ class Lpips(ImageMetric):
         """What needs no weights to be known."""
         return MetricInfo(f"lpips_{net}", "1", False, "", LPIPS_MIN_SIDE[net], f"LPIPS ({net})")
 
+    def _features(self, x: Tensor) -> list[Tensor]:
+        """Features of every layer, each of unit length over its channels."""
+        scaled = self._model.scaling_layer(2 * x - 1)
+        return [_unit_length(found) for found in self._model.net(scaled)]
+
     @torch.no_grad()
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        """[B] float64 of images [B, 3, H, W] in [0, 1]."""
-        with self._features.comparing(x):
-            return self._model(x_hat, x, normalize=True).flatten().double()
+        """[B] float64 of images [B, 3, H, W] in [0, 1]; as ``lpips.LPIPS`` computes it, with features of
+        originals that are kept.
+        """
+        pairs = zip(self._features(x_hat), self._originals(x), self._model.lins, strict=True)
+        layers = [head((one - other) ** 2).mean((2, 3)) for one, other, head in pairs]
+        total = layers[0]
+        for layer in layers[1:]:
+            total = total + layer
+        return total.flatten().double()
 
     def loss(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """[B] float32, differentiable in ``x_hat``, for training."""

@@ -294,10 +294,16 @@ def best_of(lines: Sequence[Curve], info: MetricInfo) -> Curve:
     no limit of one that may choose among more.
     """
     places = sorted(set.intersection(*({float(x) for x in line.x} for line in lines)))
-    best = []
+    best, arrived = [], []
     for x in places:
-        values = [float(line.mean[line.x == x][0]) for line in lines]
-        best.append(info.best(values))
+        values: dict[float, float] = {}
+        for line in lines:
+            at = int(np.flatnonzero(line.x == x)[0])
+            share = float(line.arrived[at]) if len(line.arrived) else 1.0
+            value = float(line.mean[at])
+            values[value] = max(share, values.get(value, 0.0))
+        best.append(info.best(list(values)))
+        arrived.append(values[best[-1]])
     nothing = np.full(len(places), np.nan)
     return replace(
         lines[0],
@@ -310,7 +316,7 @@ def best_of(lines: Sequence[Curve], info: MetricInfo) -> Curve:
         low=nothing,
         high=nothing,
         upper_bound=np.zeros(len(places), bool),
-        arrived=_no_numbers(),
+        arrived=np.array(arrived),
         rows=(),
     )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Extent", "add_legend", "clear_ticks", "letters", "points"]
+__all__ = ["Extent", "add_legend", "clear_ticks", "letters", "points", "thin_names"]
 
 _LETTER = 0.58  # width of a letter over the size of the letters, on average
 _TURN = 30  # degrees
@@ -127,6 +127,19 @@ def add_legend(axes: Axes, size: Extent, ticks: float) -> None:
     axes.legend(
         handles, own, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=place, borderaxespad=0
     )
+
+
+def thin_names(axes: Axes, size: Extent) -> None:
+    """Leave out names at the ends of lines that would stand on others, from the top."""
+    low, high = axes.get_ylim()
+    scale = 72 * size.axes_height / (high - low)  # points
+    last: dict[float, float] = {}
+    for name in sorted((text for text in axes.texts if hasattr(text, "xy")), key=lambda text: -text.xy[1]):
+        x, y = name.xy
+        if x in last and (last[x] - y) * scale < 1.4 * float(name.get_fontsize()):
+            name.set_visible(False)
+        else:
+            last[x] = y
 
 
 def clear_ticks(axes: Axes, axis: Axis, width: float) -> float:

@@ -30,7 +30,7 @@ from linksim.report.drawing import (
     save_figure,
     set_axis,
 )
-from linksim.report.extent import Extent, add_legend, clear_ticks, letters, points
+from linksim.report.extent import Extent, add_legend, clear_ticks, letters, points, thin_names
 from linksim.report.lines import (
     TRAINED,
     NoPairs,
@@ -184,6 +184,8 @@ def _drawn(
     elif not against:
         keep_means_in_view(grid[0], lines, is_rate=info.is_rate)
     _label(grid, info, against, size)
+    for axes in grid:
+        thin_names(axes, size)
     if title:
         figure.suptitle(plain_lines(title, letters(size.width - 0.2, "figure.titlesize")))
     if note:

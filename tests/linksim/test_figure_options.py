@@ -147,6 +147,17 @@ def test_many_names_side_by_side_are_turned_and_many_numbers_thinned():
     assert 2 <= len(shown) < 12
 
 
+def test_names_of_steps_do_not_stand_on_each_other():
+    rows = [row(s, 20 + 0.05 * i, scheme=f"MCS {i}", num_failures=0) for i in range(20) for s in (0, 5)]
+    figure = plot_metric(rows, PSNR, steps=[f"MCS {i}" for i in range(20)], options=option(size="column"))
+    figure.draw_without_rendering()
+    boxes = sorted(
+        (t.get_window_extent() for t in figure.axes[0].texts if t.get_visible()), key=lambda b: b.y0
+    )
+    assert 2 <= len(boxes) < 20
+    assert all(above.y0 - below.y0 > 0.7 * below.height for below, above in pairwise(boxes))
+
+
 def test_whole_counts_have_whole_ticks():
     rows = [row(10, 20 + v, point=(("scheme.rounds", v),)) for v in range(1, 15)]
     figure = plot_metric(rows, PSNR, x="scheme.rounds", options=option(size="column"))

@@ -240,6 +240,9 @@ def test_the_best_of_some_steps_is_not_called_a_limit():
     )
     best = best_of(lines, PSNR)
     assert best.mean.tolist() == [20, 25]
+    assert best.arrived.tolist() == [1, 1]
+    none = best_of([replace(line, arrived=np.zeros(2)) for line in lines], PSNR)
+    assert none.lost.all(), "no line leads from grey pictures to decoded ones"
     assert best.label == "best of these 2 fixed MCS at each point, chosen on these results"
 
 

@@ -11,10 +11,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from linksim.images.sets import SkimageImages, round_to_uint8
-from linksim.metrics.base import MetricUnavailable
+from linksim.metrics.base import MetricUnavailable, OfOriginals
 from linksim.metrics.distortion import MsSsim, Psnr, ms_ssim, psnr, ssim
 from linksim.metrics.errors import Ber, Bler
-from linksim.metrics.perceptual import KeptFeatures, Lpips, load_lpips
+from linksim.metrics.perceptual import Lpips, load_lpips
 from linksim.weights.zoo import BACKBONES
 
 
@@ -189,32 +189,37 @@ def test_lpips_squeeze_with_real_weights(monkeypatch, pair):
     assert 0 < values[0] < values[1] < 1.5
 
 
-def test_features_of_originals_are_computed_once_and_are_the_same():
-    """A network that counts: of three reconstructions of two originals it sees five pictures; within the limit of memory."""
+def test_what_is_made_of_originals_is_made_once_within_the_limit_of_memory():
     seen = []
 
-    class Counting(torch.nn.Module):
-        def forward(self, x):
-            seen.append(x)
-            return [x * 2, x[..., ::2] + 1]
+    def make(x):
+        seen.append(x)
+        return 2 * x
 
-    kept = KeptFeatures(Counting(), limit_bytes=10**6)
+    kept = OfOriginals(make, lambda made: made.nbytes)
     first, second = torch.rand(2, 1, 3, 8, 8)
-    for original in (first, second, first):
-        shown = torch.rand(1, 3, 8, 8)
-        with kept.comparing(original):
-            a, b = kept(shown), kept(original)
-        for got, wanted in zip(
-            (*a, *b), (shown * 2, shown[..., ::2] + 1, original * 2, original[..., ::2] + 1), strict=True
-        ):
-            assert torch.equal(got, wanted)
-    assert len(seen) == 5
-    kept(first)
-    kept(first)
-    assert len(seen) == 7, "without an original nothing is remembered: trainings go through it"
-    small = KeptFeatures(Counting(), limit_bytes=1)
-    for original in (first, second, first):
-        with small.comparing(original):
-            small(original)
-            small(original)
-    assert len(seen) == 13
+    for original in (first, second, first, first.clone()):
+        assert torch.equal(kept(original), 2 * original)
+    assert len(seen) == 2
+    kept(first.double())
+    assert len(seen) == 3, "of another type it is another one"
+    small = OfOriginals(make, lambda made: made.nbytes, limit_bytes=first.nbytes)
+    for original in (first, second, first, first):
+        assert torch.equal(small(original), 2 * original)
+    assert len(seen) == 6
+
+
+def test_lpips_with_kept_features_is_that_of_the_package(random_squeeze, pair):
+    """Of one picture, and of two at once; again with what is kept."""
+    metric, (model, _) = Lpips("squeeze"), load_lpips("squeeze")
+    x_hat, x = pair
+    for one in (slice(0, 1), slice(0, 2), slice(1, 2), slice(0, 1)):
+        expected = model(x_hat[one], x[one], normalize=True).flatten().double()
+        torch.testing.assert_close(metric(x_hat[one], x[one]), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_ms_ssim_with_kept_originals_is_the_function():
+    x_hat, x = torch.rand(2, 3, 3, 200, 177)
+    metric = MsSsim()
+    for one in (x_hat, x, 1 - x, x_hat):
+        torch.testing.assert_close(metric(one, x), ms_ssim(one.double(), x.double()), rtol=1e-14, atol=0)
