@@ -68,12 +68,13 @@ class _Rates:
     again: float = 0.0
 
 
-def estimate_costs(plan: Plan) -> CostEstimate:
+def estimate_costs(plan: Plan, start_seconds: float = 0.0) -> CostEstimate:
     """Run some batches of every scheme on every channel, at the first and the last swept point, and reckon
     what all would take.
 
     Args:
         plan: of an evaluation.
+        start_seconds: that loading and building took already, as in every run.
 
     Raises:
         ScenarioError: a model that would have to be downloaded.
@@ -85,7 +86,7 @@ def estimate_costs(plan: Plan) -> CostEstimate:
     _refuse_downloads(plan)
     with tempfile.TemporaryDirectory(prefix="linksim-estimate-") as folder:
         bench = _Bench(plan, Path(folder) / "streams", ResultStore(Path(folder) / "run"))
-        seconds = time.monotonic() - began  # building is part of every run
+        seconds = start_seconds + time.monotonic() - began  # building is part of every run
         last = len(plan.variants) - 1
         for channel, scheme in bench.places():
             rates = [bench.measured(index, channel, scheme) for index in dict.fromkeys((0, last))]
