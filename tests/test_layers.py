@@ -334,7 +334,13 @@ def test_dependencies_are_those_that_are_imported():
     """What is declared is used, what is used is declared."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    texts = [*project["dependencies"], *extras["heic"], *extras["realism"], *extras["tensorflow"], *extras["demo"]]
+    texts = [
+        *project["dependencies"],
+        *extras["heic"],
+        *extras["realism"],
+        *extras["tensorflow"],
+        *extras["demo"],
+    ]
     declared = {re.match(r"[\w-]+", text).group() for text in texts} - BY_OTHERS
     imported = set()
     for path in files():
