@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -84,11 +85,11 @@ def check_scenario(scenario: Scenario | Training, *, estimate: bool = False) -> 
     from linksim.scenario.files import ScenarioError, scenario_hash
     from linksim.scenario.schema import Scenario as Evaluation
 
-    found = None
+    found, began = None, time.monotonic()
     with foreign_as_user_errors():
         if isinstance(scenario, Evaluation):
             facts, warnings, costs, plan = _evaluation(scenario)
-            found = estimate_costs(plan) if estimate else None
+            found = estimate_costs(plan, time.monotonic() - began) if estimate else None
         else:
             if estimate:
                 got, expected = "a training", "an evaluation; a training says how long it takes (--budget)"

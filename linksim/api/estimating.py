@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["CostEstimate", "estimate_costs"]
 
 _LONG_S = 20.0  # a batch that takes longer than this is measured with one picture instead
+
+_WRITES = 10  # that are timed
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,13 @@ class _Rates:
     again: float = 0.0
 
 
-def estimate_costs(plan: Plan) -> CostEstimate:
+def estimate_costs(plan: Plan, start_seconds: float = 0.0) -> CostEstimate:
     """Run some batches of every scheme on every channel, at the first and the last swept point, and reckon
     what all would take.
 
     Args:
         plan: of an evaluation.
+        start_seconds: that loading and building took already, as in every run.
 
     Raises:
         ScenarioError: a model that would have to be downloaded.
@@ -85,7 +89,8 @@ def estimate_costs(plan: Plan) -> CostEstimate:
     _refuse_downloads(plan)
     with tempfile.TemporaryDirectory(prefix="linksim-estimate-") as folder:
         bench = _Bench(plan, Path(folder) / "streams", ResultStore(Path(folder) / "run"))
-        seconds = time.monotonic() - began  # building is part of every run
+        seconds = start_seconds + time.monotonic() - began  # building is part of every run
+        seconds += bench.num_batches * _writing_seconds(Path(folder))
         last = len(plan.variants) - 1
         for channel, scheme in bench.places():
             rates = [bench.measured(index, channel, scheme) for index in dict.fromkeys((0, last))]
@@ -130,6 +135,11 @@ class _Bench:
         self.machines = [Machine(plan, v, self.device, cpu_count(), shared) for v in plan.variants]
         self.batches = [list(machine.batches(plan)) for machine in self.machines]
         self.units = 0
+
+    @property
+    def num_batches(self) -> int:
+        """Of the whole run; the records of each are written at once."""
+        return sum(map(len, self.batches))
 
     def places(self) -> Iterator[tuple[str, str]]:
         """Names of every channel and scheme."""
@@ -192,6 +202,16 @@ class _Bench:
                     seen.add(what)
                     seconds += rate * self._pixels([member])
         return seconds
+
+
+def _writing_seconds(folder: Path) -> float:
+    """What it takes to write the records of a batch so that they are on the disk."""
+    began = time.monotonic()
+    with (folder / "records").open("ab", buffering=0) as file:
+        for _ in range(_WRITES):
+            file.write(b"0" * 4000)
+            os.fsync(file.fileno())
+    return (time.monotonic() - began) / _WRITES
 
 
 def _peak_bytes() -> int:

@@ -75,7 +75,7 @@ def test_the_line_says_that_it_is_an_estimate(tmp_path, capsys):
 
 
 def test_without_the_option_nothing_is_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(estimating, "estimate_costs", lambda plan: pytest.fail("measured"))
+    monkeypatch.setattr(estimating, "estimate_costs", lambda *_: pytest.fail("measured"))
     found = check(write(tmp_path))
     assert found.estimate is None
     assert "estimate" not in str(found)
