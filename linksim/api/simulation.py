@@ -48,8 +48,8 @@ def simulate(
     """Run a scenario, or the rest of it, as ``linksim simulate`` does: the same records, files and messages.
 
     Fields of the scenario are overridden as by ``--set``, in two ways. A mapping holds any path, also with
-    names that Python does not allow (``{"channels.tdl-c.csi.kind": "ls"}``) or with two underscores: these mean
-    a dot in keywords (``sweep__trials=1``). Values are Python's: lists, tuples, arrays, mappings.
+    names that Python does not allow (``{"channels.tdl-c.csi.kind": "ls"}``) or with two underscores. These
+    mean a dot in keywords (``sweep__trials=1``). Values are Python's: lists, tuples, arrays, mappings.
 
     No report is written and no figure drawn: ``run.report()`` does.
 
