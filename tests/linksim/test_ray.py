@@ -329,7 +329,7 @@ def test_the_script_for_slurm_makes_a_cluster_and_ends_it(tmp_path):
     (place / "srun").write_text(SRUN)
     (place / "scontrol").write_text("#!/bin/sh\necho localhost; echo other\n")
     (place / "linksim").write_text(f'#!/bin/sh\nexec {sys.executable} -m linksim "$@"\n')
-    (place / "ray").write_text(f"#!/bin/sh\nexec {sys.executable} -m ray.scripts.scripts \"$@\"\n")
+    (place / "ray").write_text(f'#!/bin/sh\nexec {sys.executable} -m ray.scripts.scripts "$@"\n')
     for program in place.iterdir():
         program.chmod(0o755)
     job = str(os.getpid())
