@@ -59,7 +59,7 @@ def _set_digest(origin: Origin, digest: str) -> None:
             REGISTRY.known[key] = replace(found, origin=replace(origin, digest=digest))
 
 
-def load_file(path: Path) -> None:
+def load_file(path: str | Path) -> None:
     """Execute a Python file that registers kinds; its digest, with that of modules beside it that it imports,
     is recorded with every run that uses them. A file that changed since is executed again.
 
@@ -67,7 +67,7 @@ def load_file(path: Path) -> None:
         KindError: missing, no Python, an exception in it, or no kind in it; nothing of it is registered then.
     """
     where = f"--with {path}"
-    resolved = path.expanduser().resolve()
+    resolved = Path(path).expanduser().resolve()
     if not resolved.is_file() or resolved.suffix != ".py":
         raise KindError(
             complaint(where, "no such file", resolved, "a Python file (.py) that registers kinds")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from linksim.run.machine import Machine
+    from linksim.run.measuring import HasFeatures
     from linksim.run.plan import Batch, Plan
 
 __all__ = ["CostEstimate", "estimate_costs"]
@@ -32,6 +33,7 @@ class CostEstimate:
         memory_bytes: largest resident memory, of processes that code pictures included.
         measured_units: that were run for it.
         measured_seconds: how long that took.
+        limit: "at most " with a stopping rule: all points as long as they may be.
     """
 
     units: int
@@ -39,6 +41,7 @@ class CostEstimate:
     memory_bytes: int
     measured_units: int
     measured_seconds: float
+    limit: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -47,7 +50,7 @@ class CostEstimate:
     def __str__(self) -> str:
         return (
             f"estimate: {self.units} units, "
-            f"about {_duration(self.seconds)} on this machine with one process, "
+            f"{self.limit}about {_duration(self.seconds)} on the CPU of this machine with one process, "
             f"{self.memory_bytes / 1e9:.1f} GB peak (from {self.measured_units} units in "
             f"{_duration(self.measured_seconds)}; an estimate: other load, caches and outliers change it; "
             "figures and report come on top)"
@@ -83,12 +86,13 @@ def estimate_costs(plan: Plan, start_seconds: float = 0.0) -> CostEstimate:
         ScenarioError: a model that would have to be downloaded.
         RunError: a unit fails.
     """
+    from linksim.results.feature_files import FolderFeatures
     from linksim.results.store import ResultStore
 
     began = time.monotonic()
     _refuse_downloads(plan)
     with tempfile.TemporaryDirectory(prefix="linksim-estimate-") as folder:
-        bench = _Bench(plan, Path(folder) / "streams", ResultStore(Path(folder) / "run"))
+        bench = _Bench(plan, Path(folder) / "streams", FolderFeatures(ResultStore(Path(folder) / "run")))
         seconds = start_seconds + time.monotonic() - began  # building is part of every run
         seconds += bench.num_batches * _writing_seconds(Path(folder))
         last = len(plan.variants) - 1
@@ -101,7 +105,8 @@ def estimate_costs(plan: Plan, start_seconds: float = 0.0) -> CostEstimate:
             )
             seconds += bench.whole(channel, scheme, mean)
         memory = _peak_bytes()
-    return CostEstimate(plan.num_units, seconds, memory, bench.units, time.monotonic() - began)
+    limit = "" if plan.scenario.stop is None else "at most "
+    return CostEstimate(plan.num_units, seconds, memory, bench.units, time.monotonic() - began, limit)
 
 
 def _refuse_downloads(plan: Plan) -> None:
@@ -118,7 +123,7 @@ def _refuse_downloads(plan: Plan) -> None:
 class _Bench:
     """The parts of a run, and what was measured of them."""
 
-    def __init__(self, plan: Plan, streams: Path, store: Any) -> None:
+    def __init__(self, plan: Plan, streams: Path, has: HasFeatures) -> None:
         import torch
         from joblib import cpu_count
 
@@ -128,7 +133,7 @@ class _Bench:
         from linksim.run.machine import Machine
         from linksim.run.measuring import Measure
 
-        self.plan, self.store, self.device = plan, store, torch.device("cpu")
+        self.plan, self.has, self.device = plan, has, torch.device("cpu")
         here = [name for name in plan.scenario.metrics if not missing_weights((name,))]
         self.measure = Measure(build_metrics(tuple(here)))
         shared = Shared(streams)
@@ -150,12 +155,14 @@ class _Bench:
         from linksim.run.computing import compute
 
         began = time.monotonic()
-        compute(self.plan, machine, batch, self.measure, self.store, self.device)
+        compute(self.plan, machine, batch, self.measure, self.has, self.device)
         self.units += len(batch.members)
         return time.monotonic() - began
 
     def _pixels(self, members: Sequence[tuple[str, int]]) -> int:
-        return sum(self.plan.images[name].shape[1] * self.plan.images[name].shape[2] for name, _ in members)
+        """Of pictures; frames of random bits count as one each."""
+        sizes = (self.plan.images[name].shape[1:] for name, _ in members)
+        return sum(max(height * width, 1) for height, width in sizes)
 
     def measured(self, index: int, channel: str, scheme: str) -> _Rates:
         """Rates of a scheme on a channel at a swept point.

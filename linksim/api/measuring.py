@@ -44,12 +44,17 @@ def measure(
     """
     from linksim.api.errors import foreign_as_user_errors
     from linksim.build.objects import build_metrics
+    from linksim.kinds import names as known_metrics
     from linksim.run.replaying import plan_of
     from linksim.run.runner import run
 
     names = list(dict.fromkeys("lpips_alex" if name == "lpips" else name for name in metrics))
     if not names:
         raise ScenarioError(complaint(f"{option}metric", "missing", "none", "the name of a metric"))
+    unknown = [name for name in names if name not in known_metrics("metric")]
+    if unknown:
+        expected = f"one of {', '.join(known_metrics('metric'))}"
+        raise ScenarioError(complaint(f"{option}metric", "unknown", unknown[0], expected))
     where, workers = device_of(device, f"{option}device"), counted(workers, f"{option}workers")
     with foreign_as_user_errors():
         plan = plan_of(store, names)

@@ -11,6 +11,7 @@ from linksim.api.display import arrival_text, cell_text
 from linksim.metrics.info import MetricInfo
 from linksim.results.set_statistics import run_rows
 from linksim.results.statistics import Row
+from linksim.results.stopping import extent
 from linksim.results.store import ResultStore, RunFolderError
 
 __all__ = ["results_dict", "results_lines"]
@@ -53,7 +54,7 @@ def results_dict(store: ResultStore, metrics: Sequence[str] = ()) -> dict[str, A
         "name": header["name"],
         "folder": str(store.folder),
         "hash": header["scenario_hash"],
-        "units": {"done": len(store.done()), "planned": header["num_units"]},
+        "units": dict(zip(("done", "planned"), extent(list(store.records()), header), strict=True)),
         "confidence": header["scenario"]["statistics"]["confidence"],
         "metrics": {name: {fact: getattr(info, fact) for fact in facts} for name, info in infos.items()},
         "unavailable": dict(header["unavailable"]),
@@ -83,7 +84,7 @@ def results_lines(store: ResultStore, metrics: Sequence[str] = (), width: int = 
     """
     header = store.header()
     rows, infos = _chosen(store, header, metrics)
-    done, planned = len(store.done()), header["num_units"]
+    done, planned = extent(list(store.records()), header)
     level = f"{100 * header['scenario']['statistics']['confidence']:g}%"
     state = "complete" if done == planned else "incomplete"
     yield f"{header['name']}: {done} of {planned} units ({state}); means with {level} intervals"
@@ -96,7 +97,9 @@ def results_lines(store: ResultStore, metrics: Sequence[str] = (), width: int = 
         lines.setdefault((row.channel, row.scheme, row.point, row.snr_db), {})[row.metric] = row
     shown = [name for name in infos if any(name in cells for cells in lines.values())]
     head = _heads(list(lines), [arrival_text(next(iter(cells.values()))) for cells in lines.values()])
-    columns = [[infos[n].axis, *(cell_text(c[n]) if n in c else "-" for c in lines.values())] for n in shown]
+    columns = [["stopped by", *(next(iter(c.values())).stopped_by for c in lines.values())]]
+    columns = columns if any(columns[0][1:]) else []
+    columns += [[infos[n].axis, *(cell_text(c[n]) if n in c else "-" for c in lines.values())] for n in shown]
     for part in _fitting(columns, width - sum(map(_wide, head)) - _GAP * len(head)):
         yield ""
         yield from _aligned([*head, *part])

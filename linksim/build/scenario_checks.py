@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 from channels.checks import complaint
 from linksim.kinds import find
-from linksim.metrics.base import ImageMetric, Metric, SetMetric, counts
+from linksim.metrics.base import ImageMetric, Metric, SetMetric, StateMetric, counts
 from linksim.scenario.errors import ScenarioError
 from linksim.scenario.schema import Scenario
 
 __all__ = ["check_payload_study", "check_stop"]
+
+log = logging.getLogger("linksim.build.scenario_checks")
 
 
 def _metric(name: str) -> type[Metric]:
@@ -55,6 +59,26 @@ def check_stop(scenario: Scenario) -> None:
         raise ScenarioError(
             complaint("stop.metric", "has no value of a trial", got, "a metric of pictures or bits")
         )
-    if scenario.stop.end_below is not None and not counts(metric):
-        expected = "stop.metric: an error rate, such as bler"
-        raise ScenarioError(complaint("stop.end_below", "not of a rate", f"stop.metric: {name}", expected))
+    below = scenario.stop.end_below
+    if below is not None:
+        _check_end(scenario, below, metric)
+    for scheme in scenario.schemes:
+        if counts(metric) and not (scheme.has_bits or issubclass(metric, StateMetric)):
+            log.warning("schemes.%s: has no %s, got stop.metric: it runs to max_trials", scheme.name, name)
+
+
+def _check_end(scenario: Scenario, below: float, metric: type[Metric]) -> None:
+    """Refuse an end over SNR that no curve reaches, or that comes too early."""
+    assert scenario.stop is not None
+    if not counts(metric):
+        got, expected = f"stop.metric: {scenario.stop.metric}", "stop.metric: an error rate, such as bler"
+        raise ScenarioError(complaint("stop.end_below", "not of a rate", got, expected))
+    least = 1 - (1 - scenario.statistics.confidence) ** (1 / scenario.stop.max_trials)
+    if below <= least:
+        got = f"{below:g} with at most {scenario.stop.max_trials} trials"
+        expected, cure = f"more than {least:.2g}, which these leave without an error", "Use more max_trials."
+        raise ScenarioError(complaint("stop.end_below", "never known", got, expected, cure))
+    for scheme in scenario.schemes:
+        if scheme.adapts:
+            got = f"schemes.{scheme.name} with mcs: adaptive, whose error rate rises with every step"
+            raise ScenarioError(complaint("stop.end_below", "ends too early", got, "fixed MCS"))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 from linksim.cli.completion import complete
 from linksim.cli.listing import list_things
-from linksim.cli.output import LineFormatter, full_disk, say, say_json
+from linksim.cli.output import LineFormatter, check_writable, full_disk, say, say_json
 from linksim.cli.parser import make_parser
 from linksim.cli.runs import measure, merge, plot, replay, report, results, simulate
 from linksim.cli.starting import demo, new
@@ -48,20 +48,6 @@ def _user_errors() -> tuple[type[Exception], ...]:
     from linksim.api.errors import USER_ERRORS
 
     return USER_ERRORS
-
-
-def _writable(path: Path, option: str) -> None:
-    """Refuse an output file that cannot be written before hours are spent on its contents."""
-    from linksim.scenario.files import ScenarioError
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        existed = path.exists()
-        path.open("ab").close()
-        if not existed:
-            path.unlink()
-    except OSError as problem:
-        raise ScenarioError(f"{option}: cannot be written, got {problem}, expected a file.") from None
 
 
 # -------------------------------------------------------------------------------------------- commands
@@ -94,7 +80,7 @@ def _train(args: argparse.Namespace) -> int:
     scenario = load_train_scenario(args.scenario, overrides, args.budget)
     folder = args.out or Path("runs") / scenario.name
     if args.export:
-        _writable(args.export, "--export")
+        check_writable(args.export, "--export")
     of_block = {"train": _train_codec, "train_denoiser": _train_denoiser, "train_control": _train_control}
     return of_block[scenario.block](scenario, folder, args)
 
@@ -163,7 +149,7 @@ def _calibrate(args: argparse.Namespace) -> int:
     from linksim.weights import zoo
 
     scenario = load_scenario(args.scenario, parse_overrides(args.overrides))
-    _writable(args.out, "--out")
+    check_writable(args.out, "--out")
     start = args.out if args.out.is_file() else zoo.asset("mcs-calibration.json")
     table = load_calibration(start) if start.is_file() else None
     pictures = TarImages(args.quality_images) if args.quality_images else None
@@ -284,13 +270,16 @@ def _terminated(number: int, frame: object) -> None:
     raise _Terminated
 
 
+_GOES_ON = ("simulate", "measure", "train", "calibrate")
+
+
 def _guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     try:
         with _ended_in_order():
             _load_kinds(args)
             return command(args)
     except KeyboardInterrupt as stop:
-        goes_on = args.command in ("simulate", "measure", "train", "calibrate")
+        goes_on = args.command in _GOES_ON
         say("\nstopped" + ("; the same command goes on from here" if goes_on else ""), file=sys.stderr)
         return 143 if isinstance(stop, _Terminated) else 130
     except BrokenPipeError:
@@ -313,7 +302,8 @@ def _guarded(command: Callable[[argparse.Namespace], int], args: argparse.Namesp
         from linksim.link import RunError
 
         if isinstance(problem, RunError):
-            resumes = "; the same command resumes" if problem.resumes else ""
+            goes_on = problem.resumes and args.command in _GOES_ON
+            resumes = "; the same command resumes" if goes_on else ""
             say(f"{problem} (--verbose shows where{resumes})", file=sys.stderr)
             return 1
         return _of_other_people(problem)

@@ -106,7 +106,11 @@ def _words() -> dict[str, tuple[str, ...]]:
         "device": ("auto", "cpu", "cuda"),
         "host": ("127.0.0.1", "0.0.0.0"),  # noqa: S104 (a word that is offered)
         **dict.fromkeys(("limit", "workers", "seed", "frames", "every", "quality_limit", "port"), ()),
+        "ray": ("local", "auto"),
+        "overlay": ("channels",),
+        "size": ("column", "page", "slide"),
         **dict.fromkeys(("shard", "budget", "pictures_memory", "against", "x", "unit"), ()),
+        **dict.fromkeys(("keep_failures", "ylim", "title", "label"), ()),
     }
 
 

@@ -8,9 +8,10 @@ import logging
 import math
 import os
 import unicodedata
+from pathlib import Path
 from typing import TextIO
 
-__all__ = ["LineFormatter", "emit", "full_disk", "printable", "say", "say_json"]
+__all__ = ["LineFormatter", "check_writable", "emit", "full_disk", "printable", "say", "say_json"]
 
 _LONGEST_LINE = 4000  # characters of a line of a message
 
@@ -81,3 +82,21 @@ def full_disk(problem: BaseException | None) -> str:
             got = said.splitlines()[0]
             return f"a file cannot be written, got {got}, expected room on the disk. Make room."
     return ""
+
+
+def check_writable(path: Path, option: str) -> None:
+    """Refuse an output file that cannot be written before hours are spent on its contents."""
+    from linksim.scenario.errors import ScenarioError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        existed = path.exists()
+        path.open("ab").close()
+        if not existed:
+            path.unlink()
+    except OSError as problem:
+        from channels.checks import complaint, in_words
+
+        raise ScenarioError(
+            complaint(f"{option} {path}", "cannot be written", in_words(problem), "a file")
+        ) from None

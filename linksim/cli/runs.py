@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from linksim.cli.output import say, say_json
+from linksim.cli.output import check_writable, say, say_json
 
 if TYPE_CHECKING:
     from linksim.api.run import Run
@@ -117,6 +117,8 @@ def plot(args: argparse.Namespace) -> int:
     from linksim.api.plotting import figure_options, plot_runs
     from linksim.report import figures
 
+    if args.out:
+        check_writable(args.out, "--out")
     if args.ledger:
         return _plot_ledger(args)
     chosen = {name: getattr(args, name) for name in ("title", "size", "ylim", "overlay", "style")}
@@ -139,7 +141,8 @@ def _plot_ledger(args: argparse.Namespace) -> int:
     for option in ("x", "against", "label", "size", "ylim", "no_ci", "overlay", "style"):
         value = getattr(args, option)
         if value:
-            word = option.replace("_", "-") + ("" if value is True else f" {value}")
+            shown = " ".join(value) if isinstance(value, list) else value
+            word = option.replace("_", "-") + ("" if value is True else f" {shown}")
             got = f"--{word}: got it with --ledger"
             raise RunFolderError(f"{got}, expected it with --metric only.")
     entries, titles = [], []
@@ -164,5 +167,7 @@ def report(args: argparse.Namespace) -> int:
     """Write one page of runs."""
     from linksim.report.page import write_comparison
 
+    if args.out:
+        check_writable(args.out, "--out")
     say(write_comparison(args.run, args.out))
     return 0

@@ -15,6 +15,12 @@ def new(args: argparse.Namespace) -> int:
     """Write a commented scenario, or list the themes."""
     from linksim.scenario.starting.themes import THEMES, write_theme
 
+    if args.theme is None and args.out is not None:
+        from channels.checks import complaint
+        from linksim.scenario.errors import ScenarioError
+
+        got, expected = f"--out {args.out} alone", f"one of {', '.join(THEMES)}"
+        raise ScenarioError(complaint("THEME", "missing", got, expected))
     if args.theme is None:
         for name, theme in THEMES.items():
             say(f"{name:12} {theme.about}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import ipaddress
 import os
@@ -49,6 +50,9 @@ def check_place(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as problem:
+        if problem.errno == errno.EADDRNOTAVAIL:
+            expected = "a name or address of this machine, such as 127.0.0.1"
+            raise ScenarioError(complaint("--host", "not of this machine", host, expected)) from None
         got = f"{host}:{port} ({problem.strerror or problem})"
         raise ScenarioError(
             complaint("--port", "cannot be listened on", got, "a free port", "Give another --port.")

@@ -294,9 +294,11 @@ def best_of(lines: Sequence[Curve], info: MetricInfo) -> Curve:
     no limit of one that may choose among more.
     """
     places = sorted(set.intersection(*({float(x) for x in line.x} for line in lines)))
-    best, arrived = [], []
+    best, arrived, limits = [], [], []
     for x in places:
         values: dict[float, float] = {}
+        unseen = [line.high[line.x == x][0] for line in lines if line.upper_bound[line.x == x][0]]
+        limits.append(min(unseen, default=np.nan))
         for line in lines:
             at = int(np.flatnonzero(line.x == x)[0])
             share = float(line.arrived[at]) if len(line.arrived) else 1.0
@@ -314,8 +316,8 @@ def best_of(lines: Sequence[Curve], info: MetricInfo) -> Curve:
         x=np.array(places),
         mean=np.array(best),
         low=nothing,
-        high=nothing,
-        upper_bound=np.zeros(len(places), bool),
+        high=np.array(limits),
+        upper_bound=np.isfinite(limits),
         arrived=np.array(arrived),
         rows=(),
     )

@@ -147,7 +147,9 @@ def interval_text(rows: Sequence[Row], info: MetricInfo, confidence: float | Non
     pictures, trials = min(r.num_images for r in own), min(r.num_trials for r in own)
     level = f"{100 * confidence:g}% intervals"
     if info.is_rate:
-        return f"Bands and bars: {level}; {pictures * trials} transmissions per point."
+        sent = sorted({r.num_images * r.num_trials for r in own})
+        counts = f"{sent[0]}" if len(sent) == 1 else f"{sent[0]} to {sent[-1]}"
+        return f"Bands and bars: {level}; {counts} transmissions per point."
     draws = f"{trials} channel realisation" + ("s" if trials > 1 else "") + " each"
     if pictures == 1:
         return f"Bands: {level} over {trials} channel realisations of a single picture."

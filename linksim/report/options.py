@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from channels.checks import complaint, shown
+from channels.checks import complaint, in_words, shown
 from linksim.results.store import RunFolderError
 
 __all__ = ["WIDTHS", "FigureOptions", "read_style", "size_of", "ylim_of"]
@@ -148,7 +148,9 @@ def read_style(path: Path, name: str) -> dict[str, Any]:
         data = path.read_bytes()
         text = data[:_LONGEST_STYLE].decode("utf-8")
     except (OSError, ValueError) as problem:
-        raise RunFolderError(complaint(f"{name} {path}", "cannot be read", problem, "a style file")) from None
+        raise RunFolderError(
+            complaint(f"{name} {path}", "cannot be read", in_words(problem), "a style file")
+        ) from None
     if len(data) > _LONGEST_STYLE:
         expected = f"at most {_LONGEST_STYLE} bytes"
         raise RunFolderError(complaint(f"{name} {path}", "too large", f"{len(data)} bytes", expected))

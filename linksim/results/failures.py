@@ -90,7 +90,7 @@ def write_index(store: ResultStore, found: Sequence[Failure], folder: Path) -> N
     for failure in found:
         words = ["linksim", "replay", str(folder), unit_text(failure.record.key)]
         entry = {
-            "picture": failure_file(store, failure.record).name,
+            "picture": failure_file(store, failure.record).name if failure.record.source_values else None,
             "command": shlex.join(words),
             "order": list(failure.order),
             "most": failure.most,

@@ -17,6 +17,8 @@ import numpy as np
 
 from linksim.results.records import Point, Record, UnitKey
 
+_LEAST_TRIALS = 30  # before an interval over trials decides: few of them have no spread by chance
+
 __all__ = ["Ended", "PlaceKey", "Rule", "Tally", "asked_for", "ends", "extent", "place_of", "rule_of"]
 
 Curve = tuple[str, str, Point]  # channel, scheme, swept values
@@ -42,7 +44,7 @@ class Rule:
         relative_ci: half the interval is at most this share of the value.
         absolute_ci: half the interval is at most this, in the unit of the metric.
         seconds: the units of the point took so long, all together [s].
-        end_below: SNRs above one whose rate is below this are not run.
+        end_below: SNRs above one whose rate is below this, its upper limit included, are not run.
     """
 
     chunk: int
@@ -70,7 +72,7 @@ def rule_of(header: Mapping[str, Any]) -> Rule | None:
     return Rule(
         chunk=scenario["sweep"]["trials"],
         max_trials=stop["max_trials"],
-        metric=stop["metric"],
+        metric="lpips_alex" if stop["metric"] == "lpips" else stop["metric"],
         confidence=scenario["statistics"]["confidence"],
         images=len(header["images"]),
         **given,
@@ -86,11 +88,13 @@ class Ended:
         reason: "block_errors", "relative_ci", "absolute_ci", "seconds" or "max_trials"; "end_below" of a
             point that is not run, because the rate at a lower SNR is low enough.
         value: of the metric that decides, nan where there is none.
+        high: upper end of its interval.
     """
 
     trials: int
     reason: str
     value: float = math.nan
+    high: float = field(default=math.inf, compare=False)
 
 
 @dataclass
@@ -142,30 +146,33 @@ class Tally:
             return None
         sums = np.array([self._sums[trial] for trial in range(bounds[-1])])
         at = np.array(bounds) - 1
-        value, half = _intervals(sums[:, 0], sums[:, 1], at, rule.confidence, is_rate=self._is_rate)
+        value, half, high = _intervals(sums[:, 0], sums[:, 1], at, rule.confidence, is_rate=self._is_rate)
+        known = at + 1 >= _LEAST_TRIALS
         wrong, seconds = sums[:, 2].cumsum()[at], sums[:, 3].cumsum()[at]
-        never = np.zeros(len(at), bool)
+        never = np.full(len(at), -np.inf)
         reasons = {
-            "block_errors": never if rule.block_errors is None else wrong >= rule.block_errors,
-            "relative_ci": never if rule.relative_ci is None else half <= rule.relative_ci * np.abs(value),
-            "absolute_ci": never if rule.absolute_ci is None else half <= rule.absolute_ci,
-            "seconds": never if rule.seconds is None else seconds >= rule.seconds,
+            "block_errors": wrong >= (rule.block_errors or math.inf),
+            "relative_ci": known
+            & (half <= (never if rule.relative_ci is None else rule.relative_ci * np.abs(value))),
+            "absolute_ci": known & (half <= (never if rule.absolute_ci is None else rule.absolute_ci)),
+            "seconds": seconds >= (rule.seconds or math.inf),
             "max_trials": at + 1 >= rule.max_trials,
         }
         for i, bound in enumerate(bounds):
             for reason, met in reasons.items():
                 if met[i]:
-                    return Ended(bound, reason, float(value[i]))
+                    return Ended(bound, reason, float(value[i]), float(high[i]))
         return None
 
 
 def _intervals(
     values: np.ndarray, weights: np.ndarray, at: np.ndarray, confidence: float, *, is_rate: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Σ values / Σ weights over the trials up to and with each of some, and half its interval: Student's t
-    with the linearised standard error over trials, each one independent draw for the pictures at hand. Of a
-    rate without an error it is unknown (inf), of one without a success what is left to 1 is what n failures
-    in a row leave (see :func:`linksim.results.statistics.error_interval`).
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Σ values / Σ weights over the trials up to and with each of some, half its interval, and the upper end
+    of it: Student's t with the linearised standard error over trials, each one independent draw for the
+    pictures at hand. Of a rate it is at least what as many independent events would have, and without an
+    error, or without a success, what n of them in a row leave (see
+    :func:`linksim.results.statistics.error_interval`). nan and inf where nothing is known.
 
     Source: Davison & Hinkley, "Bootstrap Methods and their Application", 1997, sec. 2.7.2.
     """
@@ -178,13 +185,14 @@ def _intervals(
         value = total / weight
         squares = np.maximum(vv - 2 * value * vw + value**2 * ww, 0)
         error = np.sqrt(squares / (count - 1) / count) / (weight / count)
+        if is_rate:
+            error = np.maximum(error, np.sqrt(value * (1 - value) / weight))
         half = stdtrit(count - 1, (1 + confidence) / 2) * error
     half[~np.isfinite(half)] = np.inf  # one trial, or a scheme without the metric
     if is_rate:
-        half[total == 0] = np.inf
-        none_right = total == weight
-        half[none_right] = np.maximum(half, 1 - (1 - confidence) ** (1 / count))[none_right]
-    return value, half
+        left = 1 - (1 - confidence) ** (1 / count)
+        half = np.where((total == 0) | (total == weight), np.maximum(left, np.where(count > 1, 0, 1)), half)
+    return value, half, value + half
 
 
 def ends(records: Iterable[Record], rule: Rule, snr_db: Sequence[float] = ()) -> dict[PlaceKey, Ended]:
@@ -208,7 +216,7 @@ def _cut(found: dict[PlaceKey, Ended], below: float, levels: Iterable[float]) ->
     """Ends of points, with those above the first one of each curve whose rate is low enough."""
     first: dict[Curve, float] = {}
     for (channel, scheme, point, snr_db), ended in found.items():
-        if ended.value < below:
+        if ended.high < below:
             curve = channel, scheme, point
             first[curve] = min(snr_db, first.get(curve, math.inf))
     result = dict(found)

@@ -146,6 +146,8 @@ def make_plan(
         ScenarioError: a ratio that does not fit an image.
     """
     images: ImageSet = build_images(scenario.images)
+    if limit is not None and not scenario.images.has_pictures:
+        raise ScenarioError(complaint("limit", "has no effect", limit, "none with images: none"))
     names = images.names[:limit]
     found = read_all(images, names)
     plan = Plan(scenario, tuple(variants(scenario)), found, images.origin, shard, keep_failures)

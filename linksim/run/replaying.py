@@ -240,10 +240,13 @@ def save_pictures(replayed: Replay, folder: Path) -> Sequence[Path]:
     """Write the original, what was shown and the stages as PNG; returns their paths."""
     from PIL import Image
 
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     pictures = {"original": replayed.original, "shown": replayed.shown, **replayed.stages}
-    pictures = {name: picture for name, picture in pictures.items() if picture.numel()}  # not random bits
+    pictures = {name: picture for name, picture in pictures.items() if picture.numel()}
+    if not pictures:
+        expected = "a unit with a picture: this frame carried random bits"
+        raise RunFolderError(complaint("out", "nothing to write", folder, expected))
+    folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
         path = folder / f"{name}.png"
         Image.fromarray(np.ascontiguousarray(picture.numpy().transpose(1, 2, 0))).save(path)

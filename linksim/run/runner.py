@@ -233,7 +233,8 @@ def _run_in(
             measured, lost = _features(bench, kept, store)
         executor.tell(header, FolderFeatures(store))
         again, num_kept = Again(there.expected, lost), len(done)
-        todo = set(again.aside) if only_known else set(planned) - done
+        stored = {record.key for record in store.stored_records()}  # some may lie beyond the end of a point
+        todo = set(again.aside) if only_known else set(planned) - stored
         failed = Lost(plan, bench.machines, store)
         _run_batches(bench, executor, store, _Task(done, todo, again, not only_known, failed), progress)
     except Unlike:
@@ -244,7 +245,8 @@ def _run_in(
     finally:
         store.close()
     measured += there.growth.measured if there.growth else 0
-    return _Ran(len(done), num_kept, there.growth, measured, len(again))
+    rerun = len(done & again.aside.keys()) + len(again.lost)
+    return _Ran(len(done), num_kept, there.growth, measured, rerun)
 
 
 def _features(bench: InProcess, kept: OnKept, store: ResultStore) -> tuple[int, dict[UnitKey, Record]]:
@@ -268,7 +270,7 @@ class _Task:
         done: units that have a record; grows by what is written.
         todo: units that are to have one.
         again: of before, that are run again to be measured.
-        pictures: whether pictures of the panel that are missing are made again.
+        pictures: whether units and pictures of the panel that are missing are made; else units are measured.
         lost: units that did not arrive and are kept.
     """
 
@@ -292,7 +294,7 @@ def _run_batches(
         if lacks or task.lost.lacks(batch.keys()) or not wanted.isdisjoint(batch.keys()):
             lacking.append(index)
     to_do = [(b.channel, b.scheme) for _, b in work for key in b.keys() if key in task.todo]  # noqa: SIM118
-    rule = rule_of(store.header())
+    rule = rule_of(store.header()) if task.pictures else None  # of what is only measured all is needed
     schedule = Schedule([batch for _, batch in work], lacking, store.stored_records(), rule)
     left = TimeLeft(Counter(to_do))
 
@@ -305,7 +307,7 @@ def _run_batches(
     queue = deque(_samples_first(work, schedule.ready()))
     for index, outcome in executor.run(queue, grows=rule is not None):
         task.again.check(outcome.records)
-        new = [r for r in outcome.records if r.key in task.todo and r.key not in done]
+        new = [task.again.timed(r) for r in outcome.records if r.key in task.todo and r.key not in done]
         with uninterrupted():
             keep_features(outcome.features, store)
             save_panel(outcome.pictures, store)

@@ -135,7 +135,7 @@ class SeparationScheme:
     def check_payload(self, budget: int) -> None:
         """See :class:`linksim.schemes.base.PayloadScheme`."""
         if budget < MIN_USES:
-            cure = "Use larger images or a larger bandwidth.data_ratio."
+            cure = "Use larger images, or a larger bandwidth.data_ratio (or data_uses)."
             raise ValueError(complaint("channel uses", "too few", budget, f"at least {MIN_USES}", cure))
         candidates = [self._mcs] if isinstance(self._mcs, Mcs) else self._mcs.candidates
         refusals = [self._refusal(budget, mcs) for mcs in candidates]

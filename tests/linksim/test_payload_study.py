@@ -96,7 +96,19 @@ def test_a_frame_is_replayed(tmp_path: Path) -> None:
     run = linksim.simulate(changed(sweep={"snr_db": [3.3], "trials": 3}), out=tmp_path / "r", progress=False)
     replayed = run.replay("scheme=MCS 9,trial=2")
     assert replayed.is_identical
-    assert not save_pictures(replayed, tmp_path / "look")
+    with pytest.raises(linksim.ScenarioError, match="nothing to write"):
+        save_pictures(replayed, tmp_path / "look")
+    assert not (tmp_path / "look").exists()
+
+
+def test_the_cost_of_a_study_is_estimated() -> None:
+    checked = linksim.check(SCENARIO, estimate=True)
+    assert "estimate: 200 units" in str(checked)
+
+
+def test_a_limit_of_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(linksim.ScenarioError, match="limit: has no effect"):
+        linksim.simulate(SCENARIO, out=tmp_path / "r", limit=3, progress=False)
 
 
 def test_results_do_not_depend_on_batches(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, groupby, pairwise
+from itertools import combinations, groupby
 
 from linksim.metrics.info import MetricInfo
 from linksim.report.curves import Curve, swept_text, variant_texts
@@ -153,11 +153,13 @@ class _Teller:
         high = max(points, key=lambda i: curve.mean[i])
         if len(points) == 1:
             return self._value(curve, low)
+        if curve.mean[low] == curve.mean[high]:
+            return f"{self._value(curve, low)} at every point"
         ends = (f"{self._value(curve, i)} at {self._place(curve, i)}" for i in (low, high))
         return "from {} to {}".format(*ends)
 
     def _value(self, curve: Curve, i: int) -> str:
-        if curve.upper_bound[i] and curve.rows:
+        if curve.upper_bound[i]:
             return f"none seen (below {self._number(curve.high[i])})"
         unit = "" if self.info.unit == "1" else f" {self.info.unit}"
         text = self._number(curve.mean[i]) + unit
@@ -174,8 +176,8 @@ class _Teller:
         return f"{curve.x[i]:g} dB" if self.x == "snr_db" else _x_text(self.x, float(curve.x[i]))
 
     def _lost(self, rows: Iterable[Row]) -> str:
-        shares = [r.num_failures / (r.num_failures + r.num_arrived) for r in rows if r.num_failures]
-        if not shares:
+        shares = [r.num_failures / (r.num_failures + r.num_arrived) for r in rows]
+        if not shares or not max(shares) or self.info.is_rate:  # a rate of errors says it
             return ""
         worst = f"{100 * max(shares):.3g}% of the pictures lost"
         return worst if len(shares) == 1 else f"up to {worst}"
@@ -229,7 +231,11 @@ def _pattern(known: Sequence[tuple[str, int]], *, ordered: bool, whole: bool) ->
         spans.setdefault(sign, []).append(texts[0] if len(texts) == 1 else _span(texts[0], texts[-1], "to"))
     parts = [f"{_WORDS[sign]} at {' and '.join(spans[sign])}" for sign in (1, -1, 0) if sign in spans]
     decided = [(text, sign) for text, sign in known if sign]
-    crossings = [_span(a, b, "and") for (a, before), (b, after) in pairwise(decided) if before != after]
+    crossings = [
+        _span(decided[i][0], decided[i + 1][0], "and")
+        for i in range(1, len(decided) - 2)  # by two points on either side: one alone may be chance
+        if [sign for _, sign in decided[i - 1 : i + 3]] in ([1, 1, -1, -1], [-1, -1, 1, 1])
+    ]
     cross = f" (they cross between {', and between '.join(crossings)})" if ordered and crossings else ""
     return f"against {{}} {', '.join(parts)}{cross}"
 

@@ -81,6 +81,15 @@ def compared_with(run: Run, info: MetricInfo, against: str) -> Compared:
     return Compared({((r.channel, r.scheme, r.point, r.snr_db), against): direction * _sign(r) for r in rows})
 
 
+_LEAST = 6  # one-sided outcomes that a sign test at 5% needs
+
+
 def _sign(row: Row) -> int:
-    """0 also without an interval, and of exactly equal values."""
+    """0 also without an interval, of exactly equal values, and where so few units differ that all of them
+    going one way may be chance: of rates of blocks and pictures the difference is a number of such units.
+    """
+    units, counted = row.num_images * row.num_trials, row.metric.startswith(("bler", "outage"))
+    differing = abs(row.mean) * units if counted else units
+    if round(differing, 6) < _LEAST and (counted or row.ci_low == row.ci_high):
+        return 0
     return 1 if row.ci_low > 0 else -1 if row.ci_high < 0 else 0

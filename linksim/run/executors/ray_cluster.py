@@ -113,6 +113,9 @@ def connected(choice: RayChoice, workers: int | None, image_bytes: int) -> Itera
         raise ScenarioError(
             complaint(choice.argument, what, got, "a cluster of the same Python and Ray", cure)
         ) from None
+    except BaseException:  # stopped while it began
+        ray.shutdown()
+        raise
     try:
         yield ray
     finally:

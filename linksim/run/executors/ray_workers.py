@@ -180,8 +180,10 @@ class OnRay(Executor):
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._dismiss()
-        self._stack.close()
+        try:
+            self._dismiss()
+        finally:
+            self._stack.close()
 
     @property
     def parallel(self) -> int:
@@ -202,7 +204,10 @@ class OnRay(Executor):
                 (reference,) = member.running
                 while not self._ended([reference]):
                     self._look_around(False)
-                member.made, member.running = self._value(ray.get(reference)), {}
+                try:
+                    member.made, member.running = self._value(ray.get(reference)), {}
+                except ray.exceptions.RayError as problem:
+                    raise lost_for_good() from problem
                 tools |= member.made["tools"]
                 devices.add("cuda")
         return {**header, "tools": tools, "device": ", ".join(sorted(devices))}

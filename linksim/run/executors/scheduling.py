@@ -65,7 +65,7 @@ class Schedule:
                         break  # whether SNRs above are run is not known yet
                     continue
                 ready += self._take(place, -(-ended.trials // self._rule.chunk))
-                if self._rule.end_below is not None and ended.value < self._rule.end_below:
+                if self._rule.end_below is not None and ended.high < self._rule.end_below:
                     break
         return sorted(ready)
 
@@ -107,7 +107,7 @@ class Schedule:
                 if over or ended is not None:
                     found[place[0], place[1]] += self._undone.pop(place, 0)
                 below = self._rule.end_below
-                over = over or (below is not None and ended is not None and ended.value < below)
+                over = over or (below is not None and ended is not None and ended.high < below)
         return +found
 
 

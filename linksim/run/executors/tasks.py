@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
-import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from channels import kinds
 from channels.checks import complaint, in_words
 from channels.kinds.loading import file_group, load_file, loaded_files
+from channels.runtime.cache import cache_folder
 from linksim.build.objects import build_metrics
+from linksim.files.writing import whole_file
 from linksim.kinds.context import Shared
 from linksim.kinds.used import foreign_kinds
 from linksim.link import RunError
@@ -53,10 +55,12 @@ class KindSource:
         path = Path(self.path)
         there = {path.parent / name: text for name, text in self.files}
         if any(not place.is_file() or place.read_bytes() != text for place, text in there.items()):
-            folder = Path(tempfile.mkdtemp(prefix="linksim-kinds-"))
+            digest = hashlib.sha256(repr(self.files).encode()).hexdigest()[:16]
+            folder = cache_folder("kinds") / digest
             for name, text in self.files:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(text)
+                with whole_file(folder / name) as partial:
+                    partial.write_bytes(text)
             path = folder / path.name
         load_file(path)
 

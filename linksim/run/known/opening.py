@@ -48,7 +48,7 @@ def opened(
     before: list[tuple[dict[str, Any], list[UnitKey]]] = []
 
     def grow(old: dict[str, Any], new: dict[str, Any]) -> int | None:
-        units = list(store.done())
+        units = [record.key for record in store.stored_records()]
         growth = fitted(store, old, new, planned)
         if growth is None:
             return None
