@@ -107,6 +107,9 @@ class Quantity:
         return above and value <= self.high
 
 
+quantity = Quantity  # as it was called
+
+
 SNR_DB_RANGE = (-60.0, 100.0)
 SnrDb = Annotated[Real, AfterValidator(Quantity("dB", *SNR_DB_RANGE))]
 GainDb = Annotated[Real, AfterValidator(Quantity("dB", -60, 60))]

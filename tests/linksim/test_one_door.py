@@ -535,7 +535,8 @@ def test_report_is_written(tmp_path):
     made = linksim.simulate(yaml.safe_load(SWEPT), small, limit=1, out=tmp_path / "run", progress=False)
     path = made.report()
     assert path == tmp_path / "run" / "report.html"
-    assert "PSNR [dB], higher is better" in path.read_text()
+    text = path.read_text()
+    assert all(said in text for said in ('"PSNR"', '"dB"', "higher is better"))
 
 
 # ------------------------------------------------------------------------------------------- notebooks

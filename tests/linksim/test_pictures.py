@@ -14,6 +14,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image, ImageOps
 from PIL.ContainerIO import ContainerIO
@@ -173,7 +174,12 @@ def test_sixteen_bits_are_rounded_when_asked_and_never_cut_in_silence(data, valu
         (Image.fromarray(noise(1)).convert("1"), "PNG", "1-bit grey"),
         (Image.fromarray(noise()).convert("CMYK"), "TIFF", "8-bit CMYK"),
         (Image.fromarray(noise()).convert("CMYK"), "JPEG", "8-bit CMYK"),
-        (Image.fromarray(noise()).convert("YCbCr"), "TIFF", "8-bit YCbCr"),
+        pytest.param(
+            *(Image.fromarray(noise()).convert("YCbCr"), "TIFF", "8-bit YCbCr"),
+            marks=pytest.mark.skipif(
+                PIL.__version__ < "13", reason="Pillow before 13 does not read such files"
+            ),
+        ),
         (Image.fromarray(noise(1)), "BMP", "8-bit grey"),
         (Image.fromarray(noise(1)).convert("1"), "PPM", "1-bit black and white"),
     ],

@@ -283,7 +283,7 @@ def test_headers_with_wrong_fields_are_refused_by_every_reader(field, run, capsy
 
 BAD_RECORDS = [
     ("seed", "7"), ("state", None), ("values", {"psnr": "high"}), ("values", {"../../../psnr": 1.0}),
-    ("counts", {"ber": [1, 0]}), ("data_uses", -1), ("source_values", 0), ("seconds", "long"), ("info", []),
+    ("counts", {"ber": [1, 0]}), ("data_uses", -1), ("source_values", -1), ("seconds", "long"), ("info", []),
     ("key.snr_db", None), ("key.trial", -1), ("key.image", "other"), ("key.scheme", "other"),
     ("key.point", [["a", 1]]), ("extra", 1), ("transmissions", 0),
 ]  # fmt: skip
