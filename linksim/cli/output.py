@@ -98,5 +98,7 @@ def check_writable(path: Path, option: str) -> None:
         from channels.checks import complaint, in_words
 
         raise ScenarioError(
-            complaint(f"{option} {path}", "cannot be written", in_words(problem), "a file")
+            complaint(
+                f"{option} {path}", "cannot be written", problem.strerror or in_words(problem), "a file"
+            )
         ) from None

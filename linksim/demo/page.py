@@ -5,9 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gradio as gr
 import yaml
 from torch import Tensor
 
@@ -17,6 +16,9 @@ from linksim.demo.pictures import DemoPicture, bundled_picture, own_picture
 from linksim.demo.session import Arrival, Session, what_happened
 from linksim.link import RunError
 from linksim.weights.zoo import BUNDLED_MODELS
+
+if TYPE_CHECKING:  # an extra
+    import gradio as gr
 
 __all__ = ["CSS", "answer", "build_page", "facts_html", "theme"]
 
@@ -38,6 +40,8 @@ CSS = """
 
 def theme() -> Any:
     """Colours of the page, with the fonts of the machine that shows it."""
+    import gradio as gr
+
     font, mono = _FONTS
     return gr.themes.Default(font=font, font_mono=mono)
 
@@ -101,6 +105,8 @@ def answer(session: Session, picture: DemoPicture, settings: Settings) -> tuple[
         session: that sends.
         picture, settings: what is sent, and how.
     """
+    import gradio as gr
+
     try:
         with foreign_as_user_errors():
             arrival = session.send(picture, settings)
@@ -116,6 +122,8 @@ def answer(session: Session, picture: DemoPicture, settings: Settings) -> tuple[
 
 def _responder(session: Session) -> Callable[..., tuple[Any, str, str, Any]]:
     """What the page calls when anything is changed."""
+    import gradio as gr
+
     remembered: dict[str, DemoPicture] = {}
 
     def respond(
@@ -145,6 +153,8 @@ def build_page(session: Session) -> gr.Blocks:
     Args:
         session: that sends pictures.
     """
+    import gradio as gr
+
     first = Settings()
     with gr.Blocks(title="linksim", analytics_enabled=False, delete_cache=(600, 600)) as page:
         gr.Markdown("# linksim\nOne picture over one wireless link: move anything and see what arrives.")

@@ -68,7 +68,7 @@ def test_the_line_says_that_it_is_an_estimate(tmp_path, capsys):
     assert main(["check", file, "--estimate"]) == 0
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("estimate: 64 units, about ")
-    assert "on this machine with one process" in line
+    assert "on the CPU of this machine with one process" in line
     assert " GB peak" in line
     assert "an estimate: " in line
     assert not list(tmp_path.glob("runs*"))
@@ -100,5 +100,5 @@ def test_durations_are_said_in_words():
         str(estimating.CostEstimate(10, seconds, 2_000_000_000, 3, 1.0)) for seconds in (0.2, 80, 600, 9000)
     ]
     for text, duration in zip(said, ("1 s", "80 s", "10 min", "2.5 h"), strict=True):
-        assert f"about {duration} on this machine" in text
+        assert f"about {duration} on the CPU of this machine" in text
         assert "2.0 GB peak" in text

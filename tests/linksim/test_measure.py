@@ -179,7 +179,7 @@ def test_features_are_those_of_pictures_that_are_kept(kept, made, own, tmp_path,
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--metric", "nope"], "metrics"),
+        (["--metric", "nope"], "--metric: unknown, got nope"),
         (
             ["--metric", "ms_ssim"],
             "too small for a metric, got 64, expected sides of at least 161 for ms_ssim",

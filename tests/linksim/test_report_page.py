@@ -148,18 +148,23 @@ def test_the_answer_says_what_intervals_bear_and_no_more(tmp_path):
     """One scheme crosses another and a third is the first with noise that means nothing."""
     base, twist = [20.0, 22.0, 25.0, 27.0, 30.0, 31.0], [0.3, -0.3, 0.2, -0.2, 0.1, -0.1]
     values = {}
-    for snr, gain in ((0.0, 3.0), (5.0, 0.0), (10.0, -3.0)):
+    for snr, gain in ((-1.0, 3.0), (0.0, 3.0), (5.0, 0.0), (10.0, -3.0), (11.0, -3.0)):
         values["a", snr] = [v + snr for v in base]
         values["b", snr] = [v + snr - gain + 0.1 * t for v, t in zip(base, twist, strict=True)]
         values["c", snr] = [v + snr + t for v, t in zip(base, twist, strict=True)]
     store = made_up(tmp_path / "run", values, lost=[("b", 10.0)])
     [run] = load_runs([store.folder])
     told = {a.scheme: a.text for a in answers(run).schemes}
-    crossing = "better at 0 dB, worse at 10 dB, undecided at 5 dB (they cross between 0 and 10 dB)"
+    crossing = (
+        "better at -1 to 0 dB, worse at 10 to 11 dB, undecided at 5 dB (they cross between 0 and 10 dB)"
+    )
     assert f"against b {crossing}" in told["a"]
     assert "not told apart from c at any point" in told["a"]
-    assert "worse at 0 dB" in told["b"]
-    assert ", 100% of the pictures lost" in told["b"]
+    assert "worse at -1 to 0 dB" in told["b"]
+    assert ", up to 100% of the pictures lost" in told["b"]
+    once = {place: v for place, v in values.items() if place[1] not in (-1.0, 11.0)}
+    [three] = load_runs([made_up(tmp_path / "three", once).folder])
+    assert "cross" not in answers(three).schemes[0].text, "one point on either side may be chance"
     one = {**{("a", 5.0): base}, ("b", 5.0): [v - 1 - 0.1 * t for v, t in zip(base, twist, strict=True)]}
     [alone] = load_runs([made_up(tmp_path / "one", one).folder])
     assert [a.text.split(", ", 1)[1] for a in answers(alone).schemes] == ["better than b.", "worse than a."]
@@ -312,6 +317,6 @@ def test_a_folder_in_the_place_of_the_page_is_said_and_left(tmp_path, capsys):
     store = copied(tmp_path / "run")
     (tmp_path / "page.html").mkdir()
     assert main(["report", str(store.folder), str(FORMER), "--out", str(tmp_path / "page.html")]) == 2
-    assert "page.html: cannot be read or written" in capsys.readouterr().err
+    assert "page.html: cannot be written, got Is a directory" in capsys.readouterr().err
     assert main(["report", str(store.folder), str(tmp_path / "none")]) == 2
     assert "no run.json" in capsys.readouterr().err
