@@ -17,11 +17,6 @@ pytestmark = pytest.mark.browser
 _PATIENCE_MS = 120_000
 
 
-def _hears_ctrl_c():
-    """As at a terminal: who starts tests in the background has Ctrl-C ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """Address of a demo that runs until the module is done."""
@@ -32,7 +27,10 @@ def demo(tmp_path_factory):
     log = tmp_path_factory.mktemp("demo") / "log"
     command = [sys.executable, "-m", "linksim", "demo", "--port", str(port), "--no-browser"]
     with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, preexec_fn=_hears_ctrl_c)
+        # as at a terminal: who starts tests in the background has Ctrl-C ignored, and hands that on
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        process = subprocess.Popen(command, stdout=file, stderr=file)
+        signal.signal(signal.SIGINT, before)
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(240):
