@@ -679,6 +679,7 @@ def test_captioner_that_needs_too_much_memory_is_refused_before_it_is_loaded(cap
     HubCaptioner(str(captioner_folder), dtype=torch.bfloat16).prepare()
 
 
+@pytest.mark.slow
 def test_three_channels_beside_separation_in_one_figure(authors, tmp_path):
     """The shipped scenario with an untrained model: every part runs, nothing is lost, one figure shows all."""
     out = tmp_path / "run"

@@ -178,6 +178,7 @@ def test_paths_begin_in_the_folder_of_the_file(tmp_path, monkeypatch):
     assert_same(one, two)
 
 
+@pytest.mark.slow
 def test_kinds_of_a_file_are_known_to_all_processes(tmp_path, capsys):
     (tmp_path / "own.py").write_text(FILE.format(name="largest_a", first="pass"))
     try:

@@ -303,6 +303,7 @@ def test_features_of_a_metric_that_comes_back_as_another_one_are_made_again(tmp_
     assert found[0] != found[1]
 
 
+@pytest.mark.slow
 def test_code_of_a_kind_that_is_only_swept_is_recorded(tmp_path, own, capsys):
     text = """
 name: swept

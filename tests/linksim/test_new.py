@@ -33,7 +33,12 @@ def test_without_a_theme_all_are_listed(capsys):
     assert all(len(line.split()) > 4 for line in lines)
 
 
-@pytest.mark.parametrize("name", THEMES)
+_SLOW = ("38901",)  # statistics of a cell
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in _SLOW else n for n in THEMES]
+)
 def test_every_theme_is_valid_for_check(name, tmp_path, capsys):
     out = tmp_path / "mine.yaml"
     assert main(["new", name, "--out", str(out)]) == 0

@@ -176,6 +176,7 @@ def test_captions_change_what_the_denoiser_is_told(start, tmp_path, monkeypatch)
     assert len(set(found)) == 3
 
 
+@pytest.mark.slow
 def test_killed_training_resumes_to_the_same_weights(start, tmp_path):
     scenario = write(tmp_path, recipe(start, 12))
     assert main(["train", scenario, "--out", str(tmp_path / "whole")]) == 0
