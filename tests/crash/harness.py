@@ -255,35 +255,6 @@ class Report(Case):
     def start(self, folder: Path) -> int:
         return linksim(["report", str(folder / "run")])
 
-    def disturb(self, folder: Path, whole: Path, rng: random.Random, kills: int, whole_s: float) -> Disturbed:
-        """Disturb the command until it has finished: here, kill it again and again at random moments.
-
-        Args:
-            folder: that it writes to.
-            whole: of the undisturbed one.
-            rng: of the moments.
-            kills: at most so many.
-            whole_s: time of the undisturbed one.
-
-        Raises:
-            Damage: with what was done before.
-        """
-        moments: list[float] = []
-        done = False
-        try:
-            while not done:
-                moment = rng.uniform(0, whole_s) if len(moments) < kills else None
-                took_s = in_child(lambda: self.start(folder), moment)
-                done = took_s is not None
-                if took_s is not None and not moments:  # others may be faster, with warm caches
-                    whole_s = min(whole_s, took_s)
-                if not done:
-                    moments.append(round(moment or 0, 3))
-                    done = self.after_kill(folder, whole)
-        except Damage as problem:
-            raise Damage(f"killed after {moments} s: {problem}") from None
-        return Disturbed(len(moments), f"killed after {moments} s", whole_s)
-
     def after_kill(self, folder: Path, whole: Path) -> bool:
         good = _files(whole / "run")
         for name, data in _files(folder / "run").items():
@@ -317,35 +288,6 @@ class Calibrate(Case):
         ]
         os.environ["LINKSIM_CACHE"] = str(self.work / "cache")
         return linksim(["calibrate", str(self.scenario), "--out", str(folder / "table.json"), *options])
-
-    def disturb(self, folder: Path, whole: Path, rng: random.Random, kills: int, whole_s: float) -> Disturbed:
-        """Disturb the command until it has finished: here, kill it again and again at random moments.
-
-        Args:
-            folder: that it writes to.
-            whole: of the undisturbed one.
-            rng: of the moments.
-            kills: at most so many.
-            whole_s: time of the undisturbed one.
-
-        Raises:
-            Damage: with what was done before.
-        """
-        moments: list[float] = []
-        done = False
-        try:
-            while not done:
-                moment = rng.uniform(0, whole_s) if len(moments) < kills else None
-                took_s = in_child(lambda: self.start(folder), moment)
-                done = took_s is not None
-                if took_s is not None and not moments:  # others may be faster, with warm caches
-                    whole_s = min(whole_s, took_s)
-                if not done:
-                    moments.append(round(moment or 0, 3))
-                    done = self.after_kill(folder, whole)
-        except Damage as problem:
-            raise Damage(f"killed after {moments} s: {problem}") from None
-        return Disturbed(len(moments), f"killed after {moments} s", whole_s)
 
     def after_kill(self, folder: Path, whole: Path) -> bool:
         from linksim.build.channels import load_calibration
@@ -403,35 +345,6 @@ class Convert(Case):
     def start(self, folder: Path) -> int:
         return linksim(["convert", "diffjscc", str(self.source), str(folder / "model")])
 
-    def disturb(self, folder: Path, whole: Path, rng: random.Random, kills: int, whole_s: float) -> Disturbed:
-        """Disturb the command until it has finished: here, kill it again and again at random moments.
-
-        Args:
-            folder: that it writes to.
-            whole: of the undisturbed one.
-            rng: of the moments.
-            kills: at most so many.
-            whole_s: time of the undisturbed one.
-
-        Raises:
-            Damage: with what was done before.
-        """
-        moments: list[float] = []
-        done = False
-        try:
-            while not done:
-                moment = rng.uniform(0, whole_s) if len(moments) < kills else None
-                took_s = in_child(lambda: self.start(folder), moment)
-                done = took_s is not None
-                if took_s is not None and not moments:  # others may be faster, with warm caches
-                    whole_s = min(whole_s, took_s)
-                if not done:
-                    moments.append(round(moment or 0, 3))
-                    done = self.after_kill(folder, whole)
-        except Damage as problem:
-            raise Damage(f"killed after {moments} s: {problem}") from None
-        return Disturbed(len(moments), f"killed after {moments} s", whole_s)
-
     def after_kill(self, folder: Path, whole: Path) -> bool:
         if not (folder / "model").exists():
             return False
@@ -457,35 +370,6 @@ class Cache(Case):
         for number in range(self.COUNT):
             cache.put(StreamCache.key("entry", number), self._data(number))
         return 0
-
-    def disturb(self, folder: Path, whole: Path, rng: random.Random, kills: int, whole_s: float) -> Disturbed:
-        """Disturb the command until it has finished: here, kill it again and again at random moments.
-
-        Args:
-            folder: that it writes to.
-            whole: of the undisturbed one.
-            rng: of the moments.
-            kills: at most so many.
-            whole_s: time of the undisturbed one.
-
-        Raises:
-            Damage: with what was done before.
-        """
-        moments: list[float] = []
-        done = False
-        try:
-            while not done:
-                moment = rng.uniform(0, whole_s) if len(moments) < kills else None
-                took_s = in_child(lambda: self.start(folder), moment)
-                done = took_s is not None
-                if took_s is not None and not moments:  # others may be faster, with warm caches
-                    whole_s = min(whole_s, took_s)
-                if not done:
-                    moments.append(round(moment or 0, 3))
-                    done = self.after_kill(folder, whole)
-        except Damage as problem:
-            raise Damage(f"killed after {moments} s: {problem}") from None
-        return Disturbed(len(moments), f"killed after {moments} s", whole_s)
 
     def after_kill(self, folder: Path, whole: Path) -> bool:
         cache = StreamCache(folder / "streams")
