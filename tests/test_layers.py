@@ -34,7 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "linksim.scenario": {"channels", "linksim.files", "linksim.kinds"},
     "linksim.source": {"channels", "linksim.kinds"},
     "linksim.coding": {"channels", "linksim.files"},
-    "linksim.metrics": {"channels", "linksim.kinds", "linksim.weights"},
+    "linksim.metrics": {"channels", "linksim.files", "linksim.kinds", "linksim.weights"},
     "linksim.jscc": {"channels", "linksim.files", "linksim.weights"},
     "linksim.diffusion": {"channels", "linksim.files", "linksim.kinds", "linksim.weights"},
     "linksim.schemes": {"channels", "linksim.coding", "linksim.diffusion", "linksim.images", "linksim.jscc", "linksim.source"},

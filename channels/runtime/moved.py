@@ -71,7 +71,7 @@ MOVED: dict[str, str | tuple[str, ...]] = {
     "linksim.curves": "linksim.report.curves",
     "linksim.digital.bounds": "linksim.coding.bounds",
     "linksim.digital.bpg": "linksim.source.bpg",
-    "linksim.digital.compiled": "linksim.coding.compiled",
+    "linksim.digital.compiled": "linksim.files.compiled",
     "linksim.digital.crc": "linksim.coding.crc",
     "linksim.digital.demapper": "linksim.coding.demapper",
     "linksim.digital.external_bpg": "linksim.source.external_bpg",

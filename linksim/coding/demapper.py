@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from linksim.coding.compiled import compiled
+from linksim.files.compiled import compiled
 
 __all__ = ["gray_levels", "soft_bits"]
 

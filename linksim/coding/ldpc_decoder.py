@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from linksim.coding.compiled import compiled
+from linksim.files.compiled import compiled
 
 __all__ = ["LIMIT", "Edges", "decode_words", "deposit"]
 

@@ -223,3 +223,16 @@ def test_ms_ssim_with_kept_originals_is_the_function():
     metric = MsSsim()
     for one in (x_hat, x, 1 - x, x_hat):
         torch.testing.assert_close(metric(one, x), ms_ssim(one.double(), x.double()), rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("size", [(176, 192), (161, 175), (203, 256)])
+def test_compiled_ms_ssim_is_that_of_the_definition(size):
+    """Which is differentiable, on any device; a batch, odd sides, terms below zero."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(2, 3, *size, generator=generator)
+    noise = torch.rand(2, 3, *size, generator=generator)
+    x_hat = torch.stack([0.8 * x[0] + 0.2 * noise[0], 1 - x[1]])
+    found = MsSsim()(x_hat, x)
+    torch.testing.assert_close(found, ms_ssim(x_hat.double(), x.double()), rtol=0, atol=1e-12)
+    assert found[0] > 0.5
+    assert found[1] == 0

@@ -1,0 +1,1 @@
+"""Measures compiled for CPUs, where they are much faster than tensor operations."""
