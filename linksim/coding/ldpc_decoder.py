@@ -10,13 +10,12 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from linksim.files.compiled import compiled
+from linksim.files.compiled import VECTORISED, compiled
 
 __all__ = ["LIMIT", "Edges", "decode_words", "deposit"]
 
@@ -95,24 +94,18 @@ def deposit(llr: Floats, positions: NDArray[np.int64], words: Floats) -> None:
 _LN2 = np.float32(np.log(2.0))
 _HALF, _QUARTER = np.float32(0.5), np.float32(0.25)
 _MAX_DEGREE = 20
-# "nnan" and "ninf": LLRs are finite, _load() sees to it.
-_COMPILED: dict[str, Any] = {
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"nsz", "arcp", "contract", "reassoc", "nnan", "ninf"},
-}
 # How these kernels are cut decides how fast they are: LLVM turns a loop over lanes into vector code if
 # indices are unsigned (numba then adds no test for negative ones) and if no two arrays of a loop are one.
 _U = np.uintp
 
 
-@numba.njit(inline="always", fastmath=_COMPILED["fastmath"])
+@numba.njit(inline="always", fastmath=VECTORISED["fastmath"])
 def _half_and_correction(x: np.float32) -> np.float32:
     """x/2 + max(0, ln 2 - x/4) of x >= 0."""
     return max(_HALF * x, _QUARTER * x + _LN2)
 
 
-@compiled(**_COMPILED)
+@compiled(**VECTORISED)
 def _combine(a: Floats, b: Floats, out: Floats) -> None:
     """Boxplus of two LLRs on every lane; 0.5·(|a+b| - |a-b|) is sign(a)·sign(b)·min(|a|, |b|)."""
     for lane in range(len(out)):
@@ -120,13 +113,13 @@ def _combine(a: Floats, b: Floats, out: Floats) -> None:
         out[lane] = total - _half_and_correction(abs(a[lane] - b[lane]))
 
 
-@compiled(**_COMPILED)
+@compiled(**VECTORISED)
 def _copy(a: Floats, out: Floats) -> None:
     for lane in range(len(out)):
         out[lane] = a[lane]
 
 
-@compiled(**_COMPILED)
+@compiled(**VECTORISED)
 def _gather(
     word: Floats,
     message: Floats,
@@ -148,7 +141,7 @@ def _gather(
             value[e, split + lane] = word[base + lane] - message[edge, split + lane]
 
 
-@compiled(**_COMPILED)
+@compiled(**VECTORISED)
 def _scatter(
     word: Floats,
     message: Floats,
@@ -170,7 +163,7 @@ def _scatter(
             word[base + lane] = value[e, split + lane] + message[edge, split + lane]
 
 
-@compiled(**_COMPILED)
+@compiled(**VECTORISED)
 def _check_nodes(value: Floats, message: Floats, forward: Floats, backward: Floats) -> None:
     """New messages [degree, Z] of the Z checks of a base row: each the boxplus of all values but one."""
     last = len(message) - 1

@@ -10,7 +10,14 @@ from typing import Any
 import numba
 from numba.core import config
 
-__all__ = ["compiled"]
+__all__ = ["VECTORISED", "compiled"]
+
+# Options of kernels whose values are finite: sums may be reordered, so that LLVM makes loops vector code.
+VECTORISED: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"nsz", "arcp", "contract", "reassoc", "nnan", "ninf"},
+}
 
 # Numba reads .numba_config.yaml of the working directory, which could name a folder of pickles as its cache.
 config._config_fname = os.devnull

@@ -32,6 +32,9 @@ __all__ = [
 ]
 
 
+_EFFORT = 4  # of 9: half the time of the usual 6, files 6% larger
+
+
 def panel_snr_db(scenario: Scenario) -> tuple[float, ...]:
     """SNRs that the image panel shows."""
     if scenario.panel.snr_db is not None:
@@ -44,7 +47,9 @@ def save_png(path: Path, image: NDArray[np.uint8]) -> None:
     """Write a picture [3, H, W] uint8 in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
-        Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(partial, "PNG")
+        Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(
+            partial, "PNG", compress_level=_EFFORT
+        )
 
 
 def in_panel(scenario: Scenario, batch: Batch, names: Sequence[str]) -> list[bool]:

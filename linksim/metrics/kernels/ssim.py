@@ -6,22 +6,14 @@ definition, differentiable, on any device; results agree to rounding in double p
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from linksim.files.compiled import compiled
+from linksim.files.compiled import VECTORISED, compiled
 
 __all__ = ["halved", "original_means", "similarity"]
 
 Floats = NDArray[np.float64]
-# Pictures are finite: the compiler may reorder sums, so that loops over a row become vector code.
-_COMPILED: dict[str, Any] = {
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"nsz", "arcp", "contract", "reassoc", "nnan", "ninf"},
-}
 _SIDE = 11
 _U = np.uintp  # numba adds no test for negative indices then
 
@@ -73,7 +65,7 @@ def halved(x: Floats) -> Floats:
     return out
 
 
-@compiled(**_COMPILED)
+@compiled(**VECTORISED)
 def _halve(x: Floats, out: Floats) -> None:
     for y in range(len(out)):
         upper, lower, row = x[2 * y], x[2 * y + 1], out[y]
@@ -82,7 +74,7 @@ def _halve(x: Floats, out: Floats) -> None:
             row[_U(i)] = 0.25 * (upper[j] + upper[j + _U(1)] + lower[j] + lower[j + _U(1)])
 
 
-@compiled(**_COMPILED)
+@compiled(**VECTORISED)
 def _across(row: Floats, w: Floats, out: Floats) -> None:
     """Window sums along a row."""
     w0, w1, w2, w3, w4, w5 = w[0], w[1], w[2], w[3], w[4], w[5]
@@ -93,14 +85,14 @@ def _across(row: Floats, w: Floats, out: Floats) -> None:
         out[x] = total + w4 * (row[x + _U(4)] + row[x + _U(6)]) + w5 * row[x + _U(5)]
 
 
-@compiled(**_COMPILED)
+@compiled(**VECTORISED)
 def _pair(upper: Floats, lower: Floats, weight: float, out: Floats) -> None:
     """Add two rows at the same distance from the middle of the window."""
     for i in range(_U(len(out))):
         out[_U(i)] += weight * (upper[_U(i)] + lower[_U(i)])
 
 
-@compiled(**_COMPILED)
+@compiled(**VECTORISED)
 def _down(ring: Floats, newest: int, w: Floats, out: Floats) -> None:
     """Window sums over the eleven rows of ``ring``, of which ``newest`` came last."""
     middle = ring[(newest + 6) % _SIDE]
@@ -110,13 +102,13 @@ def _down(ring: Floats, newest: int, w: Floats, out: Floats) -> None:
         _pair(ring[(newest + 1 + k) % _SIDE], ring[(newest - k) % _SIDE], w[k], out)
 
 
-@compiled(**_COMPILED)
+@compiled(**VECTORISED)
 def _product(a: Floats, b: Floats, out: Floats) -> None:
     for i in range(_U(len(out))):
         out[_U(i)] = a[_U(i)] * b[_U(i)]
 
 
-@compiled(**_COMPILED)
+@compiled(**VECTORISED)
 def _means(x: Floats, w: Floats, out: Floats) -> None:
     """Of a plane [H, W], into [2, H - 10, W - 10]."""
     height, width = x.shape
@@ -132,7 +124,7 @@ def _means(x: Floats, w: Floats, out: Floats) -> None:
             _down(ring[1], newest, w, out[1, y - _SIDE + 1])
 
 
-@compiled(**_COMPILED)
+@compiled(**VECTORISED)
 def _row_sums(row: Floats, mean: Floats, square: Floats, c1: float, c2: float) -> tuple[float, float]:
     """SSIM and contrast-structure term summed over windows of a row: means of a reconstruction, of its square
     and of its product with the original [3, n], means of the original and of its square [n].
@@ -148,7 +140,7 @@ def _row_sums(row: Floats, mean: Floats, square: Floats, c1: float, c2: float) -
     return full, contrast
 
 
-@compiled(**_COMPILED)
+@compiled(**VECTORISED)
 def _similarity(
     x_hat: Floats, x: Floats, means: Floats, w: Floats, c1: float, c2: float
 ) -> tuple[float, float]:
