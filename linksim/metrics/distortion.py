@@ -238,14 +238,20 @@ class Ssim(ImageMetric):
 
 @kind("metric", "ms_ssim")
 class MsSsim(ImageMetric):
-    """:func:`ms_ssim` as a metric, in double precision; what is made of originals is kept."""
+    """:func:`ms_ssim` as a metric, in double precision; what is made of originals is kept.
+
+    Args:
+        kept_bytes: at most; None: as memory allows.
+    """
 
     info = MetricInfo(
         "ms_ssim", "1", True, "Wang et al. 2003, RGB, five scales", 16 * (_WINDOW - 1) + 1, "MS-SSIM"
     )
 
-    def __init__(self) -> None:
-        self._originals = OfOriginals(_kept_scales, lambda scales: sum(scale.nbytes for scale in scales))
+    def __init__(self, kept_bytes: int | None = None) -> None:
+        self._originals = OfOriginals(
+            _kept_scales, lambda scales: sum(scale.nbytes for scale in scales), kept_bytes
+        )
 
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
         check_pair("ms_ssim", x_hat, x, self.info.min_side)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from channels.checks import complaint
 from linksim.kinds import kind
 from linksim.metrics.base import ImageMetric, MetricInfo, MetricUnavailable, OfOriginals
-from linksim.metrics.kernels.lpips import unit_length_distance
+from linksim.metrics.kernels.lpips import unit_length, unit_length_distance
 from linksim.weights.zoo import BACKBONES, BackboneFile, WeightsUnavailable, find_backbone
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class Lpips(ImageMetric):
     Args:
         net: backbone, part of the metric's name.
         device: where it runs.
+        kept_bytes: of features of originals that are kept; None: as memory allows.
 
     Raises:
         MetricUnavailable: weights cannot be had; the message says how to get them.
@@ -116,14 +117,18 @@ class Lpips(ImageMetric):
     Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018.
     """
 
-    def __init__(self, net: LpipsNet, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, net: LpipsNet, device: torch.device | str = "cpu", kept_bytes: int | None = None
+    ) -> None:
         model, found = load_lpips(net)
         self._model = model.to(device)
         self._device = torch.device(device)
         if self._on_cpu:  # pooling and convolutions of a CPU take half the time then
             self._model.net.to(memory_format=torch.channels_last)
         self._heads = [np.ascontiguousarray(_weights(head).numpy(force=True)) for head in model.lins]
-        self._originals = OfOriginals(self._of_originals, lambda found: sum(part.nbytes for part in found))
+        self._originals = OfOriginals(
+            self._of_originals, lambda found: sum(part.nbytes for part in found), kept_bytes
+        )
         reference = f"lpips 0.1 heads, {BACKBONES[net].name} features, weights {found.digest}"
         self.info = replace(self.facts(net), reference=reference)
 
@@ -144,7 +149,9 @@ class Lpips(ImageMetric):
         return list(self._model.net(scaled))
 
     def _of_originals(self, x: Tensor) -> list[Tensor]:
-        """Features of every layer, each of unit length over its channels."""
+        """Features of every layer, each of unit length over its channels; on a CPU [B, H·W, C]."""
+        if self._on_cpu:
+            return [torch.from_numpy(unit_length(_pixels(found))) for found in self._features(x)]
         return [_unit_length(found) for found in self._features(x)]
 
     @torch.no_grad()
@@ -155,7 +162,7 @@ class Lpips(ImageMetric):
         pairs = zip(self._features(x_hat), self._originals(x), strict=True)
         if self._on_cpu:
             layers = [
-                unit_length_distance(_pixels(one), _pixels(other), weights)
+                unit_length_distance(_pixels(one), other.numpy(), weights)
                 for (one, other), weights in zip(pairs, self._heads, strict=True)
             ]
             return torch.from_numpy(np.sum(layers, axis=0))

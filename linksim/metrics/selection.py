@@ -16,7 +16,10 @@ from linksim.metrics.perceptual import Lpips
 
 __all__ = ["Selection"]
 
-_SIMPLE: dict[str, ImageMetric] = {"psnr": Psnr(), "ssim": Ssim(), "ms_ssim": MsSsim()}
+# A search goes through the codings of one picture, in several processes; joblib takes one that grows by more
+# than 300 MB for leaking, and starts another.
+_KEPT_BYTES = 100_000_000
+_SIMPLE: dict[str, ImageMetric] = {"psnr": Psnr(), "ssim": Ssim(), "ms_ssim": MsSsim(_KEPT_BYTES)}
 
 
 def _lpips_net(name: str) -> Any:
@@ -25,7 +28,7 @@ def _lpips_net(name: str) -> Any:
 
 @lru_cache(maxsize=8)
 def _metric(name: str) -> ImageMetric:
-    return _SIMPLE[name] if name in _SIMPLE else Lpips(_lpips_net(name))
+    return _SIMPLE[name] if name in _SIMPLE else Lpips(_lpips_net(name), kept_bytes=_KEPT_BYTES)
 
 
 @dataclass(frozen=True)
