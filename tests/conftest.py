@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
 if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
     # before torch is imported: workers whose threads fight for cores are ten times slower
     os.environ.setdefault("OMP_NUM_THREADS", "1")

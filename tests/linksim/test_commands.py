@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
+import subprocess
+import sys
 
 import jsonschema
 import pytest
@@ -218,3 +221,20 @@ def test_the_same_run_twice_is_one_curve(tmp_path, capsys):
         assert all(name in drawn for name in names)
         assert ("a/same" in drawn) == (len(names) == 2)
     capsys.readouterr()
+
+
+def test_threads_of_a_command_sleep_while_they_wait():
+    """Set before torch is loaded, which reads it once; what the user has set stays."""
+    code = (
+        "import os, sys\nsys.argv = ['linksim', '--version']\nfrom linksim.cli.commands import entry_point\n"
+        "try:\n    entry_point()\nfinally:\n    print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    own = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    for environment, expected in (
+        (own, "PASSIVE False"),
+        (own | {"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE False"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.stdout.splitlines()[-1] == expected, done.stderr
