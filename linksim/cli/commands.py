@@ -334,8 +334,8 @@ def _show_warning(
 
 def entry_point() -> None:
     """Console script."""
-    # Before torch is loaded: threads that wait for each other sleep. Turning in place, which is the default of
-    # GNU OpenMP, makes a run five times slower as soon as another program uses a core.
+    # Before torch is loaded: threads that wait for each other sleep. Turning in place, the default of GNU
+    # OpenMP, makes a run several times slower as soon as another program uses a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):  # a terminal may lack the letters of a name
         if isinstance(stream, io.TextIOWrapper):
