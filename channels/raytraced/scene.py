@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channels import checks
+from channels.runtime.extras import need
 
 __all__ = ["Pattern", "PlanarArray", "Polarization", "Position", "RayTracing", "Route", "scenes"]
 
@@ -161,6 +162,7 @@ class RayTracing:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        need("RayTracing", ("sionna.rt", "mitsuba"), "raytracing")
         checks.check_choice("RayTracing: scene", self.scene, ("empty", *scenes()))
         transmitter = _positions("RayTracing: transmitter", (self.transmitter,))[0]
         object.__setattr__(self, "transmitter", transmitter)

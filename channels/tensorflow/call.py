@@ -38,7 +38,7 @@ def tensorflow() -> Any:
     except ModuleNotFoundError as error:
         if error.name != "tensorflow":
             raise
-        expected, cure = "tensorflow 2.19 or 2.20", "Run: pip install 'linksim[tensorflow]'."
+        expected, cure = "tensorflow 2.19 or 2.20", "Run: pip install 'linksim-wireless[tensorflow]'."
         raise ImportError(checks.complaint("tensorflow", "not installed", "none", expected, cure)) from error
     finally:
         random.setstate(state)

@@ -7,7 +7,7 @@
 4. A shipped image code is tuned through the channel: gradients of the picture reach the encoder by way of
    TensorFlow.
 
-    pip install 'linksim[tensorflow]'
+    pip install 'linksim-wireless[tensorflow]'
     python docs/examples/learned_keras_channel.py [--epochs 12] [--steps 20]
 """
 

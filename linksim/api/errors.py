@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 
 from channels.kinds import KindError
 from channels.runtime.cache import FolderError
+from channels.runtime.extras import NotInstalled
 from linksim.build.checkpoints import CheckpointError
 from linksim.build.foreign import foreign_as_input
 from linksim.coding.calibration import CalibrationError
@@ -26,6 +27,7 @@ USER_ERRORS: tuple[type[Exception], ...] = (
     MetricUnavailable,
     FolderError,
     KindError,
+    NotInstalled,
 )
 
 

@@ -125,11 +125,14 @@ def _export(checkpoint: Path, target: Path) -> None:
 
 
 def _train_control(scenario: Any, folder: Path, args: argparse.Namespace) -> int:
+    from linksim.kinds.needs import need_diffusion
     from linksim.scenario.files import ScenarioError
-    from linksim.training.control import train_control
 
     if args.export:
         raise ScenarioError("--export: got it for a control module, expected it for a codec.")
+    need_diffusion("kind: train_control")
+    from linksim.training.control import train_control
+
     device = _device(args.device)
     summary = train_control(scenario, folder, device, _progress_line, args.pictures_memory)
     say(
@@ -174,6 +177,9 @@ def _calibrate(args: argparse.Namespace) -> int:
 def _convert(args: argparse.Namespace) -> int:
     import torch
 
+    from linksim.kinds.needs import need_diffusion
+
+    need_diffusion("linksim convert diffjscc")
     from linksim.build.convert import convert_diffjscc
 
     convert_diffjscc(

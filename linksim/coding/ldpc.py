@@ -90,7 +90,7 @@ def base_graph(graph: int, set_index: int) -> NDArray[np.int32]:
     spec = importlib.util.find_spec("sionna")
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeError(
-            "ldpc: the package sionna is missing, expected version 2.2 or newer. pip install sionna"
+            "ldpc: the package sionna is missing, expected version 2.2 or newer. pip install sionna-no-rt"
         )
     path = Path(spec.submodule_search_locations[0]) / "phy/fec/ldpc/codes" / f"5G_bg{graph}.csv"
     matrix = np.full(_SHAPE[graph], -1, np.int32)

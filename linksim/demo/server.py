@@ -30,7 +30,7 @@ def check_gradio() -> None:
         ScenarioError: gradio is not installed.
     """
     if importlib.util.find_spec("gradio") is None:
-        cure = "pip install 'linksim[demo]'"
+        cure = "pip install 'linksim-wireless[demo]'"
         raise ScenarioError(complaint("linksim demo", "gradio is not installed", "none", "gradio 6", cure))
 
 

