@@ -323,6 +323,8 @@ IMPORTED_AS = {
     "pyyaml": "yaml",
     "huggingface-hub": "huggingface_hub",
     "annotated-types": "annotated_types",
+    "sionna-no-rt": "sionna",
+    "sionna-rt": "sionna",
     "pillow-heif": "pillow_heif",
     "efficientnet-lite-pytorch": "efficientnet_lite_pytorch",
 }
@@ -334,7 +336,7 @@ def test_dependencies_are_those_that_are_imported():
     """What is declared is used, what is used is declared."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    optional = ("heic", "realism", "tensorflow", "ray", "demo")
+    optional = ("diffusion", "raytracing", "heic", "realism", "tensorflow", "ray", "demo")
     texts = [*project["dependencies"], *(text for name in optional for text in extras[name])]
     declared = {re.match(r"[\w-]+", text).group() for text in texts} - BY_OTHERS
     imported = set()
