@@ -4,6 +4,11 @@
 # make test-browser   the report and the demo in a browser; installs Chromium if there is none
 # make test-tensorflow   the tests of TensorFlow channels, with TensorFlow installed
 # make test-sionna1      a Sionna 1.x channel in linksim, in an environment of its own (.venv-sionna1)
+# make test-lowest       tests with the lowest versions that pyproject.toml allows (.venv-lowest)
+# make benchmarks        measures what README, documents and model cards print, and compares; ONLY="mistakes checks" some of it
+# make dist              sdist and wheel in dist/, tested in an environment of their own
+# make docker            the image of Dockerfile, with the quickstart as its test; TORCH_INDEX and BASE as in it
+# TORCH_INDEX=https://download.pytorch.org/whl/cpu with any of them: PyTorch from there, a few gigabytes less without a GPU
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -11,8 +16,14 @@ OUT ?= runs/quickstart
 PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 SIONNA1 = .venv-sionna1
+LOWEST = .venv-lowest
+TORCH_INDEX ?=
+BASE ?= python:3.11-slim
+ONLY ?=
+IMAGES ?=
+BENCHMARKS ?= runs/benchmarks
 
-.PHONY: demo test test-browser test-tensorflow test-sionna1 lint clean
+.PHONY: demo test test-browser test-tensorflow test-sionna1 test-lowest benchmarks dist docker lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/linksim simulate scenarios/quickstart.yaml --out $(OUT)
@@ -31,6 +42,24 @@ test-tensorflow: $(VENV)/.tensorflow-installed
 test-sionna1: $(SIONNA1)/.installed
 	$(SIONNA1)/bin/python -m pytest tests/sionna1
 
+# What touches most of the dependencies in some minutes.
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest tests/theory/test_bounds.py tests/linksim/test_runs.py tests/linksim/test_metrics.py \
+	  tests/linksim/test_source_and_mcs.py tests/linksim/test_transport.py tests/linksim/test_train.py tests/linksim/test_figures.py \
+	  tests/linksim/test_scenario.py tests/linksim/test_diffjscc.py tests/contracts/test_operator_contract.py
+
+benchmarks: $(VENV)/.tests-installed
+	$(BIN)/python benchmarks/all.py --out $(BENCHMARKS) $(if $(ONLY),--only $(ONLY)) $(if $(IMAGES),--images $(IMAGES))
+
+dist: $(VENV)/.tests-installed
+	$(PIP) build
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m pytest -m "slow or not slow" tests/test_wheel.py
+
+docker:
+	docker build --build-arg BASE=$(BASE) $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) --target smoke .
+	docker build --build-arg BASE=$(BASE) $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) --tag linksim .
+
 lint: $(VENV)/.lint-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -40,6 +69,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "linksim needs Python 3.11 or newer, got $$($(PYTHON) --version). Use make PYTHON=python3.11 ..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(PIP) torch torchvision --index-url $(TORCH_INDEX))
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable .
@@ -66,9 +96,15 @@ $(SIONNA1)/.installed: tests/sionna1/requirements.txt
 	$(SIONNA1)/bin/python -m pip install --quiet --requirement $<
 	@touch $@
 
+$(LOWEST)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable ".[test]"
+	@touch $@
+
 $(VENV)/.lint-installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable ".[test,dev]"
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) $(SIONNA1) build dist *.egg-info
+	rm -rf $(VENV) $(SIONNA1) $(LOWEST) build dist *.egg-info
