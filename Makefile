@@ -49,7 +49,7 @@ test-lowest: $(LOWEST)/.installed
 	  tests/linksim/test_scenario.py tests/linksim/test_diffjscc.py tests/contracts/test_operator_contract.py
 
 benchmarks: $(VENV)/.tests-installed
-	$(BIN)/python benchmarks/all.py --out $(BENCHMARKS) $(if $(ONLY),--only $(ONLY)) $(if $(IMAGES),--images $(IMAGES))
+	$(BIN)/python benchmarks/all.py --work $(BENCHMARKS) --out $(BENCHMARKS).json $(if $(ONLY),--only $(ONLY)) $(if $(IMAGES),--images $(IMAGES))
 
 dist: $(VENV)/.tests-installed
 	$(PIP) build

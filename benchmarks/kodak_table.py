@@ -41,7 +41,7 @@ SHOWN = ("psnr", "ms_ssim", "lpips_squeeze", "haarpsi", "swd", "niqe", "spectrum
 UNSEEN = ("kid_lite2", "swd", "niqe", "haarpsi")  # no loss of the network
 RATIO = "bandwidth.data_ratio"
 ARROWS = {True: "↑", False: "↓", None: "→ 0"}
-DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "dials.md"
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -264,12 +264,12 @@ def across(table: Table, metric: str, axis: str) -> str:
     return "\n".join(lines)
 
 
-def write(text: str) -> None:
+def write(text: str, document: Path) -> None:
     """Put the tables into docs/dials.md between their marks."""
-    whole = DOCUMENT.read_text()
+    whole = document.read_text()
     begin, end = "<!-- begin kodak -->\n", "<!-- end kodak -->"
     head, rest = whole.split(begin)
-    DOCUMENT.write_text(f"{head}{begin}{text}\n{end}{rest.split(end)[1]}")
+    document.write_text(f"{head}{begin}{text}\n{end}{rest.split(end)[1]}")
 
 
 def main() -> int:
@@ -284,6 +284,7 @@ def main() -> int:
     )
     parser.add_argument("--skip", nargs="*", default=[], choices=SCENARIOS[len(RATES) :], help="not run")
     parser.add_argument("--write", action="store_true", help="also write the tables into docs/dials.md")
+    parser.add_argument("--documents", type=Path, default=ROOT, help="where docs/dials.md is written")
     args = parser.parse_args()
     load_codec("dial")
     tables: dict[str, Table] = {}
@@ -321,7 +322,7 @@ def main() -> int:
             )
         )
     if args.write:
-        write(text)
+        write(text, args.documents / "docs" / "dials.md")
     return 0
 
 

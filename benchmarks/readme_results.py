@@ -33,7 +33,7 @@ from linksim.results.store import ResultStore, RunFolderError
 from linksim.scenario.schema import Scenario
 
 ROOT = Path(__file__).resolve().parent.parent
-FIGURES = ROOT / "docs" / "figures"
+FIGURES = Path("docs") / "figures"
 DIGITS = {"psnr": 2, "ssim": 3, "ms_ssim": 3, "bler": 3, "ber": 4}
 
 
@@ -64,16 +64,16 @@ def table(store: ResultStore, metric: str, channel: str) -> str:
     return "\n".join(lines)
 
 
-def draw(store: ResultStore, metric: str, name: str) -> str:
-    """A figure into docs/figures; returns the path as the README writes it."""
+def draw(store: ResultStore, metric: str, name: str, root: Path = ROOT) -> str:
+    """A figure into docs/figures of ``root``; returns the path as the README writes it."""
     figure = metric_figure(load_runs([store.folder]), metric, x="snr_db")
-    save_figure(figure, FIGURES / f"{name}.png")
+    save_figure(figure, root / FIGURES / f"{name}.png")
     return f"docs/figures/{name}.png"
 
 
-def panel(store: ResultStore, image: str, channel: str, name: str) -> str:
+def panel(store: ResultStore, image: str, channel: str, name: str, root: Path = ROOT) -> str:
     """A picture panel into docs/figures, as JPEG: photographs do not need to be lossless in a README."""
-    path = FIGURES / f"{name}.png"
+    path = root / FIGURES / f"{name}.png"
     save_figure(plot_panel(store, image, channel), path)
     with Image.open(path) as picture:
         picture.convert("RGB").save(path.with_suffix(".jpg"), quality=88)
@@ -111,9 +111,9 @@ def current(folder: Path) -> ResultStore:
     return store
 
 
-def kodak(store: ResultStore) -> str:
+def kodak(store: ResultStore, root: Path = ROOT) -> str:
     """The part of the README about Kodak."""
-    psnr, lpips = (draw(store, m, f"kodak_1_96_{m}") for m in ("psnr", "lpips_squeeze"))
+    psnr, lpips = (draw(store, m, f"kodak_1_96_{m}", root) for m in ("psnr", "lpips_squeeze"))
     return (
         f"| ![PSNR versus SNR]({psnr}) | ![LPIPS versus SNR]({lpips}) |\n|---|---|\n\n"
         f"{table(store, 'psnr', 'awgn')}\n{failed(load_rows(store), 'BPG + LDPC')}\n\n"
@@ -132,13 +132,13 @@ def failed(rows: Sequence[Row], scheme: str) -> str:
     return f"| {scheme}, failed frames (none: 95% limit) | " + " | ".join(cells) + " |"
 
 
-def separation(stores: list[ResultStore]) -> str:
+def separation(stores: list[ResultStore], root: Path = ROOT) -> str:
     """The part of the README about BPG + LDPC at two ratios."""
     parts = []
     for store in stores:
         ratio = store.header()["scenario"]["bandwidth"]["data_ratio"]
         name = f"separation_{ratio.replace('/', '_')}"
-        psnr, lpips = (draw(store, m, f"{name}_{m}") for m in ("psnr", "lpips_squeeze"))
+        psnr, lpips = (draw(store, m, f"{name}_{m}", root) for m in ("psnr", "lpips_squeeze"))
         parts.append(
             f"CBR {ratio}:\n\n"
             f"| ![PSNR versus SNR at CBR {ratio}]({psnr}) | ![LPIPS versus SNR at CBR {ratio}]({lpips}) |\n"
@@ -148,9 +148,9 @@ def separation(stores: list[ResultStore]) -> str:
     return "\n\n".join([*parts, facts(stores[-1])])
 
 
-def staircase(store: ResultStore) -> str:
+def staircase(store: ResultStore, root: Path = ROOT) -> str:
     """The figure of docs/flat-curve.md."""
-    path = draw(store, "psnr", "staircase_psnr").removeprefix("docs/")
+    path = draw(store, "psnr", "staircase_psnr", root).removeprefix("docs/")
     return f"![Steps of fixed MCS, the best of them at each SNR, and the adaptive scheme]({path})"
 
 
@@ -210,10 +210,10 @@ def conformance(path: Path) -> tuple[str, str]:
     return "\n".join(needed), "\n".join(reached)
 
 
-def quickstart(store: ResultStore) -> str:
+def quickstart(store: ResultStore, root: Path = ROOT) -> str:
     """The part of the README about the quickstart."""
-    figure = draw(store, "psnr", "quickstart_psnr")
-    pictures = panel(store, "coffee", "tdl-c ls", "quickstart_panel")
+    figure = draw(store, "psnr", "quickstart_psnr", root)
+    pictures = panel(store, "coffee", "tdl-c ls", "quickstart_panel", root)
     return (
         f"![PSNR versus SNR on two channels]({figure})\n\n{facts(store)}\n\n"
         f"![Original and reconstructions]({pictures})"
@@ -245,17 +245,19 @@ def main() -> int:
     parser.add_argument("--staircase", type=Path, help="run folder of separation/staircase")
     parser.add_argument("--conformance", type=Path, help="output of benchmarks/conformance_38104.py")
     parser.add_argument("--ldpc", type=Path, help="output of benchmarks/ldpc_decoder.py")
+    parser.add_argument("--documents", type=Path, default=ROOT, help="folder of README.md and docs to write to")
     args = parser.parse_args()
-    readme, docs = ROOT / "README.md", ROOT / "docs"
+    root = args.documents
+    readme, docs = root / "README.md", root / "docs"
     try:
         if args.kodak:
-            update(readme, "kodak", kodak(current(args.kodak)))
+            update(readme, "kodak", kodak(current(args.kodak), root))
         if args.quickstart:
-            update(readme, "quickstart", quickstart(current(args.quickstart)))
+            update(readme, "quickstart", quickstart(current(args.quickstart), root))
         if args.separation:
-            update(readme, "separation", separation([current(f) for f in args.separation]))
+            update(readme, "separation", separation([current(f) for f in args.separation], root))
         if args.staircase:
-            update(docs / "flat-curve.md", "staircase", staircase(current(args.staircase)))
+            update(docs / "flat-curve.md", "staircase", staircase(current(args.staircase), root))
         if args.conformance:
             for name, content in zip(("results", "throughput"), conformance(args.conformance), strict=True):
                 update(docs / "conformance.md", name, content)

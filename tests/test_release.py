@@ -13,7 +13,7 @@ import yaml
 
 import linksim
 from channels.runtime.extras import DISTRIBUTION
-from linksim.cli.parser import parser as command_line
+from linksim.cli.parser import make_parser
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -109,7 +109,7 @@ def test_image_runs_commands_that_are_there():
     [smoke] = [rest for rest in runs if rest.startswith("linksim ")]
     assert smoke.startswith("linksim simulate quickstart")
     assert "linksim simulate quickstart" in (ROOT / "README.md").read_text()
-    command_line().parse_args(shlex.split(smoke)[1:])
+    make_parser().parse_args(shlex.split(smoke)[1:])
     for rest in runs:
         if "pip install" in rest:
             assert "--constraint constraints.txt" in rest

@@ -1,0 +1,181 @@
+"""make benchmarks: a wrong number is found, and its manifest fits the pages as they are."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+        yield importlib.import_module("comparison")
+
+
+@pytest.fixture(scope="module")
+def runner(comparison):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+        yield importlib.import_module("all")
+
+
+PAGE = """Better by 1.25 dB (at
+4 dB), in two seconds; failures at 3%.
+
+<!-- begin small -->
+| PSNR [dB] | 1 dB | failed | speed |
+|---|---|---|---|
+| code | 24.18 ± 0.50 | < 4.1% | 30 |
+| share | 80% (78 to 82) | 1.4% | 31 |
+<!-- end small -->
+"""
+LINES = [
+    {"snr_db": 4, "difference": 1.2512, "ci_low": 1.0, "ci_high": 1.5},
+    {"snr_db": 1, "difference": 0.4, "ci_low": 0.2, "ci_high": 0.6},
+    {"command": 0, "seconds": 2.6},
+    {"shares": {"a": [0.031, 0.01]}},
+]
+ENTRY = {
+    "name": "small",
+    "numbers": [
+        {"in": "page.md", "text": "Better by # dB (at 4 dB)", "values": [{"where": {"snr_db": 4}, "of": ["difference"]}]},
+        {"in": "page.md", "text": "in # seconds", "values": [{"of": ["seconds"]}], "tolerance": {"factor": 2}},
+        {"in": "page.md", "text": "failures at #%", "values": [{"of": ["shares"], "take": "max", "scale": 100}]},
+    ],
+    "blocks": [{"in": "page.md", "name": "small", "columns": {"speed": {"factor": 1.5}}}],
+}
+
+
+def verdicts(runner, tmp_path: Path, page: str, again: str = PAGE) -> dict[str, str]:
+    """What is said of every printed number of a page."""
+    for folder, text in ((tmp_path / "tree", page), (tmp_path / "again", again)):
+        folder.mkdir(exist_ok=True)
+        (folder / "page.md").write_text(text)
+    found = runner.compare(ENTRY, LINES, tmp_path / "again", tmp_path / "tree")
+    return {f"{f.place}: {f.printed}": f.verdict for f in found}
+
+
+def test_numbers_that_are_true_are_the_same(runner, tmp_path):
+    found = verdicts(runner, tmp_path, PAGE)
+    assert len(found) == 9
+    assert found.pop("in # seconds: two") == "inside"  # 2.6 s, and a factor of two is allowed
+    assert set(found.values()) == {"same"}
+
+
+@pytest.mark.parametrize(
+    ("true", "false"),
+    [
+        ("by 1.25 dB", "by 1.75 dB"),
+        ("by 1.25 dB", "by -1.25 dB"),
+        ("in two", "in seven"),
+        ("at 3%", "at 4%"),
+        ("24.18 ±", "24.69 ±"),
+        ("80% (", "83% ("),
+        ("< 4.1%", "< 3.1%"),
+        ("| 1.4%", "| 2.4%"),
+        ("| 30 |", "| 46 |"),
+        ("| code |", "| other |"),
+        ("| share | 80% (78 to 82) | 1.4% | 31 |\n", ""),
+    ],
+)
+def test_every_wrong_number_is_named(runner, tmp_path, true, false):
+    assert PAGE.count(true) == 1
+    assert list(verdicts(runner, tmp_path, PAGE.replace(true, false)).values()).count("outside") == 1
+
+
+@pytest.mark.parametrize(
+    ("true", "other"), [("by 1.25 dB", "by 1.4 dB"), ("24.18 ±", "24.67 ±"), ("80% (", "82% ("), ("| 30 |", "| 40 |")]
+)
+def test_numbers_within_their_interval_are_told_from_the_same(runner, tmp_path, true, other):
+    found = list(verdicts(runner, tmp_path, PAGE.replace(true, other)).values())
+    assert found.count("inside") == 2
+    assert "outside" not in found
+
+
+def test_a_limit_agrees_with_what_lies_below_it(comparison):
+    blocks = ["| x | y |\n|---|---|\n| a | {} |".format(cell) for cell in ("< 4.1%", "1.4%", "5.0%")]
+    limit, below, above = blocks
+
+    def said(printed: str, now: str) -> str:
+        return comparison.compare_blocks("p", {"name": "b"}, printed, now)[0].verdict
+
+    assert [said(limit, below), said(below, limit)] == ["inside", "inside"]
+    assert [said(limit, above), said(above, limit)] == ["outside", "outside"]
+
+
+def test_a_text_that_is_not_there_or_twice_stops_the_entry(comparison):
+    for page, count in (("nothing", 0), ("1 dB or 2 dB", 2)):
+        with pytest.raises(comparison.ManifestError, match=f"got {count} places, expected one"):
+            comparison.numbers_in(page, "# dB")
+    assert comparison.numbers_in("half a\nminute with -.5 dB", "# minute with # dB") == ("half a", "-.5")
+    with pytest.raises(comparison.ManifestError, match="no such value"):
+        comparison.measured(LINES, {"of": ["lost"]})
+
+
+# ----------------------------------------------------------------------------------------- the real one
+
+
+def test_every_text_and_block_of_the_manifest_is_in_its_page_once(runner, comparison):
+    count = 0
+    for entry in runner.load()["benchmarks"]:
+        for spec in entry.get("numbers", ()):
+            printed = comparison.numbers_in((ROOT / spec["in"]).read_text(), spec["text"])
+            assert len(printed) == len(spec["values"]), spec["text"]
+            count += len(printed)
+        for spec in entry.get("blocks", ()):
+            block = comparison.block_in((ROOT / spec["in"]).read_text(), spec["name"])
+            heads = {cell.strip() for cell in block.split("|")}
+            assert set(spec.get("columns", {})) <= heads
+            count += len(comparison.compare_blocks(spec["in"], spec, block, block))
+    assert count > 700
+
+
+def test_the_blocks_of_the_manifest_are_read_number_by_number(runner, comparison):
+    """Each of them, compared with itself, is the same; with one digit moved it is not."""
+    for entry in runner.load()["benchmarks"]:
+        for spec in entry.get("blocks", ()):
+            block = comparison.block_in((ROOT / spec["in"]).read_text(), spec["name"])
+            assert {f.verdict for f in comparison.compare_blocks("p", spec, block, block)} == {"same"}
+            moved = re.sub(r"(\| )(-?)(\d)", lambda m: f"{m[1]}{m[2]}{9 - int(m[3])}{m[3]}", block)
+            assert "outside" in {f.verdict for f in comparison.compare_blocks("p", spec, moved, block)}
+
+
+def test_every_command_of_the_manifest_exists(runner):
+    for entry in runner.load()["benchmarks"]:
+        assert entry["minutes"] > 0
+        for command in entry["run"]:
+            words = runner.words(command, {"images": "I", "work": "W", "documents": "D"})
+            assert not [word for word in words if re.search(r"\{\w+\}", word)]
+            script = [word for word in words if word.startswith("benchmarks/")]
+            assert all((ROOT / name).is_file() for name in script)
+
+
+def test_every_page_is_measured_or_said_not_to_be(runner):
+    """A page that prints measurements has an entry, or a line that says why not: benchmarks/printed.yaml."""
+    manifest = runner.load()
+    unit = re.compile(r"\d (?:dB|s|ms|min|GB|MB|minutes|seconds|hours)\b|\d%")
+    printing = {page for page in runner.pages() if unit.search((ROOT / page).read_text())}
+    said = {spec["in"] for spec in manifest["not_covered"]}
+    assert printing - runner.covered(manifest) - said == set()
+    assert said <= set(runner.pages())
+    assert all(spec["why"] for spec in manifest["not_covered"])
+
+
+def test_what_cannot_be_measured_here_is_said_with_the_reason(tmp_path):
+    command = [sys.executable, str(BENCHMARKS / "all.py"), "--only", "source_rate", "--work", "w", "--out", "all.json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert lines[0]["not_measured"] == "--images: the folder of the 24 Kodak pictures is not given"
+    assert json.loads((tmp_path / "all.json").read_text()) == lines
+    assert set(lines[-1]["not_covered"]) == {s["in"] for s in yaml.safe_load((BENCHMARKS / "printed.yaml").read_text())["not_covered"]}
