@@ -7,8 +7,8 @@
 Every benchmark writes its output into ``--work`` (``--resume`` takes what is there). Prints one JSON line per
 benchmark: ``name``, ``seconds``, ``numbers``, ``same``, ``inside`` (differ by rounding at least, within the
 interval), ``outside`` (each with file, place, printed and measured value and interval), or ``not_measured``
-with the reason; and a last one with the sums and the pages that nothing measures. Exit code 1 if any number is
-outside, or a benchmark failed. Nothing in the tree is written: tables are made again in a copy of the pages.
+with the reason; and a last one with the sums and the pages that nothing measures. Exit code 1 if any
+number is outside, or a benchmark failed. Nothing in the tree is written: tables are made again in a copy of the pages.
 """
 
 from __future__ import annotations
@@ -48,13 +48,17 @@ def _pictures(options: Options) -> str:
     if options.images is None:
         return "--images: the folder of the 24 Kodak pictures is not given"
     count = len(list(options.images.glob("*.png")))
-    return "" if count == 24 else f"--images {options.images}: got {count} PNG files, expected the 24 of Kodak"
+    return (
+        "" if count == 24 else f"--images {options.images}: got {count} PNG files, expected the 24 of Kodak"
+    )
 
 
 def _lpips(_: Options) -> str:
     from linksim.weights.zoo import backbone_at
 
-    return "" if backbone_at("squeeze") else "LPIPS (squeeze): its weights are not here (README, LPIPS weights)"
+    return (
+        "" if backbone_at("squeeze") else "LPIPS (squeeze): its weights are not here (README, LPIPS weights)"
+    )
 
 
 def _package(name: str, extra: str) -> Callable[[Options], str]:
@@ -100,9 +104,13 @@ def load(path: Path = MANIFEST) -> dict[str, Any]:
         raise ManifestError(f"{path}: got a name twice in {', '.join(names)}.")
     for entry in manifest["benchmarks"]:
         if unknown := set(entry) - FIELDS:
-            raise ManifestError(f"{entry['name']}: got {', '.join(unknown)}, expected {', '.join(sorted(FIELDS))}.")
+            raise ManifestError(
+                f"{entry['name']}: got {', '.join(unknown)}, expected {', '.join(sorted(FIELDS))}."
+            )
         if unknown := set(entry.get("needs", ())) - set(NEEDS):
-            raise ManifestError(f"{entry['name']}: needs {', '.join(unknown)}, expected of {', '.join(NEEDS)}.")
+            raise ManifestError(
+                f"{entry['name']}: needs {', '.join(unknown)}, expected of {', '.join(NEEDS)}."
+            )
     return manifest
 
 
@@ -161,7 +169,8 @@ def measure(entry: Mapping[str, Any], options: Options) -> list[dict[str, Any]]:
         began = time.monotonic()
         done = subprocess.run(
             words(command, places),
-            cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=ROOT, capture_output=True, text=True, check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         seconds = round(time.monotonic() - began, 1)
         (folder / f"{number}.out").write_text(done.stdout)
@@ -192,7 +201,9 @@ def copy_pages(target: Path) -> None:
     (target / "docs" / "figures").mkdir(exist_ok=True)
 
 
-def compare(entry: Mapping[str, Any], lines: list[dict[str, Any]], again: Path, root: Path = ROOT) -> list[Finding]:
+def compare(
+    entry: Mapping[str, Any], lines: list[dict[str, Any]], again: Path, root: Path = ROOT
+) -> list[Finding]:
     """Every printed number of an entry against its output and the pages that it made."""
     found: list[Finding] = []
     tolerance = entry.get("tolerance", {})
@@ -230,12 +241,17 @@ def say(line: Mapping[str, Any]) -> None:
     if reason := line.get("not_measured") or line.get("failed"):
         print(f"{name}: {'not measured' if 'not_measured' in line else 'FAILED'}: {reason}", file=sys.stderr)
         return
-    counts = f"{line['numbers']} numbers, {line['same']} the same, {len(line['inside'])} within their interval"
+    counts = (
+        f"{line['numbers']} numbers, {line['same']} the same, {len(line['inside'])} within their interval"
+    )
     print(f"{name}: {counts}, {len(line['outside'])} outside; {line['seconds']:.0f} s", file=sys.stderr)
     for f in line["outside"]:
         limits = "" if f["low"] is None else f" ({f['low']:.4g} to {f['high']:.4g})"
         measured = f["measured"] if isinstance(f["measured"], str) else f"{f['measured']:.4g}"
-        print(f"  {f['file']}: {f['place']}: printed {f['printed']}, measured {measured}{limits}", file=sys.stderr)
+        print(
+            f"  {f['file']}: {f['place']}: printed {f['printed']}, measured {measured}{limits}",
+            file=sys.stderr,
+        )
 
 
 def listing(manifest: Mapping[str, Any], options: Options) -> None:
@@ -252,7 +268,9 @@ def listing(manifest: Mapping[str, Any], options: Options) -> None:
 
 def main() -> int:
     """Measure, compare, name what is outside."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     manifest = load()
     names = [entry["name"] for entry in manifest["benchmarks"]]
     parser.add_argument("--only", nargs="+", choices=names, default=[], metavar="NAME", help=", ".join(names))

@@ -1,7 +1,7 @@
 """Printed numbers against measured ones: reading both, and judging. What benchmarks/all.py rests on.
 
-A printed number is *same* if the measured value rounds to it, *inside* if it lies in the measured interval (of
-the benchmark, or a tolerance that benchmarks/printed.yaml states), else *outside*.
+A printed number is *same* if the measured value rounds to it, *inside* if it lies in the measured interval
+(of the benchmark, or a tolerance that benchmarks/printed.yaml states), else *outside*.
 """
 
 from __future__ import annotations
@@ -12,7 +12,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+WORDS = (
+    "none",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
 PART = {"half a": 0.5, "a quarter of an": 0.25}
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)"
 WORD = "|".join([*PART, *WORDS])
@@ -75,7 +89,9 @@ def block_in(page: str, name: str) -> str:
     Raises:
         ManifestError: there is no such block, or more than one.
     """
-    found = re.findall(rf"<!-- begin {re.escape(name)} -->\n(.*?)\n?<!-- end {re.escape(name)} -->", page, re.DOTALL)
+    found = re.findall(
+        rf"<!-- begin {re.escape(name)} -->\n(.*?)\n?<!-- end {re.escape(name)} -->", page, re.DOTALL
+    )
     if len(found) != 1:
         raise ManifestError(f"block {name}: got {len(found)}, expected one. Mend benchmarks/printed.yaml.")
     return str(found[0])
@@ -135,7 +151,8 @@ def at(line: Any, path: Sequence[Any]) -> Any:
 def measured(lines: Sequence[Line], spec: Line) -> tuple[float, tuple[float, float] | None]:
     """The value that an entry of the manifest asks for, and its interval if the benchmark gives one.
 
-    ``where`` selects lines, ``of`` is a path in them, ``take`` makes one number of several, ``scale`` multiplies, ``plus`` adds.
+    ``where`` selects lines, ``of`` is a path in them, ``take`` makes one number of several,
+    ``scale`` multiplies and ``plus`` adds before.
 
     Raises:
         ManifestError: nothing, or more than asked for, was found.
@@ -144,7 +161,9 @@ def measured(lines: Sequence[Line], spec: Line) -> tuple[float, tuple[float, flo
     path, take, scale, plus = spec["of"], spec.get("take"), float(spec.get("scale", 1)), spec.get("plus", 0)
     found = [plus + scale * number for line in own for number in flat(at(line, path))]
     if not found and take != "count":
-        raise ManifestError(f"{dict(spec)}: the benchmark printed no such value. Mend benchmarks/printed.yaml.")
+        raise ManifestError(
+            f"{dict(spec)}: the benchmark printed no such value. Mend benchmarks/printed.yaml."
+        )
     if take:
         return float(TAKE[take](found)), None
     if len(found) != 1:
@@ -174,7 +193,9 @@ def judge(printed: str, value: float, low: float, high: float) -> Verdict:
     return "inside" if low - lost <= shown <= high + lost else "outside"
 
 
-def compare_numbers(file: str, page: str, spec: Line, lines: Sequence[Line], tolerance: Line) -> list[Finding]:
+def compare_numbers(
+    file: str, page: str, spec: Line, lines: Sequence[Line], tolerance: Line
+) -> list[Finding]:
     """Every # of a text, in order, against the values of its entry."""
     printed = numbers_in(page, spec["text"])
     if len(printed) != len(spec["values"]):
@@ -192,7 +213,9 @@ RANGE = re.compile(rf"({NUMBER})%? \(({NUMBER}) to ({NUMBER})\)")
 LIMITED = re.compile(rf"(<\s*)?({NUMBER})")
 
 
-def _cell(printed: str, now: str, tolerance: Line) -> list[tuple[str, float | str, float | None, float | None, Verdict]]:
+def _cell(
+    printed: str, now: str, tolerance: Line
+) -> list[tuple[str, float | str, float | None, float | None, Verdict]]:
     """Judgements of the numbers of a cell against the same cell, measured again."""
     for kind in (INTERVAL, RANGE):
         ours, theirs = kind.search(printed), kind.search(now)
@@ -207,7 +230,7 @@ def _cell(printed: str, now: str, tolerance: Line) -> list[tuple[str, float | st
     for (limit, text), (other, again) in zip(LIMITED.findall(printed), LIMITED.findall(now), strict=True):
         value = float(again)
         low, high = around(value, tolerance)
-        if other:  # measured: below a limit; everything from there down may have been printed
+        if other and not limit:  # measured: below a limit; everything from there down may have been printed
             low = 0.0
         if limit and not other:  # printed: below a limit
             high = float("inf")
@@ -218,8 +241,8 @@ def _cell(printed: str, now: str, tolerance: Line) -> list[tuple[str, float | st
 def compare_blocks(file: str, spec: Line, printed: str, now: str) -> list[Finding]:
     """Every number of the tables of a block against the same block, made again.
 
-    Heads and first columns must be the same; numbers with an interval of their own (a ± b, a (b to c)) are judged by
-    it, others by the tolerance of their column (``columns``) or of the block (``tolerance``).
+    Heads and first columns must be the same; numbers with an interval of their own (a ± b, a (b to c)) are
+    judged by it, others by the tolerance of their column (``columns``) or of the block (``tolerance``).
     """
     name = spec["name"]
     ours, theirs = printed.splitlines(), now.splitlines()
@@ -241,7 +264,9 @@ def compare_blocks(file: str, spec: Line, printed: str, now: str) -> list[Findin
             found.append(Finding(file, name, line, again, None, None, "outside"))
             continue
         for column, (cell, other) in enumerate(zip(cells, others, strict=True)):
-            own = spec.get("columns", {}).get(head[column] if column < len(head) else "", spec.get("tolerance", {}))
+            own = spec.get("columns", {}).get(
+                head[column] if column < len(head) else "", spec.get("tolerance", {})
+            )
             for judged in _cell(cell, other, own) if column else ():
                 found.append(Finding(file, f"{name}: {cells[0]}, {head[column]}", *judged))
     return found

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
@@ -28,6 +27,11 @@ def runner(comparison):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
         yield importlib.import_module("all")
+
+
+@pytest.fixture(scope="module")
+def manifest(runner):
+    return runner.load()
 
 
 PAGE = """Better by 1.25 dB (at
@@ -49,9 +53,22 @@ LINES = [
 ENTRY = {
     "name": "small",
     "numbers": [
-        {"in": "page.md", "text": "Better by # dB (at 4 dB)", "values": [{"where": {"snr_db": 4}, "of": ["difference"]}]},
-        {"in": "page.md", "text": "in # seconds", "values": [{"of": ["seconds"]}], "tolerance": {"factor": 2}},
-        {"in": "page.md", "text": "failures at #%", "values": [{"of": ["shares"], "take": "max", "scale": 100}]},
+        {
+            "in": "page.md",
+            "text": "Better by # dB (at 4 dB)",
+            "values": [{"where": {"snr_db": 4}, "of": ["difference"]}],
+        },
+        {
+            "in": "page.md",
+            "text": "in # seconds",
+            "values": [{"of": ["seconds"]}],
+            "tolerance": {"factor": 2},
+        },
+        {
+            "in": "page.md",
+            "text": "failures at #%",
+            "values": [{"of": ["shares"], "take": "max", "scale": 100}],
+        },
     ],
     "blocks": [{"in": "page.md", "name": "small", "columns": {"speed": {"factor": 1.5}}}],
 }
@@ -95,7 +112,8 @@ def test_every_wrong_number_is_named(runner, tmp_path, true, false):
 
 
 @pytest.mark.parametrize(
-    ("true", "other"), [("by 1.25 dB", "by 1.4 dB"), ("24.18 ±", "24.67 ±"), ("80% (", "82% ("), ("| 30 |", "| 40 |")]
+    ("true", "other"),
+    [("by 1.25 dB", "by 1.4 dB"), ("24.18 ±", "24.67 ±"), ("80% (", "82% ("), ("| 30 |", "| 40 |")],
 )
 def test_numbers_within_their_interval_are_told_from_the_same(runner, tmp_path, true, other):
     found = list(verdicts(runner, tmp_path, PAGE.replace(true, other)).values())
@@ -104,7 +122,7 @@ def test_numbers_within_their_interval_are_told_from_the_same(runner, tmp_path, 
 
 
 def test_a_limit_agrees_with_what_lies_below_it(comparison):
-    blocks = ["| x | y |\n|---|---|\n| a | {} |".format(cell) for cell in ("< 4.1%", "1.4%", "5.0%")]
+    blocks = [f"| x | y |\n|---|---|\n| a | {cell} |" for cell in ("< 4.1%", "1.4%", "5.0%")]
     limit, below, above = blocks
 
     def said(printed: str, now: str) -> str:
@@ -126,9 +144,9 @@ def test_a_text_that_is_not_there_or_twice_stops_the_entry(comparison):
 # ----------------------------------------------------------------------------------------- the real one
 
 
-def test_every_text_and_block_of_the_manifest_is_in_its_page_once(runner, comparison):
+def test_every_text_and_block_of_the_manifest_is_in_its_page_once(manifest, comparison):
     count = 0
-    for entry in runner.load()["benchmarks"]:
+    for entry in manifest["benchmarks"]:
         for spec in entry.get("numbers", ()):
             printed = comparison.numbers_in((ROOT / spec["in"]).read_text(), spec["text"])
             assert len(printed) == len(spec["values"]), spec["text"]
@@ -141,9 +159,9 @@ def test_every_text_and_block_of_the_manifest_is_in_its_page_once(runner, compar
     assert count > 700
 
 
-def test_the_blocks_of_the_manifest_are_read_number_by_number(runner, comparison):
+def test_the_blocks_of_the_manifest_are_read_number_by_number(manifest, comparison):
     """Each of them, compared with itself, is the same; with one digit moved it is not."""
-    for entry in runner.load()["benchmarks"]:
+    for entry in manifest["benchmarks"]:
         for spec in entry.get("blocks", ()):
             block = comparison.block_in((ROOT / spec["in"]).read_text(), spec["name"])
             assert {f.verdict for f in comparison.compare_blocks("p", spec, block, block)} == {"same"}
@@ -151,8 +169,8 @@ def test_the_blocks_of_the_manifest_are_read_number_by_number(runner, comparison
             assert "outside" in {f.verdict for f in comparison.compare_blocks("p", spec, moved, block)}
 
 
-def test_every_command_of_the_manifest_exists(runner):
-    for entry in runner.load()["benchmarks"]:
+def test_every_command_of_the_manifest_exists(runner, manifest):
+    for entry in manifest["benchmarks"]:
         assert entry["minutes"] > 0
         for command in entry["run"]:
             words = runner.words(command, {"images": "I", "work": "W", "documents": "D"})
@@ -161,9 +179,8 @@ def test_every_command_of_the_manifest_exists(runner):
             assert all((ROOT / name).is_file() for name in script)
 
 
-def test_every_page_is_measured_or_said_not_to_be(runner):
+def test_every_page_is_measured_or_said_not_to_be(runner, manifest):
     """A page that prints measurements has an entry, or a line that says why not: benchmarks/printed.yaml."""
-    manifest = runner.load()
     unit = re.compile(r"\d (?:dB|s|ms|min|GB|MB|minutes|seconds|hours)\b|\d%")
     printing = {page for page in runner.pages() if unit.search((ROOT / page).read_text())}
     said = {spec["in"] for spec in manifest["not_covered"]}
@@ -172,10 +189,19 @@ def test_every_page_is_measured_or_said_not_to_be(runner):
     assert all(spec["why"] for spec in manifest["not_covered"])
 
 
-def test_what_cannot_be_measured_here_is_said_with_the_reason(tmp_path):
-    command = [sys.executable, str(BENCHMARKS / "all.py"), "--only", "source_rate", "--work", "w", "--out", "all.json"]
+def test_what_cannot_be_measured_here_is_said_with_the_reason(manifest, tmp_path):
+    command = [
+        sys.executable,
+        str(BENCHMARKS / "all.py"),
+        "--only",
+        "source_rate",
+        "--work",
+        "w",
+        "--out",
+        "all.json",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines[0]["not_measured"] == "--images: the folder of the 24 Kodak pictures is not given"
     assert json.loads((tmp_path / "all.json").read_text()) == lines
-    assert set(lines[-1]["not_covered"]) == {s["in"] for s in yaml.safe_load((BENCHMARKS / "printed.yaml").read_text())["not_covered"]}
+    assert set(lines[-1]["not_covered"]) == {s["in"] for s in manifest["not_covered"]}

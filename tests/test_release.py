@@ -98,13 +98,28 @@ def test_image_copies_what_is_there_and_what_a_build_needs():
     assert missing_paths(text, ignored.replace("!LICENSE\n", "")) == ["LICENSE"]
     copied = {word for name, rest in instructions(text) if name == "COPY" for word in rest.split()[:-1]}
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
-    asked = {PROJECT["project"]["readme"], *PROJECT["project"]["license-files"], *wheel["packages"], *wheel["force-include"]}
+    asked = {
+        PROJECT["project"]["readme"],
+        *PROJECT["project"]["license-files"],
+        *wheel["packages"],
+        *wheel["force-include"],
+    }
     assert asked | {"pyproject.toml", "constraints.txt"} == copied
 
 
 def test_image_runs_commands_that_are_there():
     found = instructions((ROOT / "Dockerfile").read_text())
-    assert {name for name, _ in found} == {"ARG", "FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "ENTRYPOINT", "CMD"}
+    assert {name for name, _ in found} == {
+        "ARG",
+        "FROM",
+        "WORKDIR",
+        "COPY",
+        "RUN",
+        "ENV",
+        "USER",
+        "ENTRYPOINT",
+        "CMD",
+    }
     runs = [rest for name, rest in found if name == "RUN"]
     [smoke] = [rest for rest in runs if rest.startswith("linksim ")]
     assert smoke.startswith("linksim simulate quickstart")
@@ -134,7 +149,9 @@ def test_page_on_installing_lists_every_extra_with_what_it_installs():
 
 def test_page_on_installing_names_the_sizes_of_what_is_bundled():
     text = (ROOT / "docs" / "installing.md").read_text()
-    for name, megabytes in re.findall(r"^\| `([\w.-]+\.(?:safetensors|json))` \| ([\d.]+) MB", text, re.MULTILINE):
+    for name, megabytes in re.findall(
+        r"^\| `([\w.-]+\.(?:safetensors|json))` \| ([\d.]+) MB", text, re.MULTILINE
+    ):
         size = (ROOT / "linksim" / "assets" / name).stat().st_size / 1e6
         assert abs(size - float(megabytes)) <= 0.05, name
     assert text.count(".safetensors` |") >= 3

@@ -28,7 +28,14 @@ PROMISED = {
     *(f"linksim/{name}" for name in SCENARIOS),
     *(str(p.relative_to(ROOT)) for folder in ("linksim", "channels") for p in (ROOT / folder).rglob("*.py")),
 }
-FOREIGN = ("tests", "docs", "benchmarks", "runs", "build", "dist")  # at the top of a wheel: other projects', too
+FOREIGN = (
+    "tests",
+    "docs",
+    "benchmarks",
+    "runs",
+    "build",
+    "dist",
+)  # at the top of a wheel: other projects', too
 
 
 def listed(builder: str) -> dict[str, Path]:
@@ -111,7 +118,10 @@ def test_distributions_are_small_enough_for_the_index_and_the_same_from_both_way
 
 @pytest.mark.slow
 def test_the_wheel_runs_the_quickstart_where_nothing_else_is(installed, tmp_path):
-    where = ran([str(installed), "-c", "import linksim, channels; print(linksim.__file__, channels.__file__)"], tmp_path)
+    where = ran(
+        [str(installed), "-c", "import linksim, channels; print(linksim.__file__, channels.__file__)"],
+        tmp_path,
+    )
     assert where.count("site-packages") == 2
     assert str(ROOT) not in where
     command = str(installed.parent / "linksim")
