@@ -46,7 +46,7 @@ test-sionna1: $(SIONNA1)/.installed
 test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/python -m pytest tests/theory/test_bounds.py tests/linksim/test_runs.py tests/linksim/test_metrics.py \
 	  tests/linksim/test_source_and_mcs.py tests/linksim/test_transport.py tests/linksim/test_train.py tests/linksim/test_figures.py \
-	  tests/linksim/test_scenario.py tests/linksim/test_diffjscc.py tests/contracts/test_operator_contract.py
+	  tests/linksim/test_scenario.py tests/linksim/test_diffjscc.py
 
 benchmarks: $(VENV)/.tests-installed
 	$(BIN)/python benchmarks/all.py --work $(BENCHMARKS) --out $(BENCHMARKS).json $(if $(ONLY),--only $(ONLY)) $(if $(IMAGES),--images $(IMAGES))
