@@ -106,7 +106,9 @@ class Lpips(ImageMetric):
         self._model = model.to(device)
         self._originals = OfOriginals(self._features, lambda found: sum(part.nbytes for part in found))
         reference = f"lpips 0.1 heads, {BACKBONES[net].name} features, weights {found.digest}"
-        network = f"lpips {importlib.metadata.version('lpips')}, {BACKBONES[net].name}, weights {found.digest}"
+        network = (
+            f"lpips {importlib.metadata.version('lpips')}, {BACKBONES[net].name}, weights {found.digest}"
+        )
         self.info = replace(self.facts(net), reference=reference, network=network)
 
     @staticmethod

@@ -45,7 +45,10 @@ def drop_features_of_others(store: ResultStore, header: Mapping[str, Any]) -> No
         folder = store.features / facts["features"]
         code = header.get("kinds", {}).get(f"metric {name}", "")
         made = {"reference": facts.get("network") or facts["reference"], "kind": code}
-        known = (made, {"reference": facts["reference"], "kind": code})  # as versions before networks had names
+        known = (
+            made,
+            {"reference": facts["reference"], "kind": code},
+        )  # as versions before networks had names
         path = folder / _MADE
         try:
             before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else made

@@ -18,7 +18,7 @@ __all__ = ["ClipSimilarity", "load_clip"]
 
 
 def load_clip(model: str, needed_by: str) -> tuple[Any, Any, str]:
-    """An image encoder of CLIP with its projection, in evaluation mode on the CPU; its preprocessing; what it is.
+    """An image encoder of CLIP in evaluation mode on the CPU, what prepares its pictures, and what it is.
 
     Args:
         model: key of ``CLIP_MODELS``.
@@ -39,7 +39,7 @@ def load_clip(model: str, needed_by: str) -> tuple[Any, Any, str]:
         prepare = CLIPImageProcessor.from_pretrained(str(folder), local_files_only=True)
         file = hub_weights(folder)
         assert file is not None, "hub_folder() looked"
-    except (OSError, ValueError, RuntimeError, KeyError) as problem:
+    except Exception as problem:  # transformers raises many types for a broken folder
         said = str(problem).splitlines()[0] if str(problem) else repr(problem)
         raise MetricUnavailable(
             f"{needed_by}: {folder}: cannot be read ({said}). Replace the folder; hf download {name}."
@@ -51,7 +51,7 @@ def load_clip(model: str, needed_by: str) -> tuple[Any, Any, str]:
 
 @kind("metric", "clip_similarity")
 class ClipSimilarity(ImageMetric):
-    """Cosine of the CLIP embeddings (ViT-B/32) of reconstruction and original: whether both show the same things.
+    """Cosine of the CLIP embeddings (ViT-B/32) of a reconstruction and its original.
 
     Pictures are prepared as the encoder was trained: the shorter side to 224 pixels, the middle cut out.
 

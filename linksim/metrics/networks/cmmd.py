@@ -19,8 +19,9 @@ __all__ = ["Cmmd"]
 
 @kind("metric", "cmmd")
 class Cmmd(SetMetric):
-    """CMMD between all reconstructions and all originals: squared MMD of CLIP embeddings (ViT-L/14, 336 pixels),
-    times 1,000; lower is better.
+    """CMMD between all reconstructions and all originals: lower is better.
+
+    Squared MMD of CLIP embeddings (ViT-L/14, 336 pixels), times 1,000.
 
     As in the authors' code pictures are scaled to 336 x 336 pixels (bicubic, without antialiasing) whatever
     their shape, and embeddings to unit length.
@@ -28,7 +29,8 @@ class Cmmd(SetMetric):
     Raises:
         MetricUnavailable: weights cannot be had; the message says how to get them.
 
-    Source: Jayasumana et al., "Rethinking FID: towards a better evaluation metric for image generation", 2024.
+    Source: Jayasumana et al., "Rethinking FID: towards a better evaluation metric for image generation",
+    2024.
     """
 
     def __init__(self) -> None:

@@ -73,8 +73,8 @@ def _vgg16() -> tuple[Any, str]:
 class Dists(ImageMetric):
     """DISTS, one value per image: structure and texture of VGG16's features, at the size of the picture.
 
-    As the authors' class, nothing is resized; piq's own and the authors' script reduce the shorter side to 256
-    pixels first, which gives other numbers.
+    As in the authors' class, nothing is resized; piq's own and the authors' script reduce the shorter side to
+    256 pixels first, which gives other numbers.
 
     Raises:
         MetricUnavailable: weights cannot be had; the message says how to get them.

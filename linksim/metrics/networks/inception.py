@@ -28,7 +28,7 @@ _DISTANCES = {"fid": "frechet", "kid": "polynomial_mmd"}
 
 
 def load_inception() -> tuple[Any, str]:
-    """The Inception-v3 of the FID paper as torch-fidelity has it, in evaluation mode on the CPU, and what it is.
+    """The Inception-v3 of the FID paper as torch-fidelity has it, on the CPU, and what it is.
 
     Raises:
         MetricUnavailable: no torch-fidelity, or no weights, or others.
@@ -64,7 +64,7 @@ def _built(found: BackboneFile) -> Any:
         buffer.seek(0)
         return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], buffer)
     except Exception as problem:  # torch.load and load_state_dict raise many types for a broken file
-        said, cure = str(problem).splitlines()[0], "Replace the file."
+        said, cure = " ".join(str(problem).split())[:200], "Replace the file."
         expected = "the tensors of Inception-v3 by name"
         raise MetricUnavailable(
             complaint(f"FID and KID: weights {found.path}", "cannot be read", said, expected, cure)
@@ -80,13 +80,13 @@ def _built(found: BackboneFile) -> Any:
 class InceptionDistance(SetMetric):
     """FID or KID between all reconstructions and all originals, as papers print them: lower is better.
 
-    Pictures, or their patches, are scaled to 299 x 299 pixels as TensorFlow 1 did it, and compared by the 2048
-    features in front of the classifier. Patches are those of HiFiC: side by side, and once more shifted by half
-    a side; 64 pixels for Kodak, 256 for large sets.
+    Pictures, or their patches, are scaled to 299 x 299 pixels as TensorFlow 1 did it, and compared by the
+    2048 features in front of the classifier. Patches are those of HiFiC: side by side, and once more shifted
+    by half a side; 64 pixels for Kodak, 256 for large sets.
 
-    FID falls with the number of pictures, and neither knows that a reconstruction has its own original in the
-    other set, so that KID of few pictures lies below 0: compare values of the same pictures only. FID of fewer
-    pictures or patches than features is defined, and says little.
+    FID falls with the number of pictures, and neither knows that a reconstruction has its own original in
+    the other set, so that KID of few pictures lies below 0: compare values of the same pictures only. FID of
+    fewer pictures or patches than features is defined, and says little.
 
     Args:
         name: "fid" or "kid".
@@ -95,8 +95,8 @@ class InceptionDistance(SetMetric):
     Raises:
         MetricUnavailable: torch-fidelity is not installed, or its weights cannot be had.
 
-    Sources: Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium",
-    2017; Bińkowski et al., "Demystifying MMD GANs", 2018; Mentzer et al., "High-fidelity generative image
+    Sources: Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash
+    equilibrium", 2017; Bińkowski et al., "Demystifying MMD GANs", 2018; Mentzer et al., "High-fidelity generative image
     compression", 2020, appendix A.7.
     """
 
