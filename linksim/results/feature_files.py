@@ -45,16 +45,13 @@ def drop_features_of_others(store: ResultStore, header: Mapping[str, Any]) -> No
         folder = store.features / facts["features"]
         code = header.get("kinds", {}).get(f"metric {name}", "")
         made = {"reference": facts.get("network") or facts["reference"], "kind": code}
-        known = (
-            made,
-            {"reference": facts["reference"], "kind": code},
-        )  # as versions before networks had names
+        unnamed = {"reference": facts["reference"], "kind": code}  # of versions before networks had names
         path = folder / _MADE
         try:
             before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else made
         except (OSError, ValueError):
             before = None
-        if before not in known:
+        if before not in (made, unnamed):
             log.warning("%s: features of another %s are removed, pictures are sent again", folder, name)
             gone = partial_path(folder)  # a kill leaves all of it, or none under its name
             folder.rename(gone)

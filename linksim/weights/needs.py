@@ -1,4 +1,4 @@
-"""What metrics need beside linksim: files of networks, repositories of a hub, packages. Loads none of them."""
+"""What metrics need beside linksim: files of networks, repositories of a hub, packages. None is loaded."""
 
 from __future__ import annotations
 

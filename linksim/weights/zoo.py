@@ -242,7 +242,7 @@ def hub_weights(folder: Path) -> Path | None:
 
 
 def hub_folder(name: str, needed_by: str) -> Path:
-    """Settings and weights of a repository: from $LINKSIM_WEIGHTS, the hub's cache, or a download, in this order.
+    """Settings and weights of a repository: of $LINKSIM_WEIGHTS, the hub's cache, or a download.
 
     Raises:
         WeightsUnavailable: none of the three has them.

@@ -26,6 +26,7 @@ from linksim.report.runs import load_rows, load_runs, metric_info, trained_schem
 from linksim.results.store import ResultStore, RunFolderError
 from linksim.scenario import schema as scenario
 from linksim.scenario.schema import LeanCodecSpec
+from linksim.weights.needs import needs
 from linksim.weights.zoo import asset
 from tests.linksim.report_pages import data_of
 from tests.linksim.tiny import write
@@ -72,16 +73,18 @@ def test_every_name_of_a_scenario_has_one_maker():
     assert len(known) == len(set(known))
     assert f"swd_{OCTAVES}" in known
     assert f"swd_{OCTAVES + 1}" not in known
-    assert len(names("metric")) == 25
+    assert len(names("metric")) == 35
 
 
 def test_facts_say_what_people_read():
     """Name, label, unit and direction; directions are facts of the papers."""
-    known = [n for n in names("metric") if not n.startswith("lpips")]
+    known = [n for n in names("metric") if not needs(n).weights]
     infos = {info.name: info for info in build_metrics(tuple(known)).infos()}
     assert set(infos) <= set(known)
-    assert set(known) - set(infos) <= {"kid_lite2"}
-    higher = {"psnr", "ssim", "ms_ssim", "haarpsi", "vif", "fsim", "received_snr_db"}
+    assert set(known) - set(infos) <= {"kid_lite2", "flip"}
+    looks = {n: known_facts(n) for n in names("metric") if needs(n).weights}
+    infos |= {n: replace(facts, reference="of its weights") for n, facts in looks.items() if n != "lpips"}
+    higher = {"psnr", "ssim", "ms_ssim", "haarpsi", "vif", "fsim", "clip_similarity", "received_snr_db"}
     assert {n for n, i in infos.items() if i.higher_is_better} == higher
     assert {n for n, i in infos.items() if i.higher_is_better is None} == {"spectrum_db"}
     for info in infos.values():
@@ -92,7 +95,7 @@ def test_facts_say_what_people_read():
 
 
 def test_facts_survive_the_run_file():
-    info = MetricInfo("x", "dB", None, "nobody", 3, "X", ("x", "y"), "some", "polynomial_mmd")
+    info = MetricInfo("x", "dB", None, "nobody", 3, "X", ("x", "y"), "some", "polynomial_mmd", network="n")
     stored = json.loads(json.dumps(vars(info)))
     assert MetricInfo.from_run("x", stored) == info
     assert info.scope == "set"
@@ -322,8 +325,8 @@ def test_known_facts_are_those_of_the_metrics():
     known = {name: known_facts(name) for name in names("metric")}
     assert all(known.values())
     assert known_facts("of_nobody") is None
-    made = build_metrics(tuple(n for n in known if not n.startswith("lpips"))).infos()
-    assert all(replace(known[i.name], reference=i.reference) == i for i in made)
+    made = build_metrics(tuple(n for n in known if not needs(n).weights)).infos()
+    assert all(replace(known[i.name], reference=i.reference, network=i.network) == i for i in made)
     assert {n for n, i in known.items() if i.is_rate} == {"ber", "bler", "outage"}
     assert known["lpips_vgg"].title == "LPIPS (vgg)"
 

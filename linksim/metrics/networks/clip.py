@@ -35,7 +35,7 @@ def load_clip(model: str, needed_by: str) -> tuple[Any, Any, str]:
     from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
     try:
-        network = CLIPVisionModelWithProjection.from_pretrained(str(folder), local_files_only=True)
+        network: Any = CLIPVisionModelWithProjection.from_pretrained(str(folder), local_files_only=True)
         prepare = CLIPImageProcessor.from_pretrained(str(folder), local_files_only=True)
         file = hub_weights(folder)
         assert file is not None, "hub_folder() looked"

@@ -96,8 +96,8 @@ class InceptionDistance(SetMetric):
         MetricUnavailable: torch-fidelity is not installed, or its weights cannot be had.
 
     Sources: Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash
-    equilibrium", 2017; Bińkowski et al., "Demystifying MMD GANs", 2018; Mentzer et al., "High-fidelity generative image
-    compression", 2020, appendix A.7.
+    equilibrium", 2017; Bińkowski et al., "Demystifying MMD GANs", 2018; Mentzer et al.,
+    "High-fidelity generative image compression", 2020, appendix A.7.
     """
 
     def __init__(self, name: Literal["fid", "kid"], side: int | None = None) -> None:
