@@ -12,6 +12,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from linksim.api.display import run_html
+from linksim.api.results import results_dict, results_lines
 from linksim.build.checkpoints import Checkpoint, read_checkpoint, save_checkpoint
 from linksim.build.objects import build_codec, build_metrics
 from linksim.cli.commands import main
@@ -102,6 +104,19 @@ def test_facts_survive_the_run_file():
     old = {"name": "x", "unit": "1", "higher_is_better": False, "reference": "r", "min_side": 1}
     read = MetricInfo.from_run("x", {**old, "of_a_later_version": 1})
     assert (read.title, read.axis, read.better, read.scope) == ("x", "x", "lower is better", "image")
+
+
+def test_tables_mark_networks_that_were_trained_on_the_measure(run):
+    """In the terminal, in notebooks and as JSON: "said" was trained on PSNR and GMSD, and on nothing else."""
+    store = ResultStore(run)
+    marked = {(row["scheme"], row["metric"]) for row in results_dict(store)["rows"] if row["trained_on"]}
+    assert marked == {("said", "psnr"), ("said", "gmsd")}
+    lines = list(results_lines(store, (), 1000))
+    rows = [line for line in lines if line.startswith("awgn")]
+    assert {line.split()[1]: line.count("†") for line in rows} == {"linear": 0, "said": 2, "silent": 0}
+    assert lines[-1] == "† trained on this measure: no evidence of quality"
+    assert not [line for line in results_lines(store, ["spectrum_db"]) if "†" in line]
+    assert run_html(store).count("†") == 2 * 2 + 1
 
 
 def test_losses_mark_what_they_train():
