@@ -1,18 +1,19 @@
-"""What every measure that can be had here says of the bundled networks and of BPG + LDPC: Kodak, AWGN, CBR 1/96.
+"""What all measures that can be had here say of the bundled networks and of BPG + LDPC on Kodak, CBR 1/96.
 
     python benchmarks/measures_table.py --images KODAK [--out runs/measures] [--limit N] [--write]
 
-Runs (or resumes) the dial network at two realisms, the lean network and BPG + LDPC at 1, 4 and 10 dB, one
-channel realisation each, with all measures of pictures whose weights and packages are on this machine; nothing
-is downloaded. Prints one JSON line per value on stdout (``scheme``, ``snr_db``, ``metric``, ``scope``, ``mean``,
-``ci_low``, ``ci_high``, ``trained_on``, ``reference``), and tables as Markdown on stderr. ``--write`` puts the
-table of 4 dB into README.md and all of them into docs/definitions.md.
+Runs (or resumes) the dial network at two realisms, the lean network and BPG + LDPC on AWGN at 1, 4 and 10 dB,
+one channel realisation each, with all measures of pictures whose weights and packages are on this machine;
+nothing is downloaded. Prints one JSON line per value on stdout (``scheme``, ``snr_db``, ``metric``,
+``scope``, ``mean``, ``ci_low``, ``ci_high``, ``trained_on``, ``reference``), and tables as Markdown on stderr.
+``--write`` puts the table of 4 dB into README.md and all of them into docs/definitions.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,11 +76,17 @@ def table(found: Mapping[str, Any], snr_db: float) -> str:
 
 def _cell(row: Mapping[str, Any]) -> str:
     low, high = row["ci_low"], row["ci_high"]
+    known = not math.isnan(low)
     mark = "†" if row["trained_on"] else ""
-    size = max(abs(row["mean"]), high - low if high == high else 0.0)
+    size = max(abs(row["mean"]), high - low if known else 0.0)
     digits = 1 if size >= 50 else 2 if size >= 5 else 3 if size >= 0.05 else 4
-    interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if low == low else ""
+    interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if known else ""
     return f"{row['mean']:.{digits}f}{mark}{interval}"
+
+
+def _lacks(value: Any) -> bool:
+    """Whether it is no number: the interval of fewer than three pictures."""
+    return isinstance(value, float) and math.isnan(value)
 
 
 def text_of(found: Mapping[str, Any], pictures: int, snrs: tuple[float, ...]) -> str:
@@ -117,7 +124,7 @@ def main() -> int:
     for row in found["rows"]:
         facts = found["metrics"][row["metric"]]
         kept = ("scheme", "snr_db", "metric", "mean", "ci_low", "ci_high", "trained_on")
-        values = {key: None if row[key] != row[key] else row[key] for key in kept}
+        values = {key: None if _lacks(row[key]) else row[key] for key in kept}
         print(json.dumps({**values, "scope": facts["scope"], "reference": facts["reference"]}))
     print(text_of(found, pictures, PLACES["docs/definitions.md"]), file=sys.stderr)
     if args.write:
