@@ -5,7 +5,7 @@
 Runs (or resumes) the dial network at two realisms, the lean network and BPG + LDPC on AWGN at 1, 4 and 10 dB,
 one channel realisation each, with all measures of pictures whose weights and packages are on this machine;
 nothing is downloaded. Prints one JSON line per value on stdout (``scheme``, ``snr_db``, ``metric``,
-``scope``, ``mean``, ``ci_low``, ``ci_high``, ``trained_on``, ``reference``), and tables as Markdown on stderr.
+``scope``, ``mean``, ``ci_low``, ``ci_high``, ``trained_on``, ``reference``), tables as Markdown on stderr.
 ``--write`` puts the table of 4 dB into README.md and all of them into docs/definitions.md.
 """
 
