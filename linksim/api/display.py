@@ -91,7 +91,8 @@ def _table(rows: Sequence[Row], infos: Mapping[str, MetricInfo], header: Mapping
 
 def was_trained(row: Row, infos: Mapping[str, MetricInfo], header: Mapping[str, Any]) -> bool:
     """Whether the network of a row's scheme was trained on the metric of the row, as run.json says."""
-    return infos[row.metric].was_loss(header.get("trained_on", {}).get(row.scheme) or ())
+    info = infos.get(row.metric)  # none of a row of one cause of losses
+    return info is not None and info.was_loss(header.get("trained_on", {}).get(row.scheme) or ())
 
 
 def cell_text(row: Row, trained: bool = False) -> str:
