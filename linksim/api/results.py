@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from channels.checks import complaint
-from linksim.api.display import arrival_text, cell_text
+from linksim.api.display import TRAINED_NOTE, arrival_text, cell_text, was_trained
 from linksim.metrics.info import MetricInfo
 from linksim.results.set_statistics import run_rows
 from linksim.results.statistics import Row
@@ -49,7 +49,7 @@ def results_dict(store: ResultStore, metrics: Sequence[str] = ()) -> dict[str, A
     """
     header = store.header()
     rows, infos = _chosen(store, header, metrics)
-    facts = ("label", "unit", "higher_is_better")
+    facts = ("label", "unit", "higher_is_better", "scope", "reference", "network")
     return {
         "name": header["name"],
         "folder": str(store.folder),
@@ -58,7 +58,7 @@ def results_dict(store: ResultStore, metrics: Sequence[str] = ()) -> dict[str, A
         "confidence": header["scenario"]["statistics"]["confidence"],
         "metrics": {name: {fact: getattr(info, fact) for fact in facts} for name, info in infos.items()},
         "unavailable": dict(header["unavailable"]),
-        "rows": [_plain(row) for row in rows],
+        "rows": [{**_plain(row), "trained_on": was_trained(row, infos, header)} for row in rows],
     }
 
 
@@ -99,10 +99,16 @@ def results_lines(store: ResultStore, metrics: Sequence[str] = (), width: int = 
     head = _heads(list(lines), [arrival_text(next(iter(cells.values()))) for cells in lines.values()])
     columns = [["stopped by", *(next(iter(c.values())).stopped_by for c in lines.values())]]
     columns = columns if any(columns[0][1:]) else []
-    columns += [[infos[n].axis, *(cell_text(c[n]) if n in c else "-" for c in lines.values())] for n in shown]
+
+    def cell(row: Row | None) -> str:
+        return "-" if row is None else cell_text(row, was_trained(row, infos, header))
+
+    columns += [[infos[n].axis, *(cell(c.get(n)) for c in lines.values())] for n in shown]
     for part in _fitting(columns, width - sum(map(_wide, head)) - _GAP * len(head)):
         yield ""
         yield from _aligned([*head, *part])
+    if any(was_trained(row, infos, header) for row in rows):
+        yield from ("", TRAINED_NOTE)
 
 
 def _heads(places: Sequence[tuple[Any, ...]], arrived: Sequence[str]) -> list[list[str]]:

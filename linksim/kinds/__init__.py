@@ -70,7 +70,10 @@ __all__ = [
 ]
 
 _HERE = "linksim.kinds"
-_METRIC_FILES = (".distortion", ".perceptual", ".similarity", ".spectrum", ".niqe", ".realism", ".errors", "")
+_METRIC_FILES = (
+    *(".distortion", ".perceptual", ".networks.dists", ".networks.clip", ".similarity", ".spectrum", ".niqe"),
+    *(".realism", ".networks.inception", ".networks.cmmd", ".errors", ""),
+)
 for _family in (
     Family("channel", "a channel", (f"{_HERE}.channels",), f"{_HERE}.prepare:channel"),
     Family(

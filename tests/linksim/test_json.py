@@ -89,7 +89,11 @@ def test_results_are_those_of_the_table(capsys):
         low = float(line["ci_low"] or "nan")
         assert (row["ci_low"] is None) == math.isnan(low)
     assert found["units"]["done"] == found["units"]["planned"]
-    assert found["metrics"]["psnr"] == {"label": "PSNR", "unit": "dB", "higher_is_better": True}
+    psnr = found["metrics"]["psnr"]
+    reference = ResultStore(RUN).header()["metrics"]["psnr"]["reference"]
+    assert psnr.pop("reference") == reference
+    facts = {"label": "PSNR", "unit": "dB", "higher_is_better": True, "scope": "image", "network": ""}
+    assert psnr == facts
     some = answer(capsys, "results", str(RUN), "--metric", "psnr")
     assert {row["metric"] for row in some["rows"]} == {"psnr"} == set(some["metrics"])
 
