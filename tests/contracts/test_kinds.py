@@ -57,6 +57,9 @@ SCHEME_CASES = {
     "uncoded": "uncoded-16qam",
 }
 ELSEWHERE = {
+    "source_codec": {
+        "command": "tests/linksim/test_command_codec.py, with a program of its own",
+    },
     "delay_model": {"raytraced": "tests/channels/test_ray_traced.py, which needs LLVM"},
     "scheme": {
         "diffjscc": "tests/linksim/test_diffjscc.py, with a checkpoint of its own",

@@ -123,6 +123,11 @@ class SourceCoded:
         name: str
         source: SourceBase
 
+    @property
+    def starts_programs(self) -> bool:
+        """Whether its source codec does."""
+        return getattr(self.source.target, "starts_programs", False)
+
     def tools(self, context: BuildContext) -> dict[str, str]:
         """Those of its source codec."""
         return self.source.tools(f"schemes.{self.name}", context) if context.pictures else {}
