@@ -33,6 +33,8 @@ __all__ = [
     "codec_path",
     "find_backbone",
     "find_folder",
+    "hub_file",
+    "hub_file_at",
     "is_here",
     "is_repository",
     "lpips_backbone",
@@ -52,17 +54,17 @@ class WeightsUnavailable(RuntimeError):
 
 @dataclass(frozen=True)
 class Backbone:
-    """A feature network that LPIPS needs.
+    """A file of weights in the manner of PyTorch's hub: a feature network that LPIPS needs, a codec of a zoo.
 
     Args:
         name: torchvision name.
-        url: where torchvision's file is; its name ends in the first digits of its SHA-256.
-        size_gb: of the file [10^9 bytes].
+        url: where the file is; its name ends in the first digits of its SHA-256.
+        size_gb: of the file [10^9 bytes]; None where it is not known.
     """
 
     name: str
     url: str
-    size_gb: float
+    size_gb: float | None
 
     @property
     def file(self) -> str:
@@ -245,7 +247,7 @@ def lpips_backbone(metric: str) -> str | None:
 
 def backbone_at(net: str) -> Path | None:
     """Where the weights of a backbone lie on this machine; None if they would have to be fetched."""
-    return next((path for path in _candidates(BACKBONES[net]) if path.is_file()), None)
+    return hub_file_at(BACKBONES[net])
 
 
 def find_backbone(net: str) -> BackboneFile:
@@ -254,19 +256,35 @@ def find_backbone(net: str) -> BackboneFile:
     Raises:
         WeightsUnavailable: none of the three has them.
     """
-    backbone = BACKBONES[net]
-    found = backbone_at(net)
-    if found is not None:
-        return BackboneFile(found, _digest(found)[:16])
-    target = _hub_cache() / backbone.file
+    found = backbone_at(net) or _fetched(f"lpips_{net}", BACKBONES[net])
+    return BackboneFile(found, _digest(found)[:16])
+
+
+def hub_file_at(file: Backbone) -> Path | None:
+    """Where a file of weights lies on this machine; None if it would have to be fetched."""
+    return next((path for path in _candidates(file) if path.is_file()), None)
+
+
+def hub_file(file: Backbone) -> Path:
+    """A file of weights: from $LINKSIM_WEIGHTS, the torch hub cache, or a download, in this order.
+
+    Raises:
+        WeightsUnavailable: none of the three has it.
+    """
+    return hub_file_at(file) or _fetched(file.name, file)
+
+
+def _fetched(what: str, file: Backbone) -> Path:
+    """A file, downloaded into the torch hub cache."""
+    target = _hub_cache() / file.file
     try:
-        _download(backbone, target)
+        _download(file, target)
     except (OSError, ValueError) as problem:
         raise WeightsUnavailable(
-            f"lpips_{net}: weights not found and not downloaded ({problem}). Put {backbone.file} "
-            f"(from {backbone.url}) into a folder and set {WEIGHTS_VARIABLE} to it, or into {target.parent}."
+            f"{what}: weights not found and not downloaded ({problem}). Put {file.file} "
+            f"(from {file.url}) into a folder and set {WEIGHTS_VARIABLE} to it, or into {target.parent}."
         ) from None
-    return BackboneFile(target, _digest(target)[:16])
+    return target
 
 
 def _digest(path: Path) -> str:

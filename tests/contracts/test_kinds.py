@@ -59,6 +59,7 @@ SCHEME_CASES = {
 ELSEWHERE = {
     "source_codec": {
         "command": "tests/linksim/test_command_codec.py, with a program of its own",
+        "compressai": "tests/linksim/test_compressai.py, with networks of its own",
     },
     "delay_model": {"raytraced": "tests/channels/test_ray_traced.py, which needs LLVM"},
     "scheme": {
