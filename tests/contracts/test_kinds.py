@@ -76,7 +76,7 @@ LISTS = {
     "estimator": ESTIMATORS,
     "scheme": SCHEME_CASES,
     "network": NETWORKS,
-    "source_codec": ("bpg", "bpg_external", "jpeg", "jpeg2000", "webp", "avif", "heic"),
+    "source_codec": ("bpg", "bpg_external", "jpeg", "jpeg2000", "webp", "avif", "heic", "jpegxl"),
     "sampler": ("ancestral", "ddim", "dpmsolver++", "unipc"),
     "images": ("folder", "tar", "skimage", "none"),
     "metric": (
@@ -128,9 +128,9 @@ def test_source_codec(name):
     if name in ("jpeg", "jpeg2000", "webp", "avif") and not PillowCodec.available(name):
         pytest.skip("this Pillow lacks it")
     try:
-        codec = make_source_codec(name, "444" if name == "jpeg2000" else "420", "fast")
+        codec = make_source_codec(name, "444" if name in ("jpeg2000", "jpegxl") else "420", "fast")
     except ValueError as problem:
-        if name not in ("bpg_external", "heic"):  # tools and packages that a machine may lack
+        if name not in ("bpg_external", "heic", "jpegxl"):  # tools and packages that a machine may lack
             raise
         pytest.skip(str(problem))
     kind_checks.check_source_codec(codec)
