@@ -4,6 +4,7 @@ that damage cannot fool.
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import subprocess
@@ -11,6 +12,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from linksim.build.channels import load_calibration
 from linksim.build.objects import make_search
@@ -322,6 +324,17 @@ def test_jpeg_xl_says_its_size_before_it_is_decoded(size):
     assert codec.decode(stream, size).shape == (*size, 3)
     with pytest.raises(CodecError, match=f"size {size[0]} x {size[1]}, expected"):
         codec.decode(stream, (size[0] + 1, size[1]))
+
+
+def test_jpeg_2000_takes_the_colour_transform():
+    """Pillow leaves it out unless told: twice the bytes for the same picture."""
+    codec, rgb, out = make_source_codec("jpeg2000", "444"), wishes(1, side=128)[1].rgb, io.BytesIO()
+    layers = {"quality_mode": "dB", "quality_layers": [34.0], "irreversible": True, "no_jp2": True}
+    Image.fromarray(rgb).save(out, "JPEG2000", **layers)
+    streams = codec.encode(rgb, 68), out.getvalue()
+    assert len(streams[0]) < 0.75 * len(streams[1])
+    errors = [np.square(codec.decode(s, (128, 128)).astype(float) - rgb).mean() for s in streams]
+    assert errors[0] < 1.2 * errors[1]
 
 
 def test_heic_pays_for_its_container():
