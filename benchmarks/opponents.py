@@ -1,12 +1,13 @@
 """How strong the opponents are: rates of picture codecs at equal PSNR on Kodak, against BPG at 4:4:4.
 
 Prints one JSON line per codec with ``bd_rate_percent`` (negative: fewer bits than BPG). Published curves are
-those of CompressAI (results/image/kodak, inference on CPU; commits 128f003 and 3d3c9bb; mean rate and mean PSNR
-of the 24 pictures), rounded, against its curve of BPG 0.9.8, over the PSNRs that both have between 26.2 and
-34.9 dB. Ours are measured, headers included, and compared picture by picture with our own BPG: means of rates
-at a fixed PSNR, at a fixed rate and at a fixed quality are different things, and codecs differ in what they fix.
+those of CompressAI (results/image/kodak, inference on CPU; commits 128f003 and 3d3c9bb; mean rate and mean
+PSNR of the 24 pictures), rounded, against its curve of BPG 0.9.8, over the PSNRs that both have between 26.2
+and 34.9 dB. Ours are measured, headers included, and compared picture by picture with our own BPG: means of
+rates at a fixed PSNR, at a fixed rate and at a fixed quality are different things, and codecs differ in what
+they fix.
 
-    python -m benchmarks.opponents                                                        # published ones
+    python -m benchmarks.opponents                                                    # published ones
     python -m benchmarks.opponents --kodak data/kodak --codec webp-420 --codec avif-420    # and ours
 """
 
