@@ -1,6 +1,6 @@
 """The figures of the DiffJSCC paper, remade: quality against CBR (its figure 4), against SNR (its figure 5).
 
-    python benchmarks/paper_figures.py                               # scikit-image's pictures, what is bundled
+    python benchmarks/paper_figures.py  # scikit-image's photographs, what is bundled
     python benchmarks/paper_figures.py --images KODAK --authors MODELS  # with the authors' checkpoints
     python benchmarks/paper_figures.py --channel ofdm                   # over OFDM, TDL-C, least-squares CSI
     python benchmarks/paper_figures.py --faces CELEBA --authors MODELS  # the CelebA points, too

@@ -36,6 +36,8 @@ __all__ = [
     "file_digest",
     "find_backbone",
     "find_folder",
+    "hub_file",
+    "hub_file_at",
     "hub_folder",
     "hub_folder_at",
     "hub_weights",
@@ -59,19 +61,19 @@ class WeightsUnavailable(RuntimeError):
 
 @dataclass(frozen=True)
 class Backbone:
-    """A feature network that LPIPS or another metric needs.
+    """A file of weights in the manner of PyTorch's hub: a feature network of a metric, a codec of a zoo.
 
     Args:
-        name: torchvision name.
-        url: where its file is; its name ends in the first digits of its SHA-256.
-        size_gb: of the file [10^9 bytes].
+        name: torchvision name, or that of the zoo.
+        url: where the file is; its name ends in the first digits of its SHA-256.
+        size_gb: of the file [10^9 bytes]; None where it is not known.
         other_files: names that others gave the same file.
         exact: a file of the user has to be this very one, too.
     """
 
     name: str
     url: str
-    size_gb: float
+    size_gb: float | None
     other_files: tuple[str, ...] = ()
     exact: bool = False
 
@@ -323,7 +325,7 @@ def lpips_backbone(metric: str) -> str | None:
 
 def backbone_at(net: str) -> Path | None:
     """Where the weights of a backbone lie on this machine; None if they would have to be fetched."""
-    return next((path for path in _candidates(FEATURE_NETWORKS[net]) if path.is_file()), None)
+    return hub_file_at(FEATURE_NETWORKS[net])
 
 
 def find_backbone(net: str, needed_by: str = "") -> BackboneFile:
@@ -338,23 +340,43 @@ def find_backbone(net: str, needed_by: str = "") -> BackboneFile:
     """
     backbone, needed_by = FEATURE_NETWORKS[net], needed_by or f"lpips_{net}"
     found = backbone_at(net)
-    if found is not None:
+    if found is None:
+        found = _fetched(needed_by, backbone)
+    elif backbone.exact:
         digest = file_digest(found)
-        if backbone.exact and not digest.startswith(backbone.digest_prefix):
+        if not digest.startswith(backbone.digest_prefix):
             got, expected = f"SHA-256 {digest[:8]}...", f"{backbone.digest_prefix}..., that of {backbone.url}"
             raise WeightsUnavailable(
                 complaint(f"{needed_by}: weights {found}", "another file", got, expected, "Replace the file.")
             )
-        return BackboneFile(found, digest[:16])
-    target = _hub_cache() / backbone.file
+    return BackboneFile(found, file_digest(found)[:16])
+
+
+def hub_file_at(file: Backbone) -> Path | None:
+    """Where a file of weights lies on this machine; None if it would have to be fetched."""
+    return next((path for path in _candidates(file) if path.is_file()), None)
+
+
+def hub_file(file: Backbone) -> Path:
+    """A file of weights: from $LINKSIM_WEIGHTS, the torch hub cache, or a download, in this order.
+
+    Raises:
+        WeightsUnavailable: none of the three has it.
+    """
+    return hub_file_at(file) or _fetched(file.name, file)
+
+
+def _fetched(what: str, file: Backbone) -> Path:
+    """A file, downloaded into the torch hub cache."""
+    target = _hub_cache() / file.file
     try:
-        _download(backbone, target)
+        _download(file, target)
     except (OSError, ValueError) as problem:
         raise WeightsUnavailable(
-            f"{needed_by}: weights not found and not downloaded ({problem}). Put {backbone.file} "
-            f"(from {backbone.url}) into a folder and set {WEIGHTS_VARIABLE} to it, or into {target.parent}."
+            f"{what}: weights not found and not downloaded ({problem}). Put {file.file} "
+            f"(from {file.url}) into a folder and set {WEIGHTS_VARIABLE} to it, or into {target.parent}."
         ) from None
-    return BackboneFile(target, file_digest(target)[:16])
+    return target
 
 
 def file_digest(path: Path) -> str:
