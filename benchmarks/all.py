@@ -58,7 +58,9 @@ def _lpips(_: Options) -> str:
     from linksim.weights.zoo import backbone_at
 
     return (
-        "" if backbone_at("squeeze") else "LPIPS (squeeze): its weights are not here (README, LPIPS weights)"
+        ""
+        if backbone_at("squeeze")
+        else "LPIPS (squeeze): its weights are not here (README, Weights of measures)"
     )
 
 

@@ -345,7 +345,17 @@ def test_dependencies_are_those_that_are_imported():
     """What is declared is used, what is used is declared."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    optional = ("diffusion", "raytracing", "heic", "jpegxl", "compressai", "realism", "tensorflow", "ray", "demo")
+    optional = (
+        "diffusion",
+        "raytracing",
+        "heic",
+        "jpegxl",
+        "compressai",
+        "realism",
+        "tensorflow",
+        "ray",
+        "demo",
+    )
     texts = [*project["dependencies"], *(text for name in optional for text in extras[name])]
     declared = {re.match(r"[\w-]+", text).group() for text in texts} - BY_OTHERS
     imported = set()

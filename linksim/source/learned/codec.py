@@ -64,7 +64,7 @@ class CompressAiCodec:
 
     def __post_init__(self) -> None:
         if not self.available():
-            cure = "Install it: pip install 'linksim-wireless[compressai]' (docs/opponents.md)"
+            cure = "Install it: pip install --no-deps compressai, and what docs/opponents.md says"
             raise ValueError(
                 complaint("source.codec", "CompressAI is not installed", "compressai", "compressai", cure)
             )
