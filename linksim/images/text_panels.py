@@ -13,8 +13,8 @@ from linksim.images.truth import Line, TextTruth
 
 __all__ = ["TextPanels"]
 
-# Letters and digits that look alike in some fonts (O and 0, I and 1, ...) are in no code: who mistakes them is not
-# wrong about the picture.
+# Letters and digits that look alike in some fonts (O and 0, I and 1, ...) are in no code: who mistakes them
+# is not wrong about the picture.
 _LETTERS, _DIGITS = "ACEFHJKLMNPRTUVWXY", "234679"
 _WORDS = (
     *("airport", "bakery", "bicycle", "bridge", "castle", "central", "chapel", "corner"),

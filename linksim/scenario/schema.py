@@ -171,9 +171,7 @@ __all__ = [
 ChannelSpec = Annotated[ChannelBase, KindOf("channel")]
 SchemeSpec = Annotated[SchemeBase, KindOf("scheme")]
 MetricName = Annotated[Text, KindName("metric")]
-_CLASSIFIER = (
-    "of top1_agreement and posterior_kl: torchvision/NAME, or a folder or owner/name of transformers"
-)
+_CLASSIFIER = "of top1_agreement, posterior_kl: torchvision/NAME, or a folder or hub name; none: Lite2"
 
 SweptText = Annotated[str, WrapValidator(kept_folder)]  # a choice, or a path
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from channels.checks import complaint
 from linksim.kinds import KindError
 from linksim.metrics.base import MetricUnavailable, OfOriginals
-from linksim.metrics.realism import load_lite
+from linksim.metrics.realism import load_lite, without_norms
 from linksim.weights import zoo
 from linksim.weights.pickle_reader import ModelFormatError
 
@@ -67,6 +67,7 @@ def load_classifier(name: str) -> Classifier:
     """
     if name == BUNDLED:
         network, digest = load_lite(2)
+        network = without_norms(network).to(memory_format=torch.channels_last)
         return _classifier(name, digest, lambda x: network(_for_lite(x)))
     if name.startswith(TORCHVISION):
         return _of_torchvision(name)
@@ -83,7 +84,8 @@ def _for_lite(x: Tensor) -> Tensor:
     to = [round(side * (_LITE_SIDE + _LITE_MARGIN) / shorter) for side in x.shape[2:]]
     larger = F.interpolate(x.float(), to, mode="bicubic", antialias=True).clamp(0, 1)
     top, left = ((side - _LITE_SIDE) // 2 for side in to)
-    return (255 * larger[:, :, top : top + _LITE_SIDE, left : left + _LITE_SIDE] - 127) / 128
+    seen = larger[:, :, top : top + _LITE_SIDE, left : left + _LITE_SIDE]
+    return ((255 * seen - 127) / 128).contiguous(memory_format=torch.channels_last)
 
 
 # ------------------------------------------------------------------------------------------- torchvision
