@@ -69,12 +69,15 @@ def run_rows(store: ResultStore, header: Mapping[str, Any]) -> list[Row]:
 
 
 def _limited(row: Row, shares: Collection[str], confidence: float) -> Row:
-    """A row of a share that is 0, or 1, of all pictures, with the limit that so many pictures leave: an
-    interval of width zero would say that it is always so.
+    """A row of a share with limits between 0 and 1; where it is 0, or 1, of all pictures with the limit that
+    so many pictures leave: an interval of width zero would say that it is always so.
     """
-    if row.metric not in shares or row.mean not in (0.0, 1.0):
+    if row.metric not in shares:
         return row
-    low, high = error_interval(row.mean * row.num_images, row.num_images, confidence)
+    if row.mean in (0.0, 1.0):
+        low, high = error_interval(row.mean * row.num_images, row.num_images, confidence)
+    else:
+        low, high = max(row.ci_low, 0.0), min(row.ci_high, 1.0)  # nan stays: it comes first
     return replace(row, ci_low=low, ci_high=high)
 
 

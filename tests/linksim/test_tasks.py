@@ -143,12 +143,11 @@ def test_the_reader_reads_signs_and_fails_on_grey():
     """With its own models: the originals without an error, nothing on the picture of a frame that was lost."""
     pytest.importorskip("rapidocr")
     cer, wrong = (find("metric", name).make() for name in ("ocr_cer", "ocr_confidently_wrong"))
-    panels = TextPanels(2, (192, 320), 3, (18, 32), 0)
-    for name in panels.names:
-        x, truth = as_float(panels[name]), [panels.truth(name)]
-        assert (float(cer(x, truth)), float(wrong(x, truth))) == (0.0, 0.0)
-        grey = torch.full_like(x, 0.5)
-        assert (float(cer(grey, truth)), float(wrong(grey, truth))) == (1.0, 0.0)
+    panels = TextPanels(1, (128, 256), 2, (18, 32), 0)
+    x, truth = as_float(panels["panel-0001"]), [panels.truth("panel-0001")]
+    assert (float(cer(x, truth)), float(wrong(x, truth))) == (0.0, 0.0)
+    grey = torch.full_like(x, 0.5)
+    assert (float(cer(grey, truth)), float(wrong(grey, truth))) == (1.0, 0.0)
     other = [TextTruth(tuple(replace(line, text="SOMETHING") for line in truth[0].lines))]
     assert float(wrong(x, other)) == 1.0, "read with confidence, and not the truth"
     assert len(wrong.info.reference.split("models ")[1].rstrip(")")) == 16
@@ -268,7 +267,7 @@ def test_a_set_of_your_own_brings_its_truth(tmp_path):
 
     class Greys(linksim.ImageSet):
         def read(self, name):
-            return torch.full((3, 64, 64), int(name), dtype=torch.uint8)
+            return torch.full((3, 224, 224), int(name), dtype=torch.uint8)
 
         def truth(self, name):
             return linksim.CodeTruth(name)
@@ -300,7 +299,7 @@ def test_a_set_of_your_own_brings_its_truth(tmp_path):
         table = linksim.simulate(own, out=tmp_path / "own", progress=False).table()
         assert list(table["mean"]) == [0.0, 1.0]
         with pytest.raises(linksim.ScenarioError, match=r"expected pictures with a CodeTruth, such as a set"):
-            linksim.check(own | {"images": {"kind": "skimage", "crop": 64}})
+            linksim.check(own | {"images": {"kind": "skimage", "crop": 224}})
     finally:
         linksim.unregister("images", "greys")
         linksim.unregister("metric", "said_grey")

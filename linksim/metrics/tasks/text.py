@@ -25,6 +25,7 @@ __all__ = [
     "ConfidentlyWrong",
     "ReaderModels",
     "Reading",
+    "bare",
     "edits",
     "on_line",
     "read",
@@ -69,7 +70,7 @@ def edits(found: str, true: str) -> int:
     return row[-1]
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
     """Without spaces: readers tell them from the width of gaps, and leave many out."""
     return "".join(text.split())
 
@@ -82,7 +83,7 @@ def on_line(readings: Sequence[Reading], line: Line) -> tuple[str, float]:
         (r for r in readings if line.left <= r.x <= line.right and line.top <= r.y <= line.bottom),
         key=lambda r: r.x,
     )
-    return _bare("".join(r.text for r in parts)), min((r.confidence for r in parts), default=0.0)
+    return bare("".join(r.text for r in parts)), min((r.confidence for r in parts), default=0.0)
 
 
 # ------------------------------------------------------------------------------------------------ reader
@@ -161,7 +162,7 @@ def _signs(x_hat: Tensor, truths: Sequence[TextTruth]) -> list[list[tuple[str, f
     found = []
     for picture, truth in zip(pictures, truths, strict=True):
         readings = read(picture)
-        found.append([(*on_line(readings, line), _bare(line.text)) for line in truth.lines])
+        found.append([(*on_line(readings, line), bare(line.text)) for line in truth.lines])
     return found
 
 
