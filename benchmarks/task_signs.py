@@ -4,8 +4,8 @@
     python benchmarks/task_signs.py runs/text
 
 Writes docs/figures/ocr_signs.png, and docs/figures/ocr_cer.png and ocr_confidently_wrong.png where the run
-has measured them. Prints a JSON line per scheme and SNR: signs that are read right, wrong with confidence, wrong
-without, and not at all, and some of those that are wrong with confidence.
+has measured them. Prints a JSON line per scheme and SNR: signs that are read right, wrong with confidence,
+wrong without, and not at all, and some of those that are wrong with confidence.
 """
 
 from __future__ import annotations
