@@ -5,7 +5,7 @@
 
 Writes docs/figures/ocr_signs.png, and docs/figures/ocr_cer.png and ocr_confidently_wrong.png where the run
 has measured them. Prints a JSON line per scheme and SNR: signs that are read right, wrong with confidence,
-wrong without, and not at all, and some of those that are wrong with confidence.
+wrong without, and not at all; how many are read with confidence, right or wrong; and some of the wrong ones.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ def count(run: linksim.Run, scheme: str, snr_db: float) -> tuple[Counter[str], l
             text, confidence = on_line(readings, line)
             what = fate(text, confidence, bare(line.text))
             found[what] += 1
+            found["confident"] += confidence >= CONFIDENT
             if what == "confidently wrong":
                 wrong.append([line.text, text])
     return found, wrong
@@ -69,7 +70,7 @@ def draw(counts: dict[tuple[str, float], Counter[str]]) -> None:
     for axes, scheme in zip(fields, schemes, strict=True):
         base = [0.0] * len(points)
         for what, colour in FATES.items():
-            total = [sum(counts[scheme, p].values()) for p in points]
+            total = [sum(counts[scheme, p][one] for one in FATES) for p in points]
             share = [100 * counts[scheme, p][what] / n for p, n in zip(points, total, strict=True)]
             axes.bar([f"{p:g}" for p in points], share, bottom=base, color=colour, label=what)
             base = [a + b for a, b in zip(base, share, strict=True)]
