@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,37 @@ def test_the_check_of_commands_sees_a_wrong_one(capsys):
         make_parser().parse_args(["simulate", "quickstart", "--worker-count", "2"])
     assert "--worker" in capsys.readouterr().err
     assert len([c for path in DOCUMENTS for c in commands(path)]) > 40
+
+
+def test_walks_of_the_architecture_page_are_taken_by_a_run(tmp_path, monkeypatch):
+    """Every step is called, and after the one before it."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    from _generate.walks import WALKS
+
+    wanted = {path for walk in WALKS.values() for path, _ in walk.steps}
+    called: list[str] = []
+
+    def note(frame, event, _):
+        if event == "call":
+            path = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}"
+            if path in wanted:
+                called.append(path)
+
+    scenario = {
+        **{key: FADING[key] for key in ("images", "bandwidth")},
+        "name": "walk",
+        "channel": {"kind": "ofdm", "model": {"kind": "tdl", "profile": "C", "delay_spread_s": 3e-7}},
+        "sweep": {"snr_db": [10]},
+        "schemes": [{"kind": "linear_analog", "name": "linear"}],
+    }
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        linksim.simulate(scenario, out=tmp_path / "run")
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    for walk in WALKS.values():
+        rest = iter(called)
+        missing = [path for path, _ in walk.steps if path not in rest]
+        assert not missing, (walk.title, missing)

@@ -13,16 +13,16 @@ def write(folder: Path) -> None:
     Args:
         folder: within docs/.
     """
-    from _generate import api, commands, fields, models
+    from _generate import api, commands, diagrams, fields, models
 
-    made: dict[str, str] = {}
+    made = {f"{name}.svg": text for name, text in diagrams.diagrams().items()}
     for module in (fields, commands, api, models):
-        made |= module.pages()
+        made |= {f"{name}.md": text for name, text in module.pages().items()}
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in made.items():
-        path = folder / f"{name}.md"
+        path = folder / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
-    for path in folder.glob("*.md"):
-        if path.stem not in made:
+    for path in folder.iterdir():
+        if path.name not in made:
             path.unlink()
