@@ -143,7 +143,7 @@ def _blocks_in(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 
 def _table(model: type[BaseModel]) -> list[str]:
-    lines = ["| field | type | unit | default | bounds | meaning |", "|---|---|---|---|---|---|"]
+    lines = ["| field | type, unit, bounds | default | meaning |", "|---|---|---|---|"]
     for name in model.model_fields:
         if name == _kind_of(model)[0]:
             continue
@@ -165,7 +165,8 @@ def _row(model: type[BaseModel], name: str) -> str:
         said = f"`{one_line(as_written(default))}`"
     choices = "" if facts.choices.startswith("kinds") or "some of" in facts.choices else facts.choices
     meaning = _plain(". ".join(part for part in (facts.meaning, choices) if part))
-    return f"| `{name}` | {_type(info)} | {unit} | {said} | {facts.bounds} | {meaning} |"
+    kind = f"{_type(info)}{f' [{unit}]' if unit else ''}{f', {facts.bounds}' if facts.bounds else ''}"
+    return f"| `{name}` | {kind} | {said} | {meaning} |"
 
 
 def _type(info: Any) -> str:

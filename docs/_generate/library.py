@@ -88,9 +88,17 @@ def _text(block: BaseModel) -> str:
     for key, value in data.items():
         short = one_line(value)
         if isinstance(value, dict | list) and len(short) > 80:
-            plain = yaml.safe_load(short)  # texts that know their folder are texts
-            body = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100).rstrip().splitlines()
+            body = yaml.safe_dump(_plain(value), sort_keys=False, allow_unicode=True, width=100).rstrip().splitlines()
             lines += [f"{key}:", *(f"  {line}" for line in body)]
         else:
             lines.append(f"{key}: {short}")
     return "\n".join(lines) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """Values without what linksim knows of them beside."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, str) else value

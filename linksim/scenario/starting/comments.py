@@ -153,10 +153,11 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _number(dumper: _Dumper, value: float) -> yaml.ScalarNode:
-    """3.5e9 instead of 3500000000.0."""
+    """3.5e+9 instead of 3500000000.0; with a point and a sign it is a number for every reader of YAML."""
     text = repr(value)
-    short = re.sub(r"e([-+])0*", lambda found: f"e{found[1].strip('+')}", f"{value:g}")
-    if "e" in short and float(short) == value:
+    mantissa, _, exponent = f"{value:g}".partition("e")
+    short = f"{mantissa if '.' in mantissa else mantissa + '.0'}e{int(exponent or 0):+d}"
+    if exponent and float(short) == value:
         text = short
     return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
