@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import yaml
 
 import linksim
 from linksim.cli.parser import make_parser
@@ -121,3 +122,17 @@ def test_walks_of_the_architecture_page_are_taken_by_a_run(tmp_path, monkeypatch
         rest = iter(called)
         missing = [path for path, _ in walk.steps if path not in rest]
         assert not missing, (walk.title, missing)
+
+
+def test_messages_of_the_troubleshooting_page_are_those_that_appear(tmp_path, monkeypatch):
+    """Each change to the scenario of the page makes the message below it."""
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / "help" / "troubleshooting.md").read_text()
+    base = yaml.safe_load(re.search(r"```yaml\n(name: .*?)```", text, re.DOTALL)[1])
+    linksim.check(base)
+    pairs = re.findall(r"```yaml\n([^`]*)```\n\n```text\n([^`]*)\n```", text)
+    assert len(pairs) > 15
+    for change, message in pairs:
+        with pytest.raises(linksim.USER_ERRORS) as problem:
+            linksim.check(base, yaml.safe_load(change))
+        assert str(problem.value).replace(str(tmp_path), "/here") == message
