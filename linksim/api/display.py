@@ -13,9 +13,11 @@ from linksim.results.statistics import Row
 from linksim.results.stopping import extent
 from linksim.results.store import ResultStore, RunFolderError
 
-__all__ = ["arrival_text", "cell_text", "run_html", "run_text"]
+__all__ = ["TRAINED_NOTE", "arrival_text", "cell_text", "run_html", "run_text", "was_trained"]
 
 _ROWS = 40  # lines of the table
+_TRAINED = "†"  # as in figures and reports
+TRAINED_NOTE = f"{_TRAINED} trained on this measure: no evidence of quality"
 _ARROWS = {True: "↑", False: "↓", None: "→ 0"}
 
 
@@ -56,11 +58,15 @@ def run_html(store: ResultStore) -> str:
     size = f"{done} of {asked} units, {len(header['images'])} images"
     name, folder = html.escape(header["name"]), html.escape(str(store.folder))
     head = f"<p><b>{name}</b> ({folder}): {size}; means with {level}"
-    notes = "".join(f"<br>{html.escape(text)}" for text in _missing(header, done, asked))
-    return f"{head}{notes}</p>{_table(rows, infos)}" if rows else f"{head}{notes}<br>No records yet.</p>"
+    texts = _missing(header, done, asked)
+    texts += [TRAINED_NOTE] if any(was_trained(row, infos, header) for row in rows) else []
+    notes = "".join(f"<br>{html.escape(text)}" for text in texts)
+    return (
+        f"{head}{notes}</p>{_table(rows, infos, header)}" if rows else f"{head}{notes}<br>No records yet.</p>"
+    )
 
 
-def _table(rows: Sequence[Row], infos: Mapping[str, MetricInfo]) -> str:
+def _table(rows: Sequence[Row], infos: Mapping[str, MetricInfo], header: Mapping[str, Any]) -> str:
     lines: dict[tuple[Any, ...], dict[str, Row]] = {}
     for row in rows:
         lines.setdefault((row.channel, row.scheme, row.point, row.snr_db), {})[row.metric] = row
@@ -71,7 +77,10 @@ def _table(rows: Sequence[Row], infos: Mapping[str, MetricInfo]) -> str:
     for (channel, scheme, point, snr_db), cells in list(lines.items())[:_ROWS]:
         swept = ", ".join(f"{name} = {value}" for name, value in point)
         texts = [channel, scheme, swept, f"{snr_db:g}"]
-        texts += [cell_text(cells[name]) if name in cells else "–" for name in shown]
+        texts += [
+            cell_text(cells[name], was_trained(cells[name], infos, header)) if name in cells else "–"
+            for name in shown
+        ]
         texts.append(arrival_text(next(iter(cells.values()))))
         body.append("<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in texts) + "</tr>")
     top = "".join(f"<th>{html.escape(text)}</th>" for text in (*heads, "not arrived"))
@@ -80,11 +89,18 @@ def _table(rows: Sequence[Row], infos: Mapping[str, MetricInfo]) -> str:
     return f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(body)}</tbody></table>{more}"
 
 
-def cell_text(row: Row) -> str:
-    """Mean and interval."""
+def was_trained(row: Row, infos: Mapping[str, MetricInfo], header: Mapping[str, Any]) -> bool:
+    """Whether the network of a row's scheme was trained on the metric of the row, as run.json says."""
+    info = infos.get(row.metric)  # none of a row of one cause of losses
+    return info is not None and info.was_loss(header.get("trained_on", {}).get(row.scheme) or ())
+
+
+def cell_text(row: Row, trained: bool = False) -> str:
+    """Mean, a mark where the network was trained on the metric, and interval."""
+    mean = f"{row.mean:.4g}{_TRAINED if trained else ''}"
     if math.isnan(row.ci_low) or math.isnan(row.ci_high):
-        return f"{row.mean:.4g}"
-    return f"{row.mean:.4g} [{row.ci_low:.4g}, {row.ci_high:.4g}]"
+        return mean
+    return f"{mean} [{row.ci_low:.4g}, {row.ci_high:.4g}]"
 
 
 def arrival_text(row: Row) -> str:

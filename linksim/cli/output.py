@@ -11,7 +11,7 @@ import unicodedata
 from pathlib import Path
 from typing import TextIO
 
-__all__ = ["LineFormatter", "check_writable", "emit", "full_disk", "printable", "say", "say_json"]
+__all__ = ["LineFormatter", "check_writable", "emit", "finite", "full_disk", "printable", "say", "say_json"]
 
 _LONGEST_LINE = 4000  # characters of a line of a message
 
@@ -37,7 +37,7 @@ def say(text: object, *, file: TextIO | None = None) -> None:
 
 def say_json(value: object) -> None:
     """Print one JSON value: ASCII, numbers that are not finite as null."""
-    emit(json.dumps(_finite(value), indent=1, allow_nan=False))
+    emit(json.dumps(finite(value), indent=1, allow_nan=False))
 
 
 def emit(text: str) -> None:
@@ -45,12 +45,12 @@ def emit(text: str) -> None:
     print(text)
 
 
-def _finite(value: object) -> object:
+def finite(value: object) -> object:
     """A value that JSON has: null for nan and infinities, texts for what is neither number nor text."""
     if isinstance(value, dict):
-        return {str(key): _finite(part) for key, part in value.items()}
+        return {str(key): finite(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
+        return [finite(part) for part in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, str | int) else str(value)

@@ -46,7 +46,17 @@ OPTIONS = (
         "--pictures-memory",
     ),
     *("--export", "--frames", "--every", "--quality-images", "--quality-limit", "--seed"),
-    *("--dtype", "--tokenizer", "--json", "--estimate", "--host", "--port", "--no-browser"),
+    *(
+        "--dtype",
+        "--tokenizer",
+        "--json",
+        "--compressai",
+        "--bpp",
+        "--estimate",
+        "--host",
+        "--port",
+        "--no-browser",
+    ),
     *("--version", "--verbose", "--help"),
 )
 SHELLS = ("bash", "zsh", "fish")
@@ -255,7 +265,20 @@ def _add_results(commands: Any) -> None:
     results.add_argument(
         "--metric", action="append", metavar="NAME", dest="metrics", help="only this one; may be repeated"
     )
-    _json(results)
+    how = results.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="print one JSON object (docs/json.md)")
+    how.add_argument(
+        "--compressai",
+        type=Path,
+        metavar="FOLDER",
+        help="write curves as files that CompressAI's plots read, one per scheme, channel and metric",
+    )
+    results.add_argument(
+        "--bpp",
+        choices=("bits", "uses"),
+        default="bits",
+        help="of --compressai, per pixel: bits of coded pictures (default), or channel uses, of all schemes",
+    )
 
 
 def _add_demo(commands: Any) -> None:

@@ -6,10 +6,11 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from linksim.cli.output import check_writable, say, say_json
+from linksim.cli.output import check_writable, finite, say, say_json
 
 if TYPE_CHECKING:
     from linksim.api.run import Run
+    from linksim.results.store import ResultStore
 
 __all__ = ["measure", "merge", "plot", "replay", "report", "results", "simulate"]
 
@@ -103,12 +104,30 @@ def results(args: argparse.Namespace) -> int:
     from linksim.results.store import ResultStore
 
     store = ResultStore(args.run)
+    if args.compressai:
+        return _write_compressai(store, args)
     if args.json:
         say_json(results_dict(store, args.metrics or ()))
     else:
         width = shutil.get_terminal_size((100, 24)).columns
         for line in results_lines(store, args.metrics or (), width):
             say(line)
+    return 0
+
+
+def _write_compressai(store: ResultStore, args: argparse.Namespace) -> int:
+    """Write curves as CompressAI has them, and say where."""
+    import json
+
+    from linksim.api.results import compressai_results
+    from linksim.files.writing import write_whole
+
+    files = compressai_results(store, args.metrics or (), args.bpp)
+    for name, contents in files.items():
+        path = args.compressai / name
+        check_writable(path, "--compressai")
+        write_whole(path, json.dumps(finite(contents), indent=1, allow_nan=False) + "\n")
+        say(path)
     return 0
 
 

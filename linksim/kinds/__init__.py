@@ -70,7 +70,10 @@ __all__ = [
 ]
 
 _HERE = "linksim.kinds"
-_METRIC_FILES = (".distortion", ".perceptual", ".similarity", ".spectrum", ".niqe", ".realism", ".errors", "")
+_METRIC_FILES = (
+    *(".distortion", ".perceptual", ".networks.dists", ".networks.clip", ".similarity", ".spectrum", ".niqe"),
+    *(".realism", ".networks.inception", ".networks.cmmd", ".errors", ""),
+)
 for _family in (
     Family("channel", "a channel", (f"{_HERE}.channels",), f"{_HERE}.prepare:channel"),
     Family(
@@ -89,7 +92,10 @@ for _family in (
     Family("network", "a network", (f"{_HERE}.networks",), f"{_HERE}.prepare:network"),
     Family(
         *("source_codec", "a source codec"),
-        tuple(f"linksim.source{name}" for name in (".codec", ".external_bpg", ".pillow_codec", "")),
+        tuple(
+            f"linksim.source{name}"
+            for name in (".codec", ".external_bpg", ".pillow_codec", "", ".command", ".learned")
+        ),
         f"{_HERE}.prepare:source_codec",
     ),
     Family("sampler", "a sampler", ("linksim.diffusion",), f"{_HERE}.prepare:sampler"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BandwidthSpec",
+    "Cifar10ImagesSpec",
     "FolderImagesSpec",
     "ImagesBase",
     "ImagesSpec",
@@ -129,6 +130,22 @@ class SkimageImagesSpec(ImagesBase):
         from linksim.images.sets import SkimageImages
 
         return SkimageImages(self.names, self.cutting)
+
+
+@kind("images", "cifar10")
+class Cifar10ImagesSpec(ImagesBase):
+    """CIFAR-10 from torchvision's files; where they lack a message says how to download them once."""
+
+    kind: Literal["cifar10"]
+    path: PathName = Field("data/cifar10", description="folder that holds cifar-10-batches-py")
+    split: Literal["test", "train"] = Field("test", description="10,000 pictures, or the 50,000 to train on")
+    limit: PositiveInt | None = Field(None, description="use the first so many pictures only")
+
+    def build(self) -> ImageSet:
+        """See :class:`ImagesBase`."""
+        from linksim.images.cifar import Cifar10Images
+
+        return Cifar10Images(place(self.path), self.split, self.cutting, self.limit)
 
 
 @kind("images", "none")

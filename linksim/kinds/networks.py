@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
+    "Bourtsoulatze2019Spec",
     "CnnYang2024Spec",
     "CodecSpec",
     "DialCodecSpec",
@@ -205,6 +206,20 @@ class SwinYang2024Spec(NetworkBase):
         from linksim.jscc.swin_yang2024 import SwinYang2024Config
 
         return make_codec(SwinYang2024Config(**self.sizes()))
+
+
+@kind("network", "bourtsoulatze2019")
+class Bourtsoulatze2019Spec(NetworkBase):
+    """The first DeepJSCC, small, for one SNR (linksim.jscc.bourtsoulatze2019)."""
+
+    kind: Literal["bourtsoulatze2019"]
+    latent_channels: Latent = Field(16, description="real values per 4 x 4 pixels; CBR = channels / 96")
+
+    def build(self) -> nn.Module:
+        """See :class:`NetworkBase`."""
+        from linksim.jscc.bourtsoulatze2019 import Bourtsoulatze2019
+
+        return Bourtsoulatze2019(self.latent_channels)
 
 
 CodecSpec = Annotated[NetworkBase, KindOf("network", but=("latent_denoiser",))]

@@ -24,7 +24,7 @@ from pydantic import Field, Strict, create_model
 from channels import kinds
 from channels.checks import Unit, complaint, field_hints
 from channels.kinds import KindError
-from linksim.kinds.fields import Spec
+from linksim.kinds.fields import Spec, is_path
 
 __all__ = ["description"]
 
@@ -194,7 +194,7 @@ def _strict(hint: Any, described: bool = False) -> Any:
         base, *metadata = get_args(hint)
         known = [m for m in metadata if isinstance(m, BaseMetadata | GroupedMetadata)]
         others = [m for m in metadata if m not in known and not isinstance(m, Unit)]
-        if others and not described:
+        if [m for m in others if not is_path(m)] and not described:
             expected = "bounds of annotated_types (Interval, Gt, Ge, Lt, Le), which Python checks, too"
             raise KindError(complaint("field", "bounds that only scenarios check", others[0], expected))
         return Annotated[(_strict(base, described), *known, *others)]

@@ -123,7 +123,8 @@ class SetMetric(Metric):
     ``linksim.metrics.set_distances.DISTANCES[info.distance]``.
 
     Features are a function of the picture alone, so that they can be kept, found again and compared in any
-    order, and so that metrics with the same ``info.features`` share them; neither is empty.
+    order, and so that metrics with the same ``info.features`` share them; neither is empty. Those that share
+    them have the same ``info.network``, by which features of another network are told.
     """
 
     @abstractmethod

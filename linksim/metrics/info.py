@@ -26,6 +26,7 @@ class MetricInfo:
         features: of a metric of sets, what it compares; metrics of the same features share them.
         distance: of a metric of sets, how two collections of features are compared; empty for a metric of
             single pictures.
+        network: that it looks through: package with version, name, digest of weights; empty for none.
         is_rate: a share of errors, from counts of errors and trials: drawn on a logarithmic axis, with an
             upper limit where no error was seen. Set by linksim for every metric that counts.
     """
@@ -40,6 +41,7 @@ class MetricInfo:
     features: str = ""
     distance: str = ""
     is_rate: bool = False
+    network: str = ""
 
     @classmethod
     def from_run(cls, name: str, facts: Mapping[str, Any]) -> MetricInfo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import io
 import warnings
 from dataclasses import replace
@@ -23,13 +24,13 @@ from linksim.weights.zoo import BACKBONES, BackboneFile, WeightsUnavailable, fin
 if TYPE_CHECKING:
     import lpips
 
-__all__ = ["LPIPS_MIN_SIDE", "Lpips", "LpipsNet", "load_lpips"]
+__all__ = ["LPIPS_MIN_SIDE", "Lpips", "LpipsNet", "load_lpips", "torchvision_features"]
 
 LpipsNet = Literal["alex", "vgg", "squeeze"]
 LPIPS_MIN_SIDE: dict[LpipsNet, int] = {"alex": 64, "vgg": 32, "squeeze": 32}
 
 
-def _features(file: Path) -> dict[str, Tensor]:
+def torchvision_features(file: Path) -> dict[str, Tensor]:
     """Tensors of the feature layers, from a whole torchvision model or from its features alone."""
     try:
         state: Any = torch.load(file, map_location="cpu", weights_only=True)
@@ -77,7 +78,7 @@ def load_lpips(net: LpipsNet) -> tuple[lpips.LPIPS, BackboneFile]:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # lpips calls torchvision with arguments that it deprecated
         model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
-    _fill(model.net, _features(found.path), found.path)
+    _fill(model.net, torchvision_features(found.path), found.path)
     return model.requires_grad_(False).eval(), found
 
 
@@ -130,7 +131,10 @@ class Lpips(ImageMetric):
             self._of_originals, lambda found: sum(part.nbytes for part in found), kept_bytes
         )
         reference = f"lpips 0.1 heads, {BACKBONES[net].name} features, weights {found.digest}"
-        self.info = replace(self.facts(net), reference=reference)
+        network = (
+            f"lpips {importlib.metadata.version('lpips')}, {BACKBONES[net].name}, weights {found.digest}"
+        )
+        self.info = replace(self.facts(net), reference=reference, network=network)
 
     @staticmethod
     def facts(net: LpipsNet) -> MetricInfo:

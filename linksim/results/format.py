@@ -130,6 +130,7 @@ class _MetricFacts(_Block):
     features: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,60}$")] = ""
     distance: str = ""
     is_rate: bool = False
+    network: str = ""
 
 
 class StoredHeader(_Block):

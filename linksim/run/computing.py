@@ -13,7 +13,7 @@ from torch import Tensor
 
 from channels.seeding import item_seed
 from linksim.build.foreign import cause
-from linksim.images.sets import round_to_uint8
+from linksim.images.sets import image_digest, round_to_uint8
 from linksim.link import LinkOutput, RunError, run_link
 from linksim.results.feature_files import FeatureFiles
 from linksim.results.records import Record, UnitKey
@@ -101,7 +101,7 @@ def compute(
         records = recorded(plan, machine, batch, measure, out, shown, seconds)
         features = [found for image in shown for found in measure.features(image, has)]
     except Exception as problem:
-        name, trial = batch.members[0]
+        name, trial = _blamed(plan, batch, problem)
         where = f"{batch.channel}, {batch.scheme}, {batch.snr_db:g} dB, image {name}, trial {trial}"
         said, more = cause(problem, *machine.descriptions(plan, batch)), len(batch.members) - 1
         raise RunError(f"unit ({where}, and {more} more of its batch) failed: {said}") from problem
@@ -111,6 +111,13 @@ def compute(
     lost = [i for i, record in enumerate(records) if record.state != "ok"][: plan.keep_failures]
     failed = [(records[i].key, shown[i].numpy()) for i in lost if plan.has_pictures]
     return Outcome(records, pictures, failed, features, time.monotonic() - began)
+
+
+def _blamed(plan: Plan, batch: Batch, problem: Exception) -> tuple[str, int]:
+    """The picture and trial of a batch that an exception names the pixels of; else its first."""
+    pixels = getattr(problem, "digest", "").partition("/")[0]
+    named = (member for member in batch.members if pixels and image_digest(plan.images[member[0]]) == pixels)
+    return next(named, batch.members[0])
 
 
 def keep_features(features: list[Features], store: ResultStore) -> None:

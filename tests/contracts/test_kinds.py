@@ -11,7 +11,13 @@ from channels import kinds
 from channels.hardware import impairments
 from linksim.kinds import find, names
 from linksim.kinds.images import FolderImagesSpec, NoImagesSpec, SkimageImagesSpec, TarImagesSpec
-from linksim.kinds.networks import CnnYang2024Spec, DialCodecSpec, LeanCodecSpec, SwinYang2024Spec
+from linksim.kinds.networks import (
+    Bourtsoulatze2019Spec,
+    CnnYang2024Spec,
+    DialCodecSpec,
+    LeanCodecSpec,
+    SwinYang2024Spec,
+)
 from linksim.metrics.base import ImageMetric, MetricUnavailable
 from linksim.source.codec import make_source_codec
 from linksim.source.pillow_codec import PillowCodec
@@ -32,6 +38,7 @@ IMPAIRMENTS = {
 NETWORKS = {
     "lean": LeanCodecSpec(kind="lean", latent_channels=4, width_8=8, width_16=8),
     "dial": DialCodecSpec(kind="dial", rates=(4, 8), width_4=8, width_8=8, width_16=8),
+    "bourtsoulatze2019": Bourtsoulatze2019Spec(kind="bourtsoulatze2019", latent_channels=8),
     "cnn_yang2024": CnnYang2024Spec(kind="cnn_yang2024", width=4, max_width=16, max_decoder_width=16),
     "swin_yang2024": SwinYang2024Spec(
         kind="swin_yang2024", widths=(8, 8, 8, 16), depths=(1, 1, 1, 2), heads=(2, 2, 2, 2)
@@ -57,6 +64,11 @@ SCHEME_CASES = {
     "uncoded": "uncoded-16qam",
 }
 ELSEWHERE = {
+    "images": {"cifar10": "tests/linksim/test_bourtsoulatze2019.py, with files of its own"},
+    "source_codec": {
+        "command": "tests/linksim/test_command_codec.py, with a program of its own",
+        "compressai": "tests/linksim/test_compressai.py, with networks of its own",
+    },
     "delay_model": {"raytraced": "tests/channels/test_ray_traced.py, which needs LLVM"},
     "scheme": {
         "diffjscc": "tests/linksim/test_diffjscc.py, with a checkpoint of its own",
@@ -72,12 +84,35 @@ LISTS = {
     "estimator": ESTIMATORS,
     "scheme": SCHEME_CASES,
     "network": NETWORKS,
-    "source_codec": ("bpg", "bpg_external", "jpeg", "jpeg2000", "webp", "avif", "heic"),
+    "source_codec": ("bpg", "bpg_external", "jpeg", "jpeg2000", "webp", "avif", "heic", "jpegxl"),
     "sampler": ("ancestral", "ddim", "dpmsolver++", "unipc"),
     "images": ("folder", "tar", "skimage", "none"),
     "metric": (
         *("psnr", "ssim", "ms_ssim", "lpips", "lpips_alex", "lpips_vgg", "lpips_squeeze", "haarpsi", "gmsd"),
-        *("vif", "fsim", "spectrum_db", "swd", "swd_1", "swd_2", "swd_3", "swd_4", "niqe", "kid_lite2"),
+        *(
+            "vif",
+            "fsim",
+            "flip",
+            "dists",
+            "clip_similarity",
+            "spectrum_db",
+            "swd",
+            "swd_1",
+            "swd_2",
+            "swd_3",
+            "swd_4",
+        ),
+        *(
+            "niqe",
+            "kid_lite2",
+            "fid",
+            "kid",
+            "patch_fid_64",
+            "patch_kid_64",
+            "patch_fid_256",
+            "patch_kid_256",
+            "cmmd",
+        ),
         *("ber", "bler", "outage", "papr_db", "evm", "received_snr_db"),
     ),
 }
@@ -124,9 +159,9 @@ def test_source_codec(name):
     if name in ("jpeg", "jpeg2000", "webp", "avif") and not PillowCodec.available(name):
         pytest.skip("this Pillow lacks it")
     try:
-        codec = make_source_codec(name, "444" if name == "jpeg2000" else "420", "fast")
+        codec = make_source_codec(name, "444" if name in ("jpeg2000", "jpegxl") else "420", "fast")
     except ValueError as problem:
-        if name not in ("bpg_external", "heic"):  # tools and packages that a machine may lack
+        if name not in ("bpg_external", "heic", "jpegxl"):  # tools and packages that a machine may lack
             raise
         pytest.skip(str(problem))
     kind_checks.check_source_codec(codec)

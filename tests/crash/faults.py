@@ -17,7 +17,9 @@ from typing import Any
 
 import psutil
 
-from tests.crash.harness import CASES, KILLS, Child, Damage, Disturbed, Simulate, in_child, linksim
+from tests.crash.cases import CASES, Disturbed, Simulate
+from tests.crash.child import Child, Damage, in_child, linksim
+from tests.crash.harness import KILLS
 
 __all__ = ["FAULTS", "can_mount", "workers_of"]
 

@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def crash(code: str) -> str:
     """Kill a case of which something was changed, in a process of its own; what it says."""
-    script = "import sys; sys.path.insert(0, {root!r})\nfrom tests.crash import harness\n{code}\n"
-    script += "harness._import_all = lambda: None\nraise SystemExit(harness.main(['cache', '--kills', '3', '--work', sys.argv[1]]))"
+    script = "import sys; sys.path.insert(0, {root!r})\nfrom tests.crash import cases, harness\n{code}\n"
+    script += "harness.import_all = lambda: None\nraise SystemExit(harness.main(['cache', '--kills', '3', '--work', sys.argv[1]]))"
     return script.format(root=str(ROOT), code=textwrap.dedent(code))
 
 
@@ -28,7 +28,7 @@ def test_entries_that_are_written_in_place_are_damage(tmp_path):
     code = """
     import time
     from linksim.source.stream_cache import StreamCache
-    harness.Cache.COUNT = 20
+    cases.Cache.COUNT = 20
     def put(self, key, data):
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +46,6 @@ def test_entries_that_are_written_in_place_are_damage(tmp_path):
 
 
 def test_whole_entries_are_none(tmp_path):
-    status, said = run("harness.Cache.COUNT = 200", tmp_path)
+    status, said = run("cases.Cache.COUNT = 200", tmp_path)
     assert status == 0
     assert '"kills": 3' in said or '"kills": 4' in said

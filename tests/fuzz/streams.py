@@ -11,6 +11,7 @@ from linksim.schemes.payload import pack, unpack
 from linksim.source.codec import SourceCodec, make_source_codec
 from linksim.source.heic import HeicCodec
 from linksim.source.hevc import CodecError
+from linksim.source.jpeg_xl import JpegXlCodec
 from tests.fuzz.harness import Attempt
 from tests.fuzz.mutations import mutated_bytes
 
@@ -29,6 +30,7 @@ def codecs() -> list[SourceCodec]:
         ("avif", "420"),
     ]
     formats += [("heic", "420")] if HeicCodec.available() else []
+    formats += [("jpegxl", "444")] if JpegXlCodec.available() else []
     return [make_source_codec(name, chroma) for name, chroma in formats]
 
 

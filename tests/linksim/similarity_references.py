@@ -127,3 +127,85 @@ def fsim(a: np.ndarray, b: np.ndarray) -> float:
     weight = np.maximum(pc_a, pc_b)
     local = similar(pc_a, pc_b, 0.85) * similar(*gradients, 160) * chroma
     return float((local * weight).sum() / weight.sum())
+
+
+# ------------------------------------------------------------------------------------------------- FLIP
+
+PPD = 67.0
+XYZ = np.array([[10135552 / 24577794, 8788810 / 24577794, 4435075 / 24577794],
+                [2613072 / 12288897, 8788810 / 12288897, 887015 / 12288897],
+                [1425312 / 73733382, 8788810 / 73733382, 70074185 / 73733382]])  # fmt: skip
+
+
+def _filtered(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Correlation of [H, W] with the edge repeated outside."""
+    r = kernel.shape[0] // 2
+    return convolve2d(np.pad(x, r, mode="edge"), kernel[::-1, ::-1], mode="valid")
+
+
+def _grid(radius: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.meshgrid(*(np.arange(-radius, radius + 1.0),) * 2)
+
+
+def _opponents(x: np.ndarray) -> np.ndarray:
+    """YCxCz of sRGB in [0, 1], eq. 1 of the FLIP paper and around it."""
+    linear = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+    seen = linear @ XYZ.T / XYZ.sum(1)
+    return np.stack(
+        [116 * seen[..., 1] - 16, 500 * (seen[..., 0] - seen[..., 1]), 200 * (seen[..., 1] - seen[..., 2])],
+        2,
+    )
+
+
+def _seen(opponents: np.ndarray) -> np.ndarray:
+    """Lab with Hunt's adjustment of what the contrast sensitivity leaves, section 4.1.1 and 4.1.2."""
+    radius = int(np.ceil(3 * np.sqrt(0.04 / (2 * np.pi**2)) * PPD))
+    x, y = _grid(radius)
+    z = (x**2 + y**2) / PPD**2
+    blurred = []
+    for channel, (a1, b1, a2, b2) in zip(
+        np.moveaxis(opponents, 2, 0),
+        ((1, 0.0047, 0, 1e-5), (1, 0.0053, 0, 1e-5), (34.1, 0.04, 13.5, 0.025)),
+        strict=True,
+    ):
+        kernel = sum(a * np.sqrt(np.pi / b) * np.exp(-(np.pi**2) * z / b) for a, b in ((a1, b1), (a2, b2)))
+        blurred.append(_filtered(channel, kernel / kernel.sum()))
+    lightness = (blurred[0] + 16) / 116
+    relative = np.stack([lightness + blurred[1] / 500, lightness, lightness - blurred[2] / 200], 2)
+    return _hunt((relative * XYZ.sum(1)) @ np.linalg.inv(XYZ).T)
+
+
+def _hunt(linear: np.ndarray) -> np.ndarray:
+    seen = linear.clip(0, 1) @ XYZ.T / XYZ.sum(1)
+    root = np.where(seen > (6 / 29) ** 3, np.cbrt(seen), seen / (3 * (6 / 29) ** 2) + 4 / 29)
+    light = 116 * root[..., 1] - 16
+    chroma = 500 * (root[..., 0] - root[..., 1]), 200 * (root[..., 1] - root[..., 2])
+    return np.stack([light, *(0.01 * light * c for c in chroma)], -1)
+
+
+def _hyab(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.abs(a - b)[..., 0] + np.hypot(*np.moveaxis((a - b)[..., 1:], -1, 0))
+
+
+def _feature_sizes(luma: np.ndarray, point: bool) -> np.ndarray:
+    """How strong edges or points are, section 4.2: of the width of a pixel pattern of .082 degrees."""
+    deviation = 0.5 * 0.082 * PPD
+    x, y = _grid(int(np.ceil(3 * deviation)))
+    bell = np.exp(-(x**2 + y**2) / (2 * deviation**2))
+    kernel = (x**2 / deviation**2 - 1) * bell if point else -x * bell
+    kernel = np.where(kernel < 0, kernel / -kernel[kernel < 0].sum(), kernel / kernel[kernel > 0].sum())
+    return np.hypot(_filtered(luma, kernel), _filtered(luma, kernel.T))
+
+
+def flip(a: np.ndarray, b: np.ndarray) -> float:
+    """Andersson et al. 2020 at 67 pixels per degree; ``b`` is the original."""
+    pair = [_opponents(x / 255) for x in (a, b)]
+    power = _hyab(*(_seen(x) for x in pair)) ** 0.7
+    green, blue = (_hunt(np.array(c, float)) for c in ([0, 1, 0], [0, 0, 1]))
+    largest = _hyab(green, blue) ** 0.7
+    knee = 0.4 * largest
+    colour = np.where(power < knee, 0.95 / knee * power, 0.95 + (power - knee) / (largest - knee) * 0.05)
+    lumas = [(x[..., 0] + 16) / 116 for x in pair]
+    apart = [np.abs(np.subtract(*(_feature_sizes(y, point) for y in lumas))) for point in (False, True)]
+    feature = (np.maximum(*apart) / np.sqrt(2)).clip(0, 1) ** 0.5
+    return float((colour ** (1 - feature)).mean())

@@ -10,9 +10,12 @@ from benchmarks import check_times
 from benchmarks.check_times import NETWORK, SEALED, settings
 from benchmarks.make_diffjscc_checkpoint import make
 from linksim.build.convert import convert_diffjscc
+from linksim.build.objects import build_metrics
 from linksim.cli.commands import main
 from linksim.diffusion.model import DiffusionModel
-from linksim.scenario.files import scenario_dir
+from linksim.scenario.files import load_scenario, scenario_dir
+from linksim.weights.needs import needs
+from linksim.weights.zoo import BACKBONES
 from tests.linksim.tiny import write
 
 TEXT = """
@@ -82,6 +85,17 @@ def test_weights_of_metrics_are_named_with_what_is_at_hand(tmp_path, capsys, sea
     monkeypatch.setenv("LINKSIM_WEIGHTS", str(tmp_path / "weights"))
     assert main(["check", write(tmp_path, text)]) == 0
     assert "lpips_squeeze could be measured without" in capsys.readouterr().err
+
+
+def test_first_run_has_perceptual_measures_that_need_no_download():
+    """LPIPS by its smallest file, and two that every machine has."""
+    asked = load_scenario("quickstart").metrics
+    weighty = [name for name in asked if needs(name).weights]
+    assert weighty == ["lpips_squeeze"]
+    assert BACKBONES[needs("lpips_squeeze").backbone].size_gb == min(b.size_gb for b in BACKBONES.values())
+    assert {"haarpsi", "niqe"} <= set(asked)
+    found = build_metrics(tuple(name for name in asked if name not in weighty))
+    assert not found.unavailable
 
 
 def test_measure_that_a_source_selects_by_is_named(tmp_path, capsys, sealed):

@@ -23,7 +23,7 @@ from linksim.source.heic import HeicCodec
 from linksim.source.hevc import CodecError
 from linksim.training.folder import opened, read_state, write_state
 from linksim.weights.pickle_reader import ModelFormatError, read_tensors
-from tests.crash.harness import RECIPE, pictures_tar
+from tests.crash.cases import RECIPE, pictures_tar
 
 
 def deep_png(pixels: bytes, side: int = 40) -> bytes:

@@ -89,7 +89,11 @@ def test_results_are_those_of_the_table(capsys):
         low = float(line["ci_low"] or "nan")
         assert (row["ci_low"] is None) == math.isnan(low)
     assert found["units"]["done"] == found["units"]["planned"]
-    assert found["metrics"]["psnr"] == {"label": "PSNR", "unit": "dB", "higher_is_better": True}
+    psnr = found["metrics"]["psnr"]
+    reference = ResultStore(RUN).header()["metrics"]["psnr"]["reference"]
+    assert psnr.pop("reference") == reference
+    facts = {"label": "PSNR", "unit": "dB", "higher_is_better": True, "scope": "image", "network": ""}
+    assert psnr == facts
     some = answer(capsys, "results", str(RUN), "--metric", "psnr")
     assert {row["metric"] for row in some["rows"]} == {"psnr"} == set(some["metrics"])
 
@@ -155,3 +159,84 @@ def test_help_answers_without_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+SWEPT = """
+name: swept
+images: {kind: skimage, names: [astronaut, coffee], crop: 64}
+channel: {kind: awgn}
+bandwidth: {data_ratio: 1/6}
+sweep: {snr_db: [-8, 12], bandwidth.data_ratio: [1/3, 1/6]}
+schemes:
+  - {kind: linear_analog, name: linear}
+  - {kind: separation, name: BPG + LDPC, mcs: 6}
+metrics: [psnr, ssim]
+"""
+
+
+def written(folder, *options):
+    out = folder / "curves"
+    assert main(["results", str(folder / "run"), "--compressai", str(out), *options]) == 0
+    found = {path.name: json.loads(path.read_text()) for path in sorted(out.iterdir())}
+    for path in out.iterdir():
+        path.unlink()
+    return found
+
+
+def test_curves_as_compressai_has_them(tmp_path, capsys):
+    """Bits per pixel are those of the streams that were sent; lost pictures are in the mean."""
+    assert main(["simulate", write(tmp_path, SWEPT), "--out", str(tmp_path / "run"), "--no-report"]) == 0
+    files = written(tmp_path)
+    names = [f"BPG-LDPC_awgn_{snr}-dB_{metric}.json" for snr in (-8, 12) for metric in ("psnr", "ssim")]
+    assert sorted(files) == sorted(names)
+    curve = files["BPG-LDPC_awgn_12-dB_psnr.json"]
+    assert curve["name"] == "BPG + LDPC, awgn, 12 dB"
+    records = list(ResultStore(tmp_path / "run").records())
+    table = {
+        (r["scheme"], r["metric"], r["snr_db"], r["bandwidth.data_ratio"]): r for r in rows(tmp_path / "run")
+    }
+    for i, ratio in enumerate(("1/6", "1/3")):
+        sent = [
+            r.info["bytes"]
+            for r in records
+            if r.key.point[0][1] == ratio and r.key.snr_db == 12 and "bytes" in r.info
+        ]
+        assert len(sent) == 2
+        assert curve["results"]["bpp"][i] == pytest.approx(8 * sum(sent) / (2 * 64 * 64))
+        row = table["BPG + LDPC", "psnr", "12", ratio]
+        assert curve["results"]["psnr-rgb"][i] == pytest.approx(float(row["mean"]), rel=1e-5)
+        assert curve["results"]["snr_db"][i] == 12
+    assert files["BPG-LDPC_awgn_-8-dB_psnr.json"]["results"]["num_failures"] == [2, 2]
+    uses = written(tmp_path, "--bpp", "uses", "--metric", "psnr")
+    assert len(uses) == 4
+    assert uses["BPG-LDPC_awgn_12-dB_psnr.json"]["results"]["bpp"] == [0.5, 1.0]
+    assert uses["linear_awgn_12-dB_psnr.json"]["results"]["bpp"][0] > 0.5  # its side information
+    assert all(len(set(map(len, curve["results"].values()))) == 1 for curve in uses.values())
+    capsys.readouterr()
+
+
+def rows(run):
+    with (run / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_compressai_reads_what_is_written(tmp_path):
+    """By its own reader of results."""
+    plot = pytest.importorskip("compressai.utils.plot.__main__")
+    assert main(["simulate", write(tmp_path, SWEPT), "--out", str(tmp_path / "run"), "--no-report"]) == 0
+    assert main(["results", str(tmp_path / "run"), "--compressai", str(tmp_path / "out")]) == 0
+    file = tmp_path / "out" / "BPG-LDPC_awgn_12-dB_psnr.json"
+    found, results = plot.parse_json_file(file, "psnr"), json.loads(file.read_text())["results"]
+    assert found == {"name": "BPG + LDPC, awgn, 12 dB", "xs": results["bpp"], "ys": results["psnr-rgb"]}
+
+
+def test_curves_without_bits_are_refused_in_one_message(tmp_path, capsys):
+    text = SWEPT.replace("  - {kind: separation, name: BPG + LDPC, mcs: 6}\n", "")
+    assert main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "run"), "--no-report"]) == 0
+    capsys.readouterr()
+    assert main(["results", str(tmp_path / "run"), "--compressai", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err.strip()
+    assert "bpp: nothing to write, got 8 rows without any, expected coded pictures" in message
+    assert "--bpp uses" in message
+    assert not (tmp_path / "out").exists()

@@ -12,6 +12,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from linksim.api.display import run_html
+from linksim.api.results import results_dict, results_lines
 from linksim.build.checkpoints import Checkpoint, read_checkpoint, save_checkpoint
 from linksim.build.objects import build_codec, build_metrics
 from linksim.cli.commands import main
@@ -26,6 +28,7 @@ from linksim.report.runs import load_rows, load_runs, metric_info, trained_schem
 from linksim.results.store import ResultStore, RunFolderError
 from linksim.scenario import schema as scenario
 from linksim.scenario.schema import LeanCodecSpec
+from linksim.weights.needs import needs
 from linksim.weights.zoo import asset
 from tests.linksim.report_pages import data_of
 from tests.linksim.tiny import write
@@ -72,16 +75,18 @@ def test_every_name_of_a_scenario_has_one_maker():
     assert len(known) == len(set(known))
     assert f"swd_{OCTAVES}" in known
     assert f"swd_{OCTAVES + 1}" not in known
-    assert len(names("metric")) == 25
+    assert len(names("metric")) == 35
 
 
 def test_facts_say_what_people_read():
     """Name, label, unit and direction; directions are facts of the papers."""
-    known = [n for n in names("metric") if not n.startswith("lpips")]
+    known = [n for n in names("metric") if not needs(n).weights]
     infos = {info.name: info for info in build_metrics(tuple(known)).infos()}
     assert set(infos) <= set(known)
-    assert set(known) - set(infos) <= {"kid_lite2"}
-    higher = {"psnr", "ssim", "ms_ssim", "haarpsi", "vif", "fsim", "received_snr_db"}
+    assert set(known) - set(infos) <= {"kid_lite2", "flip"}
+    looks = {n: known_facts(n) for n in names("metric") if needs(n).weights}
+    infos |= {n: replace(facts, reference="of its weights") for n, facts in looks.items() if n != "lpips"}
+    higher = {"psnr", "ssim", "ms_ssim", "haarpsi", "vif", "fsim", "clip_similarity", "received_snr_db"}
     assert {n for n, i in infos.items() if i.higher_is_better} == higher
     assert {n for n, i in infos.items() if i.higher_is_better is None} == {"spectrum_db"}
     for info in infos.values():
@@ -92,13 +97,26 @@ def test_facts_say_what_people_read():
 
 
 def test_facts_survive_the_run_file():
-    info = MetricInfo("x", "dB", None, "nobody", 3, "X", ("x", "y"), "some", "polynomial_mmd")
+    info = MetricInfo("x", "dB", None, "nobody", 3, "X", ("x", "y"), "some", "polynomial_mmd", network="n")
     stored = json.loads(json.dumps(vars(info)))
     assert MetricInfo.from_run("x", stored) == info
     assert info.scope == "set"
     old = {"name": "x", "unit": "1", "higher_is_better": False, "reference": "r", "min_side": 1}
     read = MetricInfo.from_run("x", {**old, "of_a_later_version": 1})
     assert (read.title, read.axis, read.better, read.scope) == ("x", "x", "lower is better", "image")
+
+
+def test_tables_mark_networks_that_were_trained_on_the_measure(run):
+    """In the terminal, in notebooks and as JSON: "said" was trained on PSNR and GMSD, and on nothing else."""
+    store = ResultStore(run)
+    marked = {(row["scheme"], row["metric"]) for row in results_dict(store)["rows"] if row["trained_on"]}
+    assert marked == {("said", "psnr"), ("said", "gmsd")}
+    lines = list(results_lines(store, (), 1000))
+    rows = [line for line in lines if line.startswith("awgn")]
+    assert {line.split()[1]: line.count("†") for line in rows} == {"linear": 0, "said": 2, "silent": 0}
+    assert lines[-1] == "† trained on this measure: no evidence of quality"
+    assert not [line for line in results_lines(store, ["spectrum_db"]) if "†" in line]
+    assert run_html(store).count("†") == 2 * 2 + 1
 
 
 def test_losses_mark_what_they_train():
@@ -322,8 +340,8 @@ def test_known_facts_are_those_of_the_metrics():
     known = {name: known_facts(name) for name in names("metric")}
     assert all(known.values())
     assert known_facts("of_nobody") is None
-    made = build_metrics(tuple(n for n in known if not n.startswith("lpips"))).infos()
-    assert all(replace(known[i.name], reference=i.reference) == i for i in made)
+    made = build_metrics(tuple(n for n in known if not needs(n).weights)).infos()
+    assert all(replace(known[i.name], reference=i.reference, network=i.network) == i for i in made)
     assert {n for n, i in known.items() if i.is_rate} == {"ber", "bler", "outage"}
     assert known["lpips_vgg"].title == "LPIPS (vgg)"
 

@@ -4,6 +4,7 @@ that damage cannot fool.
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import subprocess
@@ -11,6 +12,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from linksim.build.channels import load_calibration
 from linksim.build.objects import make_search
@@ -24,6 +26,7 @@ from linksim.source.bisection import best_neighbour
 from linksim.source.codec import make_source_codec
 from linksim.source.heic import HeicCodec
 from linksim.source.hevc import CodecError
+from linksim.source.jpeg_xl import JpegXlCodec
 from linksim.source.pillow_codec import PillowCodec
 from linksim.source.quality_search import QualitySearch, Wish
 from linksim.source.stream_cache import StreamCache
@@ -183,6 +186,7 @@ AVAILABLE = [
     for name in names("source_codec")
     if name == "bpg"
     or (name == "heic" and HeicCodec.available())
+    or (name == "jpegxl" and JpegXlCodec.available())
     or (name in ("jpeg", "jpeg2000", "webp", "avif") and PillowCodec.available(name))
 ]
 
@@ -190,7 +194,7 @@ AVAILABLE = [
 def fuzz(codec: str, count: int, seed: int) -> tuple[int, int]:
     """How many of so many damaged streams decoded, and how many raised CodecError."""
     rng = random.Random(seed)
-    source = make_source_codec(codec, "444" if codec == "jpeg2000" else "420")
+    source = make_source_codec(codec, "444" if codec in ("jpeg2000", "jpegxl") else "420")
     qualities = [source.qualities[len(source.qualities) * i // 10] for i in (3, 5, 8)]
     picture = wishes(1)[seed % 4].rgb
     files = [source.encode(picture, q) for q in qualities]
@@ -289,7 +293,7 @@ def test_a_codec_that_codes_nothing_is_an_error_not_a_picture_that_does_not_fit(
 
 @pytest.mark.parametrize("codec", AVAILABLE)
 def test_codec_is_a_value_and_says_what_it_is(codec):
-    chroma = "444" if codec == "jpeg2000" else "420"
+    chroma = "444" if codec in ("jpeg2000", "jpegxl") else "420"
     first, second = make_source_codec(codec, chroma), make_source_codec(codec, chroma)
     assert first == second
     assert hash(first) == hash(second)
@@ -309,6 +313,30 @@ def test_less_effort_is_no_smaller(codec):
     assert best <= 1.02 * fast
 
 
+@pytest.mark.parametrize(
+    "size", [(64, 64), (8, 8), (1, 300), (300, 400), (320, 480), (1080, 1920), (41, 37), (600, 1200)]
+)
+def test_jpeg_xl_says_its_size_before_it_is_decoded(size):
+    if not JpegXlCodec.available():
+        pytest.skip("pillow-jxl-plugin is not installed")
+    codec = JpegXlCodec(effort="fast")
+    stream = codec.encode(np.zeros((*size, 3), np.uint8), 50)
+    assert codec.decode(stream, size).shape == (*size, 3)
+    with pytest.raises(CodecError, match=f"size {size[0]} x {size[1]}, expected"):
+        codec.decode(stream, (size[0] + 1, size[1]))
+
+
+def test_jpeg_2000_takes_the_colour_transform():
+    """Pillow leaves it out unless told: twice the bytes for the same picture."""
+    codec, rgb, out = make_source_codec("jpeg2000", "444"), wishes(1, side=128)[1].rgb, io.BytesIO()
+    layers = {"quality_mode": "dB", "quality_layers": [34.0], "irreversible": True, "no_jp2": True}
+    Image.fromarray(rgb).save(out, "JPEG2000", **layers)
+    streams = codec.encode(rgb, 68), out.getvalue()
+    assert len(streams[0]) < 0.75 * len(streams[1])
+    errors = [np.square(codec.decode(s, (128, 128)).astype(float) - rgb).mean() for s in streams]
+    assert errors[0] < 1.2 * errors[1]
+
+
 def test_heic_pays_for_its_container():
     """The same intra coding as BPG in some 350 bytes more: it matters at low rates."""
     if not HeicCodec.available():
@@ -323,6 +351,8 @@ def test_codec_that_is_not_there_is_one_message(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'linksim\[heic\]'"):
         make_source_codec("heic")
+    with pytest.raises(ValueError, match=r"pip install 'linksim\[jpegxl\]'"):
+        make_source_codec("jpegxl", "444")
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ValueError, match=r"bpgenc, bpgdec.*or use codec: bpg"):
         make_source_codec("bpg_external")

@@ -18,7 +18,7 @@ from channels.runtime.child_processes import safe_children, safe_environment
 from linksim.images.folders import FolderImages
 from linksim.images.picture_file import read_image
 from linksim.images.sets import ImageError
-from tests.crash.harness import RECIPE, pictures_tar
+from tests.crash.cases import RECIPE, pictures_tar
 from tests.linksim.tiny import write
 
 ROOT = Path(__file__).parents[2]

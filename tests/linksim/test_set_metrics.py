@@ -245,7 +245,7 @@ def test_run_files_of_strangers_are_refused(first, tmp_path):
     header = ResultStore(out).header()
     for field, value, said in (
         ("features", "../other", "metrics.kid_lite2.features: String should match"),
-        ("distance", "frechet", "metrics.kid_lite2: unknown distance, got frechet"),
+        ("distance", "nearest", "metrics.kid_lite2: unknown distance, got nearest"),
     ):
         facts = {**header["metrics"]["kid_lite2"], field: value}
         changed = {**header, "metrics": {**header["metrics"], "kid_lite2": facts}}

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.crash.harness import RECIPE, pictures_tar
+from tests.crash.cases import RECIPE, pictures_tar
 from tests.linksim.test_safety import NAMED, ROOT, foreign
 from tests.linksim.tiny import write
 

@@ -45,6 +45,11 @@ class SchemeBase(Spec):
         raise NotImplementedError
 
     @property
+    def starts_programs(self) -> bool:
+        """Whether it starts programs that the scenario names and the user allows: a check starts none."""
+        return False
+
+    @property
     def told_by(self) -> CsitName:
         """What its transmitter is told of a channel."""
         return "none"

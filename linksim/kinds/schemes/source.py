@@ -76,10 +76,14 @@ class SourceBase(Spec):
         return tools
 
     def downloads(self, scheme: str) -> list[Download]:
-        """Weights of the metric that it selects by."""
-        from linksim.build.downloads import backbone
+        """Weights of the codec, and of the metric that it selects by."""
+        from linksim.build.downloads import Download, backbone
 
-        return backbone(scheme, f"schemes.{scheme}.source.select", self.select)
+        missing = getattr(self.target, "missing", None)
+        where = f"schemes.{scheme}.source.weights"
+        files = [] if missing is None else missing(self)
+        own = [Download(scheme, where, file.file, file.url, file.size_gb) for file in files]
+        return own + backbone(scheme, f"schemes.{scheme}.source.select", self.select)
 
     def side_limits(self, scheme: str) -> list[SideLimit]:
         """Of the metric that it selects by."""
@@ -122,6 +126,11 @@ class SourceCoded:
     if TYPE_CHECKING:
         name: str
         source: SourceBase
+
+    @property
+    def starts_programs(self) -> bool:
+        """Whether its source codec does."""
+        return getattr(self.source.target, "starts_programs", False)
 
     def tools(self, context: BuildContext) -> dict[str, str]:
         """Those of its source codec."""

@@ -1,0 +1,137 @@
+"""What all measures that can be had here say of the bundled networks and of BPG + LDPC on Kodak, CBR 1/96.
+
+    python benchmarks/measures_table.py --images KODAK [--out runs/measures] [--limit N] [--write]
+
+Runs (or resumes) the dial network at two realisms, the lean network and BPG + LDPC on AWGN at 1, 4 and 10 dB,
+one channel realisation each, with all measures of pictures whose weights and packages are on this machine;
+nothing is downloaded. Prints one JSON line per value on stdout (``scheme``, ``snr_db``, ``metric``,
+``scope``, ``mean``, ``ci_low``, ``ci_high``, ``trained_on``, ``reference``), tables as Markdown on stderr.
+``--write`` puts the table of 4 dB into README.md and all of them into docs/definitions.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import linksim
+from linksim.api.results import results_dict
+from linksim.build.downloads import missing_weights
+from linksim.kinds import find, names
+from linksim.metrics.base import ImageMetric, SetMetric
+from linksim.results.store import ResultStore
+from linksim.weights.needs import state
+
+ROOT = Path(__file__).resolve().parent.parent
+PLACES = {"README.md": (4.0,), "docs/definitions.md": (1.0, 4.0, 10.0)}
+ARROWS = {True: "↑", False: "↓", None: "→ 0"}
+SCENARIO: dict[str, Any] = {
+    "schema_version": 1,
+    "name": "kodak-measures",
+    "question": "What do all measures say of the bundled networks and of BPG + LDPC at CBR 1/96?",
+    "seed": 11,
+    "bandwidth": {"data_ratio": "1/96"},
+    "channel": {"kind": "awgn"},
+    "sweep": {"snr_db": [1, 4, 10], "trials": 1},
+    "schemes": [
+        {"kind": "jscc", "name": "fidelity", "checkpoint": "dial", "realism": 0.0},
+        {"kind": "jscc", "name": "realism", "checkpoint": "dial", "realism": 1.0},
+        {"kind": "jscc", "name": "lean", "checkpoint": "lean-awgn-1-96"},
+        {
+            "kind": "separation",
+            "name": "BPG + LDPC",
+            "source": {"codec": "bpg", "chroma": "420"},
+            "mcs": "adaptive",
+        },
+    ],
+    "panel": {"images": 24, "snr_db": [1, 4, 10]},
+}
+
+
+def measures() -> list[str]:
+    """Measures of pictures that can be had on this machine without a download."""
+    classes = {name: find("metric", name).target for name in names("metric") if name != "lpips"}
+    shown = [name for name, of in classes.items() if issubclass(of, ImageMetric | SetMetric)]
+    return [n for n in shown if not missing_weights((n,)) and not state(n).startswith("not installed")]
+
+
+def table(found: Mapping[str, Any], snr_db: float) -> str:
+    """A row per measure, a column per scheme."""
+    rows = [row for row in found["rows"] if row["snr_db"] == snr_db]
+    schemes = list(dict.fromkeys(row["scheme"] for row in rows))
+    lines = [f"| {snr_db:g} dB | " + " | ".join(schemes) + " |", "|---" * (len(schemes) + 1) + "|"]
+    for name, facts in found["metrics"].items():
+        unit = "" if facts["unit"] == "1" else f" [{facts['unit']}]"
+        cells = [next(_cell(r) for r in rows if (r["scheme"], r["metric"]) == (s, name)) for s in schemes]
+        of_set = ", set" if facts["scope"] == "set" else ""
+        title = f"{facts['label']}{unit} {ARROWS[facts['higher_is_better']]}{of_set}"
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(row: Mapping[str, Any]) -> str:
+    low, high = row["ci_low"], row["ci_high"]
+    known = not math.isnan(low)
+    mark = "†" if row["trained_on"] else ""
+    size = max(abs(row["mean"]), high - low if known else 0.0)
+    digits = 1 if size >= 50 else 2 if size >= 5 else 3 if size >= 0.05 else 4
+    interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if known else ""
+    return f"{row['mean']:.{digits}f}{mark}{interval}"
+
+
+def _lacks(value: Any) -> bool:
+    """Whether it is no number: the interval of fewer than three pictures."""
+    return isinstance(value, float) and math.isnan(value)
+
+
+def text_of(found: Mapping[str, Any], pictures: int, snrs: tuple[float, ...]) -> str:
+    """Tables with what they are of."""
+    tables = "\n\n".join(table(found, snr) for snr in snrs)
+    facts = (
+        f"{pictures} pictures, 1 channel realisation each; mean with 95% bootstrap interval over pictures; "
+        '"set": one value of all pictures. † marks networks that were trained on the measure.'
+    )
+    return f"{tables}\n\n{facts}"
+
+
+def write(path: Path, text: str) -> None:
+    """Put tables into a document between their marks."""
+    begin, end = "<!-- begin measures -->\n", "<!-- end measures -->"
+    head, rest = path.read_text(encoding="utf-8").split(begin)
+    path.write_text(f"{head}{begin}{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
+def main() -> int:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=Path, required=True, help="folder of the Kodak pictures")
+    parser.add_argument("--out", type=Path, default=Path("runs/measures"), help="run folder")
+    parser.add_argument("--limit", type=int, help="the first N pictures")
+    parser.add_argument("--write", action="store_true", help="also write the tables into the documents")
+    args = parser.parse_args()
+    images = {"kind": "folder", "path": str(args.images.absolute()), "multiple_of": 16}
+    scenario = {**SCENARIO, "images": images, "metrics": measures()}
+    run = linksim.simulate(scenario, out=args.out, limit=args.limit)
+    found = results_dict(ResultStore(run.folder))
+    pictures = len(run.header["images"])
+    for row in found["rows"]:
+        facts = found["metrics"][row["metric"]]
+        kept = ("scheme", "snr_db", "metric", "mean", "ci_low", "ci_high", "trained_on")
+        values = {key: None if _lacks(row[key]) else row[key] for key in kept}
+        print(json.dumps({**values, "scope": facts["scope"], "reference": facts["reference"]}))
+    print(text_of(found, pictures, PLACES["docs/definitions.md"]), file=sys.stderr)
+    if args.write:
+        for name, snrs in PLACES.items():
+            write(ROOT / name, text_of(found, pictures, snrs))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

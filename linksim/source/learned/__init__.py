@@ -1,0 +1,1 @@
+"""Source codecs that are trained networks with an entropy coder."""
