@@ -1,6 +1,7 @@
 # make demo   everything from nothing: environment, installation, quickstart, report
 # make test   the same for the tests
 # make lint   ruff and mypy
+# make docs   the documentation site, in docs/_build/html; a warning is an error
 # make test-browser   the report and the demo in a browser; installs Chromium if there is none
 # make test-tensorflow   the tests of TensorFlow channels, with TensorFlow installed
 # make test-sionna1      a Sionna 1.x channel in linksim, in an environment of its own (.venv-sionna1)
@@ -23,7 +24,7 @@ ONLY ?=
 IMAGES ?=
 BENCHMARKS ?= runs/benchmarks
 
-.PHONY: demo test test-browser test-tensorflow test-sionna1 test-lowest benchmarks dist docker lint clean
+.PHONY: demo docs test test-browser test-tensorflow test-sionna1 test-lowest benchmarks dist docker lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/linksim simulate scenarios/quickstart.yaml --out $(OUT)
@@ -31,6 +32,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.tests-installed
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+docs: $(VENV)/.docs-installed
+	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
 
 test-browser: $(VENV)/.browser-installed
 	$(BIN)/python -m pytest -m browser tests/browser
@@ -93,6 +98,10 @@ $(VENV)/.tensorflow-installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable ".[test,tensorflow]"
 	@touch $@ $(VENV)/.tests-installed $(VENV)/.installed
 
+$(VENV)/.docs-installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable ".[docs,test]"
+	@touch $@ $(VENV)/.tests-installed $(VENV)/.installed
+
 $(SIONNA1)/.installed: tests/sionna1/requirements.txt
 	$(PYTHON) -m venv $(SIONNA1)
 	$(SIONNA1)/bin/python -m pip install --quiet --requirement $<
@@ -109,4 +118,4 @@ $(VENV)/.lint-installed: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) $(SIONNA1) $(LOWEST) build dist *.egg-info
+	rm -rf $(VENV) $(SIONNA1) $(LOWEST) build dist *.egg-info docs/_build docs/reference/generated

@@ -2,15 +2,15 @@
 
 Shape letters, used in every docstring of this project:
 
-======  ==========================================================
-``B``   images in a batch
-``n``   complex data symbols per image (channel uses that carry data)
-``H W`` pixel rows and columns of an image
-``c h w`` channels, rows and columns of a latent map
-``T``   OFDM symbols of one slot
-``F``   subcarriers of one OFDM symbol
-``S``   slots per image
-======  ==========================================================
+=========  ==============================================================
+``B``      images in a batch
+``n``      complex data symbols per image (channel uses that carry data)
+``H W``    pixel rows and columns of an image
+``c h w``  channels, rows and columns of a latent map
+``T``      OFDM symbols of one slot
+``F``      subcarriers of one OFDM symbol
+``S``      slots per image
+=========  ==============================================================
 
 Lives here: the frozen containers.
 """

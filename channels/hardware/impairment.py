@@ -35,8 +35,9 @@ class Impairment(ABC):
     """One fault of one side's hardware, acting on samples [B, A, N] of known nominal mean power.
 
     A kind is a frozen dataclass; bounds of its fields are annotations, which construction and scenarios check
-    alike. It states these facts:
+    alike. It states facts:
 
+    Attributes:
         side: whose hardware it is; a field, or the same for all.
         linear: complex-linear in the samples, given the state.
         effect: what receivers know of it.

@@ -154,15 +154,15 @@ class RayTracedModel(RecordedModel):
     """Draws from ray-traced paths: every draw is one of the positions, moving at a speed.
 
     What :class:`channels.models.recorded.RecordedModel` does with the recording that :func:`trace` makes;
-    phases are
-    those of independent paths unless asked otherwise, since no map is exact to a fraction of a wavelength.
-    The first time takes seconds to minutes, from then on it is read from the cache.
+    phases are those of independent paths unless asked otherwise, since no map is exact to a fraction of a
+    wavelength. The first time takes seconds to minutes, from then on it is read from the cache.
 
     Args:
         tracing: what to trace.
         speed_mps: speed of the receiver along its route or direction [m/s].
         normalize, phases, timing, bandwidth_hz, precision: see
-        :class:`channels.models.recorded.RecordedModel`. cache_dir: see :func:`trace`.
+            :class:`channels.models.recorded.RecordedModel`.
+        cache_dir: see :func:`trace`.
 
     Raises:
         ValueError: arguments out of range, speed without a direction, no path to any position.

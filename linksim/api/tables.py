@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MissingPackage", "results_table", "units_in_order", "units_table"]
 
-_TEXTS = ("channel", "scheme", "metric")
+_TEXTS = ("channel", "scheme", "metric", "stopped_by")
 _WHOLE = ("num_images", "num_trials", "num_failures")
 
 

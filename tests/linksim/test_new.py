@@ -12,7 +12,7 @@ from linksim.cli.commands import main
 from linksim.kinds import foreign, unregister
 from linksim.scenario.files import load_any, scenario_hash
 from linksim.scenario.schema import Scenario
-from linksim.scenario.starting.comments import field_text
+from linksim.scenario.starting.comments import field_text, one_line
 from linksim.scenario.starting.themes import THEMES, theme_text, write_theme
 
 
@@ -125,3 +125,10 @@ def test_the_own_method_runs(tmp_path, capsys):
     arguments = ["simulate", str(scenario), "--with", str(code), *small, "--out", str(tmp_path / "run")]
     assert main(arguments) == 0
     assert "2 units" in capsys.readouterr().out
+
+
+def test_numbers_are_written_without_tags():
+    """As people write them, and so that any reader of YAML takes them for numbers."""
+    for value, text in ((3.5e9, "3.5e+9"), (3e-7, "3.0e-7"), (1e6, "1.0e+6"), (0.25, "0.25"), (15.0, "15.0")):
+        assert one_line(value) == text
+        assert yaml.safe_load(text) == value

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -20,7 +21,7 @@ from linksim.kinds.fields import Quantity
 from linksim.kinds.union import KindName, KindOf, annotation_parts
 from linksim.scenario.sweeps import as_written
 
-__all__ = ["commented", "field_text"]
+__all__ = ["FieldFacts", "commented", "field_facts", "field_text", "one_line"]
 
 _WIDTH = 108
 _ALIASES = {"channel": "channels"}  # of a single one
@@ -30,8 +31,25 @@ _SWEPT = "values of another field, by its path: a curve or a point for each"
 # ------------------------------------------------------------------------------------- what a field means
 
 
-def field_text(model: type[BaseModel], name: str) -> str:
-    """What a field means, its unit and its bounds, or the choices; empty for a field that says nothing.
+@dataclass(frozen=True)
+class FieldFacts:
+    """What is known of a field; a text is empty where there is nothing to say.
+
+    Args:
+        meaning: in words.
+        choices: values or kinds that it takes, if it takes no others.
+        bounds: of numbers, without their unit.
+        unit: of numbers.
+    """
+
+    meaning: str
+    choices: str
+    bounds: str
+    unit: str
+
+
+def field_facts(model: type[BaseModel], name: str) -> FieldFacts:
+    """Facts of a field.
 
     Args:
         model: description that has the field.
@@ -41,7 +59,18 @@ def field_text(model: type[BaseModel], name: str) -> str:
     meaning = info.description or _from_docstring(model, name)
     if not meaning and _is_model(info.annotation):
         meaning = _summary(info.annotation)
-    parts = [" ".join(meaning.split()).rstrip("."), _choices(info), _bounds(info)]
+    bounds, unit = _bounds(info)
+    return FieldFacts(" ".join(meaning.split()).rstrip("."), _choices(info), bounds, unit)
+
+
+def field_text(model: type[BaseModel], name: str) -> str:
+    """What a field means, its unit and its bounds, or the choices; empty for a field that says nothing.
+
+    Args:
+        model, name: as of :func:`field_facts`.
+    """
+    facts = field_facts(model, name)
+    parts = [facts.meaning, facts.choices, f"{facts.bounds} {facts.unit}".strip()]
     return "; ".join(part for part in parts if part)
 
 
@@ -81,7 +110,7 @@ def _literals(annotation: Any) -> list[str]:
     """Choices of a field that takes nothing but some values."""
     origin = get_origin(annotation)
     if origin is Literal:
-        return [_value(choice) for choice in get_args(annotation)]
+        return [one_line(choice) for choice in get_args(annotation)]
     if origin in (Union, UnionType):
         parts = [_literals(part) for part in get_args(annotation) if part is not NoneType]
         found = [choice for part in parts for choice in part]
@@ -89,8 +118,8 @@ def _literals(annotation: Any) -> list[str]:
     return []
 
 
-def _bounds(info: Any) -> str:
-    """Bounds with their unit."""
+def _bounds(info: Any) -> tuple[str, str]:
+    """Bounds, and their unit."""
     low = high = unit = ""
     for part in annotation_parts(info):
         quantity = getattr(part, "func", None)
@@ -106,12 +135,11 @@ def _bounds(info: Any) -> str:
             for name, sign in (("le", ""), ("lt", "below ")):
                 value = getattr(part, name, None)
                 high = f"{sign}{value:g}" if isinstance(value, int | float) else high
-    unit = f" {unit}" if unit else ""
     if low and high:
-        return f"{low} to {high}{unit}"
+        return f"{low} to {high}", unit
     if low:
-        return f"{low}{unit}" if low.startswith("above") else f"at least {low}{unit}"
-    return f"at most {high}{unit}" if high else unit.strip()
+        return (low if low.startswith("above") else f"at least {low}"), unit
+    return (f"at most {high}" if high else ""), unit
 
 
 # ---------------------------------------------------------------------------------------- how it is written
@@ -125,10 +153,11 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _number(dumper: _Dumper, value: float) -> yaml.ScalarNode:
-    """3.5e9 instead of 3500000000.0."""
+    """3.5e+9 instead of 3500000000.0; with a point and a sign it is a number for every reader of YAML."""
     text = repr(value)
-    short = re.sub(r"e([-+])0*", lambda found: f"e{found[1].strip('+')}", f"{value:g}")
-    if "e" in short and float(short) == value:
+    mantissa, _, exponent = f"{value:g}".partition("e")
+    short = f"{mantissa if '.' in mantissa else mantissa + '.0'}e{int(exponent or 0):+d}"
+    if exponent and float(short) == value:
         text = short
     return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
@@ -137,8 +166,8 @@ _Dumper.add_representer(float, _number)
 _Dumper.add_multi_representer(str, yaml.SafeDumper.represent_str)
 
 
-def _value(value: Any) -> str:
-    """A value in one line."""
+def one_line(value: Any) -> str:
+    """A value as YAML in one line."""
     text = yaml.dump(
         value, Dumper=_Dumper, default_flow_style=True, width=1e6, sort_keys=False, allow_unicode=True
     )
@@ -211,7 +240,7 @@ class _Writer:
                 lines = list(self.block(item, _item(model, item, index), depth + 2))
                 yield from _as_item(lines, depth + 1)
         else:
-            yield f"{margin}{key}: {_value(value)}"
+            yield f"{margin}{key}: {one_line(value)}"
 
     def _left_out(self, kind: type[BaseModel], written: set[str], depth: int) -> Iterator[str]:
         """Fields that have their defaults, as comments: without the first # they are lines as others."""
@@ -224,7 +253,7 @@ class _Writer:
             said = f"  # {text}" if text else ""
             if isinstance(default, BaseModel) or (name == "fields" and not default):
                 continue
-            line = f"{margin}#{name}: {_value(as_written(default))}"
+            line = f"{margin}#{name}: {one_line(as_written(default))}"
             if len(line + said) <= _WIDTH:
                 yield line + said
             else:

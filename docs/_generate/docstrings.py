@@ -1,0 +1,43 @@
+"""Docstrings of the project as reStructuredText: signs of formulas are signs, not markup."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+__all__ = ["escaped", "process"]
+
+_KEPT = re.compile(r"``.*?``|:[\w:]+:`[^`]*`|`[^`]+`_?")
+
+
+def escaped(line: str) -> str:
+    """A line with ``|`` and ``*`` of formulas escaped, outside of what is code.
+
+    Example:
+        >>> escaped("E|h|² of ``a|b``, h*")
+        'E\\\\|h\\\\|² of ``a|b``, h\\\\*'
+    """
+    bullet = re.match(r"\s*\* ", line)
+    parts, end = [], 0
+    if bullet:
+        parts, end = [bullet[0]], bullet.end()
+    for found in _KEPT.finditer(line, end):
+        parts += [_signs(line[end : found.start()]), found[0]]
+        end = found.end()
+    return "".join([*parts, _signs(line[end:])])
+
+
+def _signs(text: str) -> str:
+    return re.sub(r"(?<!\\)([|*])", r"\\\1", text)
+
+
+def process(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Event ``autodoc-process-docstring``."""
+    code = False
+    for index, line in enumerate(lines):
+        if line.strip():
+            if not line.startswith(" "):
+                code = False
+            if not code and not line.lstrip().startswith((">>>", "...")):
+                lines[index] = escaped(line)
+            code = code or line.rstrip().endswith("::")
