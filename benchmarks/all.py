@@ -60,7 +60,7 @@ def _lpips(_: Options) -> str:
     return (
         ""
         if backbone_at("squeeze")
-        else "LPIPS (squeeze): its weights are not here (README, Weights of measures)"
+        else "LPIPS (squeeze): its weights are not here (docs/definitions.md, Weights of measures)"
     )
 
 

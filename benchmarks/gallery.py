@@ -2,7 +2,7 @@
 
     python benchmarks/gallery.py                      # all, half an hour on two cores
     python benchmarks/gallery.py --only mimo/alamouti
-    python benchmarks/gallery.py --page               # only write the page and the README's table again
+    python benchmarks/gallery.py --page               # only write the page again
 
 Runs are kept in runs/gallery and resumed. Every figure says below it what was reduced. A scenario without a
 figure stays in the list and says so. Prints one JSON line per scenario.
@@ -150,10 +150,10 @@ def page() -> str:
 
 
 def index() -> str:
-    """The README's table: a row per theme."""
+    """The table of all scenarios: a row per theme."""
     lines = ["| theme | scenarios |", "|---|---|"]
     for theme, title in THEMES.items():
-        names = ", ".join(f"[`{p.stem}`](scenarios/{theme}/{p.name})" for p in files(theme))
+        names = ", ".join(f"[`{p.stem}`](../scenarios/{theme}/{p.name})" for p in files(theme))
         lines.append(f"| {title} | {names} |")
     return "\n".join(lines)
 
@@ -171,7 +171,7 @@ def main() -> int:
             failed += line["exit"] != 0
             print(json.dumps(line), flush=True)
     update(ROOT / "docs" / "gallery.md", "gallery", page())
-    update(ROOT / "README.md", "scenarios", index())
+    update(ROOT / "docs" / "gallery.md", "scenarios", index())
     return int(failed > 0)
 
 

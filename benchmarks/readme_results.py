@@ -1,4 +1,4 @@
-"""Write the figures and tables of README.md from run folders, so that they are what the code gives.
+"""Write the figures and tables of docs/project/results.md from run folders, so that they are what the code gives.
 
     linksim simulate kodak-1-96 --set images.path=/where/kodak
     make demo
@@ -65,20 +65,20 @@ def table(store: ResultStore, metric: str, channel: str) -> str:
 
 
 def draw(store: ResultStore, metric: str, name: str, root: Path = ROOT) -> str:
-    """A figure into docs/figures of ``root``; returns the path as the README writes it."""
+    """A figure into docs/figures of ``root``; returns the path as the page of results writes it."""
     figure = metric_figure(load_runs([store.folder]), metric, x="snr_db")
     save_figure(figure, root / FIGURES / f"{name}.png")
-    return f"docs/figures/{name}.png"
+    return f"../figures/{name}.png"
 
 
 def panel(store: ResultStore, image: str, channel: str, name: str, root: Path = ROOT) -> str:
-    """A picture panel into docs/figures, as JPEG: photographs do not need to be lossless in a README."""
+    """A picture panel into docs/figures, as JPEG: photographs do not need to be lossless on a page."""
     path = root / FIGURES / f"{name}.png"
     save_figure(plot_panel(store, image, channel), path)
     with Image.open(path) as picture:
         picture.convert("RGB").save(path.with_suffix(".jpg"), quality=88)
     path.unlink()
-    return f"docs/figures/{name}.jpg"
+    return f"../figures/{name}.jpg"
 
 
 def facts(store: ResultStore) -> str:
@@ -112,7 +112,7 @@ def current(folder: Path) -> ResultStore:
 
 
 def kodak(store: ResultStore, root: Path = ROOT) -> str:
-    """The part of the README about Kodak."""
+    """The part of the page of results about Kodak."""
     psnr, lpips = (draw(store, m, f"kodak_1_96_{m}", root) for m in ("psnr", "lpips_squeeze"))
     return (
         f"| ![PSNR versus SNR]({psnr}) | ![LPIPS versus SNR]({lpips}) |\n|---|---|\n\n"
@@ -133,7 +133,7 @@ def failed(rows: Sequence[Row], scheme: str) -> str:
 
 
 def separation(stores: list[ResultStore], root: Path = ROOT) -> str:
-    """The part of the README about BPG + LDPC at two ratios."""
+    """The part of the page of results about BPG + LDPC at two ratios."""
     parts = []
     for store in stores:
         ratio = store.header()["scenario"]["bandwidth"]["data_ratio"]
@@ -211,7 +211,7 @@ def conformance(path: Path) -> tuple[str, str]:
 
 
 def quickstart(store: ResultStore, root: Path = ROOT) -> str:
-    """The part of the README about the quickstart."""
+    """The part of the page of results about the quickstart."""
     figure = draw(store, "psnr", "quickstart_psnr", root)
     pictures = panel(store, "coffee", "tdl-c ls", "quickstart_panel", root)
     return (
@@ -246,18 +246,19 @@ def main() -> int:
     parser.add_argument("--conformance", type=Path, help="output of benchmarks/conformance_38104.py")
     parser.add_argument("--ldpc", type=Path, help="output of benchmarks/ldpc_decoder.py")
     parser.add_argument(
-        "--documents", type=Path, default=ROOT, help="folder of README.md and docs to write to"
+        "--documents", type=Path, default=ROOT, help="folder with docs to write to"
     )
     args = parser.parse_args()
     root = args.documents
-    readme, docs = root / "README.md", root / "docs"
+    docs = root / "docs"
+    results = docs / "project" / "results.md"
     try:
         if args.kodak:
-            update(readme, "kodak", kodak(current(args.kodak), root))
+            update(results, "kodak", kodak(current(args.kodak), root))
         if args.quickstart:
-            update(readme, "quickstart", quickstart(current(args.quickstart), root))
+            update(results, "quickstart", quickstart(current(args.quickstart), root))
         if args.separation:
-            update(readme, "separation", separation([current(f) for f in args.separation], root))
+            update(results, "separation", separation([current(f) for f in args.separation], root))
         if args.staircase:
             update(docs / "flat-curve.md", "staircase", staircase(current(args.staircase), root))
         if args.conformance:
