@@ -119,7 +119,8 @@ def load(path: Path = MANIFEST) -> dict[str, Any]:
 
 def pages(root: Path = ROOT) -> list[str]:
     """README, documents and model cards."""
-    found = [root / "README.md", *(root / "docs").glob("*.md"), *(root / "linksim" / "assets").glob("*.md")]
+    folders = ("docs", "docs/project", "docs/help", "linksim/assets")
+    found = [root / "README.md", *(path for folder in folders for path in (root / folder).glob("*.md"))]
     return sorted(str(path.relative_to(root)) for path in found)
 
 
