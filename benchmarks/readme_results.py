@@ -1,4 +1,4 @@
-"""Write the figures and tables of docs/project/results.md from run folders, so that they are what the code gives.
+"""Write figures and tables of docs/project/results.md from run folders, so that they are what the code gives.
 
     linksim simulate kodak-1-96 --set images.path=/where/kodak
     make demo
