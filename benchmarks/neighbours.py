@@ -1,11 +1,13 @@
-"""linksim, Sionna and Kaira side by side, in one process on the same bits: what "SNR" is, and what a symbol costs.
+"""linksim, Sionna and Kaira side by side, in one process: what "SNR" is, and what a symbol costs.
 
-Prints one JSON object: ``versions``, ``machine``, and lists of rows. A package that is not installed is left out.
+Prints one JSON object: ``versions``, ``machine``, and lists of rows. A package that is not installed is left
+out.
 
-- ``error_rates``: uncoded QPSK. On AWGN; and over Rayleigh fading with one fade per frame, frames sent one by one, as
-  pictures are, each package at its own ``snr`` argument, gains known, with the closed form.
-- ``demapping``: LLRs of 2^19 symbols of 64-QAM at 15 dB: time (median of ``--repeats``), largest difference to exact LLRs
-  computed here in double precision over all 64 points, and the factor by which they are larger in the median.
+- ``error_rates``: uncoded QPSK at 10 dB. On AWGN; and over Rayleigh fading with one fade per frame, frames sent
+  one by one, as pictures are, each package at its own argument for an SNR, gains known, with the closed form.
+- ``demapping``: LLRs of 2^19 symbols of 64-QAM at 15 dB: time (median of ``--repeats``), largest difference to
+  exact LLRs computed here in double precision over all 64 points, and the factor by which they are larger in
+  the median.
 - ``channel``: 2^20 symbols through AWGN.
 
     python benchmarks/neighbours.py [--frames 4000] [--repeats 5] > docs/measurements/neighbours.json
@@ -105,7 +107,14 @@ def error_rates(frames: int) -> list[dict[str, Any]]:
             ("Kaira", "one fade per frame", error_rate(each, fades, bits)),
         ]
     return [
-        {"package": name, "channel": where, "snr_db": SNR_DB, "ber": rate, "theory": theory[where], "bits": bits.size}
+        {
+            "package": name,
+            "channel": where,
+            "snr_db": SNR_DB,
+            "ber": rate,
+            "theory": theory[where],
+            "bits": bits.size,
+        }
         for name, where, rate in found
     ]
 
@@ -138,8 +147,8 @@ def against_exact(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:
 
 
 def demapping(repeats: int) -> list[dict[str, Any]]:
-    """Rows by package; each is given symbols of its own constellation, unit mean power and the noise variance per
-    complex symbol.
+    """Rows by package; each is given symbols of its own constellation and the noise variance per complex
+    symbol.
     """
     rng = np.random.default_rng(2)
     number, no = 1 << 19, 10**-1.5
@@ -179,12 +188,17 @@ def channel(repeats: int) -> list[dict[str, Any]]:
     }
     if (theirs := kaira()) is not None:
         jobs["Kaira"] = lambda: theirs.channels.AWGNChannel(snr_db=SNR_DB)(x)
-    return [{"package": name, "seconds": timed(work, repeats)[0], "symbols": x.numel()} for name, work in jobs.items()]
+    return [
+        {"package": name, "seconds": timed(work, repeats)[0], "symbols": x.numel()}
+        for name, work in jobs.items()
+    ]
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--frames", type=int, default=4000)
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The documentation site: ``make docs``. Generated pages are made by docs/_generate before Sphinx reads anything."""
+"""The documentation site (``make docs``). What docs/_generate makes is there before Sphinx reads anything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import linksim  # noqa: E402
 
 project = "linksim"
 author = "the linksim authors"
-copyright = "the linksim authors"  # noqa: A001  Sphinx calls it so
+copyright = "the linksim authors"
 version = release = linksim.__version__
 
 extensions = [

@@ -34,7 +34,9 @@ FADING = {
 def described(title: str) -> set[str]:
     """Names in the first column of the table below a heading of the page on run folders."""
     text = (DOCS / "reference" / "run-folder.md").read_text()
-    section = text.partition(f"\n## {title}\n")[2].partition("\n## ")[0] if title else text.partition("\n## ")[0]
+    section = (
+        text.partition(f"\n## {title}\n")[2].partition("\n## ")[0] if title else text.partition("\n## ")[0]
+    )
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| ")]
     return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
 

@@ -26,11 +26,17 @@ FAMILY_PAGES = {
     "images": ("Pictures", "`images`: what is sent. `images: none` sends random bits."),
     "channel": ("Channels", "`channel`, or a list under `channels`."),
     "delay_model": ("Models behind OFDM", "`channel.model`: the paths between the antennas."),
-    "estimator": ("Estimators of OFDM", "`channel.csi`: what the receiver knows of the gains, and the pilots."),
+    "estimator": (
+        "Estimators of OFDM",
+        "`channel.csi`: what the receiver knows of the gains, and the pilots.",
+    ),
     "impairment": ("Impairments", "`channel.impairments`: a list, in the order in which they act."),
     "scheme": ("Schemes", "`schemes`: what sends the pictures; a curve for each."),
     "source_codec": ("Source codecs", "`schemes.source`: the codec of the picture, told apart by `codec`."),
-    "network": ("Networks", "`train.codec`: a network that is trained; schemes name trained ones as `checkpoint`."),
+    "network": (
+        "Networks",
+        "`train.codec`: a network that is trained; schemes name trained ones as `checkpoint`.",
+    ),
 }
 _SUFFIXES = {
     **{"_s": "s", "_hz": "Hz", "_db": "dB", "_dbm": "dBm", "_mps": "m/s", "_m": "m", "_k": "K", "_deg": "°"},
@@ -85,7 +91,9 @@ class _Book:
             del blocks[anchor]
             if anchor not in self._done:
                 parts.append(self._section(block, "", 2))
-                blocks |= {_anchor(inner): inner for inner in _blocks_in(block) if _anchor(inner) not in blocks}
+                blocks |= {
+                    _anchor(inner): inner for inner in _blocks_in(block) if _anchor(inner) not in blocks
+                }
         return "\n".join(parts)
 
     def _section(self, model: type[BaseModel], title: str, level: int) -> str:
@@ -110,7 +118,7 @@ def _kind_of(model: type[BaseModel]) -> tuple[str, str]:
 
 
 def _anchor(model: type[BaseModel]) -> str:
-    key, name = _kind_of(model)
+    _, name = _kind_of(model)
     return f"block-{re.sub(r'[^a-z0-9]+', '-', f'{model.__module__}-{model.__name__}-{name}'.lower())}"
 
 

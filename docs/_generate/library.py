@@ -88,7 +88,11 @@ def _text(block: BaseModel) -> str:
     for key, value in data.items():
         short = one_line(value)
         if isinstance(value, dict | list) and len(short) > 80:
-            body = yaml.safe_dump(_plain(value), sort_keys=False, allow_unicode=True, width=100).rstrip().splitlines()
+            body = (
+                yaml.safe_dump(_plain(value), sort_keys=False, allow_unicode=True, width=100)
+                .rstrip()
+                .splitlines()
+            )
             lines += [f"{key}:", *(f"  {line}" for line in body)]
         else:
             lines.append(f"{key}: {short}")
