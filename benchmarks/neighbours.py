@@ -3,11 +3,12 @@
 Prints one JSON object: ``versions``, ``machine``, and lists of rows. A package that is not installed is left
 out.
 
-- ``error_rates``: uncoded QPSK at 10 dB. On AWGN; and over Rayleigh fading with one fade per frame, frames sent
-  one by one, as pictures are, each package at its own argument for an SNR, gains known, with the closed form.
-- ``demapping``: LLRs of 2^19 symbols of 64-QAM at 15 dB: time (median of ``--repeats``), largest difference to
-  exact LLRs computed here in double precision over all 64 points, and the factor by which they are larger in
-  the median.
+- ``error_rates``: uncoded QPSK at 10 dB. On AWGN; and over Rayleigh fading with one fade per frame, frames
+  sent one by one, as pictures are, each package at its own argument for an SNR, gains known, with the closed
+  form.
+- ``demapping``: LLRs of 2^19 symbols of 64-QAM at 15 dB: time (median of ``--repeats``), largest difference
+  to exact LLRs computed here in double precision over all 64 points, and the factor by which they are larger
+  in the median.
 - ``channel``: 2^20 symbols through AWGN.
 
     python benchmarks/neighbours.py [--frames 4000] [--repeats 5] > docs/measurements/neighbours.json

@@ -14,7 +14,7 @@ import linksim  # noqa: E402
 
 project = "linksim"
 author = "the linksim authors"
-copyright = "the linksim authors"
+copyright = "the linksim authors"  # noqa: A001  Sphinx calls it so
 version = release = linksim.__version__
 
 extensions = [

@@ -11,12 +11,7 @@ _KEPT = re.compile(r"``.*?``|:[\w:]+:`[^`]*`|`[^`]+`_?")
 
 
 def escaped(line: str) -> str:
-    """A line with ``|`` and ``*`` of formulas escaped, outside of what is code.
-
-    Example:
-        >>> escaped("E|h|² of ``a|b``, h*")
-        'E\\\\|h\\\\|² of ``a|b``, h\\\\*'
-    """
+    """A line whose bars and asterisks of formulas are escaped, outside of what is code."""
     bullet = re.match(r"\s*\* ", line)
     parts, end = [], 0
     if bullet:
