@@ -19,6 +19,7 @@ from pathlib import Path
 from readme_results import update
 
 from linksim.cli.commands import main as linksim
+from linksim.kinds.images import DrawnImagesSpec
 from linksim.report import figures
 from linksim.scenario.files import load_scenario, parse_overrides, scenario_dir
 from linksim.scenario.schema import Scenario, SkimageImagesSpec
@@ -43,6 +44,8 @@ THEMES = {
     "raytraced": "Ray tracing",
     "recorded": "Recorded channels",
     "paper": "Settings of papers",
+    "robustness": "Robustness",
+    "tasks": "Tasks",
 }
 
 
@@ -61,6 +64,8 @@ def overrides(path: Path) -> list[str]:
     scenario = load_scenario(str(path))
     if uncoded(scenario):
         return []
+    if path.parent.name == "tasks":  # what is looked at decides
+        return []
     metrics = [m for m in scenario.metrics if not m.startswith(("lpips", "ms_ssim"))]
     result = [PICTURES, f"metrics=[{', '.join(metrics)}]"]
     if scenario.sweep.trials > MOST_TRIALS:
@@ -71,6 +76,8 @@ def overrides(path: Path) -> list[str]:
 def pictures(scenario: Scenario) -> str:
     """What a scenario looks at, in words."""
     images = scenario.images
+    if isinstance(images, DrawnImagesSpec):
+        return f"{images.count} pictures of {images.size[0]} x {images.size[1]}"
     count = f"{len(images.names)} pictures" if isinstance(images, SkimageImagesSpec) else "all pictures"
     return f"{count} of {images.crop[0]} x {images.crop[1]}" if images.crop else f"{count} of full size"
 
@@ -87,9 +94,9 @@ def caption(path: Path) -> str:
     return f"*Reduced: {now}, {realisations} (the file: {', '.join(usual)}).*"
 
 
-def shown(names: list[str]) -> str:
-    """The metric of a scenario's figure: bit errors of uncoded links, else PSNR."""
-    return "ber" if names[0] == "ber" else "psnr"
+def shown(path: Path, names: list[str]) -> str:
+    """The metric of a scenario's figure: bit errors of uncoded links, the first one of tasks, else PSNR."""
+    return names[0] if names[0] == "ber" or path.parent.name == "tasks" else "psnr"
 
 
 def stem(path: Path) -> Path:
@@ -108,7 +115,7 @@ def make(path: Path) -> dict[str, object]:
     line: dict[str, object] = {"scenario": f"{path.parent.name}/{path.stem}", "exit": code}
     if code == 0:
         [run] = figures.load_runs([folder])
-        metric = shown(list(run.header["scenario"]["metrics"]))
+        metric = shown(path, list(run.header["scenario"]["metrics"]))
         FIGURES.mkdir(parents=True, exist_ok=True)
         figures.save_figure(figures.metric_figure([run], metric), stem(path).with_suffix(".png"))
         if run.header["scenario"]["statistics"]["against"]:

@@ -189,7 +189,7 @@ def scenario(
     """One study of a figure, as a scenario file holds it."""
     pictures = args.faces if figure is CELEBA else args.images
     images = (
-        {"kind": "skimage", "crop": [512, 768] if args.crop is None else args.crop, "multiple_of": 16}
+        {"kind": "skimage", "crop": args.crop, "multiple_of": 16}
         if pictures is None
         else {"kind": "folder", "path": str(Path(pictures).resolve()), "multiple_of": 16}
     )
@@ -275,6 +275,7 @@ def draw(
             for number, scheme in enumerate(schemes):
                 line = [p for p in found if (p.scheme, p.metric) == (scheme, metric) and panel.holds(p)]
                 _draw_line(axes, panel, sorted(line, key=panel.place), scheme, number)
+            _keep_means_in_view(axes, [p.mean for p in found if p.metric == metric and panel.holds(p)])
             axes.grid(alpha=0.3)
             axes.set_title(panel.title if metric == metrics[0] else "", fontsize=10)
         row[0].set_ylabel(f"{infos[metric].axis}\n({infos[metric].better})", fontsize=9)
@@ -306,6 +307,14 @@ def _draw_line(axes: Any, panel: Panel, line: Sequence[Point], scheme: str, numb
         look["markerfacecolor"] = "white"
     errors = np.where(np.isfinite(ends), ends.clip(0), 0)
     axes.errorbar(x, mean, yerr=errors, label=scheme, linewidth=1.2, elinewidth=0.7, capsize=2, **look)
+
+
+def _keep_means_in_view(axes: Any, means: Sequence[float]) -> None:
+    """As linksim's own figures: intervals of a few pictures would leave nothing of the curves."""
+    finite = [mean for mean in means if np.isfinite(mean)]
+    room, (bottom, top) = 0.5 * (max(finite, default=0) - min(finite, default=0)), axes.get_ylim()
+    if room > 0:
+        axes.set_ylim(max(bottom, min(finite) - room), min(top, max(finite) + room))
 
 
 def _label_x(axes: Any, panel: Panel, figure: Figure) -> None:
@@ -363,7 +372,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", choices=[f.name for f in FIGURES], nargs="*", help="of the figures")
     parser.add_argument("--trials", type=int, default=1)
     parser.add_argument("--limit", type=int, help="use the first so many pictures only")
-    parser.add_argument("--crop", type=int, nargs=2, metavar=("H", "W"), help="of scikit-image's pictures")
+    parser.add_argument(
+        "--crop", type=int, nargs=2, default=[256, 384], metavar=("H", "W"), help="of its pictures"
+    )
     parser.add_argument("--workers", type=int, help="processes that run units")
     parser.add_argument("--out", type=Path, default=Path("runs/paper"))
     args = parser.parse_args(argv)

@@ -35,6 +35,9 @@ if TYPE_CHECKING:  # the one list of what is named here: __getattr__ reads it, t
     from linksim.coding.calibration import CalibrationError as CalibrationError
     from linksim.images.sets import ImageError as ImageError
     from linksim.images.sets import ImageSet as ImageSet
+    from linksim.images.truth import CodeTruth as CodeTruth
+    from linksim.images.truth import TextTruth as TextTruth
+    from linksim.images.truth import Truth as Truth
     from linksim.kinds import kind as kind
     from linksim.kinds import load_file as load_file
     from linksim.kinds import register as register
@@ -58,6 +61,7 @@ if TYPE_CHECKING:  # the one list of what is named here: __getattr__ reads it, t
     from linksim.metrics.base import MetricUnavailable as MetricUnavailable
     from linksim.metrics.base import SetMetric as SetMetric
     from linksim.metrics.base import StateMetric as StateMetric
+    from linksim.metrics.base import TaskMetric as TaskMetric
     from linksim.results.store import RunFolderError as RunFolderError
     from linksim.scenario.files import ScenarioError as ScenarioError
     from linksim.scenario.schema import Scenario as Scenario

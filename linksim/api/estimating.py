@@ -134,8 +134,9 @@ class _Bench:
         from linksim.run.measuring import Measure
 
         self.plan, self.has, self.device = plan, has, torch.device("cpu")
-        here = [name for name in plan.scenario.metrics if not missing_weights((name,))]
-        self.measure = Measure(build_metrics(tuple(here)))
+        chosen = plan.scenario.classifier
+        here = [name for name in plan.scenario.metrics if not missing_weights((name,), chosen)]
+        self.measure = Measure(build_metrics(tuple(here), chosen), plan.truths)
         shared = Shared(streams)
         self.machines = [Machine(plan, v, self.device, cpu_count(), shared) for v in plan.variants]
         self.batches = [list(machine.batches(plan)) for machine in self.machines]

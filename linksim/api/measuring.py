@@ -58,6 +58,6 @@ def measure(
     where, workers = device_of(device, f"{option}device"), counted(workers, f"{option}workers")
     with foreign_as_user_errors():
         plan = plan_of(store, names)
-        for reason in build_metrics(tuple(names)).unavailable.values():
+        for reason in build_metrics(tuple(names), plan.scenario.classifier).unavailable.values():
             raise MetricUnavailable(reason)
         return run(plan, store.folder, where, progress, workers=workers, only_known=True)

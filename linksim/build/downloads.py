@@ -13,6 +13,7 @@ __all__ = [
     "Download",
     "at_hand",
     "backbone",
+    "classifies",
     "missing_losses",
     "missing_weights",
     "repository",
@@ -59,9 +60,36 @@ def repository(scheme: str, field: str, name: str) -> list[Download]:
     return [Download(scheme, where, name, "the Hugging Face hub", zoo.DOWNLOAD_GB.get(name))]
 
 
-def missing_weights(metrics: tuple[str, ...]) -> list[Download]:
-    """Backbones of metrics that a run downloads; where that fails it goes on without those metrics."""
-    return [found for name in metrics for found in backbone("", f"metrics.{name}", name)]
+def missing_weights(metrics: tuple[str, ...], classifier: str | None = None) -> list[Download]:
+    """Networks of metrics that a run downloads; where that fails it goes on without those metrics.
+
+    Raises:
+        KindError: no such classifier.
+    """
+    found = [found for name in metrics for found in backbone("", f"metrics.{name}", name)]
+    return found + (_classifier(classifier) if classifier and any(map(classifies, metrics)) else [])
+
+
+def classifies(metric: str) -> bool:
+    """Whether a metric looks through the classifier of the scenario."""
+    from linksim.kinds import find
+    from linksim.metrics.tasks.classification import ClassMetric
+
+    target = find("metric", "lpips_alex" if metric == "lpips" else metric).target
+    return isinstance(target, type) and issubclass(target, ClassMetric)
+
+
+def _classifier(name: str) -> list[Download]:
+    """A classifier that is not on this machine."""
+    from linksim.metrics.tasks.classifiers import BUNDLED, TORCHVISION, torchvision_weights
+
+    if name.startswith(TORCHVISION):
+        source = torchvision_weights(name)[1]
+        there = zoo.hub_file_at(source) is not None
+        return [] if there else [Download("", "classifier", source.file, source.url, source.size_gb)]
+    if name == BUNDLED or not zoo.is_repository(name) or zoo.is_here(name):
+        return []
+    return [Download("", "classifier", name, "the Hugging Face hub", None)]
 
 
 def missing_losses(recipe: TrainSpec) -> list[Download]:

@@ -26,6 +26,7 @@ from linksim.build.checkpoints import (
     read_checkpoint,
     shapes_only,
 )
+from linksim.build.downloads import classifies
 from linksim.build.foreign import built, foreign_as_input
 from linksim.build.promises import check_metric, check_network, check_source_codec
 from linksim.images.sets import ImageSet
@@ -45,6 +46,7 @@ from linksim.metrics.base import (
     MetricUnavailable,
     SetMetric,
     StateMetric,
+    TaskMetric,
     counts,
 )
 from linksim.metrics.selection import Selection
@@ -305,6 +307,7 @@ class Metrics:
 
     Args:
         image: per image quality.
+        task: what readers make of images whose truth is known.
         count: error counts.
         link: facts of the transmission.
         sets: quality of sets of pictures.
@@ -313,6 +316,7 @@ class Metrics:
     """
 
     image: tuple[ImageMetric, ...]
+    task: tuple[TaskMetric, ...]
     count: tuple[CountMetric, ...]
     link: tuple[LinkMetric, ...]
     sets: tuple[SetMetric, ...]
@@ -321,19 +325,26 @@ class Metrics:
 
     def infos(self) -> list[MetricInfo]:
         """Facts of all metrics; whether they are rates follows from their classes."""
-        kinds: tuple[Sequence[Metric], ...] = (self.image, self.count, self.link, self.sets, self.state)
+        kinds: tuple[Sequence[Metric], ...]
+        kinds = (self.image, self.task, self.count, self.link, self.sets, self.state)
         return [replace(m.info, is_rate=counts(type(m))) for kind in kinds for m in kind]
 
 
-def build_metrics(names: tuple[str, ...]) -> Metrics:
-    """Metrics by name, on the CPU; "lpips" means "lpips_alex". What cannot be had is listed, not raised."""
+def build_metrics(names: tuple[str, ...], classifier: str | None = None) -> Metrics:
+    """Metrics by name, on the CPU; "lpips" means "lpips_alex". What cannot be had is listed, not raised.
+
+    Args:
+        names: of metrics.
+        classifier: that some of them look through, see ``Scenario.classifier``.
+    """
     unavailable: dict[str, str] = {}
     made: list[Metric] = []
     for name in dict.fromkeys("lpips_alex" if name == "lpips" else name for name in names):
         found = find("metric", name)
         try:
             with foreign_as_input(f"metrics.{name}", found):
-                metric: Metric = found.make()
+                chosen = {} if classifier is None or not classifies(name) else {"classifier": classifier}
+                metric: Metric = found.make(**chosen)
         except MetricUnavailable as problem:
             unavailable[name] = str(problem)
             continue
@@ -343,6 +354,5 @@ def build_metrics(names: tuple[str, ...]) -> Metrics:
     def of(base: Any) -> Any:
         return tuple(metric for metric in made if isinstance(metric, base))
 
-    return Metrics(
-        of(ImageMetric), of(CountMetric), of(LinkMetric), of(SetMetric), of(StateMetric), unavailable
-    )
+    pictures, tasks, sets = of(ImageMetric), of(TaskMetric), of(SetMetric)
+    return Metrics(pictures, tasks, of(CountMetric), of(LinkMetric), sets, of(StateMetric), unavailable)

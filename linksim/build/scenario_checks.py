@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from channels.checks import complaint
+from linksim.build.downloads import classifies
+from linksim.images.truth import Truth
 from linksim.kinds import find
-from linksim.metrics.base import ImageMetric, Metric, SetMetric, StateMetric, counts
+from linksim.metrics.base import ImageMetric, Metric, SetMetric, StateMetric, TaskMetric, counts
 from linksim.scenario.errors import ScenarioError
 from linksim.scenario.schema import Scenario
 
-__all__ = ["check_payload_study", "check_stop"]
+__all__ = ["check_payload_study", "check_stop", "check_tasks"]
 
 log = logging.getLogger("linksim.build.scenario_checks")
 
@@ -30,7 +33,7 @@ def check_payload_study(scenario: Scenario) -> None:
     if scenario.images.has_pictures:
         return
     for name in scenario.metrics:
-        if issubclass(_metric(name), ImageMetric | SetMetric):
+        if issubclass(_metric(name), ImageMetric | SetMetric | TaskMetric):
             got, expected = f"{name} with images: none", "metrics of bits, such as ber and bler"
             raise ScenarioError(complaint("metrics", "measures pictures", got, expected))
     for scheme in scenario.schemes:
@@ -43,6 +46,30 @@ def check_payload_study(scenario: Scenario) -> None:
                 expected = f"{field}: {usual}" if isinstance(usual, str) else "none"
                 got = f"{value} with images: none" if isinstance(value, str) else "one with images: none"
                 raise ScenarioError(complaint(f"{where}.{field}", "is about pictures", got, expected))
+
+
+def check_tasks(scenario: Scenario, truths: Mapping[str, Truth | None]) -> None:
+    """Refuse tasks whose truth the pictures do not tell, and a classifier that nothing looks through.
+
+    Args:
+        scenario: of a run.
+        truths: of its pictures, by name.
+
+    Raises:
+        ScenarioError: names the field.
+    """
+    for name in scenario.metrics:
+        metric = _metric(name)
+        if not (isinstance(metric, type) and issubclass(metric, TaskMetric)):
+            continue
+        without = [image for image, truth in truths.items() if not isinstance(truth, metric.truth)]
+        if without:
+            got = f"{name} with images of kind: {scenario.images.kind} ({without[0]})"
+            expected = f"pictures with a {metric.truth.__name__}, such as {metric.such_as}"
+            raise ScenarioError(complaint("metrics", "nothing is known to compare with", got, expected))
+    if scenario.classifier is not None and not any(map(classifies, scenario.metrics)):
+        got, expected = scenario.classifier, "top1_agreement or posterior_kl in metrics, or no classifier"
+        raise ScenarioError(complaint("classifier", "has no effect", got, expected))
 
 
 def check_stop(scenario: Scenario) -> None:

@@ -120,7 +120,7 @@ def _metrics() -> Things:
 
 def _say_metrics(things: Things) -> None:
     for thing in things:
-        say(f"{thing['name']:16} {thing['weights']}".rstrip())
+        say(f"{thing['name']:22} {thing['weights']}".rstrip())
 
 
 def _say_channels(things: Things) -> None:

@@ -90,7 +90,7 @@ class Session:
             sent_at = time.monotonic()
             out, shown = send(link.plan, link.machine, batch, self.device)
             seconds = time.monotonic() - sent_at
-            measure = Measure(self._measures(link.plan.scenario.metrics))
+            measure = Measure(self._measures(link.plan.scenario.metrics), link.plan.truths)
             (record,) = recorded(link.plan, link.machine, batch, measure, out, shown, seconds)
             return Arrival(picture.pixels, shown[0], record, time.monotonic() - began, picture.note)
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from channels.checks import complaint
 from channels.runtime.moved import names_moved
 from linksim.images.picture_file import MIN_SIDE, ConvertMode, ImageError, read_image
+from linksim.images.truth import Truth
 
 __all__ = [
     "Crop",
@@ -136,6 +137,10 @@ class ImageSet(ABC):
     @abstractmethod
     def read(self, name: str) -> Tensor:
         """[3, H, W] uint8 of a picture, whole."""
+
+    def truth(self, name: str) -> Truth | None:
+        """What a picture is known to say, for tasks; None of a set that does not know."""
+        return None
 
     def stored(self, name: str) -> StoredAt:
         """Where a picture lies, for trainings, which read files.

@@ -34,7 +34,14 @@ if TYPE_CHECKING:
     from linksim.kinds.models.base import DelayModelBase
     from linksim.kinds.networks import NetworkBase
     from linksim.kinds.schemes.base import AnalogSchemeBase, SchemeBase, SentSchemeBase
-    from linksim.metrics.base import CountMetric, ImageMetric, LinkMetric, MetricInfo, SetMetric
+    from linksim.metrics.base import (
+        CountMetric,
+        ImageMetric,
+        LinkMetric,
+        MetricInfo,
+        SetMetric,
+        TaskMetric,
+    )
     from linksim.source.codec import SourceCodec
 
 __all__ = [
@@ -59,6 +66,7 @@ __all__ = [
     "SentSchemeBase",
     "SetMetric",
     "SourceCodec",
+    "TaskMetric",
     "find",
     "foreign",
     "kind",
@@ -72,7 +80,15 @@ __all__ = [
 _HERE = "linksim.kinds"
 _METRIC_FILES = (
     *(".distortion", ".perceptual", ".networks.dists", ".networks.clip", ".similarity", ".spectrum", ".niqe"),
-    *(".realism", ".networks.inception", ".networks.cmmd", ".errors", ""),
+    *(
+        ".realism",
+        ".networks.inception",
+        ".networks.cmmd",
+        ".tasks.classification",
+        ".tasks.text",
+        ".tasks.codes",
+    ),
+    *(".errors", ""),
 )
 for _family in (
     Family("channel", "a channel", (f"{_HERE}.channels",), f"{_HERE}.prepare:channel"),

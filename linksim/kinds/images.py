@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, Strict, model_serializer, model_val
 from channels.checks import complaint
 from channels.kinds import kind
 from linksim.files.places import looked_at, place
-from linksim.kinds.fields import PathName, PositiveInt, Ratio, Spec
+from linksim.kinds.fields import Int, NaturalInt, PathName, PositiveInt, Ratio, Spec
 from linksim.kinds.union import KindOf
 
 if TYPE_CHECKING:
@@ -20,16 +20,21 @@ if TYPE_CHECKING:
 __all__ = [
     "BandwidthSpec",
     "Cifar10ImagesSpec",
+    "DrawnImagesSpec",
     "FolderImagesSpec",
     "ImagesBase",
     "ImagesSpec",
     "NoImagesSpec",
     "PicturesSpec",
+    "QrCodesSpec",
     "SkimageImagesSpec",
     "TarImagesSpec",
+    "TextPanelsSpec",
 ]
 
 
+Side = Annotated[Int, Field(ge=32, le=4096)]
+LetterSize = Annotated[Int, Field(ge=8, le=400)]
 _CONVERT = "none: 8-bit RGB only; rgb: also grey, palette, CMYK, alpha (dropped) and 16 bits (rounded to 8)"
 
 
@@ -146,6 +151,78 @@ class Cifar10ImagesSpec(ImagesBase):
         from linksim.images.cifar import Cifar10Images
 
         return Cifar10Images(place(self.path), self.split, self.cutting, self.limit)
+
+
+class DrawnImagesSpec(ImagesBase):
+    """What sets that draw their pictures have in common: their number, their size and a seed."""
+
+    count: Annotated[Int, Field(ge=1, le=9999)] = Field(8, description="how many pictures")
+    size: tuple[Side, Side] = Field((256, 384), description="[height, width] of every picture in pixels")
+    picture_seed: NaturalInt = Field(
+        0, description="of what is drawn; a larger count leaves the first pictures as they are"
+    )
+
+    @model_validator(mode="after")
+    def _drawn_to_size(self) -> DrawnImagesSpec:
+        if self.crop is not None:
+            expected = "none: a crop would cut off what is drawn, size says how large pictures are"
+            raise ValueError(f"crop: got {list(self.crop)}, expected {expected}.")
+        if any(side % self.multiple_of for side in self.size):
+            got = f"{self.size[0]} x {self.size[1]}"
+            raise ValueError(f"size: got {got}, expected multiples of {self.multiple_of} (multiple_of).")
+        return self
+
+
+@kind("images", "text_panels")
+class TextPanelsSpec(DrawnImagesSpec):
+    """Signs with words, prices and codes over photographs of scikit-image; their text is known to metrics."""
+
+    kind: Literal["text_panels"]
+    lines: Annotated[Int, Field(ge=1, le=8)] = Field(3, description="signs on every picture, one line each")
+    letter_px: tuple[LetterSize, LetterSize] = Field(
+        (18, 44), description="smallest and largest size of the font in pixels"
+    )
+
+    @model_validator(mode="after")
+    def _legible(self) -> TextPanelsSpec:
+        low, high = self.letter_px
+        if low > high:
+            raise ValueError(f"letter_px: got {low} and {high}, expected the smaller one first.")
+        room = int(0.7 * (self.size[0] // self.lines))
+        if low > room:
+            got = f"{low} with {self.lines} lines in {self.size[0]} rows"
+            raise ValueError(f"letter_px: got {got}, expected at most {room}.")
+        return self
+
+    def build(self) -> ImageSet:
+        """See :class:`ImagesBase`."""
+        from linksim.images.text_panels import TextPanels
+
+        return TextPanels(self.count, self.size, self.lines, self.letter_px, self.picture_seed)
+
+
+@kind("images", "qr_codes")
+class QrCodesSpec(DrawnImagesSpec):
+    """QR codes on labels over photographs of scikit-image; their payload is known to metrics."""
+
+    kind: Literal["qr_codes"]
+    size: tuple[Side, Side] = Field((256, 256), description="[height, width] of every picture in pixels")
+    characters: Annotated[Int, Field(ge=1, le=1000)] = Field(
+        20, description="of a payload, capital letters and digits"
+    )
+    correction: Literal["L", "M", "Q", "H"] = Field(
+        "M", description="error correction of the code itself: 7, 15, 25 or 30% of its codewords"
+    )
+    module_px: Annotated[Int, Field(ge=1, le=64)] = Field(
+        5, description="side of a dot of the code in pixels"
+    )
+
+    def build(self) -> ImageSet:
+        """See :class:`ImagesBase`."""
+        from linksim.images.qr_codes import QrCodes
+
+        how = self.characters, self.correction, self.module_px
+        return QrCodes(self.count, self.size, *how, self.picture_seed)
 
 
 @kind("images", "none")

@@ -7,7 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import psutil
@@ -17,6 +17,7 @@ from torch import Tensor
 from channels.base import ChannelOperator
 from channels.checks import complaint
 from channels.types import Draw, Received
+from linksim.images.truth import Truth
 from linksim.metrics.info import MetricInfo
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "OfOriginals",
     "SetMetric",
     "StateMetric",
+    "TaskMetric",
     "check_pair",
     "counts",
 ]
@@ -118,6 +120,23 @@ class ImageMetric(Metric):
         """[B] float64 of images [B, 3, H, W] in [0, 1], both already rounded to 8 bits."""
 
 
+class TaskMetric(Metric):
+    """What a reader makes of pictures whose truth is known, see :meth:`linksim.images.sets.ImageSet.truth`;
+    one value each.
+
+    Attributes:
+        truth: what it has to know of pictures.
+        such_as: a set of pictures that knows it, for messages.
+    """
+
+    truth: ClassVar[type[Truth]]
+    such_as: ClassVar[str] = "a set of pictures of your own with truth(name)"
+
+    @abstractmethod
+    def __call__(self, x_hat: Tensor, truths: Sequence[Any]) -> Tensor:
+        """[B] float64 of images [B, 3, H, W] in [0, 1], rounded to 8 bits, and what is true of each."""
+
+
 class SetMetric(Metric):
     """Quality of a set of pictures: features of each, and a distance between two collections of features,
     ``linksim.metrics.set_distances.DISTANCES[info.distance]``.
@@ -156,4 +175,5 @@ class StateMetric(Metric):
         """(events, pictures) of every picture, by its state: "ok", or why it did not arrive."""
 
 
-MEASURES = (ImageMetric, CountMetric, LinkMetric, SetMetric, StateMetric)  # what a metric derives from
+# what a metric derives from
+MEASURES = (ImageMetric, TaskMetric, CountMetric, LinkMetric, SetMetric, StateMetric)

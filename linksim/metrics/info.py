@@ -29,6 +29,8 @@ class MetricInfo:
         network: that it looks through: package with version, name, digest of weights; empty for none.
         is_rate: a share of errors, from counts of errors and trials: drawn on a logarithmic axis, with an
             upper limit where no error was seen. Set by linksim for every metric that counts.
+        is_share: a value of a picture is a share of what it holds, 0 to 1: where all pictures have 0, or all
+            have 1, the interval is that of as many independent pictures.
     """
 
     name: str
@@ -42,6 +44,7 @@ class MetricInfo:
     distance: str = ""
     is_rate: bool = False
     network: str = ""
+    is_share: bool = False
 
     @classmethod
     def from_run(cls, name: str, facts: Mapping[str, Any]) -> MetricInfo:

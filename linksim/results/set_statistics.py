@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from linksim.results.records import Point, Record
 from linksim.results.statistics import (
     Interval,
     Row,
+    error_interval,
     fates,
     in_scenario_order,
     resample_seed,
@@ -47,8 +48,9 @@ def run_rows(store: ResultStore, header: Mapping[str, Any]) -> list[Row]:
     scenario = header["scenario"]
     confidence, resamples = scenario["statistics"]["confidence"], scenario["statistics"]["resamples"]
     records = list(store.records())
-    rows = summarise(records, confidence, resamples)
     infos = [read_facts(name, facts) for name, facts in header["metrics"].items()]
+    shares = {info.name for info in infos if info.is_share}
+    rows = [_limited(row, shares, confidence) for row in summarise(records, confidence, resamples)]
     of_sets = [info for info in infos if info.scope == "set"]
     if of_sets:
         files = {name: FeatureFiles(store.features, name) for name in {i.features for i in of_sets}}
@@ -64,6 +66,19 @@ def run_rows(store: ResultStore, header: Mapping[str, Any]) -> list[Row]:
         found = ends(records, rule)
         rows = [replace(row, stopped_by=_stopped_by(row, found)) for row in rows]
     return in_scenario_order(rows, scenario)
+
+
+def _limited(row: Row, shares: Collection[str], confidence: float) -> Row:
+    """A row of a share with limits between 0 and 1; where it is 0, or 1, of all pictures with the limit that
+    so many pictures leave: an interval of width zero would say that it is always so.
+    """
+    if row.metric not in shares:
+        return row
+    if row.mean in (0.0, 1.0):
+        low, high = error_interval(row.mean * row.num_images, row.num_images, confidence)
+    else:
+        low, high = max(row.ci_low, 0.0), min(row.ci_high, 1.0)  # nan stays: it comes first
+    return replace(row, ci_low=low, ci_high=high)
 
 
 def _stopped_by(row: Row, found: Mapping[PlaceKey, Ended]) -> str:

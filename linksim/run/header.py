@@ -41,6 +41,9 @@ _PACKAGES = (
     "DISTS-pytorch",
     "flip-evaluator",
     "transformers",
+    "rapidocr",
+    "onnxruntime",
+    "zxing-cpp",
     "scikit-image",
 )
 

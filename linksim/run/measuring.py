@@ -13,13 +13,15 @@ from torch import Tensor
 
 from channels.base import ChannelOperator
 from channels.checks import complaint
-from linksim.build.objects import Metrics
+from linksim.build.objects import Metrics, build_metrics
 from linksim.images.sets import image_digest
+from linksim.images.truth import Truth
 from linksim.link import LinkOutput
-from linksim.metrics.base import ImageMetric, Metric, SetMetric
+from linksim.metrics.base import Metric, SetMetric
 from linksim.results.records import Record, UnitKey
+from linksim.run.plan import Plan
 
-__all__ = ["Features", "HasFeatures", "Measure", "check_finite", "column_of", "records_of"]
+__all__ = ["Features", "HasFeatures", "Measure", "check_finite", "column_of", "measure_of", "records_of"]
 
 Features = tuple[str, str, NDArray[np.float16]]  # name of the features, digest of the picture, [n, d]
 HasFeatures = Callable[
@@ -43,13 +45,12 @@ def _features(metric: SetMetric, shown: Tensor) -> NDArray[np.float16]:
     return found
 
 
-def _one(metric: ImageMetric, x_hat: Tensor, x: Tensor) -> float:
-    """The value of one picture.
+def _one(metric: Metric, value: Any) -> float:
+    """The value of one picture, from what a metric gave.
 
     Raises:
         ValueError: another number of values.
     """
-    value = metric(x_hat, x)
     if isinstance(value, Tensor) and value.numel() == 1:
         return float(value)
     if isinstance(value, float | int):
@@ -59,12 +60,17 @@ def _one(metric: ImageMetric, x_hat: Tensor, x: Tensor) -> float:
 
 
 class Measure:
-    """Image metrics of single pictures, remembered: a digital link shows the same picture at many points."""
+    """Metrics of single pictures, remembered: a digital link shows the same picture at many points.
+
+    Args:
+        metrics: of a run.
+        truths: what its pictures are known to say, by name.
+    """
 
     _KEEP = 4096
 
-    def __init__(self, metrics: Metrics) -> None:
-        self.metrics = metrics
+    def __init__(self, metrics: Metrics, truths: Mapping[str, Truth | None]) -> None:
+        self.metrics, self.truths = metrics, truths
         self._known: OrderedDict[tuple[str, str], dict[str, float]] = OrderedDict()
 
     def values(self, name: str, shown: Tensor, original: Tensor) -> dict[str, float]:
@@ -72,7 +78,9 @@ class Measure:
         key = (name, image_digest(shown))
         if key not in self._known:
             x_hat, x = shown[None].float() / 255, original[None].float() / 255
-            self._known[key] = {m.info.name: _one(m, x_hat, x) for m in self.metrics.image}
+            found = {m.info.name: _one(m, m(x_hat, x)) for m in self.metrics.image}
+            truth = [self.truths[name]] if self.metrics.task else []
+            self._known[key] = found | {m.info.name: _one(m, m(x_hat, truth)) for m in self.metrics.task}
             if len(self._known) > self._KEEP:
                 self._known.popitem(last=False)
         return dict(self._known[key])
@@ -89,6 +97,11 @@ class Measure:
     def lacks_features(self, digest: str, has: HasFeatures) -> bool:
         """Whether features of a picture that was shown are not there: deleted, then made again."""
         return any(not has(name, digest) for name in {metric.info.features for metric in self.metrics.sets})
+
+
+def measure_of(plan: Plan) -> Measure:
+    """What measures a plan; metrics that cannot be had are left out and listed."""
+    return Measure(build_metrics(plan.scenario.metrics, plan.scenario.classifier), plan.truths)
 
 
 def column_of(metric: Metric, found: Any, batch: int) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -13,8 +13,9 @@ from channels.checks import complaint
 from linksim.build.objects import (
     build_images,
 )
-from linksim.build.scenario_checks import check_payload_study, check_stop
+from linksim.build.scenario_checks import check_payload_study, check_stop, check_tasks
 from linksim.images.sets import ImageSet, read_all
+from linksim.images.truth import Truth
 from linksim.results.records import Point, UnitKey
 from linksim.scenario.effects import check_effects
 from linksim.scenario.files import ScenarioError, Variant, variants
@@ -56,6 +57,7 @@ class Plan:
         origin: where the pictures are, for people.
         shard: (i, N): every N-th batch from the i-th on, i from 1.
         keep_failures: of every channel and scheme, how many units that did not arrive are kept.
+        truths: what pictures are known to say, by name.
     """
 
     scenario: Scenario
@@ -64,6 +66,7 @@ class Plan:
     origin: str = ""
     shard: tuple[int, int] = (1, 1)
     keep_failures: int = 0
+    truths: Mapping[str, Truth | None] = field(default_factory=dict)
 
     def on_this_machine(self) -> Plan:
         """The part of the plan for which nothing has to be downloaded: without some schemes, or captions."""
@@ -150,10 +153,12 @@ def make_plan(
         raise ScenarioError(complaint("limit", "has no effect", limit, "none with images: none"))
     names = images.names[:limit]
     found = read_all(images, names)
-    plan = Plan(scenario, tuple(variants(scenario)), found, images.origin, shard, keep_failures)
+    truths = {name: images.truth(name) for name in names}
+    plan = Plan(scenario, tuple(variants(scenario)), found, images.origin, shard, keep_failures, truths)
     for variant in plan.variants:
         check_payload_study(variant.scenario)
     check_stop(scenario)
+    check_tasks(scenario, truths)
     check_effects([variant.scenario for variant in plan.variants])
     _warn_of_averages(plan)
     for variant in plan.variants:

@@ -14,7 +14,6 @@ from torch import Tensor
 from channels.arithmetic import abs_squared
 from channels.checks import complaint
 from channels.units import linear_to_db
-from linksim.build.objects import build_metrics
 from linksim.images.sets import image_digest, round_to_uint8
 from linksim.kinds.context import Shared
 from linksim.link import LinkOutput
@@ -22,7 +21,7 @@ from linksim.results.records import Record
 from linksim.results.store import ResultStore, RunFolderError
 from linksim.run.computing import recorded, send
 from linksim.run.machine import Machine
-from linksim.run.measuring import Measure
+from linksim.run.measuring import measure_of
 from linksim.run.plan import Batch, Plan, make_plan
 from linksim.scenario.files import load_scenario
 
@@ -183,7 +182,7 @@ def replay(store: ResultStore, stored: Record, device: torch.device) -> Replay:
         raise RunFolderError(complaint("unit", "not swept any more", stored.key.point, "swept values"))
     machine = Machine(plan, variant, device, 1, Shared())
     batch = _batch_of(machine.batches(plan), stored)
-    measure = Measure(build_metrics(plan.scenario.metrics))
+    measure = measure_of(plan)
     out, shown = send(plan, machine, batch, device)
     row = batch.keys().index(stored.key)
     record = recorded(plan, machine, batch, measure, out, shown, stored.seconds)[row]

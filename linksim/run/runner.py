@@ -40,7 +40,7 @@ from linksim.run.known.completing import Again, OnKept, Unlike
 from linksim.run.known.failing import Lost
 from linksim.run.known.opening import opened, put_back
 from linksim.run.machine import Machine, failing
-from linksim.run.measuring import Measure
+from linksim.run.measuring import Measure, measure_of
 from linksim.run.panel_pictures import lacks_pictures, save_originals, save_panel
 from linksim.run.plan import Plan, make_plan
 from linksim.scenario.files import ScenarioError
@@ -106,7 +106,8 @@ def preflight(plan: Plan, device: torch.device) -> Preflight:
     """
     unfit: list[str] = []
     downloads = [d for variant in plan.variants for s in variant.scenario.schemes for d in s.downloads()]
-    downloads += missing_weights(plan.scenario.metrics)
+    classifier, asked = plan.scenario.classifier, plan.scenario.metrics
+    downloads += missing_weights(asked, classifier)
     plan = plan.on_this_machine()
     operators, warnings = [], []
     shared = Shared()
@@ -115,10 +116,10 @@ def preflight(plan: Plan, device: torch.device) -> Preflight:
         unfit += machine.cannot_fit(plan)
         operators.append(machine.operators)
         warnings += machine.warnings
-    simple = without_weights(plan.scenario.metrics)
-    metrics = build_metrics(simple)
+    simple = tuple(name for name in without_weights(asked) if not missing_weights((name,), classifier))
+    metrics = build_metrics(simple, classifier)
     _check_sizes(plan, metrics)
-    if len(simple) == len(plan.scenario.metrics):
+    if len(simple) == len(asked):
         _check_measures(plan, metrics)
     unfit, warnings = (list(dict.fromkeys(lines)) for lines in (unfit, warnings))
     return Preflight(unfit, list(dict.fromkeys(downloads)), operators, warnings)
@@ -151,13 +152,14 @@ def run(
         Unlike: a unit that was run again for further metrics came out unlike before; the folder is as it was.
     """
     started = time.monotonic()
-    metrics = build_metrics(plan.scenario.metrics)
+    measure = measure_of(plan)
+    metrics = measure.metrics
     _check_sizes(plan, metrics)
     _check_measures(plan, metrics)
     coding = cpu_count() if workers is None and ray is None else 1
     context = BuildContext(device, workers=coding, shared=Shared(), pictures=plan.has_pictures)
     store = ResultStore(folder)
-    bench = _bench(plan, context, Measure(metrics), store)
+    bench = _bench(plan, context, measure, store)
     with _executor(bench, folder, workers, ray) as executor:
         ran = _run_in(store, bench, executor, context, progress, only_known=only_known)
     save_originals(plan, store)
@@ -223,7 +225,7 @@ def _run_in(
     plan, measure = bench.plan, bench.measure
     planned = [key for _, batch in bench.work for key in batch.keys()]  # noqa: SIM118
     header = executor.described(header_of(plan, context, measure.metrics, len(planned)))
-    there = opened(store, header, planned, kept := OnKept(measure.metrics, plan.images, store))
+    there = opened(store, header, planned, kept := OnKept(measure, plan.images, store))
     for line in there.growth.lines(len(planned)) if there.growth else ():
         log.warning("%s: %s", store.folder, line)
     try:
@@ -337,7 +339,7 @@ def _samples_first(work: Sequence[Work], jobs: Sequence[int]) -> list[int]:
 
 def _check_measures(plan: Plan, metrics: Metrics) -> None:
     sends = any(scheme.is_sent for scheme in plan.scenario.schemes)
-    shown = metrics.image or metrics.sets or metrics.state or metrics.unavailable
+    shown = metrics.image or metrics.task or metrics.sets or metrics.state or metrics.unavailable
     if shown or (metrics.link and sends):
         return
     if not any(scheme.has_bits for scheme in plan.scenario.schemes):
@@ -370,7 +372,7 @@ def _check_sizes(plan: Plan, metrics: Metrics) -> None:
         name = metrics.sets[0].info.name
         got, cure = f"{len(plan.images)} image for {name}", f"Use more images, or take {name} out of metrics."
         raise ImageError(complaint("images", "too few for a metric of sets", got, "at least 2", cure))
-    infos = [*(m.info for m in metrics.image), *(m.info for m in metrics.sets)]
+    infos = [m.info for m in (*metrics.image, *metrics.task, *metrics.sets)]
     if not plan.has_pictures:
         return
     needed = [(info.name, info.min_side, f"Take {info.name} out of metrics") for info in infos]

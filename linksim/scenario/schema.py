@@ -29,6 +29,7 @@ from linksim.kinds.fields import (
     Int,
     Name,
     NaturalInt,
+    PathName,
     PositiveInt,
     Real,
     SnrDb,
@@ -170,7 +171,7 @@ __all__ = [
 ChannelSpec = Annotated[ChannelBase, KindOf("channel")]
 SchemeSpec = Annotated[SchemeBase, KindOf("scheme")]
 MetricName = Annotated[Text, KindName("metric")]
-
+_CLASSIFIER = "of top1_agreement, posterior_kl: torchvision/NAME, or a folder or hub name; none: Lite2"
 
 SweptText = Annotated[str, WrapValidator(kept_folder)]  # a choice, or a path
 
@@ -275,6 +276,7 @@ class Scenario(Spec):
     metrics: Annotated[tuple[MetricName, ...], Field(min_length=1)] = Field(
         ("psnr",), description="what is measured"
     )
+    classifier: PathName | None = Field(None, description=f"{_CLASSIFIER}; none: efficientnet_lite2")
     statistics: StatisticsSpec = Field(
         StatisticsSpec(), description="confidence intervals, and what schemes are compared with"
     )
@@ -313,9 +315,10 @@ class Scenario(Spec):
         return with_metric(data)
 
     @model_serializer(mode="wrap")
-    def _without_stop(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """As scenarios were before there were rules: their hash is the same."""
-        return {name: value for name, value in dump(self).items() if name != "stop" or value is not None}
+    def _without_later(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """As scenarios were before there were rules and classifiers: their hash is the same."""
+        later = ("stop", "classifier")
+        return {name: value for name, value in dump(self).items() if name not in later or value is not None}
 
     @model_validator(mode="after")
     def _stops(self) -> Scenario:

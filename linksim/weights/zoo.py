@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from channels.checks import complaint
-from linksim.files.places import looked_at, place, variable_folder
+from linksim.files.places import looked_at, place
+from linksim.weights.hub_files import (
+    Backbone,
+    BackboneFile,
+    WeightsUnavailable,
+    file_digest,
+    find_weights,
+    hub_file,
+    hub_file_at,
+    hub_folder,
+    hub_folder_at,
+    hub_weights,
+)
 from linksim.weights.pickle_reader import ModelFormatError
 
 __all__ = [
@@ -36,6 +44,7 @@ __all__ = [
     "file_digest",
     "find_backbone",
     "find_folder",
+    "find_weights",
     "hub_file",
     "hub_file_at",
     "hub_folder",
@@ -47,45 +56,9 @@ __all__ = [
     "network_path",
 ]
 
-WEIGHTS_VARIABLE = "LINKSIM_WEIGHTS"
 DIFFJSCC_INDEX = "diffjscc.json"  # in a folder of linksim convert diffjscc
 DIFFJSCC_CODEC = "jscc/codec.safetensors"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_TIMEOUT_S = 20
-_HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-
-
-class WeightsUnavailable(RuntimeError):
-    """Weights that are nowhere to be had, with the cure."""
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A file of weights in the manner of PyTorch's hub: a feature network of a metric, a codec of a zoo.
-
-    Args:
-        name: torchvision name, or that of the zoo.
-        url: where the file is; its name ends in the first digits of its SHA-256.
-        size_gb: of the file [10^9 bytes]; None where it is not known.
-        other_files: names that others gave the same file.
-        exact: a file of the user has to be this very one, too.
-    """
-
-    name: str
-    url: str
-    size_gb: float | None
-    other_files: tuple[str, ...] = ()
-    exact: bool = False
-
-    @property
-    def file(self) -> str:
-        """File name in the torch hub cache."""
-        return self.url.rsplit("/", 1)[1]
-
-    @property
-    def digest_prefix(self) -> str:
-        """First digits of the SHA-256 of the file."""
-        return self.file.rsplit("-", 1)[1].split(".")[0]
 
 
 BACKBONES: dict[str, Backbone] = {
@@ -137,14 +110,6 @@ BUNDLED_MODELS = {
     ),
 }
 BUNDLED_FILES = {name: f"{name}.safetensors" for name in BUNDLED_MODELS}
-
-
-@dataclass(frozen=True)
-class BackboneFile:
-    """A weights file and the first 16 hex digits of its SHA-256."""
-
-    path: Path
-    digest: str
 
 
 CAPTIONER = "Salesforce/blip2-opt-2.7b"
@@ -221,54 +186,6 @@ def find_folder(name: str, files: Sequence[str] | None = None) -> Path:
         ) from None
 
 
-def hub_folder_at(name: str) -> Path | None:
-    """Where a repository's files are on this machine: a folder of its name in $LINKSIM_WEIGHTS, or the hub's
-    cache; None if they would have to be fetched.
-    """
-    import huggingface_hub
-
-    folder = variable_folder(WEIGHTS_VARIABLE)
-    own = folder and folder / name.rsplit("/", 1)[1]
-    if own and hub_weights(own):
-        return own
-    try:
-        found = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
-    except (OSError, ValueError, RuntimeError):  # the hub's errors derive from these
-        return None
-    return found if hub_weights(found) else None
-
-
-def hub_weights(folder: Path) -> Path | None:
-    """File of weights in a folder of a hub's model, the first of its formats."""
-    return next((folder / name for name in _HUB_WEIGHTS if (folder / name).is_file()), None)
-
-
-def hub_folder(name: str, needed_by: str) -> Path:
-    """Settings and weights of a repository: of $LINKSIM_WEIGHTS, the hub's cache, or a download.
-
-    Raises:
-        WeightsUnavailable: none of the three has them.
-    """
-    import huggingface_hub
-
-    found = hub_folder_at(name)
-    if found is not None:
-        return found
-    try:
-        for weights in _HUB_WEIGHTS:
-            found = Path(huggingface_hub.snapshot_download(name, allow_patterns=["*.json", weights]))
-            if hub_weights(found):
-                return found
-        said = f"no {' and no '.join(_HUB_WEIGHTS)} there"
-    except (OSError, ValueError, RuntimeError) as problem:  # the hub's errors derive from these
-        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
-    folder = name.rsplit("/", 1)[1]
-    raise WeightsUnavailable(
-        f"{needed_by}: weights not found and not downloaded ({said}). Where there is a network, "
-        f"hf download {name} --local-dir {folder}; set {WEIGHTS_VARIABLE} to what holds that folder."
-    )
-
-
 def network_path(name: str) -> Path:
     """File of a bundled network by its name, or a file."""
     return asset(BUNDLED_FILES[name]) if name in BUNDLED_FILES else place(name)
@@ -291,27 +208,6 @@ def codec_path(checkpoint: str) -> Path:
     return path / DIFFJSCC_CODEC if (path / DIFFJSCC_INDEX).is_file() else path
 
 
-def _hub_cache() -> Path:
-    import torch
-
-    return Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def _candidates(backbone: Backbone) -> Iterator[Path]:
-    """Files to look at: the user's folder (and one level below it), then the torch hub cache."""
-    names = (
-        backbone.file,
-        *backbone.other_files,
-        f"{backbone.name}_features.pth",
-        f"{backbone.name}.pth",
-    )
-    folder = variable_folder(WEIGHTS_VARIABLE)
-    if folder is not None:
-        for below in (folder, *sorted(p for p in folder.glob("*") if p.is_dir())):
-            yield from (below / name for name in names)
-    yield from (_hub_cache() / name for name in (backbone.file, *backbone.other_files))
-
-
 def lpips_backbone(metric: str) -> str | None:
     """The backbone of an LPIPS metric by the metric's name; None for other metrics.
 
@@ -329,7 +225,7 @@ def backbone_at(net: str) -> Path | None:
 
 
 def find_backbone(net: str, needed_by: str = "") -> BackboneFile:
-    """Weights of a backbone: from $LINKSIM_WEIGHTS, the torch hub cache, or a download, in this order.
+    """Weights of a backbone; see :func:`find_weights`.
 
     Args:
         net: key of :data:`FEATURE_NETWORKS`.
@@ -338,66 +234,4 @@ def find_backbone(net: str, needed_by: str = "") -> BackboneFile:
     Raises:
         WeightsUnavailable: none of the three has them, or not the very file that it has to be.
     """
-    backbone, needed_by = FEATURE_NETWORKS[net], needed_by or f"lpips_{net}"
-    found = backbone_at(net)
-    if found is None:
-        found = _fetched(needed_by, backbone)
-    elif backbone.exact:
-        digest = file_digest(found)
-        if not digest.startswith(backbone.digest_prefix):
-            got, expected = f"SHA-256 {digest[:8]}...", f"{backbone.digest_prefix}..., that of {backbone.url}"
-            raise WeightsUnavailable(
-                complaint(f"{needed_by}: weights {found}", "another file", got, expected, "Replace the file.")
-            )
-    return BackboneFile(found, file_digest(found)[:16])
-
-
-def hub_file_at(file: Backbone) -> Path | None:
-    """Where a file of weights lies on this machine; None if it would have to be fetched."""
-    return next((path for path in _candidates(file) if path.is_file()), None)
-
-
-def hub_file(file: Backbone) -> Path:
-    """A file of weights: from $LINKSIM_WEIGHTS, the torch hub cache, or a download, in this order.
-
-    Raises:
-        WeightsUnavailable: none of the three has it.
-    """
-    return hub_file_at(file) or _fetched(file.name, file)
-
-
-def _fetched(what: str, file: Backbone) -> Path:
-    """A file, downloaded into the torch hub cache."""
-    target = _hub_cache() / file.file
-    try:
-        _download(file, target)
-    except (OSError, ValueError) as problem:
-        raise WeightsUnavailable(
-            f"{what}: weights not found and not downloaded ({problem}). Put {file.file} "
-            f"(from {file.url}) into a folder and set {WEIGHTS_VARIABLE} to it, or into {target.parent}."
-        ) from None
-    return target
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _download(backbone: Backbone, target: Path) -> None:
-    """Fetch a file, check its digest, and move it into place whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    try:
-        request = urllib.request.urlopen(backbone.url, timeout=_TIMEOUT_S)  # noqa: S310 (a constant https address)
-        with request as response, partial.open("wb") as file:
-            while chunk := response.read(1 << 20):
-                file.write(chunk)
-        if not file_digest(partial).startswith(backbone.digest_prefix):
-            raise ValueError(f"{backbone.url} arrived damaged")
-        partial.replace(target)
-    except (TimeoutError, urllib.error.URLError) as problem:
-        raise OSError(f"{backbone.url}: {problem}") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    return find_weights(FEATURE_NETWORKS[net], needed_by or f"lpips_{net}")

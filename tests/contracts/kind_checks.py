@@ -142,8 +142,8 @@ def check_image_metric(metric: object) -> None:
         assert a != b
 
 
-def check_images(description: object) -> None:
-    """Different names, the same pixels at every reading, the crop; frames of bits have none of them."""
+def check_images(description: object, *, may_be_cut: bool = True) -> None:
+    """Different names, the same pixels and truth at every reading, the crop; frames of bits have none of them."""
     images = description.build()
     assert len(set(images.names)) == len(images.names) > 0
     name = images.names[0]
@@ -153,7 +153,9 @@ def check_images(description: object) -> None:
     assert torch.equal(images[name], image)
     assert torch.equal(description.build()[name], image)
     assert description.has_pictures == (image.numel() > 0)
-    if not description.has_pictures:
+    assert images.truth(name) == description.build().truth(name)
+    assert (images.truth(name) is None) == may_be_cut
+    if not description.has_pictures or not may_be_cut:
         return
     cut = description.model_copy(update={"crop": (32, 48)}).build()[name]
     assert cut.shape == (3, 32, 48)

@@ -10,7 +10,14 @@ from PIL import Image
 from channels import kinds
 from channels.hardware import impairments
 from linksim.kinds import find, names
-from linksim.kinds.images import FolderImagesSpec, NoImagesSpec, SkimageImagesSpec, TarImagesSpec
+from linksim.kinds.images import (
+    FolderImagesSpec,
+    NoImagesSpec,
+    QrCodesSpec,
+    SkimageImagesSpec,
+    TarImagesSpec,
+    TextPanelsSpec,
+)
 from linksim.kinds.networks import (
     Bourtsoulatze2019Spec,
     CnnYang2024Spec,
@@ -86,7 +93,7 @@ LISTS = {
     "network": NETWORKS,
     "source_codec": ("bpg", "bpg_external", "jpeg", "jpeg2000", "webp", "avif", "heic", "jpegxl"),
     "sampler": ("ancestral", "ddim", "dpmsolver++", "unipc"),
-    "images": ("folder", "tar", "skimage", "none"),
+    "images": ("folder", "tar", "skimage", "text_panels", "qr_codes", "none"),
     "metric": (
         *("psnr", "ssim", "ms_ssim", "lpips", "lpips_alex", "lpips_vgg", "lpips_squeeze", "haarpsi", "gmsd"),
         *(
@@ -113,6 +120,7 @@ LISTS = {
             "patch_kid_256",
             "cmmd",
         ),
+        *("top1_agreement", "posterior_kl", "ocr_cer", "ocr_confidently_wrong", "qr_decoded"),
         *("ber", "bler", "outage", "papr_db", "evm", "received_snr_db"),
     ),
 }
@@ -176,7 +184,9 @@ def test_sampler(name):
 def test_metric(name):
     target = find("metric", name).target
     if not issubclass(target, ImageMetric):
-        pytest.skip("no metric of single pictures: tests/linksim/test_metrics.py, test_set_metrics.py")
+        pytest.skip(
+            "not of pairs of pictures: tests/linksim/test_metrics.py, test_set_metrics.py, test_tasks.py"
+        )
     try:
         metric = find("metric", name).make()
     except MetricUnavailable as problem:
@@ -194,4 +204,6 @@ def test_images(tmp_path):
     kind_checks.check_images(FolderImagesSpec(kind="folder", path=str(tmp_path)))
     kind_checks.check_images(TarImagesSpec(kind="tar", paths=(str(tmp_path / "all.tar"),)))
     kind_checks.check_images(SkimageImagesSpec(kind="skimage", names=("astronaut",)))
+    kind_checks.check_images(TextPanelsSpec(kind="text_panels", size=(128, 192)), may_be_cut=False)
+    kind_checks.check_images(QrCodesSpec(kind="qr_codes"), may_be_cut=False)
     kind_checks.check_images(NoImagesSpec(kind="none"))

@@ -305,3 +305,14 @@ def test_closed_forms_stretch_no_axis():
     exact = [replace(rows[0], snr_db=s, mean=m) for s, m in ((0.0, 0.1), (10.0, 8e-4), (20.0, 1e-23))]
     bottom, _ = plot_metric(rows, BER, theory=exact).axes[0].get_ylim()
     assert bottom == pytest.approx(1e-6)
+
+
+def test_rates_that_are_all_zero_or_of_lost_steps_leave_an_axis(recwarn):
+    """Fixed MCS of which one has no error and the other none that arrives: nothing above 0 is drawn."""
+    rows = [row(s, 0.0, metric="ber", scheme="MCS 4", ci_low=0.0, ci_high=0.2) for s in (5, 10)]
+    gone = {"num_failures": 16, "num_arrived": 0, "ci_low": 0.1, "ci_high": 0.4}
+    rows += [row(s, 0.2, metric="ber", scheme="MCS 19", **gone) for s in (5, 10)]
+    axes = plot_metric(rows, BER, steps=("MCS 4", "MCS 19")).axes[0]
+    assert axes.get_yscale() == "log"
+    assert 0 < axes.get_ylim()[0] < axes.get_ylim()[1] <= 1.0
+    assert not [w for w in recwarn if "log-scaled" in str(w.message)]

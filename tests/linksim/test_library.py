@@ -14,7 +14,7 @@ from linksim.scenario.files import ScenarioError, find_scenario, load_scenario, 
 
 THEMES = (
     "theory", "awgn", "fading", "ofdm", "mobility", "mimo", "csi", "impairments", "38901", "raytraced",
-    "recorded", "paper",
+    "recorded", "paper", "robustness", "tasks",
 )  # fmt: skip
 LIBRARY = [path for theme in THEMES for path in sorted((scenario_dir() / theme).glob("*.yaml"))]
 IDS = [f"{path.parent.name}/{path.stem}" for path in LIBRARY]

@@ -75,7 +75,7 @@ def test_every_name_of_a_scenario_has_one_maker():
     assert len(known) == len(set(known))
     assert f"swd_{OCTAVES}" in known
     assert f"swd_{OCTAVES + 1}" not in known
-    assert len(names("metric")) == 35
+    assert len(names("metric")) == 40
 
 
 def test_facts_say_what_people_read():
@@ -83,10 +83,22 @@ def test_facts_say_what_people_read():
     known = [n for n in names("metric") if not needs(n).weights]
     infos = {info.name: info for info in build_metrics(tuple(known)).infos()}
     assert set(infos) <= set(known)
-    assert set(known) - set(infos) <= {"kid_lite2", "flip"}
+    of_extras = {"kid_lite2", "flip", "top1_agreement", "posterior_kl", "ocr_cer", "ocr_confidently_wrong"}
+    assert set(known) - set(infos) <= of_extras
     looks = {n: known_facts(n) for n in names("metric") if needs(n).weights}
     infos |= {n: replace(facts, reference="of its weights") for n, facts in looks.items() if n != "lpips"}
-    higher = {"psnr", "ssim", "ms_ssim", "haarpsi", "vif", "fsim", "clip_similarity", "received_snr_db"}
+    higher = {
+        "psnr",
+        "ssim",
+        "ms_ssim",
+        "haarpsi",
+        "vif",
+        "fsim",
+        "clip_similarity",
+        "received_snr_db",
+        "qr_decoded",
+    }
+    higher |= {"top1_agreement"} & set(infos)
     assert {n for n, i in infos.items() if i.higher_is_better} == higher
     assert {n for n, i in infos.items() if i.higher_is_better is None} == {"spectrum_db"}
     for info in infos.values():

@@ -17,14 +17,14 @@ from channels import kinds
 from channels.checks import complaint, in_words
 from channels.kinds.loading import file_group, load_file, loaded_files
 from channels.runtime.cache import cache_folder
-from linksim.build.objects import build_metrics
 from linksim.files.writing import whole_file
+from linksim.images.truth import Truth
 from linksim.kinds.context import Shared
 from linksim.kinds.used import foreign_kinds
 from linksim.link import RunError
 from linksim.run.executors.batches import InProcess
 from linksim.run.machine import Machine
-from linksim.run.measuring import HasFeatures, Measure
+from linksim.run.measuring import HasFeatures, measure_of
 from linksim.run.plan import Plan
 from linksim.scenario.errors import ScenarioError
 from linksim.scenario.schema import Scenario
@@ -76,6 +76,7 @@ class Task:
         shard, keep_failures: see :class:`Plan`.
         device: where networks and channels run.
         threads: of a worker.
+        truths: what pictures are known to say, by name.
     """
 
     scenario: dict[str, Any]
@@ -85,6 +86,7 @@ class Task:
     keep_failures: int
     device: str
     threads: int
+    truths: Mapping[str, Truth | None]
 
 
 def task_of(plan: Plan, device: torch.device, threads: int) -> Task:
@@ -96,7 +98,7 @@ def task_of(plan: Plan, device: torch.device, threads: int) -> Task:
     images = {name: image.numpy() for name, image in plan.images.items()}
     scenario = as_written(plan.scenario.model_dump())  # paths know the folder that they begin in
     how = plan.shard, plan.keep_failures
-    return Task(scenario, _kind_sources(plan), images, *how, str(device), threads)
+    return Task(scenario, _kind_sources(plan), images, *how, str(device), threads, plan.truths)
 
 
 def _kind_sources(plan: Plan) -> tuple[KindSource, ...]:
@@ -138,14 +140,13 @@ def bench(task: Task, has: HasFeatures, schemes: Collection[str] | None = None) 
         source.load()
     scenario = validated(Scenario, task.scenario, "scenario")
     images = {name: torch.from_numpy(np.array(image)) for name, image in task.images.items()}
-    plan = Plan(
-        scenario, tuple(variants(scenario)), images, shard=task.shard, keep_failures=task.keep_failures
-    )
+    how: dict[str, Any] = {"shard": task.shard, "keep_failures": task.keep_failures, "truths": task.truths}
+    plan = Plan(scenario, tuple(variants(scenario)), images, **how)
     if schemes is not None:
         plan = plan.with_schemes(schemes)
     device, shared = torch.device(task.device), Shared()
     machines = [Machine(plan, variant, device, 1, shared) for variant in plan.variants]
-    return InProcess(plan, machines, (), Measure(build_metrics(scenario.metrics)), has, device)
+    return InProcess(plan, machines, (), measure_of(plan), has, device)
 
 
 def cannot_begin(problem: Exception) -> RunError:

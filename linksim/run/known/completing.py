@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from channels.checks import complaint
-from linksim.build.objects import Metrics
 from linksim.link import RunError
 from linksim.results.records import Record, UnitKey
 from linksim.results.store import ResultStore
@@ -78,13 +77,14 @@ class OnKept:
     """Metrics of units that a run folder has, from what it keeps of them; nothing is sent again.
 
     Args:
-        metrics: of the run.
+        measure: of the run.
         originals: [3, H, W] uint8 by name.
         store: its folder.
     """
 
-    def __init__(self, metrics: Metrics, originals: Mapping[str, Tensor], store: ResultStore) -> None:
-        self.metrics, self._originals, self._store = metrics, originals, store
+    def __init__(self, measure: Measure, originals: Mapping[str, Tensor], store: ResultStore) -> None:
+        self.metrics, self._truths = measure.metrics, measure.truths
+        self._originals, self._store = originals, store
         self._measures: dict[frozenset[str], Measure] = {}
 
     def complete(self, record: Record, lacking: frozenset[str]) -> Record | None:
@@ -96,13 +96,15 @@ class OnKept:
         """
         if lacking not in self._measures:
             image = tuple(m for m in self.metrics.image if m.info.name in lacking)
+            task = tuple(m for m in self.metrics.task if m.info.name in lacking)
             state = tuple(m for m in self.metrics.state if m.info.name in lacking)
-            self._measures[lacking] = Measure(replace(self.metrics, image=image, state=state))
+            asked = replace(self.metrics, image=image, task=task, state=state)
+            self._measures[lacking] = Measure(asked, self._truths)
         measure, values, counts = self._measures[lacking], dict(record.values), dict(record.counts)
         asked = measure.metrics
-        if len(asked.image) + len(asked.state) < len(lacking):
+        if len(asked.image) + len(asked.task) + len(asked.state) < len(lacking):
             return None
-        if asked.image:
+        if asked.image or asked.task:
             shown, name = kept_picture(self._store, record), record.key.image
             if shown is None:
                 return None

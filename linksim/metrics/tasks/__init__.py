@@ -1,0 +1,1 @@
+"""What pictures are good for: classifiers, readers of text and decoders of codes as metrics."""
