@@ -1,4 +1,4 @@
-"""The documentation site: ``make docs``. Generated pages are made by docs/_generate before Sphinx reads anything."""
+"""The documentation site (``make docs``). What docs/_generate makes is there before Sphinx reads anything."""
 
 from __future__ import annotations
 

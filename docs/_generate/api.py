@@ -94,7 +94,10 @@ def _module(name: str) -> list[str]:
     own = [n for n in getattr(module, "__all__", []) if _is_from(name, n)]
     at_door = [n for n in own if getattr(linksim, n, None) is getattr(module, n)]
     left = [n for n in own if n not in at_door]
-    lines = _rst(f".. automodule:: {name}", *([f"   :members: {', '.join(left)}", "   :show-inheritance:"] if left else []))
+    lines = _rst(
+        f".. automodule:: {name}",
+        *([f"   :members: {', '.join(left)}", "   :show-inheritance:"] if left else []),
+    )
     if at_door:
         named = ", ".join(f"[`linksim.{n}`](#linksim.{n})" for n in at_door)
         lines += [f"At the door: {named}.", ""]
@@ -129,7 +132,11 @@ def _is_named(name: str) -> bool:
 
 def _fits(thing: object, places: tuple[str, ...]) -> bool:
     is_error = isinstance(thing, tuple) or (inspect.isclass(thing) and issubclass(thing, Exception))
-    return is_error if places == ("error",) else not is_error and getattr(thing, "__module__", "").startswith(places)
+    return (
+        is_error
+        if places == ("error",)
+        else not is_error and getattr(thing, "__module__", "").startswith(places)
+    )
 
 
 def _entry(name: str, thing: object) -> list[str]:

@@ -28,7 +28,10 @@ _STYLE = (
 
 def diagrams() -> dict[str, str]:
     """SVG by file name."""
-    return {f"walk-{name}": _walk(walk) for name, walk in WALKS.items()} | {"rooms": _rooms(), "chain": _chain()}
+    return {f"walk-{name}": _walk(walk) for name, walk in WALKS.items()} | {
+        "rooms": _rooms(),
+        "chain": _chain(),
+    }
 
 
 # ------------------------------------------------------------------------------------------------- parts
@@ -47,14 +50,18 @@ def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
     )
 
 
-def _box(x: float, y: float, width: float, lines: Sequence[tuple[str, str]], fill: str = _FILL) -> tuple[str, float]:
+def _box(
+    x: float, y: float, width: float, lines: Sequence[tuple[str, str]], fill: str = _FILL
+) -> tuple[str, float]:
     """A box with lines of (class, text); the drawing and its height."""
     height = _PAD * 1.4 + _LINE * len(lines)
     parts = [
         f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="4" fill="{fill}" stroke="{_EDGE}"/>'
     ]
     for i, (kind, text) in enumerate(lines):
-        parts.append(f'<text class="{kind}" x="{x + _PAD}" y="{y + _PAD + 9 + i * _LINE}">{escape(text)}</text>')
+        parts.append(
+            f'<text class="{kind}" x="{x + _PAD}" y="{y + _PAD + 9 + i * _LINE}">{escape(text)}</text>'
+        )
     return "".join(parts), height
 
 
@@ -168,7 +175,9 @@ def _levels() -> list[list[str]]:
 
 def room_text(name: str) -> str:
     """First sentence of a room's ``__init__.py``, or of the table of CONTRIBUTING.md."""
-    for row in re.findall(r"^\| (`[^|]*`) \| ([^|]+) \|$", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.M):
+    for row in re.findall(
+        r"^\| (`[^|]*`) \| ([^|]+) \|$", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.M
+    ):
         names = re.findall(r"`([^`]+)`", row[0])
         full = [n if n.startswith(("channels", "linksim")) else f"linksim/{n}" for n in names]
         meanings = [m.strip() for m in row[1].split(";")]
@@ -220,7 +229,14 @@ def _chain() -> str:
         ("Receiver", "equaliser, decoder", _FILL),
         ("Metrics", "PSNR, LPIPS, BLER", _FILL),
     ]
-    flows = ["budget n, csit", f"Frame: {frame}", "h·x + w", f"Received: {received}; Csi: {csi}", "picture, state", ""]
+    flows = [
+        "budget n, csit",
+        f"Frame: {frame}",
+        "h·x + w",
+        f"Received: {received}; Csi: {csi}",
+        "picture, state",
+        "",
+    ]
     parts, y = [], 12.0
     for (name, said, fill), flow in zip(boxes, flows, strict=True):
         drawn, height = _box(12, y, 300, [("name", name), ("", said)], fill)

@@ -5,18 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-__all__ = ["escaped", "process"]
+__all__ = ["escaped", "process", "without_type"]
 
 _KEPT = re.compile(r"``.*?``|:[\w:]+:`[^`]*`|`[^`]+`_?")
 
 
 def escaped(line: str) -> str:
-    """A line with ``|`` and ``*`` of formulas escaped, outside of what is code.
-
-    Example:
-        >>> escaped("E|h|² of ``a|b``, h*")
-        'E\\\\|h\\\\|² of ``a|b``, h\\\\*'
-    """
+    """A line whose bars and asterisks of formulas are escaped, outside of what is code."""
     bullet = re.match(r"\s*\* ", line)
     parts, end = [], 0
     if bullet:
@@ -41,3 +36,9 @@ def process(app: Any, what: str, name: str, thing: Any, options: Any, lines: lis
             if not code and not line.lstrip().startswith((">>>", "...")):
                 lines[index] = escaped(line)
             code = code or line.rstrip().endswith("::")
+
+
+def without_type(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Event ``autodoc-process-docstring``, before napoleon, which takes what stands before a colon of a property for a type."""
+    if what in ("property", "attribute") and lines:
+        lines[0] = lines[0].replace(": ", " \N{EN DASH} ", 1)

@@ -23,6 +23,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("builder-inited", _make_pages)
     app.connect("source-read", _rewrite)
+    app.connect("autodoc-process-docstring", docstrings.without_type, priority=100)
     app.connect("autodoc-process-docstring", docstrings.process)
     app.add_html_math_renderer("mathml", (mathml.visit_inline, None), (mathml.visit_block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

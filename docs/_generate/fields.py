@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from _generate import library
 from _generate.links import REPOSITORY
+from _generate.words import BLOCKS, MEANINGS
 from linksim.kinds import find, names
 from linksim.kinds.union import KindName, KindOf, annotation_parts, descriptions, models_in
 from linksim.metrics.facts import known_facts
@@ -26,11 +27,17 @@ FAMILY_PAGES = {
     "images": ("Pictures", "`images`: what is sent. `images: none` sends random bits."),
     "channel": ("Channels", "`channel`, or a list under `channels`."),
     "delay_model": ("Models behind OFDM", "`channel.model`: the paths between the antennas."),
-    "estimator": ("Estimators of OFDM", "`channel.csi`: what the receiver knows of the gains, and the pilots."),
+    "estimator": (
+        "Estimators of OFDM",
+        "`channel.csi`: what the receiver knows of the gains, and the pilots.",
+    ),
     "impairment": ("Impairments", "`channel.impairments`: a list, in the order in which they act."),
     "scheme": ("Schemes", "`schemes`: what sends the pictures; a curve for each."),
     "source_codec": ("Source codecs", "`schemes.source`: the codec of the picture, told apart by `codec`."),
-    "network": ("Networks", "`train.codec`: a network that is trained; schemes name trained ones as `checkpoint`."),
+    "network": (
+        "Networks",
+        "`train.codec`: a network that is trained; schemes name trained ones as `checkpoint`.",
+    ),
 }
 _SUFFIXES = {
     **{"_s": "s", "_hz": "Hz", "_db": "dB", "_dbm": "dBm", "_mps": "m/s", "_m": "m", "_k": "K", "_deg": "°"},
@@ -44,7 +51,7 @@ def pages() -> dict[str, str]:
     book = _Book()
     made = {"scenario": book.page(*_SCENARIO, [(Scenario, "A scenario")])}
     for family, (title, lead) in FAMILY_PAGES.items():
-        made[family] = book.page(title, lead, [(m, "") for m in descriptions(family)])
+        made[family] = book.page(title, lead, [(m, "") for m in descriptions(family)], family)
     trainings = [(TrainScenario, "Training of a codec"), (ControlTrainScenario, "Training of a control module"),
                  (DenoiserTrainScenario, "Training of a denoiser")]  # fmt: skip
     made["training"] = book.page(*_TRAINING, trainings)
@@ -72,12 +79,12 @@ class _Book:
     def __init__(self) -> None:
         self._done: set[str] = set()
 
-    def page(self, title: str, lead: str, models: list[tuple[type[BaseModel], str]]) -> str:
+    def page(self, title: str, lead: str, models: list[tuple[type[BaseModel], str]], family: str = "") -> str:
         """A page of some descriptions and the blocks in them."""
         parts = [f"# {title}\n\n{lead}\n"]
         blocks: dict[str, type[BaseModel]] = {}
         for model, name in models:
-            parts.append(self._section(model, name, 2))
+            parts.append(self._section(model, name, 2, family))
             for block in _blocks_in(model):
                 blocks.setdefault(_anchor(block), block)
         while blocks:
@@ -85,10 +92,12 @@ class _Book:
             del blocks[anchor]
             if anchor not in self._done:
                 parts.append(self._section(block, "", 2))
-                blocks |= {_anchor(inner): inner for inner in _blocks_in(block) if _anchor(inner) not in blocks}
+                blocks |= {
+                    _anchor(inner): inner for inner in _blocks_in(block) if _anchor(inner) not in blocks
+                }
         return "\n".join(parts)
 
-    def _section(self, model: type[BaseModel], title: str, level: int) -> str:
+    def _section(self, model: type[BaseModel], title: str, level: int, family: str = "") -> str:
         self._done.add(_anchor(model))
         head = title or _title(model)
         lines = [f"({_anchor(model)})=", f"{'#' * level} {head}", "", _about(model), "", *_table(model), ""]
@@ -96,7 +105,17 @@ class _Book:
         if example and not title:
             place = f"{REPOSITORY}scenarios/{example.scenario}.yaml"
             lines += [f"In [`{example.scenario}`]({place}):", "", "```yaml", example.text.rstrip(), "```", ""]
+        elif (family, _kind_of(model)[1]) in BLOCKS:
+            lines += _own_block(model, BLOCKS[family, _kind_of(model)[1]])
         return "\n".join(lines)
+
+
+def _own_block(model: type[BaseModel], values: dict[str, Any]) -> list[str]:
+    """A block that is not from the library; it is validated here."""
+    key, name = _kind_of(model)
+    block = {key: name, **values}
+    model.model_validate(block)
+    return ["For example (no scenario of the library uses it):", "", "```yaml", one_line(block), "```", ""]
 
 
 def _kind_of(model: type[BaseModel]) -> tuple[str, str]:
@@ -110,7 +129,7 @@ def _kind_of(model: type[BaseModel]) -> tuple[str, str]:
 
 
 def _anchor(model: type[BaseModel]) -> str:
-    key, name = _kind_of(model)
+    _, name = _kind_of(model)
     return f"block-{re.sub(r'[^a-z0-9]+', '-', f'{model.__module__}-{model.__name__}-{name}'.lower())}"
 
 
@@ -164,7 +183,7 @@ def _row(model: type[BaseModel], name: str) -> str:
     else:
         said = f"`{one_line(as_written(default))}`"
     choices = "" if facts.choices.startswith("kinds") or "some of" in facts.choices else facts.choices
-    meaning = _plain(". ".join(part for part in (facts.meaning, choices) if part))
+    meaning = _plain(". ".join(part for part in (facts.meaning or MEANINGS.get(name, ""), choices) if part))
     kind = f"{_type(info)}{f' [{unit}]' if unit else ''}{f', {facts.bounds}' if facts.bounds else ''}"
     return f"| `{name}` | {kind} | {said} | {meaning} |"
 

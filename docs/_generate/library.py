@@ -68,7 +68,7 @@ def _all_blocks() -> list[tuple[str, BaseModel]]:
 
 
 def example_of(model: type[BaseModel]) -> Example | None:
-    """The block of the library that says most of a description and fits on a few lines; None without one."""
+    """The block of the library that says most of a description on a few lines, else the shortest; None without any."""
     found: dict[str, Example] = {}
     for name, block in _all_blocks():
         if type(block) is model or (type(block).__name__, type(block).__module__) == (
@@ -76,9 +76,12 @@ def example_of(model: type[BaseModel]) -> Example | None:
             model.__module__,
         ):
             text = _text(block)
-            if text.count("\n") < _MOST_LINES and text not in found and text.strip() != "{}":
-                found[text] = Example(name, text)
-    return max(found.values(), key=lambda e: (len(e.text.splitlines()), -len(e.text)), default=None)
+            if text.strip() != "{}":
+                found.setdefault(text, Example(name, text))
+    short = [e for e in found.values() if e.text.count("\n") < _MOST_LINES]
+    if not short:
+        return min(found.values(), key=lambda e: len(e.text), default=None)
+    return max(short, key=lambda e: (len(e.text.splitlines()), -len(e.text)))
 
 
 def _text(block: BaseModel) -> str:
@@ -88,7 +91,11 @@ def _text(block: BaseModel) -> str:
     for key, value in data.items():
         short = one_line(value)
         if isinstance(value, dict | list) and len(short) > 80:
-            body = yaml.safe_dump(_plain(value), sort_keys=False, allow_unicode=True, width=100).rstrip().splitlines()
+            body = (
+                yaml.safe_dump(_plain(value), sort_keys=False, allow_unicode=True, width=100)
+                .rstrip()
+                .splitlines()
+            )
             lines += [f"{key}:", *(f"  {line}" for line in body)]
         else:
             lines.append(f"{key}: {short}")

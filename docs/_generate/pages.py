@@ -13,10 +13,10 @@ def write(folder: Path) -> None:
     Args:
         folder: within docs/.
     """
-    from _generate import api, commands, diagrams, fields, models
+    from _generate import api, commands, diagrams, fields, measurements, models
 
     made = {f"{name}.svg": text for name, text in diagrams.diagrams().items()}
-    for module in (fields, commands, api, models):
+    for module in (fields, commands, api, models, measurements):
         made |= {f"{name}.md": text for name, text in module.pages().items()}
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in made.items():

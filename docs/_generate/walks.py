@@ -33,7 +33,10 @@ WALKS = {
             ("channels.base.ChannelOperator.__call__", "Received: y [B, n], csi, uses"),
             ("linksim.schemes.jscc.JsccScheme.receive", "received symbols and what is known of their gains"),
             ("linksim.jscc.linear_analog.LinearAnalogCodec.decode", "what a network would get, too"),
-            ("channels.equalization.equalize", "x_hat [B, n]; from there coefficients, and the image [B, 3, H, W]"),
+            (
+                "channels.equalization.equalize",
+                "x_hat [B, n]; from there coefficients, and the image [B, 3, H, W]",
+            ),
             ("linksim.images.sets.round_to_uint8", "what a screen can show"),
             ("linksim.run.measuring.records_of", "metrics, counts, uses, state of each picture"),
             ("linksim.results.store.ResultStore.append", "a line of records.jsonl"),
