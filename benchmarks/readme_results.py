@@ -245,9 +245,7 @@ def main() -> int:
     parser.add_argument("--staircase", type=Path, help="run folder of separation/staircase")
     parser.add_argument("--conformance", type=Path, help="output of benchmarks/conformance_38104.py")
     parser.add_argument("--ldpc", type=Path, help="output of benchmarks/ldpc_decoder.py")
-    parser.add_argument(
-        "--documents", type=Path, default=ROOT, help="folder with docs to write to"
-    )
+    parser.add_argument("--documents", type=Path, default=ROOT, help="folder with docs to write to")
     args = parser.parse_args()
     root = args.documents
     docs = root / "docs"

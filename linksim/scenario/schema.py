@@ -360,12 +360,13 @@ class Scenario(Spec):
             return self
         channels, fields = channel_names(self), self.sweep.fields
         known = schemes if isinstance(against, dict) else list(references(schemes, channels, fields))
+        expected = (
+            f"one of {', '.join(known)}" if known else "none: with one scheme there is nothing to compare"
+        )
         named = [against] if isinstance(against, str) else [*against, *against.values()]
         for name in named:
             if name not in known:
-                raise ValueError(
-                    f"statistics.against: got {name[:80]!r}, expected one of {', '.join(known)}."
-                )
+                raise ValueError(f"statistics.against: got {name[:80]!r}, expected {expected}.")
         return self
 
     @model_validator(mode="after")
