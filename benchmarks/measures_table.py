@@ -15,7 +15,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,14 @@ from linksim.weights.needs import state
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACES = {"README.md": (4.0,), "docs/definitions.md": (1.0, 4.0, 10.0)}
+NOT_IN_README = (
+    "ssim",
+    "gmsd",
+    "vif",
+    "fsim",
+    "top1_agreement",
+    *(f"swd_{octave}" for octave in range(1, 5)),
+)
 ARROWS = {True: "↑", False: "↓", None: "→ 0"}
 SCENARIO: dict[str, Any] = {
     "schema_version": 1,
@@ -60,12 +68,14 @@ def measures() -> list[str]:
     return [n for n in shown if not missing_weights((n,)) and not state(n).startswith("not installed")]
 
 
-def table(found: Mapping[str, Any], snr_db: float) -> str:
-    """A row per measure, a column per scheme."""
+def table(found: Mapping[str, Any], snr_db: float, shown: Collection[str]) -> str:
+    """A row per measure shown, a column per scheme."""
     rows = [row for row in found["rows"] if row["snr_db"] == snr_db]
     schemes = list(dict.fromkeys(row["scheme"] for row in rows))
     lines = [f"| {snr_db:g} dB | " + " | ".join(schemes) + " |", "|---" * (len(schemes) + 1) + "|"]
     for name, facts in found["metrics"].items():
+        if name not in shown:
+            continue
         unit = "" if facts["unit"] == "1" else f" [{facts['unit']}]"
         cells = [next(_cell(r) for r in rows if (r["scheme"], r["metric"]) == (s, name)) for s in schemes]
         of_set = ", set" if facts["scope"] == "set" else ""
@@ -89,9 +99,12 @@ def _lacks(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def text_of(found: Mapping[str, Any], pictures: int, snrs: tuple[float, ...]) -> str:
+def text_of(
+    found: Mapping[str, Any], pictures: int, snrs: tuple[float, ...], left_out: tuple[str, ...] = ()
+) -> str:
     """Tables with what they are of."""
-    tables = "\n\n".join(table(found, snr) for snr in snrs)
+    shown = [name for name in found["metrics"] if name not in left_out]
+    tables = "\n\n".join(table(found, snr, shown) for snr in snrs)
     facts = (
         f"{pictures} pictures, 1 channel realisation each; mean with 95% bootstrap interval over pictures; "
         '"set": one value of all pictures. † marks networks that were trained on the measure.'
@@ -129,7 +142,8 @@ def main() -> int:
     print(text_of(found, pictures, PLACES["docs/definitions.md"]), file=sys.stderr)
     if args.write:
         for name, snrs in PLACES.items():
-            write(ROOT / name, text_of(found, pictures, snrs))
+            left_out = NOT_IN_README if name == "README.md" else ()
+            write(ROOT / name, text_of(found, pictures, snrs, left_out))
     return 0
 
 
