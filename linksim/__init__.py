@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the one list of what is named here: __getattr__ reads it, t
     from channels.hardware.impairment import Impairment as Impairment
     from channels.kinds import KindError as KindError
     from channels.runtime.cache import FolderError as FolderError
+    from channels.runtime.extras import NotInstalled as NotInstalled
     from channels.types import ChannelUses as ChannelUses
     from channels.types import Csi as Csi
     from channels.types import Draw as Draw

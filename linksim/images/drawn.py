@@ -40,7 +40,7 @@ def on_photograph(height: int, width: int, rng: np.random.Generator) -> Image.Im
 
 @lru_cache(maxsize=len(_PHOTOGRAPHS))
 def _photograph(path: Path) -> Image.Image:
-    with Image.open(path) as file:
+    with Image.open(path, formats=("PNG", "JPEG")) as file:
         return file.convert("RGB")
 
 

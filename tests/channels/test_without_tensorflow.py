@@ -34,7 +34,7 @@ def test_import_and_construction_do_not_import_tensorflow():
 @pytest.mark.usefixtures("_no_tensorflow")
 def test_missing_tensorflow_is_named_with_the_command_that_installs_it():
     with pytest.raises(
-        ImportError, match=r"tensorflow: not installed, .* pip install 'linksim\[tensorflow\]'"
+        ImportError, match=r"tensorflow: not installed, .* pip install 'linksim-wireless\[tensorflow\]'"
     ):
         tensorflow_call(abs, torch.ones(2))
     channel = TensorFlowChannel(abs, csi="ls", pilots_per_block=1)

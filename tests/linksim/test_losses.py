@@ -268,5 +268,8 @@ def test_missing_feature_networks_are_said_before_the_training(monkeypatch):
         return real(name, *arguments, **named)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with warnings.catch_warnings(), pytest.raises(MetricUnavailable, match=r"Install linksim\[realism\]"):
+    with (
+        warnings.catch_warnings(),
+        pytest.raises(MetricUnavailable, match=r"Install linksim-wireless\[realism\]"),
+    ):
         Losses(LossSpec(projected_gan=1.0), CPU)

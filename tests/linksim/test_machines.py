@@ -9,7 +9,7 @@ from pathlib import Path
 
 DECODE = """
 import numpy as np
-from linksim.coding import compiled
+from linksim.files import compiled
 from linksim.coding.ldpc_decoder import deposit
 words = np.zeros((1, 3), np.float32)
 deposit(np.ones((1, 2), np.float32), np.array([0, 2]), words)

@@ -97,7 +97,7 @@ def test_swept_paths_and_every_variant_know_the_folder(places):
 def test_every_field_that_is_a_path_is_one_for_the_reader_of_files():
     """In whatever union or list it stands, of all kinds; a text under such a key begins beside the file."""
     known = {"path", "paths", "checkpoint", "caption", "calibration", "initial", "model", "stable_diffusion"}
-    assert path_keys() == {*known, "codec"}
+    assert path_keys() == {*known, "classifier", "codec", "weights"}
 
 
 @pytest.mark.parametrize(

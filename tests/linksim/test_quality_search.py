@@ -349,7 +349,7 @@ def test_heic_pays_for_its_container():
 
 def test_codec_that_is_not_there_is_one_message(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install 'linksim\[heic\]'"):
+    with pytest.raises(ValueError, match=r"pip install 'linksim-wireless\[heic\]'"):
         make_source_codec("heic")
     with pytest.raises(ValueError, match=r"pip install 'linksim\[jpegxl\]'"):
         make_source_codec("jpegxl", "444")

@@ -85,6 +85,7 @@ def test_smallest_side_is_the_one_said(name):
 def test_missing_package_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "flip_evaluator", None)
     with pytest.raises(
-        MetricUnavailable, match=r"flip: flip-evaluator is not installed .* Install linksim\[realism\]"
+        MetricUnavailable,
+        match=r"flip: flip-evaluator is not installed .* Install linksim-wireless\[realism\]",
     ):
         Flip()

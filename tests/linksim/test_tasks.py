@@ -157,7 +157,9 @@ def test_without_the_reader_it_is_said_what_to_install(monkeypatch):
     make = find("metric", "ocr_cer").make
     reading.reader_models.cache_clear()
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None)
-    with pytest.raises(MetricUnavailable, match=r"RapidOCR: not installed .*Install linksim\[tasks\]"):
+    with pytest.raises(
+        MetricUnavailable, match=r"RapidOCR: not installed .*Install linksim-wireless\[tasks\]"
+    ):
         make()
 
 
