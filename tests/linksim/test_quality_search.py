@@ -351,7 +351,7 @@ def test_codec_that_is_not_there_is_one_message(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'linksim-wireless\[heic\]'"):
         make_source_codec("heic")
-    with pytest.raises(ValueError, match=r"pip install 'linksim\[jpegxl\]'"):
+    with pytest.raises(ValueError, match=r"pip install 'linksim-wireless\[jpegxl\]'"):
         make_source_codec("jpegxl", "444")
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ValueError, match=r"bpgenc, bpgdec.*or use codec: bpg"):
