@@ -324,7 +324,6 @@ IMPORTED_AS = {
     "huggingface-hub": "huggingface_hub",
     "annotated-types": "annotated_types",
     "sionna-no-rt": "sionna",
-    "sionna-rt": "sionna",
     "pillow-heif": "pillow_heif",
     "pillow-jxl-plugin": "pillow_jxl",
     "efficientnet-lite-pytorch": "efficientnet_lite_pytorch",

@@ -162,7 +162,7 @@ class RayTracing:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        need("RayTracing", ("sionna.rt", "mitsuba"), "raytracing")
+        need("RayTracing", ("mitsuba", "drjit"), "raytracing")
         checks.check_choice("RayTracing: scene", self.scene, ("empty", *scenes()))
         transmitter = _positions("RayTracing: transmitter", (self.transmitter,))[0]
         object.__setattr__(self, "transmitter", transmitter)
