@@ -7,7 +7,6 @@ import hashlib
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channels.runtime.cache import cache_folder
+from channels.runtime.extras import package_version
 from channels.runtime.writing import remove_leftovers, whole_file
 
 __all__ = ["Arrays", "kept_arrays"]
@@ -38,7 +38,7 @@ def kept_arrays(
             PyTorch and NumPy are added.
         compute: makes the arrays, the same each time.
     """
-    versions = [version(name) for name in ("sionna", "torch", "numpy")]
+    versions = [package_version(name) for name in ("sionna", "torch", "numpy")]
     digest = hashlib.sha256(repr((arguments, versions)).encode())
     for source in sources:
         digest.update(source.read_bytes())
