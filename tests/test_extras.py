@@ -84,7 +84,7 @@ def test_the_core_runs_separation_and_trains_through_a_channel(core, tmp_path):
     training = tmp_path / "train.yaml"
     training.write_text(TRAINING)
     trained = ["train", str(training), "--device", "cpu", "--out", str(tmp_path / "trained")]
-    codes, said = commands(core, simulated, trained, ["list", "schemes"])
+    codes, said = commands(core, simulated, trained, ["check", "38901/cdl-profiles"])
     assert codes == [0, 0, 0], said
     assert (tmp_path / "run" / "results.csv").is_file()
     assert (tmp_path / "trained" / "model.safetensors").is_file()
