@@ -56,7 +56,12 @@ def core(tmp_path_factory) -> Path:
     """The packages of this environment without those of the extras: links."""
     folder = tmp_path_factory.mktemp("core")
     packages = Path(torch.__file__).parents[1]
+    facts = re.compile(
+        r"sionna(_rt)?-[\d.]+\.dist-info" if any(packages.glob("sionna_no_rt-*.dist-info")) else r"(?!)"
+    )
     for found in packages.iterdir():
+        if facts.fullmatch(found.name):  # the core brings Sionna by another distribution
+            continue
         if found.name not in OF_EXTRAS | {"sionna", "__pycache__"} and found.suffix != ".pth":
             (folder / found.name).symlink_to(found)
     (folder / "sionna").mkdir()
