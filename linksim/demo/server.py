@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 
 from channels.checks import complaint
+from channels.runtime.extras import install
 from linksim.scenario.errors import ScenarioError
 
 __all__ = ["check_gradio", "check_place", "serve"]
@@ -30,7 +31,7 @@ def check_gradio() -> None:
         ScenarioError: gradio is not installed.
     """
     if importlib.util.find_spec("gradio") is None:
-        cure = "pip install 'linksim-wireless[demo]'"
+        cure = install("demo")
         raise ScenarioError(complaint("linksim demo", "gradio is not installed", "none", "gradio 6", cure))
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from channels.checks import complaint
+from channels.runtime.extras import install
 from linksim.kinds import kind
 from linksim.source.hevc import CodecError
 from linksim.source.pillow_codec import DAMAGE
@@ -43,7 +44,7 @@ class HeicCodec:
 
     def __post_init__(self) -> None:
         if not self.available():
-            cure = "Install it: pip install 'linksim-wireless[heic]'"
+            cure = f"Install it: {install('heic')}"
             raise ValueError(
                 complaint("source.codec", "pillow-heif is not installed", "heic", "pillow-heif", cure)
             )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from channels.checks import complaint
+from channels.runtime.extras import install
 from linksim.kinds import kind
 from linksim.source.hevc import CodecError
 from linksim.source.pillow_codec import DAMAGE
@@ -50,7 +51,7 @@ class JpegXlCodec:
         if self.chroma != "444":
             raise ValueError(complaint("source.chroma", "JPEG XL has none but 4:4:4", self.chroma, "444"))
         if not self.available():
-            cure = "Install it: pip install 'linksim-wireless[jpegxl]'"
+            cure = f"Install it: {install('jpegxl')}"
             raise ValueError(
                 complaint(
                     *(
