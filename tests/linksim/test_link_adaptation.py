@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -73,11 +74,16 @@ def test_every_mcs_from_100_to_100_000_uses(mcs, awgn):
         assert awgn.block_error_rates(half_db - 0.55, num_uses)[mcs] >= 0.5, (num_uses, half_db)
 
 
-def test_rates_after_rounding_are_what_the_choice_goes_by(awgn):
+@pytest.mark.parametrize("shortest", [128, 512, 1024, 3072])
+def test_rates_after_rounding_are_what_the_choice_goes_by(shortest, awgn):
     """32 x 32 pixels at CBR 1/12: MCS 27 rounds up to rate 0.93 in 256 uses. At 19 dB, where it was chosen and 13 of
-    16 frames were lost, it is now known to fail."""
+    16 frames were lost, it is known to fail, by a table that has nothing so short, too: there the correction for the
+    length must say it, which knew the nominal rate 0.89 only."""
+    measured = tuple(c for c in awgn.lengths if c.num_uses >= shortest)
+    assert min(c.num_uses for c in measured) == shortest
+    known = dataclasses.replace(awgn, lengths=measured)
     assert sent_rate(MCS_TABLE_1[27], 256) == 1432 / 1536
-    assert awgn.block_error_rates(19.0, 256)[MCS_TABLE_1[27]] > 0.5
+    assert known.block_error_rates(19.0, 256)[MCS_TABLE_1[27]] > 0.5
 
 
 @pytest.mark.parametrize("num_uses", [128, 141, 200, 256, 333, 700])
