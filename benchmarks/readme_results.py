@@ -150,7 +150,7 @@ def separation(stores: list[ResultStore], root: Path = ROOT) -> str:
 
 def staircase(store: ResultStore, root: Path = ROOT) -> str:
     """The figure of docs/flat-curve.md."""
-    path = draw(store, "psnr", "staircase_psnr", root).removeprefix("docs/")
+    path = draw(store, "psnr", "staircase_psnr", root).removeprefix("../")  # from a page of docs itself
     return f"![Steps of fixed MCS, the best of them at each SNR, and the adaptive scheme]({path})"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from linksim.results.store import ResultStore
 from linksim.scenario.files import load_scenario, parse_overrides, variants
 from linksim.scenario.schema import channel_names
 
@@ -94,3 +95,13 @@ def test_no_failure_is_a_limit_and_not_zero(readme_results):
     ]
     line = readme_results.failed(rows, "code")
     assert line == "| code, failed frames (none: 95% limit) | < 4.1% | 2.8% |"
+
+
+def test_the_link_to_a_figure_leads_to_it_from_the_page_that_has_it(readme_results, monkeypatch, tmp_path):
+    """The page on flat curves stands in docs, that of results a folder further down."""
+    monkeypatch.setattr(readme_results, "metric_figure", lambda *args, **options: None)
+    monkeypatch.setattr(readme_results, "load_runs", lambda folders: [])
+    monkeypatch.setattr(readme_results, "save_figure", lambda figure, path: path.write_bytes(b""))
+    (tmp_path / "docs" / "figures").mkdir(parents=True)
+    text = readme_results.staircase(ResultStore(tmp_path / "run"), tmp_path)
+    assert (tmp_path / "docs" / text.partition("](")[2].removesuffix(")")).is_file()
