@@ -49,8 +49,8 @@ class ToldTransmitterSpec(ToldEndSpec):
 class ToldSpec(Spec):
     """What the ends are told of the SNR, where that is not the truth; the same for every scheme."""
 
-    transmitter: ToldTransmitterSpec = ToldTransmitterSpec()
-    receiver: ToldEndSpec = ToldEndSpec()
+    transmitter: ToldTransmitterSpec = Field(ToldTransmitterSpec(), description="what it is told, and when")
+    receiver: ToldEndSpec = Field(ToldEndSpec(), description="what it is told")
 
 
 class ChannelBase(Spec):
