@@ -60,7 +60,7 @@ def count(run: linksim.Run, scheme: str, snr_db: float) -> tuple[Counter[str], l
     return found, wrong
 
 
-def draw(counts: dict[tuple[str, float], Counter[str]]) -> None:
+def draw(counts: dict[tuple[str, float], Counter[str]], folder: Path) -> None:
     """Stacked bars of the fates, a field for each scheme."""
     from matplotlib import pyplot as plt
 
@@ -77,27 +77,29 @@ def draw(counts: dict[tuple[str, float], Counter[str]]) -> None:
         axes.set(title=scheme, xlabel="SNR = Es/N0 per data use [dB]")
     fields[0].set_ylabel("share of signs [%]")
     figure.legend(*fields[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
-    figure.savefig(FIGURES / "ocr_signs.png", dpi=120)
+    figure.savefig(folder / "ocr_signs.png", dpi=120)
 
 
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run", type=Path, help="run folder")
-    run = linksim.open_run(parser.parse_args().run)
+    parser.add_argument("--figures", type=Path, default=FIGURES, help="folder of the figures")
+    args = parser.parse_args()
+    run = linksim.open_run(args.run)
     mpl.use("Agg")
     [drawn] = figures.load_runs([run.folder])
     for name, limits in (("ocr_cer", (0.0, 1.0)), ("ocr_confidently_wrong", (0.0, 0.25))):
         if name in run.header["metrics"]:
             figure = figures.metric_figure([drawn], name, options=FigureOptions(ylim=limits, title=""))
-            figures.save_figure(figure, FIGURES / f"{name}.png")
+            figures.save_figure(figure, args.figures / f"{name}.png")
     counts = {}
     for scheme in (s["name"] for s in run.header["scenario"]["schemes"]):
         for snr_db in run.header["scenario"]["sweep"]["snr_db"]:
             counts[scheme, snr_db], wrong = count(run, scheme, snr_db)
             line = {"scheme": scheme, "snr_db": snr_db, **counts[scheme, snr_db], "such as": wrong[:6]}
             print(json.dumps(line), flush=True)
-    draw(counts)
+    draw(counts, args.figures)
     return 0
 
 
