@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import textwrap
+from copy import copy
 from pathlib import Path
 
 import yaml
@@ -27,7 +28,7 @@ _INDENTED = r"^    (?P<line>(?:linksim|python|pip|make|docker|accelerate|tensorb
 NOT_RUN = {
     r"^(python3 -m venv|pip |make )": "installs, or runs whole suites: jobs of the workflow do",
     r"^docker ": "make docker builds and runs it",
-    r"^sbatch ": "needs Slurm; test_cluster_documents runs the scripts with a stand-in",
+    r"^sbatch --nodes": "needs the nodes of an allocation",
     r"^accelerate ": "needs several processes of DiffJSCC",
     r"^linksim demo": "waits for visitors; tests/linksim/test_demo.py",
     r"head:6379": "needs a Ray cluster that is there; tests/linksim/test_ray.py",
@@ -39,6 +40,7 @@ NOT_RUN = {
     r"pytest -m slow|python -m tests\.crash|python benchmarks/(check|import)_times": "minutes to hours",
     r"tests\.fuzz pictures --count": "minutes",
     r"benchmarks/conformance_38104\.py": "hours",
+    r"train/dial |train/dial-denoiser ": "needs weights of LPIPS, a download; tests/linksim/test_train_phases.py",
     r"benchmarks/record_scene\.py": "needs a ray tracer with LLVM or a GPU",
 }
 
@@ -84,6 +86,17 @@ _PLACES = {
     "train-0.tar train-1.tar": "A.tar B.tar",
     " ...": "",
 }
+_GIVEN = {  # runs that a page takes for granted
+    "docs/json.md": ("study",),
+    "docs/report.md": ("quickstart", "a", "b"),
+    "docs/runs.md": ("a", "b"),
+    "docs/tasks.md": ("my-link",),
+}
+_FIRST = {  # what a page leaves to its reader
+    r"^linksim merge parts/1 ": "for i in 2 3 4; do linksim simulate my-link.yaml --shard $i/4 --out parts/$i; done",
+    r"^sbatch --array": "rm -rf parts runs/my-link",  # another way to the same run
+    r"my-link.yaml --ray local": "rm -rf runs/my-link",
+}
 
 
 class Scratch:
@@ -105,45 +118,61 @@ class Scratch:
         (folder / "vvc.yaml").write_text(_yaml(ROOT / "docs" / "opponents.md", "vvc"))
         (folder / "paper.mplstyle").write_text("lines.linewidth: 1\n")
         self._programs(folder / "bin")
-        self._runs()
+        done = self._shell("linksim simulate my-link.yaml --no-report --out earlier")
+        assert done.returncode == 0, done.stderr
+
+    def of_page(self, path: Path, folder: Path) -> Scratch:
+        """A copy for a page, with the runs that it expects."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        made = copy(self)
+        made.folder = folder
+        for name in _GIVEN.get(path.relative_to(ROOT).as_posix(), ()):
+            shutil.copytree(folder / "earlier", folder / "runs" / name)
+        return made
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
-        """Output of a command as a document has it, but for placeholders."""
+        """What a command of a document says and does, after what the document leaves to its reader."""
+        for pattern, first in _FIRST.items():
+            if re.search(pattern, command):
+                done = self._shell(first)
+                assert done.returncode == 0, done.stderr
         for said, meant in _PLACES.items():
             command = command.replace(said, meant)
+        return self._shell(command)
+
+    def _shell(self, command: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}"}
         environment["PYTHONPATH"] = str(ROOT)
         environment["LINKSIM_ALLOW_COMMANDS"] = "vvc-enc:vvc-dec"  # an export lasts as long as a shell
-        line = [str(BASH), "-euo", "pipefail", "-c", command]
         return subprocess.run(
-            line, check=False, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=1200
+            [str(BASH), "-euo", "pipefail", "-c", command],
+            check=False,
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
 
-    def _programs(self, folder: Path) -> None:
+    @staticmethod
+    def _programs(folder: Path) -> None:
         folder.mkdir()
         _script(folder / "linksim", f'#!/bin/sh\nexec {sys.executable} -P {_SMALL} "$@"\n')
         _script(folder / "python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
         _script(folder / "ffmpeg", f"#!{sys.executable}\n{_FFMPEG}")
+        _script(folder / "sbatch", _SBATCH)
         text = (ROOT / "docs" / "opponents.md").read_text(encoding="utf-8")
         for name in ("vvc-enc", "vvc-dec"):
             found = re.search(rf"```sh\n(#!/bin/sh -e\n# {name} .*?)```", text, re.DOTALL)
             assert found, name
             _script(folder / name, found[1])
 
-    def _runs(self) -> None:
-        """Runs that other pages made before."""
-        for made in ("a", "b"):
-            done = self.run(f"linksim simulate my-link.yaml --no-report --out runs/{made}")
-            assert done.returncode == 0, done.stderr
-        for name in ("study", "quickstart", "my-link"):
-            shutil.copytree(self.folder / "runs" / "a", self.folder / "earlier" / name)
 
-    def give(self, *names: str) -> None:
-        """Put runs where a page expects them."""
-        for name in names:
-            shutil.copytree(self.folder / "earlier" / name, self.folder / "runs" / name)
-
-
+# An array of two tasks, one after the other.
+_SBATCH = """#!/bin/bash -eu
+shift
+export SLURM_ARRAY_TASK_COUNT=2 SLURM_CPUS_PER_TASK=1
+for SLURM_ARRAY_TASK_ID in 1 2; do export SLURM_ARRAY_TASK_ID; bash "$@"; done
+"""
 _FFMPEG = """import sys
 from PIL import Image
 source, target = sys.argv[sys.argv.index("-i") + 1], sys.argv[-1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from itertools import pairwise
 from typing import Any
 
 SIDE = 192
@@ -19,7 +20,8 @@ def smaller(words: list[str]) -> list[str]:
     if not words or words[0] not in ("simulate", "train", "calibrate"):
         return words
     words = [TRIALS.sub(lambda m: f"sweep.trials={1 if int(m[1]) < 8 else 2}", word) for word in words]
-    words = _replaced(_replaced(words, "--frames", "8"), "--budget", "5s")
+    for option, value in (("--frames", "8"), ("--budget", "5s"), ("--workers", "2")):
+        words = _replaced(words, option, value)
     if words[0] == "calibrate":
         return words
     add = _of_training(words) if words[0] == "train" else _of_simulation(words)
@@ -33,7 +35,7 @@ def _replaced(words: list[str], option: str, value: str) -> list[str]:
 def _loaded(words: list[str]) -> Any:
     from linksim.scenario.files import load_any, parse_overrides
 
-    sets = [word for before, word in zip(words, words[1:], strict=False) if before == "--set"]
+    sets = [word for before, word in pairwise(words) if before == "--set"]
     return load_any(words[1], parse_overrides(sets))
 
 
