@@ -26,7 +26,7 @@ _INDENTED = r"^    (?P<line>(?:linksim|python|pip|make|docker|accelerate|tensorb
 
 # What is not run, and why. Every pattern must still be in a document.
 NOT_RUN = {
-    r"^(python3 -m venv|pip |make )": "installs, or runs whole suites: jobs of the workflow do",
+    r"^(git clone|python3 -m venv|pip |make )": "installs, or runs whole suites: jobs of the workflow do",
     r"^docker ": "make docker builds and runs it",
     r"^sbatch --nodes": "needs the nodes of an allocation",
     r"^accelerate ": "needs several processes of DiffJSCC",
