@@ -102,6 +102,21 @@ def test_every_field_of_the_reference_has_its_meaning(monkeypatch):
     assert [row for row in rows if not re.split(r"(?<!\\)\|", row)[-2].strip()] == []
 
 
+def test_every_name_of_the_door_is_in_the_reference(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS))
+    from _generate.api import pages
+
+    page = pages()["api"]
+    named = [
+        name
+        for name in dir(linksim)
+        if not name.startswith("_") and name[0].isupper() and name.isidentifier()
+    ]
+    named = [name for name in named if name not in ("TYPE_CHECKING", "Any")]
+    assert len(named) > 40
+    assert [name for name in named if f"linksim.{name}" not in page] == []
+
+
 def test_walks_of_the_architecture_page_are_taken_by_a_run(tmp_path, monkeypatch):
     """Every step is called, and after the one before it."""
     monkeypatch.syspath_prepend(str(DOCS))
