@@ -144,7 +144,10 @@ def missing(entry: Mapping[str, Any], options: Options, *, named: bool) -> str:
 
 
 def lines_of(text: str) -> Iterator[dict[str, Any]]:
-    """The lines of an output that are JSON objects."""
+    """The lines of an output that are JSON objects; of ``linksim results --json`` its rows."""
+    if text.startswith("{\n"):
+        yield from json.loads(text)["rows"]
+        return
     for line in text.splitlines():
         if line.startswith("{"):
             try:

@@ -75,7 +75,7 @@ def say(of: dict[str, object], counts: Counter[str], wrong: list[list[str]]) -> 
     print(json.dumps({**of, **counts, "such as": wrong[:6]}), flush=True)
 
 
-def draw(counts: dict[tuple[str, float], Counter[str]]) -> None:
+def draw(counts: dict[tuple[str, float], Counter[str]], folder: Path) -> None:
     """Stacked bars of the fates, a field for each scheme."""
     from matplotlib import pyplot as plt
 
@@ -92,20 +92,22 @@ def draw(counts: dict[tuple[str, float], Counter[str]]) -> None:
         axes.set(title=scheme, xlabel="SNR = Es/N0 per data use [dB]")
     fields[0].set_ylabel("share of signs [%]")
     figure.legend(*fields[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
-    figure.savefig(FIGURES / "ocr_signs.png", dpi=120)
+    figure.savefig(folder / "ocr_signs.png", dpi=120)
 
 
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run", type=Path, help="run folder")
-    run = linksim.open_run(parser.parse_args().run)
+    parser.add_argument("--figures", type=Path, default=FIGURES, help="folder of the figures")
+    args = parser.parse_args()
+    run = linksim.open_run(args.run)
     mpl.use("Agg")
     [drawn] = figures.load_runs([run.folder])
     for name, limits in (("ocr_cer", (0.0, 1.0)), ("ocr_confidently_wrong", (0.0, 0.25))):
         if name in run.header["metrics"]:
             figure = figures.metric_figure([drawn], name, options=FigureOptions(ylim=limits, title=""))
-            figures.save_figure(figure, FIGURES / f"{name}.png")
+            figures.save_figure(figure, args.figures / f"{name}.png")
     plan = plan_of(ResultStore(run.folder))
     truths = [truth for truth in plan.truths.values() if isinstance(truth, TextTruth)]
     originals = [plan.images[name].permute(1, 2, 0).numpy() for name in plan.truths]
@@ -116,7 +118,7 @@ def main() -> int:
             found = count(shown(run, scheme, snr_db, len(truths)), truths)
             counts[scheme, snr_db] = found[0]
             say({"scheme": scheme, "snr_db": snr_db}, *found)
-    draw(counts)
+    draw(counts, args.figures)
     return 0
 
 

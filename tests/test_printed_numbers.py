@@ -141,6 +141,15 @@ def test_a_text_that_is_not_there_or_twice_stops_the_entry(comparison):
         comparison.measured(LINES, {"of": ["lost"]})
 
 
+def test_rows_of_results_as_json_are_lines(runner, comparison):
+    """`linksim results RUN --json` prints one object over many lines."""
+    row = {"scheme": "a", "snr_db": -2, "metric": "psnr", "mean": 20.5, "ci_low": 20.0, "ci_high": 21.0}
+    text = json.dumps({"name": "run", "rows": [row, row | {"snr_db": 4, "mean": 30.5}]}, indent=1)
+    spec = {"where": {"scheme": "a", "snr_db": -2}, "of": ["mean"]}
+    assert comparison.measured(list(runner.lines_of(text)), spec) == (20.5, (20.0, 21.0))
+    assert list(runner.lines_of(f"beside\n{json.dumps(row)}\n")) == [row]
+
+
 # ----------------------------------------------------------------------------------------- the real one
 
 

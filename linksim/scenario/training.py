@@ -141,9 +141,9 @@ class RealismSharesSpec(Spec):
     uniformly between the two; of codecs that have the dial.
     """
 
-    fidelity: Share = 0.5
-    between: Share = 0.0
-    full: Share = 0.5
+    fidelity: Share = Field(0.5, description="share of pictures asked for realism 0")
+    between: Share = Field(0.0, description="share asked for something between")
+    full: Share = Field(0.5, description="share asked for realism 1")
 
     @model_validator(mode="after")
     def _whole(self) -> RealismSharesSpec:
@@ -156,15 +156,19 @@ class RealismSharesSpec(Spec):
 class PhaseSpec(Spec):
     """A part of a training with losses of its own."""
 
-    name: Name
+    name: Name = Field(description="of the phase, in the log")
     share: Annotated[Real, Field(gt=0, le=1)] = Field(description="of the whole training, by time or steps")
-    loss: LossSpec = LossSpec()
-    optimizer: OptimizerSpec = OptimizerSpec()
-    batch_size: PositiveInt = 8
-    crop: Annotated[Int, Field(ge=32, multiple_of=16)] = 256
-    frozen: Literal["none", "encoder"] = "none"
-    realism: RealismSharesSpec = RealismSharesSpec()
-    ema_decay: Annotated[Real, Field(ge=0, lt=1)] = 0.999
+    loss: LossSpec = Field(LossSpec(), description="weights of the terms of the loss")
+    optimizer: OptimizerSpec = Field(OptimizerSpec(), description="optimiser and learning rate")
+    batch_size: PositiveInt = Field(8, description="crops per step")
+    crop: Annotated[Int, Field(ge=32, multiple_of=16)] = Field(256, description="side of the crops [pixels]")
+    frozen: Literal["none", "encoder"] = Field("none", description="what is not trained in this phase")
+    realism: RealismSharesSpec = Field(
+        RealismSharesSpec(), description="how often which realism is asked for"
+    )
+    ema_decay: Annotated[Real, Field(ge=0, lt=1)] = Field(
+        0.999, description="of the averaged weights, per step"
+    )
     critic_rate: Positive = Field(4e-4, description="learning rate of the critics")
     critic_width: PositiveInt = Field(64, description="channels of the first layer of the patch critic")
     critic_start: Share = Field(0.0, description="share of the phase before the critics are trained")
@@ -174,7 +178,7 @@ class PhaseSpec(Spec):
 class TrainSpec(Spec):
     """How a codec is trained."""
 
-    codec: CodecSpec
+    codec: CodecSpec = Field(description="the network that is trained")
     initial: PathName | None = Field(None, description="checkpoint to start from")
     channels: Annotated[tuple[TrainChannelSpec, ...], Field(min_length=1)] = Field(
         description="mixture of channels"
