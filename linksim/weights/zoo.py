@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from channels.checks import complaint
+from channels.checks import complaint, in_words
 from linksim.files.places import looked_at, place
 from linksim.weights.hub_files import (
     Backbone,
@@ -175,7 +175,7 @@ def find_folder(name: str, files: Sequence[str] | None = None) -> Path:
     try:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(files) if files else None))
     except (OSError, ValueError, RuntimeError) as problem:  # the hub's errors derive from these
-        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
+        said = in_words(problem)
         cure = (
             f"Download it where there is a network (hf download {name}) and give the folder, "
             "or set HF_HOME to a cache that has it."

@@ -289,7 +289,7 @@ def test_files_that_are_not_the_weights_of_fid_are_refused(nothing, monkeypatch,
         load_inception()
     for content, said in (
         ({"fc.weight": torch.zeros(2)}, "Missing key"),
-        ({"fc.weight": Path}, "Weights only"),
+        ({"fc.weight": Path}, "no file of PyTorch, or one of other things than tensors"),
     ):
         torch.save(content, path)
         name = inception_as(path, "https://host.invalid", monkeypatch)
@@ -345,3 +345,50 @@ def test_broken_clip_folder_is_said(nothing):
     (place / "config.json").write_text("{}")
     with pytest.raises(MetricUnavailable, match=r"clip_similarity: .*cannot be read"):
         ClipSimilarity()
+
+
+def test_what_a_clip_folder_lacks_is_not_made_up(nothing, capfd):
+    """transformers would draw missing tensors at random, and only print a table of them; and prints that table of
+    the text encoder beside a whole image encoder."""
+    from safetensors.torch import load_file, save_file
+
+    clip_folder(nothing / "weights", "b32")
+    capfd.readouterr()
+    whole = ClipSimilarity()
+    x = photograph("coffee", 64, 64)
+    assert float(whole(x, x)) == pytest.approx(1.0, abs=1e-6)
+    assert capfd.readouterr().err == "", "nothing is wrong with a text encoder beside it"
+    file = nothing / "weights" / "clip-vit-base-patch32" / "model.safetensors"
+    tensors = load_file(file)
+    projection = tensors.pop("visual_projection.weight")
+    for changed, said in (
+        ({}, r"tensors missing, got visual_projection\.weight"),
+        (
+            {"visual_projection.weight": projection[:1]},
+            r"tensors of another shape, got visual_projection\.weight",
+        ),
+    ):
+        save_file(tensors | changed, file, metadata={"format": "pt"})
+        with pytest.raises(MetricUnavailable, match=rf"^clip_similarity: .*{said}.*hf download openai"):
+            ClipSimilarity()
+    save_file(tensors | {"visual_projection.weight": projection}, file, metadata={"format": "pt"})
+    (file.parent / "preprocessor_config.json").unlink()
+    with pytest.raises(MetricUnavailable, match=r"clip_similarity: .*preprocessor_config\.json"):
+        ClipSimilarity()
+
+
+@pytest.mark.parametrize("content", [b"", b"no network", None])
+def test_broken_weights_are_said_once_by_who_needs_them(nothing, content):
+    path = nothing / "weights" / "vgg16.pth"
+    if content is None:
+        torch.save({"features.0.weight": Path}, path)
+    else:
+        path.write_bytes(content)
+    found = build_metrics(("dists", "lpips_vgg")).unavailable
+    for name, said in found.items():
+        assert said.startswith(f"{name}: weights {path}: cannot be read, got ")
+        assert said.count("Replace the file.") == 1
+        assert "weights_only" not in said, "PyTorch's advice to execute what is in the file"
+        assert "()" not in said
+        assert "\n" not in said
+    assert set(found) == {"dists", "lpips_vgg"}

@@ -396,9 +396,25 @@ def test_a_classifier_of_transformers_by_its_folder(tmp_path):
     found = load_classifier(str(tmp_path / "vit")).log_posteriors(x)
     assert found.shape == (1, 5)
     assert torch.allclose(found, expected, atol=1e-4)
-    with pytest.raises(linksim.KindError, match="classifier: no classifier, got"):
+    with pytest.raises(linksim.KindError, match=r"^classifier: .*: cannot be read, got"):
         linksim.check(own | {"classifier": str(tmp_path)})
     load_classifier.cache_clear()
+
+
+def test_a_network_that_is_no_classifier_is_given_no_random_one(tmp_path):
+    """transformers would draw the layer of classes at random, and guess how pictures are prepared."""
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, ViTModel
+
+    small = ViTConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=32, patch_size=16
+    )  # fmt: skip
+    ViTModel(small).save_pretrained(tmp_path / "features")
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "features")
+    with pytest.raises(linksim.KindError, match=r"^classifier: .*tensors missing, got classifier\.bias"):
+        load_classifier(str(tmp_path / "features"))
+    ViTForImageClassification(small).save_pretrained(tmp_path / "alone")
+    with pytest.raises(linksim.KindError, match=r"^classifier: .*preprocessor_config\.json"):
+        load_classifier(str(tmp_path / "alone"))
 
 
 def test_the_classifier_is_part_of_a_scenario_only_where_it_is_named():
