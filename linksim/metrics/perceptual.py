@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from linksim.kinds import kind
 from linksim.metrics.base import ImageMetric, MetricInfo, MetricUnavailable, OfOriginals
 from linksim.metrics.kernels.lpips import unit_length, unit_length_distance
+from linksim.weights.hub_files import WeightsFile, WeightsUnavailable
 from linksim.weights.pickle_reader import ModelFormatError, load_tensors
-from linksim.weights.zoo import BACKBONES, BackboneFile, WeightsUnavailable, find_backbone
+from linksim.weights.zoo import BACKBONES, find_backbone
 
 if TYPE_CHECKING:
     import lpips
@@ -58,7 +59,7 @@ def fill_features(network: nn.Module, own: Mapping[str, str], file: Path, needed
     network.load_state_dict({name: stored[theirs] for name, theirs in own.items()})
 
 
-def load_lpips(net: LpipsNet) -> tuple[lpips.LPIPS, BackboneFile]:
+def load_lpips(net: LpipsNet) -> tuple[lpips.LPIPS, WeightsFile]:
     """The LPIPS network, v0.1 heads, in evaluation mode on the CPU.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.metadata
 from dataclasses import replace
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from channels.checks import in_words
+from linksim.files.digests import file_digest
 from linksim.kinds import kind
 from linksim.metrics.base import MetricInfo, MetricUnavailable, SetMetric
 from linksim.weights.pickle_reader import ModelFormatError, load_tensors
@@ -55,7 +55,7 @@ def load_lite(number: int) -> tuple[Any, str]:
     except (ModelFormatError, RuntimeError) as problem:
         said = f"EfficientNet-Lite{number}: {file}: cannot be read ({in_words(problem)})."
         raise MetricUnavailable(f"{said} Install linksim-wireless[realism] again.") from None
-    return network.requires_grad_(False).eval(), hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return network.requires_grad_(False).eval(), file_digest(file)[:16]
 
 
 def half_shifted_patches(image: Tensor, side: int) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from channels.runtime.extras import install
 from linksim.weights import zoo
+from linksim.weights.hub_files import hub_folder_at
 
 __all__ = ["Needs", "needs", "state"]
 
@@ -68,6 +69,6 @@ def state(metric: str) -> str:
     if missing:
         return f"not installed: {', '.join(missing)}; {install(found.extra)}"
     if found.weights:
-        at = zoo.backbone_at(found.backbone) if found.backbone else zoo.hub_folder_at(found.repository)
+        at = zoo.backbone_at(found.backbone) if found.backbone else hub_folder_at(found.repository)
         return str(at or "no weights here; downloaded when it is first used")
     return "installed" if found.modules else ""

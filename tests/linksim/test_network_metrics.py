@@ -24,6 +24,7 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metri
 
 from linksim.build.objects import build_metrics
 from linksim.cli.commands import main
+from linksim.files.digests import file_digest
 from linksim.images.sets import round_to_uint8
 from linksim.metrics.base import MetricUnavailable
 from linksim.metrics.networks.clip import ClipSimilarity
@@ -33,7 +34,7 @@ from linksim.metrics.networks.inception import InceptionDistance, load_inception
 from linksim.metrics.set_distances import DISTANCES
 from linksim.results.feature_files import FeatureFiles, drop_features_of_others
 from linksim.results.store import ResultStore
-from linksim.weights.zoo import FEATURE_NETWORKS, file_digest, find_backbone
+from linksim.weights.zoo import FEATURE_NETWORKS, find_backbone
 from tests.linksim.network_weights import CLIP_SIDES, clip_folder, vgg_file
 from tests.linksim.pictures import compressed, ladders, photograph
 from tests.linksim.tiny import write

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import paper_figures
 from benchmarks.make_diffjscc_checkpoint import make
+from linksim.results.statistics import Row
 
 FEW = [
     "--limit",
@@ -48,7 +49,11 @@ def test_figures_show_the_authors_models_where_they_lie(tmp_path, capsys, monkey
 
 
 def test_panels_hold_the_points_of_their_column():
-    point = paper_figures.Point("figure-4", "s", "1/96", 10.0, "psnr", 1.0, 0.9, 1.1, False)
+    row = Row("awgn", "s", 10.0, "psnr", (), 1.0, 0.9, 1.1, 1, 1, 0, 1.0, 1 / 96, 1 / 96)
+    point = paper_figures.Point("figure-4", "1/96", False, row)
+    assert list(point.line()) == [
+        *("figure", "scheme", "cbr", "snr_db", "metric", "mean", "ci_low", "ci_high", "trained_on"),
+    ]
     at_10_db = paper_figures.FIGURES[0].panels[1]
     assert at_10_db.holds(point)
     assert at_10_db.place(point) == pytest.approx(1 / 96)

@@ -10,11 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from linksim.files.digests import file_digest
 from linksim.kinds import kind
 from linksim.metrics.base import ImageMetric, MetricInfo, MetricUnavailable, OfOriginals, check_pair
+from linksim.weights.hub_files import WeightsUnavailable, hub_folder, hub_weights
 from linksim.weights.pickle_reader import ModelFormatError
 from linksim.weights.pretrained import read_network, read_preparation
-from linksim.weights.zoo import CLIP_MODELS, WeightsUnavailable, file_digest, hub_folder, hub_weights
+from linksim.weights.zoo import CLIP_MODELS
 
 __all__ = ["ClipSimilarity", "load_clip"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
 from dataclasses import replace
@@ -13,11 +12,13 @@ import torch
 from torch import Tensor
 
 from channels.checks import in_words
+from linksim.files.digests import file_digest
 from linksim.kinds import kind
 from linksim.metrics.base import ImageMetric, MetricInfo, MetricUnavailable, check_pair
 from linksim.metrics.perceptual import fill_features
+from linksim.weights.hub_files import WeightsUnavailable
 from linksim.weights.pickle_reader import ModelFormatError, load_tensors
-from linksim.weights.zoo import WeightsUnavailable, find_backbone
+from linksim.weights.zoo import find_backbone
 
 __all__ = ["Dists"]
 
@@ -44,7 +45,7 @@ def _layer_weights() -> tuple[list[Tensor], str]:
         raise MetricUnavailable(
             f"dists: {file}: cannot be read ({in_words(problem)}). Install linksim-wireless[realism] again."
         ) from None
-    return weights, hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return weights, file_digest(file)[:16]
 
 
 def _vgg16() -> tuple[Any, str]:

@@ -18,8 +18,9 @@ from channels.checks import complaint, in_words
 from linksim.kinds import kind
 from linksim.metrics.base import MetricInfo, MetricUnavailable, SetMetric
 from linksim.metrics.realism import half_shifted_patches
+from linksim.weights.hub_files import WeightsFile, WeightsUnavailable
 from linksim.weights.pickle_reader import ModelFormatError, load_tensors
-from linksim.weights.zoo import BackboneFile, WeightsUnavailable, find_backbone
+from linksim.weights.zoo import find_backbone
 
 __all__ = ["InceptionDistance", "load_inception"]
 
@@ -49,7 +50,7 @@ def load_inception() -> tuple[Any, str]:
 
 
 @lru_cache(maxsize=1)  # one network for all distances of a run
-def _built(found: BackboneFile) -> Any:
+def _built(found: WeightsFile) -> Any:
     """torch-fidelity's network with the weights of a file.
 
     Raises:

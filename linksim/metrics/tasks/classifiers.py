@@ -18,6 +18,7 @@ from linksim.kinds import KindError
 from linksim.metrics.base import MetricUnavailable, OfOriginals
 from linksim.metrics.realism import load_lite, without_norms
 from linksim.weights import zoo
+from linksim.weights.hub_files import HubFile, WeightsUnavailable, find_weights
 from linksim.weights.pickle_reader import ModelFormatError, load_tensors
 from linksim.weights.pretrained import read_network, read_preparation
 
@@ -92,7 +93,7 @@ def _for_lite(x: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------------- torchvision
 
 
-def torchvision_weights(name: str) -> tuple[Any, zoo.Backbone]:
+def torchvision_weights(name: str) -> tuple[Any, HubFile]:
     """The default weights of a classifier of torchvision, and where they are fetched.
 
     Args:
@@ -110,7 +111,7 @@ def torchvision_weights(name: str) -> tuple[Any, zoo.Backbone]:
         raise KindError(complaint("classifier", "no such model", name, expected))
     weights = models.get_model_weights(own).DEFAULT
     size_gb = round(weights.meta["_file_size"] * 2**20 / 1e9, 3)
-    return weights, zoo.Backbone(own, weights.url, size_gb)
+    return weights, HubFile(own, weights.url, size_gb)
 
 
 def _of_torchvision(name: str) -> Classifier:
@@ -118,8 +119,8 @@ def _of_torchvision(name: str) -> Classifier:
 
     weights, source = torchvision_weights(name)
     try:
-        file = zoo.find_weights(source, f"classifier {name}")
-    except zoo.WeightsUnavailable as problem:
+        file = find_weights(source, f"classifier {name}")
+    except WeightsUnavailable as problem:
         raise MetricUnavailable(str(problem)) from None
     network, prepared = models.get_model(source.name), weights.transforms()
     try:
