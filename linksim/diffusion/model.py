@@ -191,7 +191,7 @@ def read_part(folder: Path, kind: type[Any], dtype: torch.dtype = torch.float32)
     """
     if not (folder / "config.json").is_file():
         raise ModelFormatError(complaint(str(folder), "no such part", "no config.json", f"a {kind.__name__}"))
-    keyword = {"dtype" if kind is CLIPTextModel else "torch_dtype": dtype}
+    keyword: dict[str, Any] = {"dtype" if kind is CLIPTextModel else "torch_dtype": dtype}
     with quiet():
         return read_network(kind.from_pretrained, folder, kind.__name__, variant=_variant(folder), **keyword)
 

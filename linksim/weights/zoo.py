@@ -6,8 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from channels.checks import complaint, in_words
+from channels.runtime.moved import names_moved
 from linksim.files.digests import file_digest
 from linksim.files.places import looked_at, place
 from linksim.weights.hub_files import HubFile, WeightsFile, find_weights, hub_file_at
@@ -215,3 +217,14 @@ def find_backbone(net: str, needed_by: str = "") -> WeightsFile:
         WeightsUnavailable: none of the three has them, or not the very file that it has to be.
     """
     return find_weights(FEATURE_NETWORKS[net], needed_by or f"lpips_{net}")
+
+
+if not TYPE_CHECKING:  # a checker would take it for any name
+    __getattr__ = names_moved(
+        __name__,
+        {
+            "Backbone": "linksim.weights.hub_files:HubFile",
+            "BackboneFile": "linksim.weights.hub_files:WeightsFile",
+            "WeightsUnavailable": "linksim.weights.hub_files",
+        },
+    )
