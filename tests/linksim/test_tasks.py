@@ -158,7 +158,8 @@ def test_without_the_reader_it_is_said_what_to_install(monkeypatch):
     reading.reader_models.cache_clear()
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None)
     with pytest.raises(
-        MetricUnavailable, match=r"RapidOCR: not installed .*Install linksim-wireless\[tasks\]"
+        MetricUnavailable,
+        match=r"RapidOCR: not installed .*Install it: pip install 'linksim-wireless\[tasks\]\'",
     ):
         make()
 

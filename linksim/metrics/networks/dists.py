@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from channels.checks import in_words
+from channels.runtime.extras import install
 from linksim.files.digests import file_digest
 from linksim.kinds import kind
 from linksim.metrics.base import ImageMetric, MetricInfo, MetricUnavailable, check_pair
@@ -34,7 +35,7 @@ def _layer_weights() -> tuple[list[Tensor], str]:
     """
     found = importlib.util.find_spec("DISTS_pytorch")
     if found is None or found.origin is None:
-        raise MetricUnavailable("dists: DISTS-pytorch is not installed. Install linksim-wireless[realism].")
+        raise MetricUnavailable(f"dists: DISTS-pytorch is not installed. Install it: {install('realism')}.")
     file = Path(found.origin).with_name("weights.pt")
     try:
         state = load_tensors(file)
@@ -43,7 +44,7 @@ def _layer_weights() -> tuple[list[Tensor], str]:
         weights = [part / total for name in ("alpha", "beta") for part in state[name].split(channels, dim=1)]
     except (ModelFormatError, KeyError, RuntimeError) as problem:  # the latter from split()
         raise MetricUnavailable(
-            f"dists: {file}: cannot be read ({in_words(problem)}). Install linksim-wireless[realism] again."
+            f"dists: {file}: cannot be read ({in_words(problem)}). Install it again: {install('realism')}."
         ) from None
     return weights, file_digest(file)[:16]
 

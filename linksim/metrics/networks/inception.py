@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from channels.checks import complaint, in_words
+from channels.runtime.extras import install
 from linksim.kinds import kind
 from linksim.metrics.base import MetricInfo, MetricUnavailable, SetMetric
 from linksim.metrics.realism import half_shifted_patches
@@ -40,7 +41,7 @@ def load_inception() -> tuple[Any, str]:
         importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
     except ImportError as problem:  # PackageNotFoundError is one
         raise MetricUnavailable(
-            f"FID and KID: torch-fidelity is not installed ({problem}). Install linksim-wireless[realism]."
+            f"FID and KID: torch-fidelity is not installed ({problem}). Install it: {install('realism')}."
         ) from None
     try:
         found = find_backbone("inception", "FID and KID")

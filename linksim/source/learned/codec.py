@@ -69,7 +69,9 @@ class CompressAiCodec:
         if not self.available():
             cure = "Install it: pip install --no-deps compressai, and what docs/opponents.md says"
             raise ValueError(
-                complaint("source.codec", "CompressAI is not installed", "compressai", "compressai", cure)
+                complaint(
+                    "source.codec", "CompressAI is not installed", "none", "the package compressai", cure
+                )
             )
         if self.weights and self.metric != "mse":
             expected = "metric of the zoo's networks only; without weights"
