@@ -66,6 +66,13 @@ def test_drawn_pictures_depend_on_the_seed_and_their_number_alone():
     assert few.truth(name) != other.truth(name)
 
 
+@pytest.mark.parametrize("texts", [(), ("EXIT", "  ")])
+def test_a_truth_without_text_is_refused(texts):
+    """It would be a share of no characters."""
+    with pytest.raises(ValueError, match=r"^TextTruth\.lines: no text, got "):
+        TextTruth(tuple(Line(text, 0, 0, 9, 9) for text in texts))
+
+
 def test_signs_stand_apart_and_within_the_picture_with_contrast():
     panels = TextPanels(20, (128, 256), 2, (12, 30), 0)
     for name in panels.names:
@@ -334,6 +341,8 @@ def test_agreement_and_divergence_are_what_they_say(monkeypatch):
     assert float(divergence(grey, x)) == pytest.approx(float(expected), rel=1e-9)
     assert float(divergence(x, grey)) != pytest.approx(float(expected), rel=0.1), "not the other direction"
     assert float(agreement(grey, x)) == 0.0
+    with pytest.raises(ValueError, match=r"^posterior_kl: wrong shape, got"):
+        divergence(grey, x[:, :, 1:])
 
 
 def test_a_classifier_of_torchvision_by_name(tmp_path, monkeypatch, capsys):
