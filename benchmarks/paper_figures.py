@@ -32,6 +32,7 @@ import numpy as np
 
 import linksim
 from linksim.api.display import was_trained
+from linksim.cli.output import finite
 from linksim.demo import choices
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
@@ -343,7 +344,7 @@ def make(figure: Figure, args: argparse.Namespace) -> list[Point]:
     draw(figure, found, infos, args.out, note)
     made = {"figure": figure.name, "note": note, "seconds": round(time.monotonic() - began, 1)}
     (args.out / f"{figure.name}.json").write_text(
-        json.dumps({**made, "points": [p.line() for p in found]}, indent=1)
+        json.dumps(finite({**made, "points": [p.line() for p in found]}), indent=1)
     )
     say(f"{args.out / figure.name}.png, .pdf, .json: {made['seconds']:.0f} s")
     return found
@@ -381,7 +382,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = [f for f in FIGURES if args.only is None or f.name in args.only]
     for figure in [*chosen, *([CELEBA] if args.faces else [])]:
         for point in make(figure, args):
-            print(json.dumps(point.line()), flush=True)
+            print(json.dumps(finite(point.line())), flush=True)
     return 0
 
 
