@@ -13,7 +13,8 @@ that gets it; weights of metrics are, once.
 
 Each figure is a run that can be stopped and resumed. Writes figure-4, figure-5 (and celeba) as PNG, PDF and
 JSON into --out, prints a JSON line per point: ``figure``, ``scheme``, ``cbr``, ``snr_db``, ``metric``,
-``mean``, ``ci_low``, ``ci_high``, ``trained_on``.
+``mean``, ``ci_low``, ``ci_high``, ``trained_on`` (null where a checkpoint does not say), and ``lost`` of
+``frames``: pictures that did not arrive are in the means, as grey ones, and the figures say how many.
 """
 
 from __future__ import annotations
@@ -88,18 +89,26 @@ class Panel:
 
 @dataclass(frozen=True)
 class Point:
-    """A mean with its interval (95%, clustered by picture), and where it belongs."""
+    """A mean with its interval (95%, clustered by picture), pictures that were lost in it, and whether the
+    metric was a loss of the network (None: its checkpoint does not say).
+    """
 
     figure: str
     cbr: str
-    trained_on: bool
+    trained_on: bool | None
     row: Row
+
+    @property
+    def frames(self) -> int:
+        """Pictures that were sent."""
+        return self.row.num_failures + self.row.num_arrived
 
     def line(self) -> dict[str, Any]:
         """What is printed of it."""
         own = {key: getattr(self.row, key) for key in ("snr_db", "metric", "mean", "ci_low", "ci_high")}
         place = {"figure": self.figure, "scheme": self.row.scheme, "cbr": self.cbr}
-        return {**place, **own, "trained_on": self.trained_on}
+        fate = {"lost": self.row.num_failures, "frames": self.frames}
+        return {**place, **own, "trained_on": self.trained_on, **fate}
 
 
 @dataclass(frozen=True)
@@ -245,8 +254,26 @@ def points(figure: Figure, store: ResultStore) -> Iterator[Point]:
     infos = {name: read_facts(name, found) for name, found in header["metrics"].items()}
     only = str(header["scenario"]["bandwidth"]["data_ratio"])
     for row in load_rows(store):
-        cbr = str(dict(row.point).get(RATIO, only))
-        yield Point(figure.name, cbr, was_trained(row, infos, header), row)
+        known = header.get("trained_on", {}).get(row.scheme, ()) is not None  # none of what is no network
+        seen = was_trained(row, infos, header) if known else None
+        yield Point(figure.name, str(dict(row.point).get(RATIO, only)), seen, row)
+
+
+def remarks(found: Sequence[Point]) -> str:
+    """What a reader of the figure must know of its points."""
+    lost: dict[str, Point] = {}
+    for point in found:
+        before = lost.get(point.row.scheme)
+        if point.row.num_failures > (before.row.num_failures if before else 0):
+            lost[point.row.scheme] = point
+    most = [
+        f"{name} {p.row.num_failures} of {p.frames} (CBR {p.cbr}, {p.row.snr_db:g} dB)"
+        for name, p in lost.items()
+    ]
+    unknown = ", half hollow: not known" if any(p.trained_on is None for p in found) else ""
+    return f"hollow: was a loss{unknown}" + (
+        f"\nlost and in the means, at most: {'; '.join(most)}" if most else ""
+    )
 
 
 # ------------------------------------------------------------------------------------------- drawing
@@ -304,6 +331,8 @@ def _draw_line(axes: Any, panel: Panel, line: Sequence[Point], scheme: str, numb
     }
     if any(p.trained_on for p in line):
         look["markerfacecolor"] = "white"
+    elif any(p.trained_on is None for p in line):
+        look |= {"fillstyle": "left", "markerfacecoloralt": "white"}
     errors = np.where(np.isfinite(ends), ends.clip(0), 0)
     axes.errorbar(x, mean, yerr=errors, label=scheme, linewidth=1.2, elinewidth=0.7, capsize=2, **look)
 
@@ -340,7 +369,7 @@ def make(figure: Figure, args: argparse.Namespace) -> list[Point]:
         found += [p for p in points(figure, store) if p.row.metric in args.metrics]
         pictures = max(pictures, len(header["images"]))
     channel = "AWGN" if args.channel == "awgn" else "OFDM, TDL-C 300 ns, 1 m/s, LS CSI"
-    note = f"{channel}; {pictures} pictures, {args.trials} trial(s), 95% intervals; hollow: was a loss"
+    note = f"{channel}; {pictures} pictures, {args.trials} trial(s), 95% intervals; {remarks(found)}"
     draw(figure, found, infos, args.out, note)
     made = {"figure": figure.name, "note": note, "seconds": round(time.monotonic() - began, 1)}
     (args.out / f"{figure.name}.json").write_text(
