@@ -25,6 +25,7 @@ from pathlib import Path
 import torch
 
 from channels.flat.awgn import AwgnChannel
+from linksim.api.display import was_trained
 from linksim.build.objects import build_scheme, load_codec
 from linksim.cli.commands import main as linksim
 from linksim.link import run_link
@@ -83,12 +84,11 @@ def values(store: ResultStore) -> Iterator[Value]:
     """Every row of a run."""
     header, infos = store.header(), facts(store)
     kinds = {s["name"]: s["kind"] for s in header["scenario"]["schemes"]}
-    trained = header.get("trained_on", {})
     ratio = str(header["scenario"]["bandwidth"]["data_ratio"])
     for row in load_rows(store):
         kind = "learned" if kinds[row.scheme] in LEARNED else "separation"
         cbr = str(dict(row.point).get(RATIO, ratio))
-        seen = infos[row.metric].was_loss(trained.get(row.scheme) or ())
+        seen = was_trained(row, infos, header)
         interval = (row.mean, row.ci_low, row.ci_high)
         yield Value(kind, row.scheme, row.channel, cbr, row.snr_db, row.metric, *interval, seen)
 

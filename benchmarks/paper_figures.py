@@ -24,7 +24,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,14 @@ from typing import Any
 import numpy as np
 
 import linksim
+from linksim.api.display import was_trained
+from linksim.cli.output import finite
+from linksim.demo import choices
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.report.drawing import COLOURS, MARKERS
 from linksim.report.runs import load_rows
+from linksim.results.statistics import Row
 from linksim.results.store import ResultStore
 
 RATES = ("1/384", "1/192", "1/96", "1/48", "1/24")
@@ -59,17 +63,9 @@ BUNDLED: list[dict[str, Any]] = [
     {"kind": "jscc", "name": "realism", "checkpoint": "dial", "realism": 1.0},
     {"kind": "latent_diffusion", "name": "diffusion", "checkpoint": "dial-denoiser", "steps": 4},
 ]
-CHANNELS: dict[str, dict[str, Any]] = {
-    "awgn": {"kind": "awgn"},
-    "ofdm": {
-        "kind": "ofdm",
-        "model": {"kind": "tdl", "profile": "C", "delay_spread_s": 300e-9, "speed_mps": 1.0},
-        "carrier_hz": 3.5e9,
-        "subcarrier_spacing_hz": 15e3,
-        "num_subcarriers": 64,
-        "num_ofdm_symbols": 14,
-        "csi": {"kind": "ls", "pilot_symbols": [2, 11]},
-    },
+CHANNELS: dict[str, dict[str, Any]] = {  # the demo's, under linksim's own names
+    name: {key: value for key, value in choices.CHANNELS[chosen].items() if key != "name"}
+    for name, chosen in (("awgn", "AWGN"), ("ofdm", "OFDM TDL-C LS"))
 }
 
 
@@ -84,11 +80,11 @@ class Panel:
 
     def holds(self, point: Point) -> bool:
         """Whether a point belongs to it."""
-        return point.cbr == self.cbr if self.cbr is not None else point.snr_db == self.snr_db
+        return point.cbr == self.cbr if self.cbr is not None else point.row.snr_db == self.snr_db
 
     def place(self, point: Point) -> float:
         """Where it stands on the axis."""
-        return point.snr_db if self.x == "snr_db" else float(Fraction(point.cbr))
+        return point.row.snr_db if self.x == "snr_db" else float(Fraction(point.cbr))
 
 
 @dataclass(frozen=True)
@@ -98,16 +94,21 @@ class Point:
     """
 
     figure: str
-    scheme: str
     cbr: str
-    snr_db: float
-    metric: str
-    mean: float
-    ci_low: float
-    ci_high: float
     trained_on: bool | None
-    lost: int = 0
-    frames: int = 0
+    row: Row
+
+    @property
+    def frames(self) -> int:
+        """Pictures that were sent."""
+        return self.row.num_failures + self.row.num_arrived
+
+    def line(self) -> dict[str, Any]:
+        """What is printed of it."""
+        own = {key: getattr(self.row, key) for key in ("snr_db", "metric", "mean", "ci_low", "ci_high")}
+        place = {"figure": self.figure, "scheme": self.row.scheme, "cbr": self.cbr}
+        fate = {"lost": self.row.num_failures, "frames": self.frames}
+        return {**place, **own, "trained_on": self.trained_on, **fate}
 
 
 @dataclass(frozen=True)
@@ -251,23 +252,24 @@ def points(figure: Figure, store: ResultStore) -> Iterator[Point]:
     """What a run has measured."""
     header = store.header()
     infos = {name: read_facts(name, found) for name, found in header["metrics"].items()}
-    trained, only = header.get("trained_on", {}), str(header["scenario"]["bandwidth"]["data_ratio"])
+    only = str(header["scenario"]["bandwidth"]["data_ratio"])
     for row in load_rows(store):
-        measures = trained.get(row.scheme, ())  # none of what is no network
-        seen = None if measures is None else infos[row.metric].was_loss(measures)
-        cbr = str(dict(row.point).get(RATIO, only))
-        interval = (row.mean, row.ci_low, row.ci_high)
-        fate = (row.num_failures, row.num_failures + row.num_arrived)
-        yield Point(figure.name, row.scheme, cbr, row.snr_db, row.metric, *interval, seen, *fate)
+        known = header.get("trained_on", {}).get(row.scheme, ()) is not None  # none of what is no network
+        seen = was_trained(row, infos, header) if known else None
+        yield Point(figure.name, str(dict(row.point).get(RATIO, only)), seen, row)
 
 
 def remarks(found: Sequence[Point]) -> str:
     """What a reader of the figure must know of its points."""
     lost: dict[str, Point] = {}
     for point in found:
-        if point.lost > (lost[point.scheme].lost if point.scheme in lost else 0):
-            lost[point.scheme] = point
-    most = [f"{p.scheme} {p.lost} of {p.frames} (CBR {p.cbr}, {p.snr_db:g} dB)" for p in lost.values()]
+        before = lost.get(point.row.scheme)
+        if point.row.num_failures > (before.row.num_failures if before else 0):
+            lost[point.row.scheme] = point
+    most = [
+        f"{name} {p.row.num_failures} of {p.frames} (CBR {p.cbr}, {p.row.snr_db:g} dB)"
+        for name, p in lost.items()
+    ]
     unknown = ", half hollow: not known" if any(p.trained_on is None for p in found) else ""
     return f"hollow: was a loss{unknown}" + (
         f"\nlost and in the means, at most: {'; '.join(most)}" if most else ""
@@ -286,16 +288,19 @@ def draw(
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    metrics = [name for name in infos if any(p.metric == name and np.isfinite(p.mean) for p in found)]
-    schemes = list(dict.fromkeys(p.scheme for p in found))
+    metrics = [name for name in infos if any(p.row.metric == name and np.isfinite(p.row.mean) for p in found)]
+    schemes = list(dict.fromkeys(p.row.scheme for p in found))
     size = (4.6 * len(figure.panels), 2.5 * len(metrics) + 0.9)
     sheet, grid = plt.subplots(len(metrics), len(figure.panels), figsize=size, squeeze=False, sharex="col")
     for row, metric in zip(grid, metrics, strict=True):
         for axes, panel in zip(row, figure.panels, strict=True):
             for number, scheme in enumerate(schemes):
-                line = [p for p in found if (p.scheme, p.metric) == (scheme, metric) and panel.holds(p)]
+                own = [p for p in found if (p.row.scheme, p.row.metric) == (scheme, metric)]
+                line = [p for p in own if panel.holds(p)]
                 _draw_line(axes, panel, sorted(line, key=panel.place), scheme, number)
-            _keep_means_in_view(axes, [p.mean for p in found if p.metric == metric and panel.holds(p)])
+            _keep_means_in_view(
+                axes, [p.row.mean for p in found if p.row.metric == metric and panel.holds(p)]
+            )
             axes.grid(alpha=0.3)
             axes.set_title(panel.title if metric == metrics[0] else "", fontsize=10)
         row[0].set_ylabel(f"{infos[metric].axis}\n({infos[metric].better})", fontsize=9)
@@ -313,11 +318,12 @@ def draw(
 
 
 def _draw_line(axes: Any, panel: Panel, line: Sequence[Point], scheme: str, number: int) -> None:
-    line = [p for p in line if np.isfinite(p.mean)]
+    rows = [p.row for p in line if np.isfinite(p.row.mean)]
+    line = [p for p in line if np.isfinite(p.row.mean)]
     if not line:
         return
-    x, mean = [panel.place(p) for p in line], np.array([p.mean for p in line])
-    ends = np.array([[p.mean - p.ci_low for p in line], [p.ci_high - p.mean for p in line]])
+    x, mean = [panel.place(p) for p in line], np.array([r.mean for r in rows])
+    ends = np.array([[r.mean - r.ci_low for r in rows], [r.ci_high - r.mean for r in rows]])
     look = {
         "color": COLOURS[number % len(COLOURS)],
         "marker": MARKERS[number % len(MARKERS)],
@@ -360,14 +366,14 @@ def make(figure: Figure, args: argparse.Namespace) -> list[Point]:
         infos |= {
             name: read_facts(name, facts) for name, facts in header["metrics"].items() if name in args.metrics
         }
-        found += [p for p in points(figure, store) if p.metric in args.metrics]
+        found += [p for p in points(figure, store) if p.row.metric in args.metrics]
         pictures = max(pictures, len(header["images"]))
     channel = "AWGN" if args.channel == "awgn" else "OFDM, TDL-C 300 ns, 1 m/s, LS CSI"
     note = f"{channel}; {pictures} pictures, {args.trials} trial(s), 95% intervals; {remarks(found)}"
     draw(figure, found, infos, args.out, note)
     made = {"figure": figure.name, "note": note, "seconds": round(time.monotonic() - began, 1)}
     (args.out / f"{figure.name}.json").write_text(
-        json.dumps({**made, "points": [asdict(p) for p in found]}, indent=1)
+        json.dumps(finite({**made, "points": [p.line() for p in found]}), indent=1)
     )
     say(f"{args.out / figure.name}.png, .pdf, .json: {made['seconds']:.0f} s")
     return found
@@ -405,7 +411,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = [f for f in FIGURES if args.only is None or f.name in args.only]
     for figure in [*chosen, *([CELEBA] if args.faces else [])]:
         for point in make(figure, args):
-            print(json.dumps(asdict(point)), flush=True)
+            print(json.dumps(finite(point.line())), flush=True)
     return 0
 
 

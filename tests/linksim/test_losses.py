@@ -270,6 +270,6 @@ def test_missing_feature_networks_are_said_before_the_training(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with (
         warnings.catch_warnings(),
-        pytest.raises(MetricUnavailable, match=r"Install linksim-wireless\[realism\]"),
+        pytest.raises(MetricUnavailable, match=r"Install it: pip install 'linksim-wireless\[realism\]'"),
     ):
         Losses(LossSpec(projected_gan=1.0), CPU)

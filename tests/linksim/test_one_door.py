@@ -319,7 +319,7 @@ def test_what_was_not_measured_is_said(tmp_path, monkeypatch, caplog):
 
 
 def _no_weights(net):
-    from linksim.weights.zoo import WeightsUnavailable
+    from linksim.weights.hub_files import WeightsUnavailable
 
     raise WeightsUnavailable("no weights here")
 

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import paper_figures
 from benchmarks.make_diffjscc_checkpoint import make
+from linksim.results.statistics import Row
 
 FEW = [
     "--limit",
@@ -48,7 +49,23 @@ def test_figures_show_the_authors_models_where_they_lie(tmp_path, capsys, monkey
 
 
 def test_panels_hold_the_points_of_their_column():
-    point = paper_figures.Point("figure-4", "s", "1/96", 10.0, "psnr", 1.0, 0.9, 1.1, False)
+    row = Row("awgn", "s", 10.0, "psnr", (), 1.0, 0.9, 1.1, 1, 1, 0, 1.0, 1 / 96, 1 / 96)
+    point = paper_figures.Point("figure-4", "1/96", False, row)
+    assert list(point.line()) == [
+        *(
+            "figure",
+            "scheme",
+            "cbr",
+            "snr_db",
+            "metric",
+            "mean",
+            "ci_low",
+            "ci_high",
+            "trained_on",
+            "lost",
+            "frames",
+        ),
+    ]
     at_10_db = paper_figures.FIGURES[0].panels[1]
     assert at_10_db.holds(point)
     assert at_10_db.place(point) == pytest.approx(1 / 96)
@@ -60,9 +77,10 @@ def test_the_note_says_what_was_lost_and_what_is_not_known():
     """Lost pictures are grey and in the means; a folder of the authors does not say what it was trained on."""
 
     def point(scheme, snr_db, trained_on, lost):
-        return paper_figures.Point(
-            "figure-5", scheme, "1/384", snr_db, "psnr", 20.0, 19.0, 21.0, trained_on, lost, 5
+        row = Row(
+            "awgn", scheme, snr_db, "psnr", (), 20.0, 19.0, 21.0, 5, 1, lost, 20.0, 1 / 384, 1 / 384, 5 - lost
         )
+        return paper_figures.Point("figure-5", "1/384", trained_on, row)
 
     found = [
         point("BPG + LDPC", 1.0, False, 3),

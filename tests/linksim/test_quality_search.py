@@ -28,6 +28,7 @@ from linksim.source.codec import make_source_codec
 from linksim.source.heic import HeicCodec
 from linksim.source.hevc import CodecError
 from linksim.source.jpeg_xl import JpegXlCodec
+from linksim.source.learned.codec import CompressAiCodec
 from linksim.source.pillow_codec import PillowCodec
 from linksim.source.quality_search import QualitySearch, Wish
 from linksim.source.stream_cache import StreamCache
@@ -354,6 +355,10 @@ def test_codec_that_is_not_there_is_one_message(monkeypatch):
         make_source_codec("heic")
     with pytest.raises(ValueError, match=r"pip install 'linksim-wireless\[jpegxl\]'"):
         make_source_codec("jpegxl", "444")
+    with pytest.raises(
+        ValueError, match=r"got none, expected the package compressai\. .*--no-deps compressai"
+    ):
+        CompressAiCodec("mbt2018")
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ValueError, match=r"bpgenc, bpgdec.*or use codec: bpg"):
         make_source_codec("bpg_external")

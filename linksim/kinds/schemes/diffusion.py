@@ -198,9 +198,9 @@ class LatentDiffusionSpec(AnalogSchemeBase):
 
     def files(self) -> dict[str, str]:
         """Both networks."""
-        from linksim.build.checkpoints import file_digest
+        from linksim.build.checkpoints import place_digest
 
-        return {name: file_digest(zoo.network_path(name)) for name in (self.codec, self.checkpoint)}
+        return {name: place_digest(zoo.network_path(name)) for name in (self.codec, self.checkpoint)}
 
     def trained_on(self) -> dict[str, list[str] | None]:
         """As both checkpoints say."""
