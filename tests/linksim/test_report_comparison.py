@@ -13,13 +13,15 @@ from scipy import stats
 
 from linksim.metrics.info import MetricInfo
 from linksim.report.drawing import Looks
+from linksim.report.figures import metric_figure
 from linksim.report.interactive.answer import comparison
 from linksim.report.interactive.comparing import PAIRS, across
 from linksim.report.interactive.differing import differing
 from linksim.report.interactive.html import page
 from linksim.report.lines import gathered
+from linksim.report.options import FigureOptions
 from linksim.report.runs import load_runs, metric_info
-from tests.linksim.report_pages import Elements, changed, copied, data_of, made_up
+from tests.linksim.report_pages import FORMER, Elements, changed, copied, data_of, made_up
 
 BASE = [20.0, 22.0, 25.0, 27.0, 30.0, 31.0]
 GAIN = [0.8, 1.4, 0.9, 1.2, 1.1, 0.6]
@@ -343,6 +345,49 @@ def test_of_more_schemes_than_colours_no_two_look_alike(tmp_path):
     lines = gathered([run], "psnr", "snr_db").lines("snr_db")
     looks = Looks.of(lines)
     assert len({(looks.style(line)["color"], looks.style(line)["marker"]) for line in lines}) == 24
+
+
+def test_fields_of_a_narrow_figure_stand_below_each_other():
+    """Two channels side by side in a column of a paper left axes 6 mm high."""
+    runs = load_runs([FORMER])
+    for size, below in (((3.5, None), True), ((7.16, None), False)):
+        figure = metric_figure(runs, "psnr", options=FigureOptions(width=size[0]))
+        figure.draw_without_rendering()
+        first, second = (axes.get_position() for axes in figure.axes)
+        assert (second.y1 < first.y0) == below
+        assert (second.x0 > first.x1) != below
+        assert first.height * figure.get_figheight() > 0.9
+
+
+def test_a_legend_of_many_entries_has_columns_and_stays_within_the_figure(tmp_path):
+    names = [f"scheme {i:02d}" for i in range(24)]
+    runs = load_runs([made_up(tmp_path / "run", {(name, 0.0): BASE[:2] for name in names}).folder])
+    figure = metric_figure(runs, "psnr", options=FigureOptions(width=7.16))
+    figure.draw_without_rendering()
+    [legend] = [axes.get_legend() for axes in figure.axes]
+    box, page_ = legend.get_window_extent(), figure.bbox
+    assert len(legend.get_texts()) == 24
+    assert len({round(text.get_window_extent().x0) for text in legend.get_texts()}) > 1
+    assert box.x0 >= page_.x0
+    assert box.x1 <= page_.x1
+    assert box.y0 >= page_.y0
+
+
+def test_a_point_of_a_limit_that_no_line_leads_to_is_seen(tmp_path):
+    """Of outage at four SNRs it may have one value above 0."""
+
+    def bound(header):
+        header["scenario"]["schemes"] = [{"name": "a", "kind": "capacity_bound"}]
+        header["metrics"] = {"ber": {**header["metrics"]["psnr"], "unit": "1", "is_rate": True}}
+
+    def counted(records):
+        errors = {0.0: 3, 5.0: 0, 10.0: 0}
+        return [replace(r, values={}, counts={"ber": (errors[r.key.snr_db], 10)}) for r in records]
+
+    store = changed(made_up(tmp_path / "run", {("a", s): BASE for s in (0.0, 5.0, 10.0)}), bound, counted)
+    [axes] = metric_figure(load_runs([store.folder]), "ber").axes
+    drawn = [line for line in axes.lines if line.get_marker() == "." and len(line.get_xdata())]
+    assert [(list(line.get_xdata()), list(line.get_ydata())) for line in drawn] == [([0.0], [0.3])]
 
 
 def test_a_metric_of_sets_is_not_compared(tmp_path):

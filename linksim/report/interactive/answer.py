@@ -297,8 +297,8 @@ class _AcrossTeller(_Teller):
         known = [(i, row) for i, row in found if row is not None]
         low, high = (end(known, key=lambda pair: pair[1].mean) for end in (min, max))
         if self._number(low[1].mean) == self._number(high[1].mean):
-            widest = {"ci_low": min(r.ci_low for _, r in known), "ci_high": max(r.ci_high for _, r in known)}
-            hull = replace(low[1], **widest)
+            bottom, top = min(row.ci_low for _, row in known), max(row.ci_high for _, row in known)
+            hull = replace(low[1], ci_low=bottom, ci_high=top)
             return f"difference {self._signed(hull)}" + (" at every point" if len(known) > 1 else "")
         ends = (f"{self._signed(row)} at {self._place(curve, i)}" for i, row in (low, high))
         return "difference from {} to {}".format(*ends)

@@ -250,7 +250,7 @@ def _changed_everywhere(runs: Sequence[Run], info: MetricInfo) -> list[Differenc
     sweeps = [dict.fromkeys(scenario["sweep"]["fields"], "swept") for scenario in scenarios]
     return [
         *changed_fields(f"metrics.{info.name}", [{"reference": m["reference"]} for m in measured]),
-        *changed_fields("bandwidth", [scenario["bandwidth"] for scenario in scenarios], _swept(runs)),
+        *changed_fields("bandwidth", [scenario.get("bandwidth") for scenario in scenarios], _swept(runs)),
         *changed_fields("sweep.fields", sweeps),
     ]
 

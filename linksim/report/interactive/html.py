@@ -25,6 +25,7 @@ __all__ = ["LARGEST", "page"]
 
 LARGEST = 3_000_000  # characters of a page beside its pictures
 _UNITS = 1_200_000
+_LISTED = 200  # fields that differ between runs
 _SCRIPTS = (
     "dom",
     "state",
@@ -185,13 +186,15 @@ def _differences(runs: Sequence[Run]) -> str:
         f'<tr><th scope="row"><code>{html.escape(d.field)}</code></th>'
         + "".join(f"<td>{html.escape(text)}</td>" for text in d.values)
         + "</tr>"
-        for d in found
+        for d in found[:_LISTED]
     )
+    rest = len(found) - _LISTED
+    more = f'<p class="small">{rest} more fields are in the scenarios below.</p>' if rest > 0 else ""
     fields = f"{len(found)} field" + ("" if len(found) == 1 else "s")
     return (
         f'<details class="differences" open><summary>In what the runs differ ({fields})</summary>'
         f'<div class="scroll" tabindex="0" role="group" aria-label="Fields that differ"><table>'
-        f"<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div></details>"
+        f"<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>{more}</details>"
     )
 
 
