@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,13 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from channels.checks import complaint
 from linksim.files.writing import whole_file
 from linksim.kinds.networks import NetworkBase, NetworkSpec
 from linksim.kinds.union import refresh
 from linksim.scenario.training import LossSpec
+from linksim.weights.undrawn import shapes_only, undrawn
 
 __all__ = [
     "Checkpoint",
@@ -35,7 +34,6 @@ __all__ = [
     "portable",
     "read_checkpoint",
     "save_checkpoint",
-    "shapes_only",
     "tree_digest",
     "weights_digest",
 ]
@@ -223,30 +221,6 @@ def _is_finite(value: Tensor) -> bool:
     return not value.is_floating_point() or bool(torch.isfinite(value).all())
 
 
-class _Undrawn(TorchFunctionMode):
-    """New parameters are zeros, not drawn: weights replace them; on the meta device that loads a compiler."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        named = dict(kwargs or {})
-        if getattr(func, "__module__", None) == nn.init.__name__:
-            with torch.no_grad():
-                return (named["tensor"] if "tensor" in named else args[0]).zero_()
-        return func(*args, **named)
-
-
-@contextmanager
-def shapes_only() -> Iterator[None]:
-    """What is made in here has shapes and types and neither memory nor values: for :func:`check_tensors`."""
-    with torch.device("meta"), _Undrawn():
-        yield
-
-
 def check_tensors(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
     """Compare names and shapes with a module, which may be on the meta device and so take no memory.
 
@@ -295,7 +269,7 @@ def built_with(build: Callable[[], Any], tensors: dict[str, Tensor], where: str)
     """
     with shapes_only():
         check_tensors(build(), tensors, where)
-    with _Undrawn():
+    with undrawn():
         module = build()
     load_into(module, tensors, where)
     return module

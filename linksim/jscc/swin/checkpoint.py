@@ -17,6 +17,7 @@ from linksim.jscc.swin.names import authors_names, stored_but_unused
 from linksim.jscc.swin.sizes import Adaptive, SwinJsccConfig
 from linksim.jscc.swin.windows import forbidden, relative_positions
 from linksim.weights.pickle_reader import ModelFormatError, read_tensors
+from linksim.weights.undrawn import shapes_only, undrawn
 
 __all__ = ["load_swinjscc", "swinjscc_from_tensors", "trained_on"]
 
@@ -50,7 +51,7 @@ def swinjscc_from_tensors(
         adaptive = _adapts(shapes, where)
     try:
         config = _sizes(shapes, adaptive, rates)
-        with torch.device("meta"):  # nothing of its size is made before the tensors are known to fit
+        with shapes_only():  # nothing of its size is made before the tensors are known to fit
             own = {name: tuple(value.shape) for name, value in SwinJscc(config).state_dict().items()}
         names = authors_names(config)
         assert names.keys() == own.keys()
@@ -66,7 +67,8 @@ def swinjscc_from_tensors(
         some = ", ".join(problems[:5]) + (f" and {len(problems) - 5} more" if len(problems) > 5 else "")
         expected = f"the {len(known)} tensors of a network that adapts to {adaptive.replace('_', ' and ')}"
         raise ModelFormatError(complaint(where, "tensors do not fit", some, expected))
-    codec = SwinJscc(config)
+    with undrawn():
+        codec = SwinJscc(config)
     codec.load_state_dict({ours: used[theirs].float() for ours, theirs in names.items()})
     return codec.eval().requires_grad_(False)
 

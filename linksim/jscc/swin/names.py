@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-
 from linksim.jscc.swin.parts import MODULATIONS, Modulation
 from linksim.jscc.swin.sizes import SwinJsccConfig
+from linksim.weights.undrawn import shapes_only
 
 __all__ = ["authors_names", "stored_but_unused"]
 
@@ -76,7 +75,7 @@ def stored_but_unused(config: SwinJsccConfig, shapes: Mapping[str, tuple[int, ..
     groups[0]["distortion_loss.dist.window"] = window if window[:3] == (3, 1, 1) else (3, 1, 1, 11)
     width = config.widths[-1]
     if config.adaptive == "none":
-        with torch.device("meta"):
+        with shapes_only():
             modnet = {name: tuple(value.shape) for name, value in Modulation(width).state_dict().items()}
         for side in ("encoder", "decoder"):
             groups.append({theirs: modnet[ours[1:]] for ours, theirs in _modnet("", side).items()})
