@@ -1,9 +1,10 @@
 """The figures of the DiffJSCC paper, remade: quality against CBR (its figure 4), against SNR (its figure 5).
 
-    python benchmarks/paper_figures.py  # scikit-image's photographs, what is bundled
-    python benchmarks/paper_figures.py --images KODAK --authors MODELS  # with the authors' checkpoints
-    python benchmarks/paper_figures.py --channel ofdm                   # over OFDM, TDL-C, least-squares CSI
-    python benchmarks/paper_figures.py --faces CELEBA --authors MODELS  # the CelebA points, too
+    python -m benchmarks.paper_figures  # scikit-image's photographs, what is bundled
+    python -m benchmarks.paper_figures --images KODAK --authors MODELS  # with the authors' checkpoints
+    python -m benchmarks.paper_figures --channel ofdm                   # over OFDM, TDL-C, least-squares CSI
+    python -m benchmarks.paper_figures --faces CELEBA --authors MODELS  # the CelebA points, too
+    python -m benchmarks.paper_figures --only ablation-guidance --images KODAK --authors MODELS
 
 Subjects: the bundled network with dials (fidelity, realism, diffusion of its latents), BPG + LDPC with link
 adaptation, BPG at capacity; a learned codec behind LDPC where CompressAI and its weights are at hand
@@ -11,7 +12,8 @@ adaptation, BPG at capacity; a learned codec behind LDPC where CompressAI and it
 the cache of the Hugging Face hub. No model is downloaded: what is absent is named on stderr, with the command
 that gets it; weights of metrics are, once.
 
-Each figure is a run that can be stopped and resumed. Writes figure-4, figure-5 (and celeba) as PNG, PDF and
+Each figure is a run that can be stopped and resumed. The ablations need the authors' checkpoint at CBR 1/384,
+see ablation_figures.py. Writes figure-4, figure-5, ablation-* (and celeba) as PNG, PDF and
 JSON into --out, prints a JSON line per point: ``figure``, ``scheme``, ``cbr``, ``snr_db``, ``metric``,
 ``mean``, ``ci_low``, ``ci_high``, ``trained_on``.
 """
@@ -31,6 +33,7 @@ from typing import Any
 import numpy as np
 
 import linksim
+from benchmarks.ablation_figures import ABLATIONS, ablation, repository_of
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.report.drawing import COLOURS, MARKERS
@@ -369,7 +372,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--channel", choices=CHANNELS, default="awgn")
     parser.add_argument("--metrics", nargs="+", default=list(WANTED))
-    parser.add_argument("--only", choices=[f.name for f in FIGURES], nargs="*", help="of the figures")
+    parser.add_argument(
+        "--only", choices=[*(f.name for f in FIGURES), *ABLATIONS], nargs="*", help="of the figures"
+    )
     parser.add_argument("--trials", type=int, default=1)
     parser.add_argument("--limit", type=int, help="use the first so many pictures only")
     parser.add_argument(
@@ -384,6 +389,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for figure in [*chosen, *([CELEBA] if args.faces else [])]:
         for point in make(figure, args):
             print(json.dumps(asdict(point)), flush=True)
+    for name in (n for n in ABLATIONS if args.only is None or n in args.only):
+        folder = authors_folder(args.authors, repository_of(name).removeprefix(f"{OWNER}/"))
+        for line in ablation(name, args, folder):
+            print(json.dumps(line), flush=True)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,7 +198,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, ValueError, RuntimeError) as problem:
         expected = "a complete safetensors file"
-        raise CheckpointError(complaint(f"checkpoint {path}", "cannot be read", problem, expected)) from None
+        is_torch = zipfile.is_zipfile(path)
+        cure = "Of SwinJSCC or WITT: linksim convert swinjscc FILE NAME.safetensors." if is_torch else ""
+        wrong = complaint(f"checkpoint {path}", "cannot be read", problem, expected, cure)
+        raise CheckpointError(wrong) from None
     if metadata.get("format") != FORMAT:
         got = metadata.get("format", "no format")
         raise CheckpointError(

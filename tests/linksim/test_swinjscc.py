@@ -12,6 +12,7 @@ import torch
 
 from channels.flat.awgn import AwgnChannel
 from channels.types import ChannelUses, Csi, Csit, Received
+from linksim.build.checkpoints import CheckpointError
 from linksim.build.objects import load_codec
 from linksim.cli.commands import main
 from linksim.jscc.swin import side_info, windows
@@ -299,6 +300,8 @@ def test_convert_makes_a_checkpoint_that_scenarios_load(tmp_path, capsys):
     command = ["convert", "swinjscc", str(source), str(target), "--rates", "4", "8", "12"]
     assert main(command) == 0
     assert "adaptive: snr_rate, rates: [4, 8, 12]" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match="linksim convert swinjscc FILE"):
+        load_codec(str(source))
     ours, direct = load_codec(str(target)), load_swinjscc(source, None, RATES)
     assert isinstance(ours, SwinJscc)
     layout = ours.layout(32, 64, 32)
