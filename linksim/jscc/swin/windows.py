@@ -76,11 +76,12 @@ class _Attention(nn.Module):
         """Tokens [B, windows, window², C]; ``mask`` [windows, window², window²] is added to the logits."""
         index = relative_positions(self.window).to(x.device)
         bias = self.relative_position_bias_table[index].permute(2, 0, 1)
-        bias = bias if mask is None else bias + mask[:, None]
-        parts = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5)
-        query, key, value = parts.unbind(0)  # [B, windows, heads, window², C / heads] each
+        bias = bias[None] if mask is None else (bias + mask[:, None]).repeat(len(x), 1, 1, 1)
+        # four axes: what PyTorch's fused attention takes
+        parts = self.qkv(x.flatten(0, 1)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = parts.unbind(0)  # [B · windows, heads, window², C / heads] each
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
-        found: Tensor = self.proj(mixed.transpose(2, 3).flatten(3))
+        found: Tensor = self.proj(mixed.transpose(1, 2).flatten(2)).unflatten(0, x.shape[:2])
         return found
 
 
