@@ -15,7 +15,8 @@ that gets it; weights of metrics are, once.
 Each figure is a run that can be stopped and resumed. The ablations need the authors' checkpoint at CBR 1/384,
 see ablation_figures.py. Writes figure-4, figure-5, ablation-* (and celeba) as PNG, PDF and
 JSON into --out, prints a JSON line per point: ``figure``, ``scheme``, ``cbr``, ``snr_db``, ``metric``,
-``mean``, ``ci_low``, ``ci_high``, ``trained_on``.
+``mean``, ``ci_low``, ``ci_high``, ``trained_on`` (null where a checkpoint does not say), and ``lost`` of
+``frames``: pictures that did not arrive are in the means, as grey ones, and the figures say how many.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ class Panel:
 
 @dataclass(frozen=True)
 class Point:
-    """A mean with its interval (95%, clustered by picture)."""
+    """A mean with its interval (95%, clustered by picture), pictures that were lost in it, and whether the
+    metric was a loss of the network (None: its checkpoint does not say).
+    """
 
     figure: str
     scheme: str
@@ -105,7 +108,9 @@ class Point:
     mean: float
     ci_low: float
     ci_high: float
-    trained_on: bool
+    trained_on: bool | None
+    lost: int = 0
+    frames: int = 0
 
 
 @dataclass(frozen=True)
@@ -251,10 +256,25 @@ def points(figure: Figure, store: ResultStore) -> Iterator[Point]:
     infos = {name: read_facts(name, found) for name, found in header["metrics"].items()}
     trained, only = header.get("trained_on", {}), str(header["scenario"]["bandwidth"]["data_ratio"])
     for row in load_rows(store):
-        seen = infos[row.metric].was_loss(trained.get(row.scheme) or ())
+        measures = trained.get(row.scheme, ())  # none of what is no network
+        seen = None if measures is None else infos[row.metric].was_loss(measures)
         cbr = str(dict(row.point).get(RATIO, only))
         interval = (row.mean, row.ci_low, row.ci_high)
-        yield Point(figure.name, row.scheme, cbr, row.snr_db, row.metric, *interval, seen)
+        fate = (row.num_failures, row.num_failures + row.num_arrived)
+        yield Point(figure.name, row.scheme, cbr, row.snr_db, row.metric, *interval, seen, *fate)
+
+
+def remarks(found: Sequence[Point]) -> str:
+    """What a reader of the figure must know of its points."""
+    lost: dict[str, Point] = {}
+    for point in found:
+        if point.lost > (lost[point.scheme].lost if point.scheme in lost else 0):
+            lost[point.scheme] = point
+    most = [f"{p.scheme} {p.lost} of {p.frames} (CBR {p.cbr}, {p.snr_db:g} dB)" for p in lost.values()]
+    unknown = ", half hollow: not known" if any(p.trained_on is None for p in found) else ""
+    return f"hollow: was a loss{unknown}" + (
+        f"\nlost and in the means, at most: {'; '.join(most)}" if most else ""
+    )
 
 
 # ------------------------------------------------------------------------------------------- drawing
@@ -308,6 +328,8 @@ def _draw_line(axes: Any, panel: Panel, line: Sequence[Point], scheme: str, numb
     }
     if any(p.trained_on for p in line):
         look["markerfacecolor"] = "white"
+    elif any(p.trained_on is None for p in line):
+        look |= {"fillstyle": "left", "markerfacecoloralt": "white"}
     errors = np.where(np.isfinite(ends), ends.clip(0), 0)
     axes.errorbar(x, mean, yerr=errors, label=scheme, linewidth=1.2, elinewidth=0.7, capsize=2, **look)
 
@@ -344,7 +366,7 @@ def make(figure: Figure, args: argparse.Namespace) -> list[Point]:
         found += [p for p in points(figure, store) if p.metric in args.metrics]
         pictures = max(pictures, len(header["images"]))
     channel = "AWGN" if args.channel == "awgn" else "OFDM, TDL-C 300 ns, 1 m/s, LS CSI"
-    note = f"{channel}; {pictures} pictures, {args.trials} trial(s), 95% intervals; hollow: was a loss"
+    note = f"{channel}; {pictures} pictures, {args.trials} trial(s), 95% intervals; {remarks(found)}"
     draw(figure, found, infos, args.out, note)
     made = {"figure": figure.name, "note": note, "seconds": round(time.monotonic() - began, 1)}
     (args.out / f"{figure.name}.json").write_text(

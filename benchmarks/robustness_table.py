@@ -72,9 +72,12 @@ def cell(study: Study, scheme: str, records: list[Record], value: float | str) -
     own = [r for r in records if r.key.scheme == scheme]
     rows = differences(own, "psnr", (study.field, study.good), 0.95, 2000)
     [row] = [row for row in rows if dict(row.point)[study.field] == value]
-    lost = f", {row.num_failures} of {row.num_failures + row.num_arrived} lost" if row.num_failures else ""
+    frames = row.num_failures + row.num_arrived
+    lost = f", {row.num_failures} of {frames} lost" if row.num_failures else ""
     line = {"what": study.what, "scheme": scheme, "value": value, "psnr": round(row.mean, 3)}
     print(json.dumps(line | {"low": round(row.ci_low, 3), "high": round(row.ci_high, 3)}), flush=True)
+    if row.ci_low == row.ci_high:  # of a decibel nothing follows where none differed
+        return f"{row.mean:+.2f} (the same in all {frames} frames){lost}"
     return f"{row.mean:+.2f} ({row.ci_low:+.2f} to {row.ci_high:+.2f}){lost}"
 
 

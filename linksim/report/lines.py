@@ -200,7 +200,9 @@ def difference_rows(run: Run, metric: str, against: str | None = None) -> Differ
         raise RunFolderError("--against: missing, expected the name of a scheme, a channel, or PATH=VALUE.")
     reference = reference_of(named, scenario, dict.fromkeys(r.channel for r in run.rows), where)
     level, resamples = scenario["statistics"]["confidence"], scenario["statistics"]["resamples"]
-    paired = differences(run.records, info.name, reference, level, resamples, with_reference=True)
+    paired = differences(
+        run.records, info.name, reference, level, resamples, with_reference=True, is_share=info.is_share
+    )
     if not paired:
         raise NoPairs(f"{where} {named}: got no units in pairs, expected a run with results.")
     text = named if isinstance(named, str) else ", ".join(dict.fromkeys(named.values()))

@@ -126,3 +126,22 @@ def test_panels_hold_the_points_of_their_column():
     assert at_10_db.place(point) == pytest.approx(1 / 96)
     low, high = paper_figures.FIGURES[1].panels
     assert (low.holds(point), high.holds(point), high.place(point)) == (False, True, 10.0)
+
+
+def test_the_note_says_what_was_lost_and_what_is_not_known():
+    """Lost pictures are grey and in the means; a folder of the authors does not say what it was trained on."""
+
+    def point(scheme, snr_db, trained_on, lost):
+        return paper_figures.Point(
+            "figure-5", scheme, "1/384", snr_db, "psnr", 20.0, 19.0, 21.0, trained_on, lost, 5
+        )
+
+    found = [
+        point("BPG + LDPC", 1.0, False, 3),
+        point("BPG + LDPC", 4.0, False, 1),
+        point("fidelity", 1.0, True, 0),
+    ]
+    said = paper_figures.remarks(found)
+    assert said == "hollow: was a loss\nlost and in the means, at most: BPG + LDPC 3 of 5 (CBR 1/384, 1 dB)"
+    assert paper_figures.remarks(found[2:]) == "hollow: was a loss"
+    assert "half hollow: not known" in paper_figures.remarks([point("DiffJSCC", 1.0, None, 0)])

@@ -139,6 +139,23 @@ def test_rates_of_what_was_read(said):
     assert cer(picture, truth).tolist() == [pytest.approx(5 / 13)]
 
 
+def test_fates_of_signs_on_originals_are_counted_as_those_behind_a_link(monkeypatch):
+    """benchmarks/task_signs.py: one of four signs right, one unread, one wrong with confidence, one without."""
+    from benchmarks import task_signs
+
+    lines = tuple(
+        Line(t, 0, 20 * i, 90, 20 * i + 19) for i, t in enumerate(("EXIT", "NORTH", "26.44", "AE-32"))
+    )
+    read = (("EXIT", 0.99, 10), ("6.44", 0.9, 50), ("AE-37", 0.89, 70))
+    monkeypatch.setattr(
+        task_signs, "read", lambda picture: [reading.Reading(t, c, 40, y) for t, c, y in read]
+    )
+    found, wrong = task_signs.count([np.zeros((80, 96, 3), np.uint8)] * 2, [TextTruth(lines)] * 2)
+    assert {name: found[name] for name in task_signs.FATES} == dict.fromkeys(task_signs.FATES, 2)
+    assert found["confident"] == 4
+    assert wrong == [["26.44", "6.44"]] * 2
+
+
 def test_the_reader_reads_signs_and_fails_on_grey():
     """With its own models: the originals without an error, nothing on the picture of a frame that was lost."""
     pytest.importorskip("rapidocr")

@@ -12,7 +12,7 @@ Adaptive = Literal["none", "snr", "rate", "snr_rate"]
 
 @dataclass(frozen=True)
 class SwinJsccConfig:
-    """Sizes of a :class:`SwinJscc`; the authors' "base" by default.
+    """Sizes of a :class:`linksim.jscc.swin.codec.SwinJscc`; the authors' "base" by default.
 
     Args:
         adaptive: what both ends adapt to: "none" (the authors' w/o_SAandRA), "snr" (w/_SA; also WITT), "rate"

@@ -50,7 +50,8 @@ def compared(run: Run, info: MetricInfo, pairs: Sequence[tuple[str, str]]) -> Co
     found: dict[tuple[Any, str], int] = {}
     for one, other in pairs:
         both = [*by_scheme.get(one, ()), *by_scheme.get(other, ())]
-        for row in differences(both, info.name, ("scheme", other), level, resamples):
+        against = ("scheme", other)
+        for row in differences(both, info.name, against, level, resamples, is_share=info.is_share):
             sign = _sign(row) * (1 if info.higher_is_better else -1)
             found[(row.channel, one, row.point, row.snr_db), other] = sign
             found[(row.channel, other, row.point, row.snr_db), one] = -sign
@@ -76,7 +77,7 @@ def compared_with(run: Run, info: MetricInfo, against: str) -> Compared:
         against, scenario, dict.fromkeys(r.channel for r in run.rows), "statistics.against"
     )
     level, resamples = scenario["statistics"]["confidence"], scenario["statistics"]["resamples"]
-    rows = differences(run.records, info.name, reference, level, resamples)
+    rows = differences(run.records, info.name, reference, level, resamples, is_share=info.is_share)
     direction = 1 if info.higher_is_better else -1
     return Compared({((r.channel, r.scheme, r.point, r.snr_db), against): direction * _sign(r) for r in rows})
 
