@@ -4,6 +4,7 @@
     python benchmarks/paper_figures.py --images KODAK --authors MODELS  # with the authors' checkpoints
     python benchmarks/paper_figures.py --channel ofdm                   # over OFDM, TDL-C, least-squares CSI
     python benchmarks/paper_figures.py --faces CELEBA --authors MODELS  # the CelebA points, too
+    python benchmarks/paper_figures.py --only ablation-guidance --images KODAK --authors MODELS
 
 Subjects: the bundled network with dials (fidelity, realism, diffusion of its latents), BPG + LDPC with link
 adaptation, BPG at capacity; a learned codec behind LDPC where CompressAI and its weights are at hand
@@ -11,7 +12,8 @@ adaptation, BPG at capacity; a learned codec behind LDPC where CompressAI and it
 the cache of the Hugging Face hub. No model is downloaded: what is absent is named on stderr, with the command
 that gets it; weights of metrics are, once.
 
-Each figure is a run that can be stopped and resumed. Writes figure-4, figure-5 (and celeba) as PNG, PDF and
+Each figure is a run that can be stopped and resumed. The ablations need the authors' checkpoint at CBR 1/384,
+see ablation_figures.py. Writes figure-4, figure-5, ablation-* (and celeba) as PNG, PDF and
 JSON into --out, prints a JSON line per point: ``figure``, ``scheme``, ``cbr``, ``snr_db``, ``metric``,
 ``mean``, ``ci_low``, ``ci_high``, ``trained_on`` (null where a checkpoint does not say), and ``lost`` of
 ``frames``: pictures that did not arrive are in the means, as grey ones, and the figures say how many.
@@ -31,7 +33,11 @@ from typing import Any
 
 import numpy as np
 
+if not __package__:  # run as a file: neighbours are found from the folder above
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import linksim
+from benchmarks.ablation_figures import ABLATIONS, ablation, repository_of
 from linksim.api.display import was_trained
 from linksim.cli.output import finite
 from linksim.demo import choices
@@ -397,7 +403,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--channel", choices=CHANNELS, default="awgn")
     parser.add_argument("--metrics", nargs="+", default=list(WANTED))
-    parser.add_argument("--only", choices=[f.name for f in FIGURES], nargs="*", help="of the figures")
+    parser.add_argument(
+        "--only", choices=[*(f.name for f in FIGURES), *ABLATIONS], nargs="*", help="of the figures"
+    )
     parser.add_argument("--trials", type=int, default=1)
     parser.add_argument("--limit", type=int, help="use the first so many pictures only")
     parser.add_argument(
@@ -412,6 +420,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for figure in [*chosen, *([CELEBA] if args.faces else [])]:
         for point in make(figure, args):
             print(json.dumps(finite(point.line())), flush=True)
+    for name in (n for n in ABLATIONS if args.only is None or n in args.only):
+        folder = authors_folder(args.authors, repository_of(name).removeprefix(f"{OWNER}/"))
+        for line in ablation(name, args, folder):
+            print(json.dumps(line), flush=True)
     return 0
 
 

@@ -12,4 +12,5 @@ BLOCKS = {
     ("source_codec", "heic"): {},
     ("source_codec", "jpegxl"): {},
     ("network", "swin_yang2024"): {"latent_channels": 16},
+    ("network", "swinjscc"): {"adaptive": "snr", "rates": [96]},
 }

@@ -22,6 +22,7 @@ __all__ = [
     "LeanCodecSpec",
     "NetworkBase",
     "NetworkSpec",
+    "SwinJsccSpec",
     "SwinYang2024Spec",
 ]
 
@@ -223,6 +224,42 @@ class SwinYang2024Spec(NetworkBase):
         from linksim.jscc.swin_yang2024 import SwinYang2024Config
 
         return make_codec(SwinYang2024Config(**self.sizes()))
+
+
+@kind("network", "swinjscc")
+class SwinJsccSpec(NetworkBase):
+    """SwinJSCC, and WITT before it (linksim.jscc.swin); by default the authors' base network that adapts to
+    SNR and rate.
+    """
+
+    kind: Literal["swinjscc"]
+    adaptive: Literal["none", "snr", "rate", "snr_rate"] = Field(
+        "snr_rate", description="what both ends adapt to"
+    )
+    rates: Annotated[tuple[Latent, ...], Field(min_length=1, max_length=64)] = Field(
+        (32, 64, 96, 128, 192),
+        description="latent channels that may be sent; one number unless adaptive says rate",
+    )
+    widths: Annotated[Stages, Field(min_length=1)] = (128, 192, 256, 320)
+    depths: Depths = Field((2, 2, 6, 2), description="2, 2, 2, 2 is the small, 2, 2, 18, 2 the large network")
+    heads: Stages = (4, 6, 8, 10)
+    window: Annotated[Int, Field(ge=2, le=64, multiple_of=2)] = 8
+    mlp_ratio: Annotated[Real, Field(gt=0, le=64)] = 4.0
+    image_size: tuple[Side, Side] = (256, 256)
+
+    @model_validator(mode="after")
+    def _fits(self) -> SwinJsccSpec:
+        from linksim.jscc.swin.sizes import SwinJsccConfig
+
+        SwinJsccConfig(**self.sizes()).check()
+        return self
+
+    def build(self) -> nn.Module:
+        """See :class:`NetworkBase`."""
+        from linksim.jscc.swin.codec import SwinJscc
+        from linksim.jscc.swin.sizes import SwinJsccConfig
+
+        return SwinJscc(SwinJsccConfig(**self.sizes()))
 
 
 @kind("network", "bourtsoulatze2019")

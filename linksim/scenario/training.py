@@ -271,6 +271,10 @@ class TrainSpec(Spec):
     @model_validator(mode="after")
     def _dials(self) -> TrainSpec:
         rates = self.codec.dialled_rates
+        sent: tuple[int, ...] = getattr(self.codec, "rates", ())
+        if not rates and len(sent) > 1:
+            several = f"{len(sent)} rates of {self.codec.kind}, which is trained at one"
+            raise ValueError(f"codec.rates: got {several}, expected one, such as [{sent[-1]}].")
         if self.rate_weights and not rates:
             raise ValueError(f"rate_weights: got some for a codec {self.codec.kind}, expected none.")
         if self.rate_weights and len(self.rate_weights) != len(rates):
