@@ -166,7 +166,7 @@ def error_interval(errors: float, trials: int, confidence: float) -> Interval:
 
 
 def ratio_interval(
-    clusters: Sequence[tuple[int, int]], confidence: float, resamples: int, seed: int
+    clusters: Sequence[tuple[float, float]], confidence: float, resamples: int, seed: int
 ) -> Interval:
     """Interval of errors over trials when trials within a cluster depend on each other."""
     errors, trials = (np.array(column, np.float64) for column in zip(*clusters, strict=True))
