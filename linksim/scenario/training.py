@@ -291,8 +291,8 @@ class TrainSpec(Spec):
             raise ValueError(f"phases: realism fits codec dial only, got {self.codec.kind}.")
         for phase in self.plan if rates else ():
             if phase.loss.perceptual and phase.realism.fidelity == 1:
-                got = "got realism.fidelity = 1 with perceptual losses, which nothing would count"
-                raise ValueError(f"phases: {phase.name}: {got}, expected less, or their weights 0.")
+                said = "got realism.fidelity = 1 with perceptual losses, which no picture would count"
+                raise ValueError(f"phases: {phase.name}: {said}, expected less, or their weights 0.")
         return self
 
     @model_validator(mode="before")
