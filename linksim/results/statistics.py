@@ -188,7 +188,7 @@ def share_interval(
 
 
 def ratio_interval(
-    clusters: Sequence[tuple[int, int]], confidence: float, resamples: int, seed: int
+    clusters: Sequence[tuple[float, float]], confidence: float, resamples: int, seed: int
 ) -> Interval:
     """Interval of errors over trials when trials within a cluster depend on each other."""
     errors, trials = (np.array(column, np.float64) for column in zip(*clusters, strict=True))

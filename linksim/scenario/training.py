@@ -110,6 +110,11 @@ class LossSpec(Spec):
         return [name for name, weight in seen.items() if weight]
 
     @property
+    def perceptual(self) -> bool:
+        """Whether there are terms that count by the realism that a picture is asked for."""
+        return self.lpips + self.wasserstein > 0 or self.adversarial
+
+    @property
     def adversarial(self) -> bool:
         """Whether critics are trained."""
         return self.patch_gan > 0 or self.projected_gan > 0
@@ -173,6 +178,14 @@ class PhaseSpec(Spec):
     critic_width: PositiveInt = Field(64, description="channels of the first layer of the patch critic")
     critic_start: Share = Field(0.0, description="share of the phase before the critics are trained")
     critic_delay: Share = Field(0.05, description="share of the phase from there until they are listened to")
+
+    @model_validator(mode="after")
+    def _critics_that_are_heard(self) -> PhaseSpec:
+        begin = self.critic_start + self.critic_delay
+        if self.loss.adversarial and begin >= 1:
+            got = f"critic_start + critic_delay = {begin:g}"
+            raise ValueError(f"critics are never listened to, got {got}, expected less than 1.")
+        return self
 
 
 class TrainSpec(Spec):
@@ -282,6 +295,12 @@ class TrainSpec(Spec):
             raise ValueError(f"rate_weights: got {got} numbers, expected {expected}, as codec.rates.")
         if not rates and any(phase.loss.patch_gan or phase.frozen != "none" for phase in self.plan):
             raise ValueError(f"phases: patch_gan and frozen fit codec dial only, got {self.codec.kind}.")
+        if not rates and any(phase.realism != RealismSharesSpec() for phase in self.plan):
+            raise ValueError(f"phases: realism fits codec dial only, got {self.codec.kind}.")
+        for phase in self.plan if rates else ():
+            if phase.loss.perceptual and phase.realism.fidelity == 1:
+                said = "got realism.fidelity = 1 with perceptual losses, which no picture would count"
+                raise ValueError(f"phases: {phase.name}: {said}, expected less, or their weights 0.")
         return self
 
     @model_validator(mode="before")
