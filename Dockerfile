@@ -14,7 +14,7 @@ ARG EXTRAS=
 WORKDIR /src
 COPY constraints.txt ./
 RUN python -m pip install --no-cache-dir --constraint constraints.txt torch torchvision --index-url "${TORCH_INDEX}"
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY channels channels
 COPY linksim linksim
 COPY scenarios scenarios

@@ -99,7 +99,7 @@ def test_image_copies_what_is_there_and_what_a_build_needs():
     copied = {word for name, rest in instructions(text) if name == "COPY" for word in rest.split()[:-1]}
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
     asked = {
-        PROJECT["project"]["readme"],
+        *("README.md", "hatch_build.py"),  # the text of the package index and what makes it
         *PROJECT["project"]["license-files"],
         *wheel["packages"],
         *wheel["force-include"],
