@@ -52,7 +52,7 @@ test-sionna1: $(SIONNA1)/.installed
 test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/python -m pytest tests/theory/test_bounds.py tests/linksim/test_runs.py tests/linksim/test_metrics.py \
 	  tests/linksim/test_source_and_mcs.py tests/linksim/test_transport.py tests/linksim/test_train.py tests/linksim/test_figures.py \
-	  tests/linksim/test_scenario.py tests/linksim/test_diffjscc.py \
+	  tests/linksim/test_scenario.py tests/linksim/test_diffjscc.py tests/linksim/test_tasks.py \
 	  --deselect tests/linksim/test_runs.py::test_golden_results
 
 benchmarks: $(VENV)/.tests-installed
