@@ -26,6 +26,7 @@ from linksim.scenario.training import LossSpec
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "built_with",
     "check_tensors",
     "file_digest",
     "load_into",
@@ -222,8 +223,8 @@ def _is_finite(value: Tensor) -> bool:
     return not value.is_floating_point() or bool(torch.isfinite(value).all())
 
 
-class _Uninitialised(TorchFunctionMode):
-    """Values of new parameters are not drawn: on the meta device that only loads PyTorch's compiler."""
+class _Undrawn(TorchFunctionMode):
+    """New parameters are zeros, not drawn: weights replace them; on the meta device that loads a compiler."""
 
     def __torch_function__(
         self,
@@ -234,22 +235,23 @@ class _Uninitialised(TorchFunctionMode):
     ) -> Any:
         named = dict(kwargs or {})
         if getattr(func, "__module__", None) == nn.init.__name__:
-            return named["tensor"] if "tensor" in named else args[0]
+            with torch.no_grad():
+                return (named["tensor"] if "tensor" in named else args[0]).zero_()
         return func(*args, **named)
 
 
 @contextmanager
 def shapes_only() -> Iterator[None]:
     """What is made in here has shapes and types and neither memory nor values: for :func:`check_tensors`."""
-    with torch.device("meta"), _Uninitialised():
+    with torch.device("meta"), _Undrawn():
         yield
 
 
 def check_tensors(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
-    """Compare tensors with a module, which may be on the meta device: nothing of its size is made then.
+    """Compare names and shapes with a module, which may be on the meta device and so take no memory.
 
     Raises:
-        CheckpointError: lists what is missing, unknown, misshapen or not finite.
+        CheckpointError: lists what is missing, unknown or misshapen.
     """
     own = module.state_dict()
     problems = [f"missing {k}" for k in own if k not in tensors]
@@ -259,10 +261,13 @@ def check_tensors(module: nn.Module, tensors: dict[str, Tensor], where: str) -> 
         for k, v in tensors.items()
         if k in own and v.shape != own[k].shape
     ]
-    problems += [f"{k} with values that are not finite" for k, v in tensors.items() if not _is_finite(v)]
+    _refuse(problems, module, where)
+
+
+def _refuse(problems: list[str], module: nn.Module, where: str) -> None:
     if problems:
         shown = ", ".join(problems[:5]) + (f" and {len(problems) - 5} more" if len(problems) > 5 else "")
-        expected = f"the {len(own)} tensors of {type(module).__name__}"
+        expected = f"the {len(module.state_dict())} tensors of {type(module).__name__}"
         raise CheckpointError(complaint(f"checkpoint {where}", "tensors do not fit", shown, expected))
 
 
@@ -273,5 +278,24 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None
         CheckpointError: lists what is missing, unknown, misshapen or not finite.
     """
     check_tensors(module, tensors, where)
+    problems = [f"{k} with values that are not finite" for k, v in tensors.items() if not _is_finite(v)]
+    _refuse(problems, module, where)
     own = module.state_dict()
     module.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()})
+
+
+def built_with(build: Callable[[], Any], tensors: dict[str, Tensor], where: str) -> Any:
+    """A network with these weights, loaded as strictly as by :func:`load_into`.
+
+    Nothing of the size that a header announces is made before the tensors were found to fit, and no values
+    are drawn that the weights replace.
+
+    Raises:
+        CheckpointError: lists what is missing, unknown, misshapen or not finite.
+    """
+    with shapes_only():
+        check_tensors(build(), tensors, where)
+    with _Undrawn():
+        module = build()
+    load_into(module, tensors, where)
+    return module

@@ -21,10 +21,8 @@ from channels.units import snr_db_to_no
 from linksim.build.channels import build_channel
 from linksim.build.checkpoints import (
     CheckpointError,
-    check_tensors,
-    load_into,
+    built_with,
     read_checkpoint,
-    shapes_only,
 )
 from linksim.build.downloads import classifies
 from linksim.build.foreign import built, foreign_as_input
@@ -120,10 +118,7 @@ def load_codec(checkpoint: str) -> AnalogCodec:
     if not stored.codec.is_codec:
         expected = "a codec; a denoiser belongs into checkpoint of kind: latent_diffusion"
         raise CheckpointError(complaint(f"checkpoint {checkpoint}", "no codec", stored.codec.kind, expected))
-    with shapes_only():  # a header may announce any sizes
-        check_tensors(build_codec(stored.codec), stored.tensors, str(path))
-    codec: Any = build_codec(stored.codec)
-    load_into(codec, stored.tensors, str(path))
+    codec: Any = built_with(lambda: build_codec(stored.codec), stored.tensors, str(path))
     if hasattr(codec, "highest_snr_db"):
         codec.highest_snr_db = stored.highest_snr_db
     return codec.eval().requires_grad_(False)
@@ -169,10 +164,7 @@ def load_denoiser(checkpoint: str) -> LoadedDenoiser:
         raise CheckpointError(
             complaint(f"checkpoint {checkpoint}", "no denoiser", stored.codec.kind, expected)
         )
-    with shapes_only():
-        check_tensors(stored.codec.build(), stored.tensors, checkpoint)
-    network: Any = stored.codec.build()
-    load_into(network, stored.tensors, checkpoint)
+    network: Any = built_with(stored.codec.build, stored.tensors, checkpoint)
     return LoadedDenoiser(network.eval().requires_grad_(False), str(stored.recipe.get("encoder_digest")))
 
 

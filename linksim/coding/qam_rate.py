@@ -37,18 +37,19 @@ def _table(bits_per_symbol: int) -> tuple[NDArray[np.float64], NDArray[np.float6
     """Rate and dispersion of a use at every SNR of the grid."""
     levels, bits = _levels(bits_per_symbol // 2)
     nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
-    weights = weights / weights.sum() / len(levels)
+    sent = np.flatnonzero(levels > 0)  # what is sent below zero is its mirror image
+    weights = weights / weights.sum() / len(sent)
     means, squares = [], []
     for snr_db in _GRID_DB.tolist():
         deviation = math.sqrt(db_to_linear(-snr_db))  # beside unit power per dimension
-        y = levels[:, None] + deviation * nodes
+        y = levels[sent, None] + deviation * nodes
         distance = -np.square(y[:, :, None] - levels) / (2 * deviation**2)  # [sent, node, level]
         distance -= distance.max(-1, keepdims=True)
         likelihood = np.exp(distance)
         density = np.full(y.shape, float(bits.shape[1]))
         for column in bits.T:
             share = likelihood @ column / likelihood.sum(-1)  # of the bit 1
-            density += np.log2(np.maximum(np.where(column[:, None] == 1, share, 1 - share), 1e-300))
+            density += np.log2(np.maximum(np.where(column[sent, None] == 1, share, 1 - share), 1e-300))
         means.append((weights * density).sum())
         squares.append((weights * np.square(density)).sum())
     mean = np.array(means)

@@ -71,5 +71,6 @@ class Selection:
         Raises:
             MetricUnavailable: weights that cannot be had.
         """
-        pair = (torch.from_numpy(x).permute(2, 0, 1)[None].float() / 255 for x in (shown, original))
+        pixels = (np.require(x, requirements="W") for x in (shown, original))  # workers share read-only arrays
+        pair = (torch.from_numpy(x).permute(2, 0, 1)[None].float() / 255 for x in pixels)
         return float(_metric(self.name)(*pair))

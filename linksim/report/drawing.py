@@ -342,7 +342,8 @@ def save_figure(figure: Figure, path: Path, settings: Mapping[str, Any] | None =
         kind = path.suffix.lower().removeprefix(".")
         with whole_file(path) as partial:
             undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+            quick: dict[str, Any] = {"pil_kwargs": {"compress_level": 4}} if kind == "png" else {}
             with own_style(settings):
-                figure.savefig(partial, format=kind, dpi=140, metadata=undated)
+                figure.savefig(partial, format=kind, dpi=140, metadata=undated, **quick)
     except OSError as problem:
         raise RunFolderError(f"{path}: cannot be written, got {problem}, expected a file.") from problem

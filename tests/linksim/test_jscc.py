@@ -339,3 +339,10 @@ def test_lean_network_works_without_transmitter_knowledge(photographs):
             out = run_link(JsccScheme("l", codec, csit), AwgnChannel(), photographs, snr, [1, 2], 8 * 256)
         values.append(float(psnr(out.reconstruction.image, photographs).mean()))
     assert values[0] - 1.0 < values[1]
+
+
+def test_loading_draws_nothing_from_the_generator():
+    before = torch.get_rng_state()
+    codec = load_codec("lean-awgn-1-96")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(bool(p.any()) for name, p in codec.named_parameters() if name.endswith("weight"))

@@ -9,6 +9,7 @@ import json
 import random
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -424,3 +425,14 @@ def test_select_is_refused_where_it_cannot_be_had(tmp_path, capsys, monkeypatch,
         message = capsys.readouterr().err
         assert expect in message
         assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["psnr", "ms_ssim"])
+def test_measures_take_arrays_that_workers_share_for_reading_only(name):
+    rng = np.random.default_rng(7)
+    shown, original = rng.integers(0, 256, (2, 176, 180, 3), dtype=np.uint8)
+    value = Selection(name)(shown, original)
+    shown.flags.writeable = original.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Selection(name)(shown, original) == value
