@@ -71,6 +71,6 @@ class Selection:
         Raises:
             MetricUnavailable: weights that cannot be had.
         """
-        pixels = (np.require(x, requirements="W") for x in (shown, original))  # workers share read-only arrays
+        pixels = (np.require(x, requirements="W") for x in (shown, original))  # workers share those
         pair = (torch.from_numpy(x).permute(2, 0, 1)[None].float() / 255 for x in pixels)
         return float(_metric(self.name)(*pair))
