@@ -13,8 +13,9 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG EXTRAS=
 WORKDIR /src
 COPY constraints.txt ./
-RUN python -m pip install --no-cache-dir --constraint constraints.txt torch torchvision --index-url "${TORCH_INDEX}"
-COPY pyproject.toml README.md LICENSE ./
+# What PyTorch depends on comes later: its index need not have the versions of constraints.txt.
+RUN python -m pip install --no-cache-dir --no-deps --constraint constraints.txt torch torchvision --index-url "${TORCH_INDEX}"
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY channels channels
 COPY linksim linksim
 COPY scenarios scenarios

@@ -52,15 +52,17 @@ test-sionna1: $(SIONNA1)/.installed
 test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/python -m pytest tests/theory/test_bounds.py tests/linksim/test_runs.py tests/linksim/test_metrics.py \
 	  tests/linksim/test_source_and_mcs.py tests/linksim/test_transport.py tests/linksim/test_train.py tests/linksim/test_figures.py \
-	  tests/linksim/test_scenario.py tests/linksim/test_diffjscc.py \
+	  tests/linksim/test_scenario.py tests/linksim/test_diffjscc.py tests/linksim/test_tasks.py \
 	  --deselect tests/linksim/test_runs.py::test_golden_results
 
 benchmarks: $(VENV)/.tests-installed
 	$(BIN)/python benchmarks/all.py --work $(BENCHMARKS) --out $(BENCHMARKS).json $(if $(ONLY),--only $(ONLY)) $(if $(IMAGES),--images $(IMAGES))
 
 dist: $(VENV)/.tests-installed
-	$(PIP) build
+	$(PIP) build twine
+	rm -rf dist
 	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
 	$(BIN)/python -m pytest -m "slow or not slow" tests/test_wheel.py
 
 docker:
@@ -72,11 +74,13 @@ lint: $(VENV)/.lint-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# PyTorch first: its wheels, most of the download, have left $TMPDIR before the others come. An index of PyTorch's need not
+# have the versions of constraints.txt of what it depends on: that comes from the usual one.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "linksim needs Python 3.11 or newer, got $$($(PYTHON) --version). Use make PYTHON=python3.11 ..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(if $(TORCH_INDEX),$(PIP) torch torchvision --index-url $(TORCH_INDEX))
+	$(PIP) torch torchvision $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX))
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable .

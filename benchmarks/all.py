@@ -66,8 +66,10 @@ def _lpips(_: Options) -> str:
 
 def _package(name: str, extra: str) -> Callable[[Options], str]:
     def missing(_: Options) -> str:
+        from channels.runtime.extras import install
+
         found = importlib.util.find_spec(name)
-        return "" if found else f"{name} is not installed: pip install 'linksim-wireless[{extra}]'"
+        return "" if found else f"{name} is not installed: {install(extra)}"
 
     return missing
 
@@ -144,7 +146,10 @@ def missing(entry: Mapping[str, Any], options: Options, *, named: bool) -> str:
 
 
 def lines_of(text: str) -> Iterator[dict[str, Any]]:
-    """The lines of an output that are JSON objects."""
+    """The lines of an output that are JSON objects; of ``linksim results --json`` its rows."""
+    if text.startswith("{\n"):
+        yield from json.loads(text)["rows"]
+        return
     for line in text.splitlines():
         if line.startswith("{"):
             try:
@@ -164,6 +169,7 @@ def measure(entry: Mapping[str, Any], options: Options) -> list[dict[str, Any]]:
         return list(lines_of(file.read_text()))
     folder = options.work / entry["name"]
     shutil.rmtree(folder, ignore_errors=True)
+    file.unlink(missing_ok=True)  # should this fail, --resume shall not find what an earlier one measured
     folder.mkdir(parents=True)
     places = {"images": options.images, "work": folder, "documents": folder / "documents"}
     if entry.get("blocks"):

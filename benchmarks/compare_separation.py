@@ -40,7 +40,8 @@ def report(run: Run, metric: str, reference: str | None = None) -> str:
     statistics = header["scenario"]["statistics"]
     level, resamples = statistics["confidence"], statistics["resamples"]
     rows = [r for r in run.rows if r.metric == metric]
-    pairs = differences(run.store.records(), metric, ("scheme", reference), level, resamples)
+    against = ("scheme", reference)
+    pairs = differences(run.store.records(), metric, against, level, resamples, is_share=info.is_share)
     paired = {(r.channel, r.scheme, r.point, r.snr_db): r for r in pairs}
     lines = [f"| channel | SNR [dB] | scheme | {info.axis} | difference to {reference} ({info.better}) |"]
     lines.append("|---|---|---|---|---|")

@@ -211,19 +211,25 @@ def compare_numbers(
 INTERVAL = re.compile(rf"({NUMBER}) ± ({NUMBER})")
 RANGE = re.compile(rf"({NUMBER})%? \(({NUMBER}) to ({NUMBER})\)")
 LIMITED = re.compile(rf"(<\s*)?({NUMBER})")
+WIDER = 1.5  # factor by which the half-width of an interval may differ: it is estimated, too
+Judgement = tuple[str, float | str, float | None, float | None, Verdict]
 
 
-def _cell(
-    printed: str, now: str, tolerance: Line
-) -> list[tuple[str, float | str, float | None, float | None, Verdict]]:
+def _judged(printed: Sequence[str], again: Sequence[tuple[float, float, float]]) -> list[Judgement]:
+    """Numbers against (value, how far below, how far above) of each."""
+    pairs = zip(printed, again, strict=True)
+    return [(text, v, v - a, v + b, judge(text, v, v - a, v + b)) for text, (v, a, b) in pairs]
+
+
+def _cell(printed: str, now: str, tolerance: Line) -> list[Judgement]:
     """Judgements of the numbers of a cell against the same cell, measured again."""
-    for kind in (INTERVAL, RANGE):
-        ours, theirs = kind.search(printed), kind.search(now)
-        if ours and theirs:
-            value = float(theirs[1])
-            half = float(theirs[2])
-            low, high = (value - half, value + half) if kind is INTERVAL else (half, float(theirs[3]))
-            return [(ours[1], value, low, high, judge(ours[1], value, low, high))]
+    if (ours := INTERVAL.search(printed)) and (theirs := INTERVAL.search(now)):
+        value, half = float(theirs[1]), float(theirs[2])
+        return _judged(ours.groups(), [(value, half, half), (half, half - half / WIDER, half * WIDER - half)])
+    if (ours := RANGE.search(printed)) and (theirs := RANGE.search(now)):
+        value, low, high = (float(number) for number in theirs.groups())
+        below, above = value - low, high - value
+        return _judged(ours.groups(), [(value, below, above), (low, below, below), (high, above, above)])
     if LIMITED.sub("#", printed) != LIMITED.sub("#", now):
         return [(printed, now, None, None, "outside")]
     result = []
@@ -242,7 +248,8 @@ def compare_blocks(file: str, spec: Line, printed: str, now: str) -> list[Findin
     """Every number of the tables of a block against the same block, made again.
 
     Heads and first columns must be the same; numbers with an interval of their own (a ± b, a (b to c)) are
-    judged by it, others by the tolerance of their column (``columns``) or of the block (``tolerance``).
+    judged by it, and so are its ends (half-widths by the factor ``WIDER``); others by the tolerance of their
+    column (``columns``) or of the block (``tolerance``).
     """
     name = spec["name"]
     ours, theirs = printed.splitlines(), now.splitlines()

@@ -9,13 +9,13 @@ About a quarter of an hour on one core for 3,646 photographs. Prints one JSON li
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
+from linksim.files.digests import file_digest
 from linksim.images.folders import TarImages
 from linksim.metrics.niqe import fit_pristine
 
@@ -24,12 +24,6 @@ def photographs(images: TarImages) -> Iterator[torch.Tensor]:
     """[3, H, W] in [0, 1], one after the other."""
     for _, image in images:
         yield image.float() / 255
-
-
-def digest(path: Path) -> str:
-    """First 16 hex digits of the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def main() -> int:
@@ -42,10 +36,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="file to write (.safetensors)")
     args = parser.parse_args()
     images = TarImages(args.images, convert="rgb", limit=args.limit)
-    files = ", ".join(f"{path.name} {digest(path)}" for path in args.images)
+    files = ", ".join(f"{path.name} {file_digest(path)[:16]}" for path in args.images)
     pristine = fit_pristine(photographs(images), {"files": files, "command": "benchmarks/fit_niqe.py"})
     pristine.save(args.out)
-    print(json.dumps({**pristine.made, "digest": digest(args.out)}))
+    print(json.dumps({**pristine.made, "digest": file_digest(args.out)[:16]}))
     return 0
 
 

@@ -104,16 +104,16 @@ def stem(path: Path) -> Path:
     return FIGURES / f"{path.parent.name}-{path.stem}"
 
 
-def make(path: Path) -> dict[str, object]:
+def make(path: Path, runs: Path = RUNS, *, draw: bool = True) -> dict[str, object]:
     """Run a scenario in small and draw its figures: the metric, and differences where the file wants them."""
     began = time.monotonic()
-    folder = RUNS / path.parent.name / path.stem
+    folder = runs / path.parent.name / path.stem
     arguments = ["simulate", str(path), "--out", str(folder), "--no-report"]
     for pair in overrides(path):
         arguments += ["--set", pair]
     code = linksim(arguments)
     line: dict[str, object] = {"scenario": f"{path.parent.name}/{path.stem}", "exit": code}
-    if code == 0:
+    if code == 0 and draw:
         [run] = figures.load_runs([folder])
         metric = shown(path, list(run.header["scenario"]["metrics"]))
         FIGURES.mkdir(parents=True, exist_ok=True)
@@ -163,15 +163,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", nargs="+", help="theme/name of some scenarios")
     parser.add_argument("--page", action="store_true", help="run nothing")
+    parser.add_argument("--runs", type=Path, help="leave runs there, draw no figure, write no page")
     args = parser.parse_args()
     failed = 0
     for path in [] if args.page else [p for theme in THEMES for p in files(theme)]:
         if args.only is None or f"{path.parent.name}/{path.stem}" in args.only:
-            line = make(path)
+            line = make(path, args.runs or RUNS, draw=args.runs is None)
             failed += line["exit"] != 0
             print(json.dumps(line), flush=True)
-    update(ROOT / "docs" / "gallery.md", "gallery", page())
-    update(ROOT / "docs" / "gallery.md", "scenarios", index())
+    if args.runs is None:
+        update(ROOT / "docs" / "gallery.md", "gallery", page())
+        update(ROOT / "docs" / "gallery.md", "scenarios", index())
     return int(failed > 0)
 
 

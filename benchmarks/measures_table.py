@@ -22,10 +22,11 @@ from typing import Any
 import linksim
 from linksim.api.results import results_dict
 from linksim.build.downloads import missing_weights
+from linksim.cli.output import finite
 from linksim.kinds import find, names
 from linksim.metrics.base import ImageMetric, SetMetric
 from linksim.results.store import ResultStore
-from linksim.weights.needs import state
+from linksim.weights.needs import missing_modules
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACES = {"README.md": (4.0,), "docs/definitions.md": (1.0, 4.0, 10.0)}
@@ -65,7 +66,7 @@ def measures() -> list[str]:
     """Measures of pictures that can be had on this machine without a download."""
     classes = {name: find("metric", name).target for name in names("metric") if name != "lpips"}
     shown = [name for name, of in classes.items() if issubclass(of, ImageMetric | SetMetric)]
-    return [n for n in shown if not missing_weights((n,)) and not state(n).startswith("not installed")]
+    return [n for n in shown if not missing_weights((n,)) and not missing_modules(n)]
 
 
 def table(found: Mapping[str, Any], snr_db: float, shown: Collection[str]) -> str:
@@ -92,11 +93,6 @@ def _cell(row: Mapping[str, Any]) -> str:
     digits = 1 if size >= 50 else 2 if size >= 5 else 3 if size >= 0.05 else 4
     interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if known else ""
     return f"{row['mean']:.{digits}f}{mark}{interval}"
-
-
-def _lacks(value: Any) -> bool:
-    """Whether it is no number: the interval of fewer than three pictures."""
-    return isinstance(value, float) and math.isnan(value)
 
 
 def text_of(
@@ -137,8 +133,8 @@ def main() -> int:
     for row in found["rows"]:
         facts = found["metrics"][row["metric"]]
         kept = ("scheme", "snr_db", "metric", "mean", "ci_low", "ci_high", "trained_on")
-        values = {key: None if _lacks(row[key]) else row[key] for key in kept}
-        print(json.dumps({**values, "scope": facts["scope"], "reference": facts["reference"]}))
+        values = {**{key: row[key] for key in kept}, "scope": facts["scope"], "reference": facts["reference"]}
+        print(json.dumps(finite(values)))  # intervals of a single picture are null
     print(text_of(found, pictures, PLACES["docs/definitions.md"]), file=sys.stderr)
     if args.write:
         for name, snrs in PLACES.items():

@@ -7,18 +7,22 @@ and 34.9 dB. Ours are measured, headers included, and compared picture by pictur
 rates at a fixed PSNR, at a fixed rate and at a fixed quality are different things, and codecs differ in what
 they fix.
 
-    python -m benchmarks.opponents                                                    # published ones
-    python -m benchmarks.opponents --kodak data/kodak --codec webp-420 --codec avif-420    # and ours
+    python benchmarks/opponents.py                                                    # published ones
+    python benchmarks/opponents.py --kodak data/kodak --codec webp-420 --codec avif-420    # and ours
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
+
+if not __package__:  # run as a file: neighbours are found from the folder above
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.source_rate import REFERENCE, bd_rate, one
 from linksim.images.folders import FolderImages

@@ -4,6 +4,7 @@
     python benchmarks/paper_figures.py --images KODAK --authors MODELS  # with the authors' checkpoints
     python benchmarks/paper_figures.py --channel ofdm                   # over OFDM, TDL-C, least-squares CSI
     python benchmarks/paper_figures.py --faces CELEBA --authors MODELS  # the CelebA points, too
+    python benchmarks/paper_figures.py --only ablation-guidance --images KODAK --authors MODELS
 
 Subjects: the bundled network with dials (fidelity, realism, diffusion of its latents), BPG + LDPC with link
 adaptation, BPG at capacity; a learned codec behind LDPC where CompressAI and its weights are at hand
@@ -11,9 +12,11 @@ adaptation, BPG at capacity; a learned codec behind LDPC where CompressAI and it
 the cache of the Hugging Face hub. No model is downloaded: what is absent is named on stderr, with the command
 that gets it; weights of metrics are, once.
 
-Each figure is a run that can be stopped and resumed. Writes figure-4, figure-5 (and celeba) as PNG, PDF and
+Each figure is a run that can be stopped and resumed. The ablations need the authors' checkpoint at CBR 1/384,
+see ablation_figures.py. Writes figure-4, figure-5, ablation-* (and celeba) as PNG, PDF and
 JSON into --out, prints a JSON line per point: ``figure``, ``scheme``, ``cbr``, ``snr_db``, ``metric``,
-``mean``, ``ci_low``, ``ci_high``, ``trained_on``.
+``mean``, ``ci_low``, ``ci_high``, ``trained_on`` (null where a checkpoint does not say), and ``lost`` of
+``frames``: pictures that did not arrive are in the means, as grey ones, and the figures say how many.
 """
 
 from __future__ import annotations
@@ -23,18 +26,26 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+if not __package__:  # run as a file: neighbours are found from the folder above
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import linksim
+from benchmarks.ablation_figures import ABLATIONS, ablation, repository_of
+from linksim.api.display import was_trained
+from linksim.cli.output import finite
+from linksim.demo import choices
 from linksim.metrics.facts import read_facts
 from linksim.metrics.info import MetricInfo
 from linksim.report.drawing import COLOURS, MARKERS
 from linksim.report.runs import load_rows
+from linksim.results.statistics import Row
 from linksim.results.store import ResultStore
 
 RATES = ("1/384", "1/192", "1/96", "1/48", "1/24")
@@ -58,17 +69,9 @@ BUNDLED: list[dict[str, Any]] = [
     {"kind": "jscc", "name": "realism", "checkpoint": "dial", "realism": 1.0},
     {"kind": "latent_diffusion", "name": "diffusion", "checkpoint": "dial-denoiser", "steps": 4},
 ]
-CHANNELS: dict[str, dict[str, Any]] = {
-    "awgn": {"kind": "awgn"},
-    "ofdm": {
-        "kind": "ofdm",
-        "model": {"kind": "tdl", "profile": "C", "delay_spread_s": 300e-9, "speed_mps": 1.0},
-        "carrier_hz": 3.5e9,
-        "subcarrier_spacing_hz": 15e3,
-        "num_subcarriers": 64,
-        "num_ofdm_symbols": 14,
-        "csi": {"kind": "ls", "pilot_symbols": [2, 11]},
-    },
+CHANNELS: dict[str, dict[str, Any]] = {  # the demo's, under linksim's own names
+    name: {key: value for key, value in choices.CHANNELS[chosen].items() if key != "name"}
+    for name, chosen in (("awgn", "AWGN"), ("ofdm", "OFDM TDL-C LS"))
 }
 
 
@@ -83,26 +86,35 @@ class Panel:
 
     def holds(self, point: Point) -> bool:
         """Whether a point belongs to it."""
-        return point.cbr == self.cbr if self.cbr is not None else point.snr_db == self.snr_db
+        return point.cbr == self.cbr if self.cbr is not None else point.row.snr_db == self.snr_db
 
     def place(self, point: Point) -> float:
         """Where it stands on the axis."""
-        return point.snr_db if self.x == "snr_db" else float(Fraction(point.cbr))
+        return point.row.snr_db if self.x == "snr_db" else float(Fraction(point.cbr))
 
 
 @dataclass(frozen=True)
 class Point:
-    """A mean with its interval (95%, clustered by picture)."""
+    """A mean with its interval (95%, clustered by picture), pictures that were lost in it, and whether the
+    metric was a loss of the network (None: its checkpoint does not say).
+    """
 
     figure: str
-    scheme: str
     cbr: str
-    snr_db: float
-    metric: str
-    mean: float
-    ci_low: float
-    ci_high: float
-    trained_on: bool
+    trained_on: bool | None
+    row: Row
+
+    @property
+    def frames(self) -> int:
+        """Pictures that were sent."""
+        return self.row.num_failures + self.row.num_arrived
+
+    def line(self) -> dict[str, Any]:
+        """What is printed of it."""
+        own = {key: getattr(self.row, key) for key in ("snr_db", "metric", "mean", "ci_low", "ci_high")}
+        place = {"figure": self.figure, "scheme": self.row.scheme, "cbr": self.cbr}
+        fate = {"lost": self.row.num_failures, "frames": self.frames}
+        return {**place, **own, "trained_on": self.trained_on, **fate}
 
 
 @dataclass(frozen=True)
@@ -246,12 +258,28 @@ def points(figure: Figure, store: ResultStore) -> Iterator[Point]:
     """What a run has measured."""
     header = store.header()
     infos = {name: read_facts(name, found) for name, found in header["metrics"].items()}
-    trained, only = header.get("trained_on", {}), str(header["scenario"]["bandwidth"]["data_ratio"])
+    only = str(header["scenario"]["bandwidth"]["data_ratio"])
     for row in load_rows(store):
-        seen = infos[row.metric].was_loss(trained.get(row.scheme) or ())
-        cbr = str(dict(row.point).get(RATIO, only))
-        interval = (row.mean, row.ci_low, row.ci_high)
-        yield Point(figure.name, row.scheme, cbr, row.snr_db, row.metric, *interval, seen)
+        known = header.get("trained_on", {}).get(row.scheme, ()) is not None  # none of what is no network
+        seen = was_trained(row, infos, header) if known else None
+        yield Point(figure.name, str(dict(row.point).get(RATIO, only)), seen, row)
+
+
+def remarks(found: Sequence[Point]) -> str:
+    """What a reader of the figure must know of its points."""
+    lost: dict[str, Point] = {}
+    for point in found:
+        before = lost.get(point.row.scheme)
+        if point.row.num_failures > (before.row.num_failures if before else 0):
+            lost[point.row.scheme] = point
+    most = [
+        f"{name} {p.row.num_failures} of {p.frames} (CBR {p.cbr}, {p.row.snr_db:g} dB)"
+        for name, p in lost.items()
+    ]
+    unknown = ", half hollow: not known" if any(p.trained_on is None for p in found) else ""
+    return f"hollow: was a loss{unknown}" + (
+        f"\nlost and in the means, at most: {'; '.join(most)}" if most else ""
+    )
 
 
 # ------------------------------------------------------------------------------------------- drawing
@@ -266,16 +294,19 @@ def draw(
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    metrics = [name for name in infos if any(p.metric == name and np.isfinite(p.mean) for p in found)]
-    schemes = list(dict.fromkeys(p.scheme for p in found))
+    metrics = [name for name in infos if any(p.row.metric == name and np.isfinite(p.row.mean) for p in found)]
+    schemes = list(dict.fromkeys(p.row.scheme for p in found))
     size = (4.6 * len(figure.panels), 2.5 * len(metrics) + 0.9)
     sheet, grid = plt.subplots(len(metrics), len(figure.panels), figsize=size, squeeze=False, sharex="col")
     for row, metric in zip(grid, metrics, strict=True):
         for axes, panel in zip(row, figure.panels, strict=True):
             for number, scheme in enumerate(schemes):
-                line = [p for p in found if (p.scheme, p.metric) == (scheme, metric) and panel.holds(p)]
+                own = [p for p in found if (p.row.scheme, p.row.metric) == (scheme, metric)]
+                line = [p for p in own if panel.holds(p)]
                 _draw_line(axes, panel, sorted(line, key=panel.place), scheme, number)
-            _keep_means_in_view(axes, [p.mean for p in found if p.metric == metric and panel.holds(p)])
+            _keep_means_in_view(
+                axes, [p.row.mean for p in found if p.row.metric == metric and panel.holds(p)]
+            )
             axes.grid(alpha=0.3)
             axes.set_title(panel.title if metric == metrics[0] else "", fontsize=10)
         row[0].set_ylabel(f"{infos[metric].axis}\n({infos[metric].better})", fontsize=9)
@@ -293,11 +324,12 @@ def draw(
 
 
 def _draw_line(axes: Any, panel: Panel, line: Sequence[Point], scheme: str, number: int) -> None:
-    line = [p for p in line if np.isfinite(p.mean)]
+    rows = [p.row for p in line if np.isfinite(p.row.mean)]
+    line = [p for p in line if np.isfinite(p.row.mean)]
     if not line:
         return
-    x, mean = [panel.place(p) for p in line], np.array([p.mean for p in line])
-    ends = np.array([[p.mean - p.ci_low for p in line], [p.ci_high - p.mean for p in line]])
+    x, mean = [panel.place(p) for p in line], np.array([r.mean for r in rows])
+    ends = np.array([[r.mean - r.ci_low for r in rows], [r.ci_high - r.mean for r in rows]])
     look = {
         "color": COLOURS[number % len(COLOURS)],
         "marker": MARKERS[number % len(MARKERS)],
@@ -305,6 +337,8 @@ def _draw_line(axes: Any, panel: Panel, line: Sequence[Point], scheme: str, numb
     }
     if any(p.trained_on for p in line):
         look["markerfacecolor"] = "white"
+    elif any(p.trained_on is None for p in line):
+        look |= {"fillstyle": "left", "markerfacecoloralt": "white"}
     errors = np.where(np.isfinite(ends), ends.clip(0), 0)
     axes.errorbar(x, mean, yerr=errors, label=scheme, linewidth=1.2, elinewidth=0.7, capsize=2, **look)
 
@@ -338,14 +372,14 @@ def make(figure: Figure, args: argparse.Namespace) -> list[Point]:
         infos |= {
             name: read_facts(name, facts) for name, facts in header["metrics"].items() if name in args.metrics
         }
-        found += [p for p in points(figure, store) if p.metric in args.metrics]
+        found += [p for p in points(figure, store) if p.row.metric in args.metrics]
         pictures = max(pictures, len(header["images"]))
     channel = "AWGN" if args.channel == "awgn" else "OFDM, TDL-C 300 ns, 1 m/s, LS CSI"
-    note = f"{channel}; {pictures} pictures, {args.trials} trial(s), 95% intervals; hollow: was a loss"
+    note = f"{channel}; {pictures} pictures, {args.trials} trial(s), 95% intervals; {remarks(found)}"
     draw(figure, found, infos, args.out, note)
     made = {"figure": figure.name, "note": note, "seconds": round(time.monotonic() - began, 1)}
     (args.out / f"{figure.name}.json").write_text(
-        json.dumps({**made, "points": [asdict(p) for p in found]}, indent=1)
+        json.dumps(finite({**made, "points": [p.line() for p in found]}), indent=1)
     )
     say(f"{args.out / figure.name}.png, .pdf, .json: {made['seconds']:.0f} s")
     return found
@@ -369,7 +403,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--channel", choices=CHANNELS, default="awgn")
     parser.add_argument("--metrics", nargs="+", default=list(WANTED))
-    parser.add_argument("--only", choices=[f.name for f in FIGURES], nargs="*", help="of the figures")
+    parser.add_argument(
+        "--only", choices=[*(f.name for f in FIGURES), *ABLATIONS], nargs="*", help="of the figures"
+    )
     parser.add_argument("--trials", type=int, default=1)
     parser.add_argument("--limit", type=int, help="use the first so many pictures only")
     parser.add_argument(
@@ -383,7 +419,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = [f for f in FIGURES if args.only is None or f.name in args.only]
     for figure in [*chosen, *([CELEBA] if args.faces else [])]:
         for point in make(figure, args):
-            print(json.dumps(asdict(point)), flush=True)
+            print(json.dumps(finite(point.line())), flush=True)
+    for name in (n for n in ABLATIONS if args.only is None or n in args.only):
+        folder = authors_folder(args.authors, repository_of(name).removeprefix(f"{OWNER}/"))
+        for line in ablation(name, args, folder):
+            print(json.dumps(line), flush=True)
     return 0
 
 

@@ -10,6 +10,7 @@ fades and noise), and how many pictures of it do not arrive. Prints one JSON lin
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -61,9 +62,9 @@ STUDIES = (
 )
 
 
-def records_of(study: Study) -> list[Record]:
+def records_of(study: Study, runs: Path) -> list[Record]:
     """Those of its SNR."""
-    store = ResultStore(RUNS / study.scenario)
+    store = ResultStore(runs / study.scenario)
     return [r for r in store.records() if r.key.snr_db == study.snr_db]
 
 
@@ -72,9 +73,12 @@ def cell(study: Study, scheme: str, records: list[Record], value: float | str) -
     own = [r for r in records if r.key.scheme == scheme]
     rows = differences(own, "psnr", (study.field, study.good), 0.95, 2000)
     [row] = [row for row in rows if dict(row.point)[study.field] == value]
-    lost = f", {row.num_failures} of {row.num_failures + row.num_arrived} lost" if row.num_failures else ""
+    frames = row.num_failures + row.num_arrived
+    lost = f", {row.num_failures} of {frames} lost" if row.num_failures else ""
     line = {"what": study.what, "scheme": scheme, "value": value, "psnr": round(row.mean, 3)}
     print(json.dumps(line | {"low": round(row.ci_low, 3), "high": round(row.ci_high, 3)}), flush=True)
+    if row.ci_low == row.ci_high:  # of a decibel nothing follows where none differed
+        return f"{row.mean:+.2f} (the same in all {frames} frames){lost}"
     return f"{row.mean:+.2f} ({row.ci_low:+.2f} to {row.ci_high:+.2f}){lost}"
 
 
@@ -84,11 +88,11 @@ def shown(study: Study, value: float | str) -> str:
     return f"{text} {study.unit}".strip()
 
 
-def table() -> str:
+def table(runs: Path) -> str:
     """The rows of all studies."""
     lines = ["| what is worse | from → to | learned link | BPG + LDPC | SNR |", "|---|---|---|---|---|"]
     for study in STUDIES:
-        records = records_of(study)
+        records = records_of(study, runs)
         reference = [r for r in records if dict(r.key.point)[study.field] == study.good]
         before = {
             s: sum(r.state != "ok" for r in reference if r.key.scheme == s)
@@ -106,7 +110,11 @@ def table() -> str:
 
 def main() -> int:
     """Command line."""
-    update(ROOT / "docs" / "robustness.md", "robustness", table())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=RUNS, help="where benchmarks/gallery.py left them")
+    parser.add_argument("--documents", type=Path, default=ROOT, help="folder with docs/robustness.md")
+    args = parser.parse_args()
+    update(args.documents / "docs" / "robustness.md", "robustness", table(args.runs))
     return 0
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # the one list of what is named here: __getattr__ reads it, t
     from linksim.build.checkpoints import CheckpointError as CheckpointError
     from linksim.build.objects import load_codec as load_codec
     from linksim.coding.calibration import CalibrationError as CalibrationError
+    from linksim.files.places import place as place
     from linksim.images.sets import ImageError as ImageError
     from linksim.images.sets import ImageSet as ImageSet
     from linksim.images.truth import CodeTruth as CodeTruth
@@ -47,6 +48,7 @@ if TYPE_CHECKING:  # the one list of what is named here: __getattr__ reads it, t
     from linksim.kinds.channels.base import SingleCarrierBase as SingleCarrierBase
     from linksim.kinds.channels.csi import EstimatorBase as EstimatorBase
     from linksim.kinds.context import BuildContext as BuildContext
+    from linksim.kinds.fields import PathName as PathName
     from linksim.kinds.images import ImagesBase as ImagesBase
     from linksim.kinds.models.base import DelayModelBase as DelayModelBase
     from linksim.kinds.networks import NetworkBase as NetworkBase

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from linksim.kinds import foreign, unregister
+import linksim
+from linksim.kinds import foreign, load_file, unregister
 from linksim.scenario.files import load_scenario, parse_overrides
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,6 +63,26 @@ def test_scenario_of_the_readme_is_valid(tmp_path):
         path = tmp_path / "scenario.yaml"
         path.write_text(block)
         assert load_scenario(str(path), parse_overrides([])).name == "my-link"
+
+
+def test_own_method_of_the_readme_is_simulated(tmp_path):
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    scenario = {
+        "name": "own",
+        "images": {"kind": "skimage", "names": ["coffee"], "crop": 64},
+        "bandwidth": {"data_ratio": "1/96"},
+        "channel": {"kind": "rayleigh", "csi": {"kind": "ls", "pilots_per_block": 1}},
+        "sweep": {"snr_db": [10]},
+        "schemes": [{"kind": "mine", "name": "mine"}],
+        "metrics": ["psnr"],
+    }
+    (tmp_path / "mine.py").write_text(code)
+    load_file(tmp_path / "mine.py")
+    try:
+        run = linksim.simulate(scenario, out=tmp_path / "run", progress=False)
+        assert list(run.table()["num_trials"]) == [1]
+    finally:
+        unregister("scheme", "mine")
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)

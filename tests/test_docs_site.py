@@ -92,6 +92,31 @@ def test_the_check_of_commands_sees_a_wrong_one(capsys):
     assert len([c for path in DOCUMENTS for c in commands(path)]) > 40
 
 
+def test_every_field_of_the_reference_has_its_meaning(monkeypatch):
+    """The last column is the description in the schema: no table beside the code says it instead."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    from _generate.fields import pages
+
+    rows = [line for page in pages().values() for line in page.splitlines() if line.startswith("| `")]
+    assert len(rows) > 400
+    assert [row for row in rows if not re.split(r"(?<!\\)\|", row)[-2].strip()] == []
+
+
+def test_every_name_of_the_door_is_in_the_reference(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS))
+    from _generate.api import pages
+
+    page = pages()["api"]
+    named = [
+        name
+        for name in dir(linksim)
+        if not name.startswith("_") and name[0].isupper() and name.isidentifier()
+    ]
+    named = [name for name in named if name not in ("TYPE_CHECKING", "Any")]
+    assert len(named) > 40
+    assert [name for name in named if f"linksim.{name}" not in page] == []
+
+
 def test_walks_of_the_architecture_page_are_taken_by_a_run(tmp_path, monkeypatch):
     """Every step is called, and after the one before it."""
     monkeypatch.syspath_prepend(str(DOCS))

@@ -109,15 +109,31 @@ def test_what_needs_an_extra_names_it(core, tmp_path):
     assert not (tmp_path / "a").exists()
 
 
+def named(text: str) -> set[tuple[str, str]]:
+    """Distributions and extras that a text or a program tells people to install."""
+    bracketed = re.findall(r"(?<![\w-])(linksim[\w-]*)\[([a-z0-9]+(?:,[a-z0-9]+)*)\]", text)
+    calls = re.findall(
+        r"""\binstall\(["']([a-z0-9]+)["']\)|\bneed\([^()]*\([^()]*\), ["']([a-z0-9]+)["']\)""", text
+    )
+    asked = re.findall(r"""\bNeeds\([^()]*extra=["']([a-z0-9]+)["']""", text)
+    return {(name, extra) for name, extras in bracketed for extra in extras.split(",")} | {
+        (DISTRIBUTION, extra) for extra in [*(a or b for a, b in calls), *asked]
+    }
+
+
+def test_every_way_to_name_an_extra_is_found():
+    text = """install("a"), need(field, ("x", "y"), "b"), Needs(extra="c"), linksim-wireless[d,e1], pip install linksim[f]"""
+    own = {(DISTRIBUTION, extra) for extra in ("a", "b", "c", "d", "e1")}
+    assert named(text) == own | {("linksim", "f")}
+
+
 def test_every_extra_that_is_named_exists():
     assert PROJECT["name"] == DISTRIBUTION
-    mention = re.compile(r"(?<![\w-])(linksim[\w-]*)\[([a-z]+)\]")
-    texts = [path for pattern in ("*.md", "*.py", "*.yaml") for folder in ("linksim", "channels", "docs", "scenarios")
+    texts = [path for pattern in ("*.md", "*.py", "*.yaml") for folder in ("linksim", "channels", "docs", "scenarios", "benchmarks")
              for path in (ROOT / folder).rglob(pattern)]  # fmt: skip
-    found = {
-        (name, extra)
-        for path in [*texts, ROOT / "README.md"]
-        for name, extra in mention.findall(path.read_text())
-    }
+    found = set().union(*(named(path.read_text()) for path in [*texts, ROOT / "README.md"]))
     assert {name for name, _ in found} == {DISTRIBUTION}
-    assert {extra for _, extra in found} <= set(PROJECT["optional-dependencies"])
+    assert {extra for _, extra in found} - set(PROJECT["optional-dependencies"]) == set()
+    assert {"diffusion", "raytracing", "heic", "jpegxl", "compressai", "realism", "tasks", "ray", "demo"} <= {
+        e for _, e in found
+    }

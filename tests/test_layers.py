@@ -32,7 +32,7 @@ ROOMS: dict[str, set[str]] = {
     "linksim.images": {"channels"},
     "linksim.kinds": {"channels", "linksim.files", "linksim.weights"},
     "linksim.scenario": {"channels", "linksim.files", "linksim.kinds"},
-    "linksim.source": {"channels", "linksim.kinds", "linksim.weights"},
+    "linksim.source": {"channels", "linksim.files", "linksim.kinds", "linksim.weights"},
     "linksim.coding": {"channels", "linksim.files"},
     "linksim.metrics": {"channels", "linksim.files", "linksim.images", "linksim.kinds", "linksim.weights"},
     "linksim.jscc": {"channels", "linksim.files", "linksim.weights"},

@@ -76,6 +76,17 @@ def test_a_name_that_moved_says_where_it_is():
         DeprecationWarning, match=r"channels\.models\.base\.TdlModel is now channels\.models\.tdl"
     ):
         base.TdlModel  # noqa: B018
+    from linksim.build import checkpoints
+    from linksim.weights import hub_files, zoo
+
+    with pytest.warns(DeprecationWarning, match=r"zoo\.Backbone is now linksim\.weights\.hub_files\.HubFile"):
+        assert zoo.Backbone is hub_files.HubFile
+    with pytest.warns(
+        DeprecationWarning, match=r"file_digest is now linksim\.build\.checkpoints\.place_digest"
+    ):
+        assert checkpoints.file_digest(zoo.asset("niqe-pristine.safetensors")) == zoo.asset_digest(
+            "niqe-pristine.safetensors"
+        )
     with pytest.raises(AttributeError, match="has no attribute 'TdlModul'"):
         base.TdlModul  # noqa: B018
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from channels.runtime.extras import install
+
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
 
@@ -85,7 +87,7 @@ def verdicts(runner, tmp_path: Path, page: str, again: str = PAGE) -> dict[str, 
 
 def test_numbers_that_are_true_are_the_same(runner, tmp_path):
     found = verdicts(runner, tmp_path, PAGE)
-    assert len(found) == 9
+    assert len(found) == 12
     assert found.pop("in # seconds: two") == "inside"  # 2.6 s, and a factor of two is allowed
     assert set(found.values()) == {"same"}
 
@@ -98,7 +100,11 @@ def test_numbers_that_are_true_are_the_same(runner, tmp_path):
         ("in two", "in seven"),
         ("at 3%", "at 4%"),
         ("24.18 ±", "24.69 ±"),
+        ("± 0.50", "± 0.05"),
+        ("± 0.50", "± 0.76"),
         ("80% (", "83% ("),
+        ("(78 to", "(75 to"),
+        ("to 82)", "to 85)"),
         ("< 4.1%", "< 3.1%"),
         ("| 1.4%", "| 2.4%"),
         ("| 30 |", "| 46 |"),
@@ -113,7 +119,7 @@ def test_every_wrong_number_is_named(runner, tmp_path, true, false):
 
 @pytest.mark.parametrize(
     ("true", "other"),
-    [("by 1.25 dB", "by 1.4 dB"), ("24.18 ±", "24.67 ±"), ("80% (", "82% ("), ("| 30 |", "| 40 |")],
+    [("by 1.25 dB", "by 1.4 dB"), ("24.18 ±", "24.67 ±"), ("80% (", "81% ("), ("| 30 |", "| 40 |")],
 )
 def test_numbers_within_their_interval_are_told_from_the_same(runner, tmp_path, true, other):
     found = list(verdicts(runner, tmp_path, PAGE.replace(true, other)).values())
@@ -139,6 +145,32 @@ def test_a_text_that_is_not_there_or_twice_stops_the_entry(comparison):
     assert comparison.numbers_in("half a\nminute with -.5 dB", "# minute with # dB") == ("half a", "-.5")
     with pytest.raises(comparison.ManifestError, match="no such value"):
         comparison.measured(LINES, {"of": ["lost"]})
+
+
+def test_rows_of_results_as_json_are_lines(runner, comparison):
+    """`linksim results RUN --json` prints one object over many lines."""
+    row = {"scheme": "a", "snr_db": -2, "metric": "psnr", "mean": 20.5, "ci_low": 20.0, "ci_high": 21.0}
+    text = json.dumps({"name": "run", "rows": [row, row | {"snr_db": 4, "mean": 30.5}]}, indent=1)
+    spec = {"where": {"scheme": "a", "snr_db": -2}, "of": ["mean"]}
+    assert comparison.measured(list(runner.lines_of(text)), spec) == (20.5, (20.0, 21.0))
+    assert list(runner.lines_of(f"beside\n{json.dumps(row)}\n")) == [row]
+
+
+def test_a_benchmark_that_fails_leaves_nothing_of_an_earlier_one(runner, tmp_path):
+    say = 'python -c "print(chr(123) + chr(34) + chr(120) + chr(34) + chr(58) + chr(49) + chr(125))"'
+    options = runner.Options(tmp_path, resume=False)
+    assert runner.measure({"name": "one", "run": [say]}, options)[0] == {"x": 1}
+    failing = {"name": "one", "run": ["python -c 1/0"], "minutes": 1}
+    assert "ZeroDivisionError" in runner.report(failing, options, named=False)["failed"]
+    again = runner.report(failing, runner.Options(tmp_path, resume=True), named=False)
+    assert "ZeroDivisionError" in again["failed"]
+
+
+@pytest.mark.parametrize("need", ["realism", "tensorflow"])
+def test_a_package_that_is_missing_is_named_with_its_command(runner, monkeypatch, need):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    said = runner.NEEDS[need](runner.Options(Path()))
+    assert said.endswith(f"is not installed: {install(need)}")
 
 
 # ----------------------------------------------------------------------------------------- the real one

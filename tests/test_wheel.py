@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -61,10 +62,40 @@ def test_a_wheel_holds_weights_scenarios_and_tables():
 
 def test_an_sdist_holds_what_builds_tests_and_cites_it():
     files = listed("sdist")
-    wanted = ("README.md", "Makefile", "CITATION.cff", "constraints.txt", "tests/conftest.py",
+    wanted = ("README.md", "Makefile", "CITATION.cff", "constraints.txt", "hatch_build.py", "tests/conftest.py",
               "scenarios/quickstart.yaml", "benchmarks/mistakes.py", "docs/definitions.md", "linksim/assets/dial.safetensors")  # fmt: skip
     assert [name for name in wanted if name not in files] == []
     assert sum(path.stat().st_size for path in files.values()) < PYPI_LIMIT
+
+
+def test_an_sdist_holds_whatever_is_under_version_control():
+    """Tests read workflows, the Dockerfile and what CI runs: without one of them an unpacked sdist fails its own."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout")
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert len(tracked) > 800
+    of_the_backend = {"pyproject.toml", ".gitignore"}  # it adds them by itself
+    assert set(tracked) - set(listed("sdist")) - of_the_backend == set()
+
+
+def test_links_of_the_readme_lead_somewhere_on_the_package_index():
+    pytest.importorskip("hatchling", reason="hatchling makes the metadata: pip install '.[test]'")
+    from hatchling.metadata.core import ProjectMetadata
+    from hatchling.plugin.manager import PluginManager
+
+    project = ProjectMetadata(str(ROOT), PluginManager())
+    text = project.core.readme
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert len(links) > 20
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
+    own = f"{project.core.urls['Source']}/"
+    ours = [link.removeprefix(own).split("#")[0].split("/", 2) for link in links if link.startswith(own)]
+    assert {tag for _, tag, _ in ours} == {f"v{project.version}"}
+    assert [path for _, _, path in ours if not (ROOT / path).exists()] == []
+    assert {kind for kind, _, path in ours if path.endswith((".jpg", ".png", ".svg"))} == {"raw"}
+    assert {kind for kind, _, path in ours if path.endswith(".md")} == {"blob"}
 
 
 def python_of(folder: Path) -> Path:

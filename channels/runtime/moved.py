@@ -204,13 +204,14 @@ def names_moved(module: str, places: Mapping[str, str]) -> Callable[[str], Any]:
 
     Args:
         module: its name.
-        places: module of each name.
+        places: module of each name, with a colon and its name there if that is another one.
     """
 
     def find(name: str) -> Any:
         if name not in places:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        warnings.warn(f"{module}.{name} is now {places[name]}.{name}", DeprecationWarning, stacklevel=2)
-        return getattr(importlib.import_module(places[name]), name)
+        place, _, new = places[name].partition(":")
+        warnings.warn(f"{module}.{name} is now {place}.{new or name}", DeprecationWarning, stacklevel=2)
+        return getattr(importlib.import_module(place), new or name)
 
     return find

@@ -13,7 +13,7 @@ __all__ = ["MODULES", "pages"]
 _GROUPS = {
     "Run, check, read": ("linksim.api.simulation", "linksim.api.checking", "linksim.api.run", "linksim.scenario.schema"),
     "Errors": ("error",),
-    "Bases of kinds": ("linksim.kinds", "channels.kinds", "channels.hardware", "linksim.source", "linksim.metrics", "linksim.images"),
+    "Bases of kinds": ("linksim.kinds", "channels.kinds", "channels.hardware", "linksim.source", "linksim.metrics", "linksim.images", "linksim.files"),
     "A link": ("linksim.link", "linksim.schemes", "linksim.build", "channels.types", "channels.base"),
 }  # fmt: skip
 MODULES = {
@@ -121,6 +121,8 @@ def _door() -> str:
         for name in [n for n in left if _fits(getattr(linksim, n), places)]:
             left.remove(name)
             parts += _entry(name, getattr(linksim, name))
+    parts += ["## Types of fields", "", *_type("PathName")]
+    left.remove("PathName")
     assert not left, f"names of linksim without a place in the reference: {left}"
     return "\n".join(parts)
 
@@ -128,6 +130,12 @@ def _door() -> str:
 def _is_named(name: str) -> bool:
     thing = getattr(linksim, name)
     return not inspect.ismodule(thing) and name not in ("TYPE_CHECKING", "Any")
+
+
+def _type(name: str) -> list[str]:
+    """A type of fields: what stands above it in its module."""
+    return [f"`linksim.{name}`: type of a field that names a file or a folder. A relative path begins beside the scenario file, "
+            "else in the working directory ([`linksim.place`](#linksim.place)); its digest is part of a run.", ""]  # fmt: skip
 
 
 def _fits(thing: object, places: tuple[str, ...]) -> bool:

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from _generate import library
+from _generate.blocks import BLOCKS
 from _generate.links import REPOSITORY
-from _generate.words import BLOCKS, MEANINGS
 from linksim.kinds import find, names
 from linksim.kinds.union import KindName, KindOf, annotation_parts, descriptions, models_in
 from linksim.metrics.facts import known_facts
@@ -183,7 +183,7 @@ def _row(model: type[BaseModel], name: str) -> str:
     else:
         said = f"`{one_line(as_written(default))}`"
     choices = "" if facts.choices.startswith("kinds") or "some of" in facts.choices else facts.choices
-    meaning = _plain(". ".join(part for part in (facts.meaning or MEANINGS.get(name, ""), choices) if part))
+    meaning = _plain(". ".join(part for part in (facts.meaning, choices) if part))
     kind = f"{_type(info)}{f' [{unit}]' if unit else ''}{f', {facts.bounds}' if facts.bounds else ''}"
     return f"| `{name}` | {kind} | {said} | {meaning} |"
 

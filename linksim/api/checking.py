@@ -103,6 +103,7 @@ def _training(scenario: Training) -> tuple[list[str], list[str], dict[str, Any]]
 
     from linksim.build.channels import training_channels
     from linksim.build.objects import build_images
+    from linksim.images.sets import ImageError
 
     recipe: Any = scenario.recipe
     of_block: dict[str, Callable[[Any], tuple[int, list[Download]]]] = {
@@ -113,6 +114,9 @@ def _training(scenario: Training) -> tuple[list[str], list[str], dict[str, Any]]
     num_uses, missing = of_block[scenario.block](scenario)
     training_channels(recipe.channels, torch.device("cpu"), num_uses, trace=False)
     images = build_images(scenario.images)
+    if len(images) <= recipe.validation_images:
+        expected = f"more than {scenario.block}.validation_images = {recipe.validation_images}"
+        raise ImageError(complaint("images", "too few pictures for a training", len(images), expected))
     facts = [f"training: {_extent(recipe)}", f"images: {len(images)} from {images.origin}"]
     costs = {"kind": "training", "extent": _extent(recipe), "images": _images(len(images), images.origin)}
     return facts, [f"{download}; the training begins with it" for download in missing], costs

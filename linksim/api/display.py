@@ -71,12 +71,13 @@ def _table(rows: Sequence[Row], infos: Mapping[str, MetricInfo], header: Mapping
     for row in rows:
         lines.setdefault((row.channel, row.scheme, row.point, row.snr_db), {})[row.metric] = row
     shown = [name for name in infos if any(name in cells for cells in lines.values())]
-    heads = ["channel", "scheme", "swept", "SNR [dB]"]
+    is_swept = any(point for _, _, point, _ in lines)
+    heads = ["channel", "scheme", *(["swept"] if is_swept else []), "SNR [dB]"]
     heads += [f"{infos[name].axis} {_ARROWS[infos[name].higher_is_better]}" for name in shown]
     body = []
     for (channel, scheme, point, snr_db), cells in list(lines.items())[:_ROWS]:
         swept = ", ".join(f"{name} = {value}" for name, value in point)
-        texts = [channel, scheme, swept, f"{snr_db:g}"]
+        texts = [channel, scheme, *([swept] if is_swept else []), f"{snr_db:g}"]
         texts += [
             cell_text(cells[name], was_trained(cells[name], infos, header)) if name in cells else "–"
             for name in shown

@@ -4,38 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from channels.checks import complaint
+from channels.runtime.moved import names_moved
+from linksim.files import digests
 from linksim.files.writing import whole_file
 from linksim.kinds.networks import NetworkBase, NetworkSpec
 from linksim.kinds.union import refresh
 from linksim.scenario.training import LossSpec
+from linksim.weights.undrawn import shapes_only, undrawn
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
     "built_with",
     "check_tensors",
-    "file_digest",
     "load_into",
     "measures_of",
     "networks_of",
+    "place_digest",
     "portable",
     "read_checkpoint",
     "save_checkpoint",
-    "shapes_only",
     "tree_digest",
     "weights_digest",
 ]
@@ -89,21 +90,18 @@ class Checkpoint:
         return tuple(sorted({name for loss in losses for name in loss.measures}))
 
 
-def file_digest(path: Path) -> str:
+def place_digest(path: Path) -> str:
     """SHA-256 of a file, or of the files of a folder by name, 16 hex digits; "missing" if there is none."""
     if path.is_dir():
-        parts = [f"{p.name} {file_digest(p)}" for p in sorted(path.iterdir()) if p.is_file()]
+        parts = [f"{p.name} {place_digest(p)}" for p in sorted(path.iterdir()) if p.is_file()]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    if not path.is_file():
-        return "missing"
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return digests.file_digest(path)[:16] if path.is_file() else "missing"
 
 
 def tree_digest(folder: Path) -> str:
     """Digest of every file below a folder, by relative name, 16 hex digits."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and ".cache" not in p.parts)
-    parts = [f"{p.relative_to(folder).as_posix()} {file_digest(p)}" for p in paths]
+    parts = [f"{p.relative_to(folder).as_posix()} {place_digest(p)}" for p in paths]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -199,7 +197,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, ValueError, RuntimeError) as problem:
         expected = "a complete safetensors file"
-        raise CheckpointError(complaint(f"checkpoint {path}", "cannot be read", problem, expected)) from None
+        is_torch = zipfile.is_zipfile(path)
+        cure = "Of SwinJSCC or WITT: linksim convert swinjscc FILE NAME.safetensors." if is_torch else ""
+        wrong = complaint(f"checkpoint {path}", "cannot be read", problem, expected, cure)
+        raise CheckpointError(wrong) from None
     if metadata.get("format") != FORMAT:
         got = metadata.get("format", "no format")
         raise CheckpointError(
@@ -221,30 +222,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def _is_finite(value: Tensor) -> bool:
     return not value.is_floating_point() or bool(torch.isfinite(value).all())
-
-
-class _Undrawn(TorchFunctionMode):
-    """New parameters are zeros, not drawn: weights replace them; on the meta device that loads a compiler."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        named = dict(kwargs or {})
-        if getattr(func, "__module__", None) == nn.init.__name__:
-            with torch.no_grad():
-                return (named["tensor"] if "tensor" in named else args[0]).zero_()
-        return func(*args, **named)
-
-
-@contextmanager
-def shapes_only() -> Iterator[None]:
-    """What is made in here has shapes and types and neither memory nor values: for :func:`check_tensors`."""
-    with torch.device("meta"), _Undrawn():
-        yield
 
 
 def check_tensors(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
@@ -295,7 +272,11 @@ def built_with(build: Callable[[], Any], tensors: dict[str, Tensor], where: str)
     """
     with shapes_only():
         check_tensors(build(), tensors, where)
-    with _Undrawn():
+    with undrawn():
         module = build()
     load_into(module, tensors, where)
     return module
+
+
+if not TYPE_CHECKING:  # a checker would take it for any name
+    __getattr__ = names_moved(__name__, {"file_digest": f"{__name__}:place_digest"})

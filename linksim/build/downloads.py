@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from linksim.scenario.training import TrainSpec
 from linksim.weights import zoo
+from linksim.weights.hub_files import hub_file_at, hub_folder_at
 from linksim.weights.needs import needs
 
 __all__ = [
@@ -85,7 +86,7 @@ def _classifier(name: str) -> list[Download]:
 
     if name.startswith(TORCHVISION):
         source = torchvision_weights(name)[1]
-        there = zoo.hub_file_at(source) is not None
+        there = hub_file_at(source) is not None
         return [] if there else [Download("", "classifier", source.file, source.url, source.size_gb)]
     if name == BUNDLED or not zoo.is_repository(name) or zoo.is_here(name):
         return []
@@ -112,7 +113,7 @@ def at_hand() -> str:
 def backbone(scheme: str, field: str, metric: str) -> list[Download]:
     """The feature network of a metric, where it is not on this machine."""
     needed = needs(metric)
-    if needed.repository and zoo.hub_folder_at(needed.repository) is None:
+    if needed.repository and hub_folder_at(needed.repository) is None:
         size = zoo.DOWNLOAD_GB.get(needed.repository)
         return [Download(scheme, field, needed.repository, "the Hugging Face hub", size)]
     if not needed.backbone or zoo.backbone_at(needed.backbone) is not None:

@@ -177,6 +177,25 @@ def _calibrate(args: argparse.Namespace) -> int:
 def _convert(args: argparse.Namespace) -> int:
     import torch
 
+    from channels.checks import complaint
+    from linksim.weights.pickle_reader import ModelFormatError
+
+    for name, of in (("tokenizer", "diffjscc"), ("adaptive", "swinjscc"), ("rates", "swinjscc")):
+        if getattr(args, name) and args.what != of:
+            got, expected = f"convert {args.what}", f"convert {of}"
+            raise ModelFormatError(complaint(f"--{name}", "has no effect", got, expected))
+    dtype = getattr(torch, args.dtype) if args.dtype else None
+    if args.what == "swinjscc":
+        from linksim.build.convert_codec import convert_swinjscc
+
+        rates = tuple(args.rates or ())
+        spec = convert_swinjscc(
+            Path(args.source), args.target, adaptive=args.adaptive, rates=rates, dtype=dtype
+        )
+        shown = f"adaptive: {spec.adaptive}, rates: {list(spec.rates)}, depths: {list(spec.depths)}"
+        say(shown, file=sys.stderr)
+        say(args.target)
+        return 0
     from linksim.kinds.needs import need_diffusion
 
     need_diffusion("linksim convert diffjscc")
@@ -185,7 +204,7 @@ def _convert(args: argparse.Namespace) -> int:
     convert_diffjscc(
         args.source,
         args.target,
-        dtype=getattr(torch, args.dtype) if args.dtype else None,
+        dtype=dtype,
         tokenizer=args.tokenizer,
         report=lambda line: say(line, file=sys.stderr),
     )

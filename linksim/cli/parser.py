@@ -46,17 +46,8 @@ OPTIONS = (
         "--pictures-memory",
     ),
     *("--export", "--frames", "--every", "--quality-images", "--quality-limit", "--seed"),
-    *(
-        "--dtype",
-        "--tokenizer",
-        "--json",
-        "--compressai",
-        "--bpp",
-        "--estimate",
-        "--host",
-        "--port",
-        "--no-browser",
-    ),
+    *("--dtype", "--tokenizer", "--adaptive", "--rates", "--json", "--compressai", "--bpp", "--estimate"),
+    *("--host", "--port", "--no-browser"),
     *("--version", "--verbose", "--help"),
 )
 SHELLS = ("bash", "zsh", "fish")
@@ -332,13 +323,31 @@ def _add_calibrate(commands: Any) -> None:
 
 
 def _add_convert(commands: Any) -> None:
-    convert = _command(commands, "convert", "turn other people's checkpoints into diffusers folders")
-    convert.add_argument("what", choices=("diffjscc",))
-    convert.add_argument("source", help="folder with config.yaml and model.ckpt, or owner/name on a hub")
-    convert.add_argument("target", type=Path, help="folder to be made")
-    convert.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="default: as stored")
+    convert = _command(commands, "convert", "turn other people's checkpoints into those of linksim")
+    convert.add_argument("what", choices=("diffjscc", "swinjscc"), help="swinjscc: SwinJSCC's and WITT's")
     convert.add_argument(
-        "--tokenizer", metavar="NAME", help="folder or owner/name of CLIP's tokenizer, for captions"
+        "source",
+        help="diffjscc: folder with config.yaml and model.ckpt, or owner/name on a hub; swinjscc: a file",
+    )
+    convert.add_argument("target", type=Path, help="diffjscc: folder, swinjscc: .safetensors file to be made")
+    convert.add_argument(
+        "--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights; default: as stored"
+    )
+    convert.add_argument(
+        "--tokenizer", metavar="NAME", help="diffjscc: folder or owner/name of CLIP's tokenizer, for captions"
+    )
+    convert.add_argument(
+        "--adaptive",
+        choices=("none", "snr", "rate", "snr_rate"),
+        help="swinjscc: what the network adapts to (w/o_SAandRA, w/_SA, w/_RA, w/_SAandRA); default: as its "
+        "names say, which cannot tell none from snr",
+    )
+    convert.add_argument(
+        "--rates",
+        type=count,
+        nargs="+",
+        metavar="C",
+        help="swinjscc: latent channels that a network with rates may send; default: 32 64 96 128 192",
     )
 
 

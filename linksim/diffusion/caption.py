@@ -14,6 +14,7 @@ from torch import Tensor
 
 from channels.checks import complaint
 from linksim.weights.pickle_reader import ModelFormatError
+from linksim.weights.pretrained import read_network
 from linksim.weights.zoo import CAPTIONER, find_folder
 
 __all__ = ["BLIP2", "HubCaptioner", "model_bytes"]
@@ -113,10 +114,9 @@ class HubCaptioner:
             folder = self.find()
             make_processor: Any = AutoProcessor.from_pretrained
             processor = make_processor(folder, local_files_only=True)
-            model: Any = AutoModelForImageTextToText.from_pretrained(
-                folder, local_files_only=True, dtype=self._dtype
-            )
-            self._loaded = (processor, model.to(self._device).eval().requires_grad_(False))
+            read = AutoModelForImageTextToText.from_pretrained
+            model = read_network(read, folder, "model that describes pictures", part=True, dtype=self._dtype)
+            self._loaded = (processor, model.to(self._device))
         return self._loaded
 
     @torch.no_grad()

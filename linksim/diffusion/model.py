@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,14 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from safetensors import safe_open
 from transformers import CLIPTextConfig, CLIPTextModel
-from transformers.utils import logging as hub_logging
 
-from channels.checks import complaint
+from channels.checks import complaint, in_words
 from linksim.diffusion.authors.checkpoint import AuthorsCheckpoint
 from linksim.diffusion.sampler import Schedule
 from linksim.diffusion.text import TOKENIZER_FOLDER
+from linksim.weights import pretrained
 from linksim.weights.pickle_reader import ModelFormatError
+from linksim.weights.pretrained import read_network, refuse_tensors
 from linksim.weights.zoo import DIFFJSCC_INDEX
 
 __all__ = ["DiffusionModel", "cast", "quiet", "read_part"]
@@ -40,12 +41,6 @@ _PARTS: dict[str, type[Any]] = {
     "text_encoder": CLIPTextModel,
 }
 _OPTIONAL = ("condition_vae",)
-_FAULTS = {
-    "missing_keys": "tensors missing",
-    "unexpected_keys": "unknown tensors",
-    "mismatched_keys": "tensors of another shape",
-    "error_msgs": "tensors that do not fit",
-}
 
 
 @dataclass
@@ -196,26 +191,9 @@ def read_part(folder: Path, kind: type[Any], dtype: torch.dtype = torch.float32)
     """
     if not (folder / "config.json").is_file():
         raise ModelFormatError(complaint(str(folder), "no such part", "no config.json", f"a {kind.__name__}"))
-    try:
-        keyword = {"dtype" if kind is CLIPTextModel else "torch_dtype": dtype}
-        with quiet():
-            part, info = kind.from_pretrained(
-                folder,
-                local_files_only=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # named below
-                variant=_variant(folder),
-                **keyword,
-            )
-    except (
-        Exception
-    ) as problem:  # the libraries raise many types, some of no family, for a broken config.json
-        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
-        raise ModelFormatError(complaint(str(folder), "cannot be read", said, f"a {kind.__name__}")) from None
-    for key, what in _FAULTS.items():
-        names = [str(name[0] if isinstance(name, tuple) else name) for name in info.get(key) or ()]
-        _refuse_tensors(folder, kind, what, names)
-    return part.eval().requires_grad_(False)
+    keyword: dict[str, Any] = {"dtype" if kind is CLIPTextModel else "torch_dtype": dtype}
+    with quiet():
+        return read_network(kind.from_pretrained, folder, kind.__name__, variant=_variant(folder), **keyword)
 
 
 def _check_part(folder: Path, kind: type[Any]) -> None:
@@ -235,8 +213,8 @@ def _check_part(folder: Path, kind: type[Any]) -> None:
         for path in files:
             with safe_open(path, "pt") as opened:
                 found |= {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
-    except Exception as problem:  # as above
-        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
+    except Exception as problem:  # the packages raise many types for broken files
+        said = in_words(problem)
         raise ModelFormatError(complaint(str(folder), "cannot be read", said, f"a {kind.__name__}")) from None
     if kind is CLIPTextModel:  # transformers 4 and 5 name them differently
         needed, found = ({n.removeprefix("text_model."): v for n, v in d.items()} for d in (needed, found))
@@ -245,15 +223,7 @@ def _check_part(folder: Path, kind: type[Any]) -> None:
         ("unknown tensors", found.keys() - needed.keys()),
         ("tensors of another shape", {n for n in needed.keys() & found.keys() if needed[n] != found[n]}),
     ):
-        _refuse_tensors(folder, kind, what, names)
-
-
-def _refuse_tensors(folder: Path, kind: type[Any], what: str, names: Iterable[str]) -> None:
-    wrong = sorted(name for name in names if not name.endswith("position_ids"))  # 0, 1, 2, ...
-    if wrong:
-        got = f"{wrong[0]} and {len(wrong) - 1} more" if wrong[1:] else wrong[0]
-        expected = f"the tensors of a {kind.__name__} as its config.json describes it"
-        raise ModelFormatError(complaint(str(folder), what, got, expected))
+        refuse_tensors(folder, kind.__name__, what, names)
 
 
 def _variant(folder: Path) -> str | None:
@@ -276,18 +246,13 @@ def cast(part: Any, dtype: torch.dtype, device: torch.device | None = None) -> A
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without progress bars of loading and remarks on the cast, which say nothing here."""
-    diffusers_level, bar = diffusers.utils.logging.get_verbosity(), hub_logging.is_progress_bar_enabled()
-    transformers_level = hub_logging.get_verbosity()
+    level = diffusers.utils.logging.get_verbosity()
     diffusers.utils.logging.set_verbosity_error()
-    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    hub_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        yield
+        with pretrained.quiet():
+            yield
     finally:
-        diffusers.utils.logging.set_verbosity(diffusers_level)
-        hub_logging.set_verbosity(transformers_level)
-        if bar:
-            hub_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        diffusers.utils.logging.set_verbosity(level)
 
 
 def _read_index(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from channels.checks import complaint
+from channels.checks import complaint, in_words
 from linksim.weights.pickle_reader import ModelFormatError
 from linksim.weights.zoo import find_folder
 
@@ -32,9 +32,8 @@ def read_tokenizer(name: str) -> CLIPTokenizer:
     try:
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as problem:  # the libraries raise many types for broken files
-        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
         raise ModelFormatError(
-            complaint(f"tokenizer {name}", "cannot be read", said, "CLIP's tokenizer")
+            complaint(f"tokenizer {name}", "cannot be read", in_words(problem), "CLIP's tokenizer")
         ) from None
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from channels.checks import complaint, shown
+
 __all__ = ["CodeTruth", "Line", "TextTruth", "Truth"]
 
 
@@ -33,10 +35,20 @@ class TextTruth(Truth):
     """Lines of text on a picture, at least one.
 
     Args:
-        lines: each at its place; none lies on another.
+        lines: each at its place, with a character at least; none lies on another.
+
+    Raises:
+        ValueError: no line, or one without a character: nothing could be read wrong there.
     """
 
     lines: tuple[Line, ...]
+
+    def __post_init__(self) -> None:
+        texts = [line.text for line in self.lines]
+        if not texts or not all(map(str.strip, texts)):
+            raise ValueError(
+                complaint("TextTruth.lines", "no text", shown(texts), "characters in each of them")
+            )
 
 
 @dataclass(frozen=True)

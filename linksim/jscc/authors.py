@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from linksim.jscc import cnn_yang2024, swin_yang2024
 from linksim.jscc.cnn_yang2024 import NUM_DOWN, CnnYang2024, CnnYang2024Config
 from linksim.jscc.swin_yang2024 import SwinYang2024, SwinYang2024Config
 from linksim.weights.pickle_reader import ModelFormatError, read_tensors
+from linksim.weights.undrawn import shapes_only, undrawn
 
 __all__ = [
     "AuthorsCodec",
@@ -154,7 +154,7 @@ def codec_from_authors(config: AuthorsCodecConfig, tensors: Mapping[str, Tensor]
         ModelFormatError: tensors missing, unknown or misshapen.
     """
     try:
-        with torch.device("meta"):  # nothing of its size is made before the tensors are known to fit
+        with shapes_only():  # nothing of its size is made before the tensors are known to fit
             codec = make_codec(config)
         names = names_of(config)
     except (ValueError, TypeError, RuntimeError, ArithmeticError, IndexError) as problem:
@@ -176,7 +176,8 @@ def codec_from_authors(config: AuthorsCodecConfig, tensors: Mapping[str, Tensor]
         some = ", ".join(problems[:5]) + (f" and {len(problems) - 5} more" if len(problems) > 5 else "")
         expected = f"the {len(own)} tensors of {PREFIX}*"
         raise ModelFormatError(complaint(str(path), "tensors missing, unknown or misshapen", some, expected))
-    codec = make_codec(config)
+    with undrawn():
+        codec = make_codec(config)
     state = codec.state_dict()  # keeps the position numbers that follow from the sizes
     codec.load_state_dict(state | {k: tensors[PREFIX + names[k]] for k in own})
     return codec.eval().requires_grad_(False)

@@ -14,17 +14,15 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from channels.equalization import equalize
 from channels.types import Csit, Received
 from linksim.jscc.csi_embedding import UNKNOWN_SNR_DB, csi_vector
 from linksim.jscc.layout import SymbolLayout
+from linksim.jscc.swin.parts import MODULATIONS, Expand, Merge, Modulation, start_linear
 
 __all__ = ["SwinYang2024", "SwinYang2024Config"]
-
-_MODULATIONS = 7
 
 
 @dataclass(frozen=True)
@@ -99,77 +97,18 @@ class _Blocks(nn.Sequential):
         )
 
 
-class _Merge(nn.Module):
-    """2 x 2 tokens become one (Swin, section 3.1): down-left before up-right."""
-
-    def __init__(self, width_in: int, width_out: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(4 * width_in)
-        self.reduction = nn.Linear(4 * width_in, width_out, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        parts = [x[:, i::2, j::2] for i, j in ((0, 0), (1, 0), (0, 1), (1, 1))]
-        return self.reduction(self.norm(torch.cat(parts, dim=-1)))
-
-
-class _Expand(nn.Module):
-    """A token becomes 2 x 2 (WITT: linear layer and pixel shuffle)."""
-
-    def __init__(self, width_in: int, width_out: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width_in)
-        self.increment = nn.Linear(width_in, 4 * width_out, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        wide = self.increment(self.norm(x)).permute(0, 3, 1, 2)
-        return F.pixel_shuffle(wide, 2).permute(0, 2, 3, 1)
-
-
-class _SnrGain(nn.Sequential):
-    """Gains in (0, 1) from an SNR in dB [B, 1]."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(
-            nn.Linear(1, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.Sigmoid(),
-        )
-
-
-class _Modulation(nn.Module):
-    """x times a mask that a chain of linear layers, each with gains from the SNR, makes of x (WITT's channel
-    ModNet). No gradient flows to x through the mask.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        hidden = int(width * 1.5)
-        sizes = [width, *[hidden] * _MODULATIONS, width]
-        self.mixers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.gains = nn.ModuleList(_SnrGain(hidden) for _ in range(_MODULATIONS))
-
-    def forward(self, x: Tensor, snr_db: Tensor) -> Tensor:
-        mask = x.detach()
-        for mixer, gain in zip(self.mixers[:-1], self.gains, strict=True):
-            mask = mixer(mask) * gain(snr_db)[:, None, None]
-        return x * torch.sigmoid(self.mixers[-1](mask))
-
-
 class _Encoder(nn.Module):
     def __init__(self, config: SwinYang2024Config) -> None:
         super().__init__()
         widths = config.widths
         self.embed = nn.Conv2d(3, widths[0], 2, stride=2)
-        self.merges = nn.ModuleList(_Merge(a, b) for a, b in pairwise(widths))
+        self.merges = nn.ModuleList(Merge(a, b) for a, b in pairwise(widths))
         self.stages = nn.ModuleList(
             _Blocks(width, depth, heads, config.windows(i + 1), config.mlp_ratio)
             for i, (width, depth, heads) in enumerate(zip(widths, config.depths, config.heads, strict=True))
         )
         self.norm = nn.LayerNorm(widths[-1])
-        self.modulation = _Modulation(widths[-1])
+        self.modulation = Modulation(widths[-1])
         self.head = nn.Linear(widths[-1], config.latent_channels)
 
     def forward(self, image: Tensor, snr_db: Tensor) -> Tensor:
@@ -185,12 +124,12 @@ class _Decoder(nn.Module):
         widths, depths, heads = config.decoder
         levels = len(widths)
         self.head = nn.Linear(config.latent_channels, widths[0])
-        self.modulation = _Modulation(widths[0])
+        self.modulation = Modulation(widths[0])
         self.stages = nn.ModuleList(
             _Blocks(width, depth, head, config.windows(levels - i), config.mlp_ratio)
             for i, (width, depth, head) in enumerate(zip(widths, depths, heads, strict=True))
         )
-        self.expands = nn.ModuleList(_Expand(a, b) for a, b in zip(widths, (*widths[1:], 3), strict=True))
+        self.expands = nn.ModuleList(Expand(a, b) for a, b in zip(widths, (*widths[1:], 3), strict=True))
 
     def forward(self, latent: Tensor, snr_db: Tensor) -> Tensor:
         x = self.modulation(self.head(latent.permute(0, 2, 3, 1)), snr_db)
@@ -221,11 +160,7 @@ class SwinYang2024(nn.Module):
         self.block = 2 ** len(config.widths)
         self.encoder = _Encoder(config)
         self.decoder = _Decoder(config)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        start_linear(self)
 
     def num_symbols(self, height: int, width: int) -> int:
         """Symbols of an image: C/2 per ``block`` x ``block`` pixels."""
@@ -274,9 +209,9 @@ def authors_names(config: SwinYang2024Config) -> dict[str, str]:
     _, decoder_depths, _ = config.decoder
     for side, depths in (("encoder", config.depths), ("decoder", decoder_depths)):
         table |= _pair(f"{side}.head", f"{side}.head_list")
-        for i in range(_MODULATIONS + 1):
+        for i in range(MODULATIONS + 1):
             table |= _pair(f"{side}.modulation.mixers.{i}", f"{side}.sm_list.{i}")
-        for i in range(_MODULATIONS):
+        for i in range(MODULATIONS):
             for layer in (0, 2, 4):
                 table |= _pair(f"{side}.modulation.gains.{i}.{layer}", f"{side}.bm_list.{i}.fc.{layer}")
         for i, depth in enumerate(depths):

@@ -76,7 +76,7 @@ class FolderImagesSpec(ImagesBase):
     """All pictures of a folder and its sub-folders, sorted by path."""
 
     kind: Literal["folder"]
-    path: PathName
+    path: PathName = Field(description="folder of the pictures, its sub-folders included")
     limit: PositiveInt | None = Field(None, description="use the first so many pictures only")
     convert: Literal["none", "rgb"] = Field("none", description=_CONVERT)
 
@@ -98,8 +98,8 @@ class TarImagesSpec(ImagesBase):
     """All pictures in tar files, sorted by file and name."""
 
     kind: Literal["tar"]
-    paths: Annotated[tuple[PathName, ...], Field(min_length=1)]
-    limit: PositiveInt | None = None
+    paths: Annotated[tuple[PathName, ...], Field(min_length=1)] = Field(description="uncompressed tar files")
+    limit: PositiveInt | None = Field(None, description="use the first so many pictures; none: all")
     convert: Literal["none", "rgb"] = Field("none", description=_CONVERT)
 
     def build(self) -> ImageSet:

@@ -22,6 +22,7 @@ __all__ = [
     "LeanCodecSpec",
     "NetworkBase",
     "NetworkSpec",
+    "SwinJsccSpec",
     "SwinYang2024Spec",
 ]
 
@@ -87,12 +88,17 @@ class DialCodecSpec(NetworkBase):
     rates: Annotated[tuple[Latent, ...], Field(min_length=1, max_length=64)] = Field(
         (4, 8, 16, 32, 64), description="latent channels that may be sent; CBR = channels / 1536"
     )
-    width_4: Width = 64
-    width_8: Width = 128
-    width_16: Width = 256
-    encoder_blocks: tuple[Blocks, Blocks] = (1, 4)
-    decoder_blocks: tuple[Blocks, Blocks, Blocks] = (2, 3, 7)
-    embedding: Width = 64
+    width_4: Width = Field(64, description="channels at a quarter of the sides")
+    width_8: Width = Field(128, description="channels at an eighth of the sides")
+    width_16: Width = Field(256, description="channels at a sixteenth of the sides")
+    encoder_blocks: tuple[Blocks, Blocks] = Field(
+        (1, 4), description="residual blocks of the encoder, at an eighth and a sixteenth of the sides"
+    )
+    decoder_blocks: tuple[Blocks, Blocks, Blocks] = Field(
+        (2, 3, 7),
+        description="residual blocks of the decoder, at a quarter, an eighth and a sixteenth of the sides",
+    )
+    embedding: Width = Field(64, description="width of the embedding of what the network is told")
     pilot_share: Annotated[float, Field(ge=0, le=0.1)] = Field(
         0.0, description="of the power, to tell the receiver the scale of a picture; 0: it is inferred"
     )
@@ -132,9 +138,9 @@ class LatentDenoiserSpec(NetworkBase):
     rates: Annotated[tuple[Latent, ...], Field(min_length=1, max_length=64)] = Field(
         (4, 8, 16, 32, 64), description="of the codec"
     )
-    width: Width = 256
-    blocks: Blocks = 8
-    embedding: Width = 64
+    width: Width = Field(256, description="channels of the layers")
+    blocks: Blocks = Field(8, description="residual blocks")
+    embedding: Width = Field(64, description="width of the embedding of what the network is told")
 
     def build(self) -> nn.Module:
         """See :class:`NetworkBase`."""
@@ -148,13 +154,17 @@ class CnnYang2024Spec(NetworkBase):
     """The CNN of DiffJSCC (linksim.jscc.cnn_yang2024)."""
 
     kind: Literal["cnn_yang2024"]
-    latent_channels: Latent = 16
-    width: Width = 64
-    max_width: Width = 512
-    max_decoder_width: Width = 512
-    blocks: Blocks = 2
-    decoder_blocks: Blocks = 2
-    csi: Literal["snr", "snr_h"] = "snr"
+    latent_channels: Latent = Field(16, description="real values per 16 x 16 pixels; CBR = channels / 1536")
+    width: Width = Field(
+        64, description="channels of the first layer; each halving of the sides doubles them"
+    )
+    max_width: Width = Field(512, description="most channels of the encoder")
+    max_decoder_width: Width = Field(512, description="most channels of the decoder")
+    blocks: Blocks = Field(2, description="residual blocks of the encoder")
+    decoder_blocks: Blocks = Field(2, description="residual blocks of the decoder")
+    csi: Literal["snr", "snr_h"] = Field(
+        "snr", description="what both ends are told: the SNR, or SNR and gain of a block-fading channel"
+    )
 
     def build(self) -> nn.Module:
         """See :class:`NetworkBase`."""
@@ -175,16 +185,24 @@ class SwinYang2024Spec(NetworkBase):
     """
 
     kind: Literal["swin_yang2024"]
-    latent_channels: Latent = 16
-    widths: Annotated[Stages, Field(min_length=1)] = (128, 192, 256, 320)
-    depths: Depths = (2, 2, 2, 2)
-    heads: Stages = (4, 6, 8, 10)
-    decoder_widths: Stages = ()
-    decoder_depths: Depths = ()
-    decoder_heads: Stages = ()
-    window: Annotated[Int, Field(ge=2, le=64, multiple_of=2)] = 8
-    mlp_ratio: Annotated[Real, Field(gt=0, le=64)] = 4.0
-    image_size: tuple[Side, Side] = (256, 256)
+    latent_channels: Latent = Field(16, description="real values per 16 x 16 pixels; CBR = channels / 1536")
+    widths: Annotated[Stages, Field(min_length=1)] = Field(
+        (128, 192, 256, 320), description="channels of the stages"
+    )
+    depths: Depths = Field((2, 2, 2, 2), description="blocks of the stages")
+    heads: Stages = Field((4, 6, 8, 10), description="attention heads of the stages")
+    decoder_widths: Stages = Field((), description="of the decoder; empty: as the encoder")
+    decoder_depths: Depths = Field((), description="of the decoder; empty: as the encoder")
+    decoder_heads: Stages = Field((), description="of the decoder; empty: as the encoder")
+    window: Annotated[Int, Field(ge=2, le=64, multiple_of=2)] = Field(
+        8, description="side of the attention windows [positions]"
+    )
+    mlp_ratio: Annotated[Real, Field(gt=0, le=64)] = Field(
+        4.0, description="width of the hidden layer over that of the block"
+    )
+    image_size: tuple[Side, Side] = Field(
+        (256, 256), description="height and width that masks are made for [pixels]"
+    )
 
     @model_validator(mode="after")
     def _stages_agree(self) -> SwinYang2024Spec:
@@ -206,6 +224,42 @@ class SwinYang2024Spec(NetworkBase):
         from linksim.jscc.swin_yang2024 import SwinYang2024Config
 
         return make_codec(SwinYang2024Config(**self.sizes()))
+
+
+@kind("network", "swinjscc")
+class SwinJsccSpec(NetworkBase):
+    """SwinJSCC, and WITT before it (linksim.jscc.swin); by default the authors' base network that adapts to
+    SNR and rate.
+    """
+
+    kind: Literal["swinjscc"]
+    adaptive: Literal["none", "snr", "rate", "snr_rate"] = Field(
+        "snr_rate", description="what both ends adapt to"
+    )
+    rates: Annotated[tuple[Latent, ...], Field(min_length=1, max_length=64)] = Field(
+        (32, 64, 96, 128, 192),
+        description="latent channels that may be sent; one number unless adaptive says rate",
+    )
+    widths: Annotated[Stages, Field(min_length=1)] = (128, 192, 256, 320)
+    depths: Depths = Field((2, 2, 6, 2), description="2, 2, 2, 2 is the small, 2, 2, 18, 2 the large network")
+    heads: Stages = (4, 6, 8, 10)
+    window: Annotated[Int, Field(ge=2, le=64, multiple_of=2)] = 8
+    mlp_ratio: Annotated[Real, Field(gt=0, le=64)] = 4.0
+    image_size: tuple[Side, Side] = (256, 256)
+
+    @model_validator(mode="after")
+    def _fits(self) -> SwinJsccSpec:
+        from linksim.jscc.swin.sizes import SwinJsccConfig
+
+        SwinJsccConfig(**self.sizes()).check()
+        return self
+
+    def build(self) -> nn.Module:
+        """See :class:`NetworkBase`."""
+        from linksim.jscc.swin.codec import SwinJscc
+        from linksim.jscc.swin.sizes import SwinJsccConfig
+
+        return SwinJscc(SwinJsccConfig(**self.sizes()))
 
 
 @kind("network", "bourtsoulatze2019")

@@ -24,6 +24,7 @@ from pydantic import Field, Strict, create_model
 from channels import kinds
 from channels.checks import Unit, complaint, field_hints
 from channels.kinds import KindError
+from linksim.kinds.docstrings import argument_text
 from linksim.kinds.fields import Spec, is_path
 
 __all__ = ["description"]
@@ -170,7 +171,8 @@ def of_dataclass(
         default = part.default
         if part.default_factory is not MISSING:
             default = part.default_factory()
-        info = Field(... if default is MISSING else default, description=part.metadata.get("description"))
+        meaning = part.metadata.get("description") or argument_text(target, part.name).rstrip(".") or None
+        info = Field(... if default is MISSING else default, description=meaning)
         made[part.metadata.get("name", part.name)] = (_strict(hints[part.name]), info)
 
     def build(self: Spec) -> Any:

@@ -16,9 +16,10 @@ from pydantic import BaseModel, Discriminator, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from channels import kinds
+from linksim.files.places import place
 from linksim.kinds.fields import Spec, is_path
 
-__all__ = ["KindName", "KindOf", "annotation_parts", "descriptions", "path_keys", "refresh"]
+__all__ = ["KindName", "KindOf", "annotation_parts", "descriptions", "path_digests", "path_keys", "refresh"]
 
 
 def descriptions(family: str) -> tuple[type[Spec], ...]:
@@ -151,3 +152,21 @@ def annotation_parts(info: Any) -> Iterator[Any]:
         part = stack.pop()
         yield from getattr(part, "__metadata__", ())
         stack += get_args(part)
+
+
+def path_digests(spec: BaseModel) -> dict[str, str]:
+    """Digest of every file or folder that a field of a description names, by its text.
+
+    Args:
+        spec: with fields of type :data:`linksim.kinds.fields.PathName`.
+    """
+    from linksim.build.checkpoints import file_digest, tree_digest
+
+    found: dict[str, str] = {}
+    for name, info in type(spec).model_fields.items():
+        value = getattr(spec, name)
+        if value and any(is_path(part) for part in annotation_parts(info)):
+            for text in (value,) if isinstance(value, str) else value:
+                path = place(text)
+                found[str(text)] = tree_digest(path) if path.is_dir() else file_digest(path)
+    return found

@@ -6,64 +6,60 @@ import contextlib
 import importlib.metadata
 import io
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from channels.checks import complaint
 from linksim.kinds import kind
 from linksim.metrics.base import ImageMetric, MetricInfo, MetricUnavailable, OfOriginals
 from linksim.metrics.kernels.lpips import unit_length, unit_length_distance
-from linksim.weights.zoo import BACKBONES, BackboneFile, WeightsUnavailable, find_backbone
+from linksim.weights.hub_files import WeightsFile, WeightsUnavailable
+from linksim.weights.pickle_reader import ModelFormatError, load_tensors
+from linksim.weights.zoo import BACKBONES, find_backbone
 
 if TYPE_CHECKING:
     import lpips
 
-__all__ = ["LPIPS_MIN_SIDE", "Lpips", "LpipsNet", "load_lpips", "torchvision_features"]
+__all__ = ["LPIPS_MIN_SIDE", "Lpips", "LpipsNet", "fill_features", "load_lpips"]
 
 LpipsNet = Literal["alex", "vgg", "squeeze"]
 LPIPS_MIN_SIDE: dict[LpipsNet, int] = {"alex": 64, "vgg": 32, "squeeze": 32}
 
 
-def torchvision_features(file: Path) -> dict[str, Tensor]:
-    """Tensors of the feature layers, from a whole torchvision model or from its features alone."""
+def fill_features(network: nn.Module, own: Mapping[str, str], file: Path, needed_by: str) -> None:
+    """Load the feature layers of a torchvision model.
+
+    Args:
+        network: that looks through them.
+        own: torchvision's name of each of its tensors, such as "0.weight".
+        file: of a whole torchvision model, or of its features alone.
+        needed_by: metric, for messages.
+
+    Raises:
+        MetricUnavailable: the file cannot be read, or lacks tensors of these shapes.
+    """
+    where = f"{needed_by}: weights {file}"
     try:
-        state: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as problem:  # torch.load raises many types for a broken file
-        raise MetricUnavailable(
-            f"LPIPS weights {file}: cannot be read ({problem}). Replace the file."
-        ) from None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        got, expected = type(state).__name__, "the tensors of a torchvision model by name"
-        raise MetricUnavailable(
-            complaint(f"LPIPS weights {file}", "hold no model", got, expected, "Replace the file.")
-        )
-    return {
-        str(k).removeprefix("features."): v for k, v in state.items() if not str(k).startswith("classifier.")
-    }
-
-
-def _fill(trunk: nn.Module, features: dict[str, Tensor], file: Path) -> None:
-    """Load torchvision features into the slices of lpips, which keep torchvision's layer numbers."""
-    own = {name.split(".", 1)[1]: name for name in trunk.state_dict()}
-    if set(own) - set(features):
-        missing = sorted(set(own) - set(features))[:3]
-        raise MetricUnavailable(f"LPIPS weights {file}: lacks {', '.join(missing)}. Replace the file.")
-    shapes = {name: value.shape for name, value in trunk.state_dict().items()}
-    wrong = [short for short, name in own.items() if features[short].shape != shapes[name]]
+        stored = {name.removeprefix("features."): value for name, value in load_tensors(file).items()}
+    except ModelFormatError as problem:
+        raise MetricUnavailable(f"{needed_by}: weights {problem} Replace the file.") from None
+    shapes = {own[name]: value.shape for name, value in network.state_dict().items()}
+    missing = sorted(shapes.keys() - stored.keys())[:3]
+    if missing:
+        raise MetricUnavailable(f"{where}: lacks {', '.join(missing)}. Replace the file.")
+    wrong = sorted(name for name, shape in shapes.items() if stored[name].shape != shape)[:3]
     if wrong:
-        raise MetricUnavailable(
-            f"LPIPS weights {file}: misshapen {', '.join(sorted(wrong)[:3])}. Replace the file."
-        )
-    trunk.load_state_dict({name: features[short] for short, name in own.items()})
+        raise MetricUnavailable(f"{where}: misshapen {', '.join(wrong)}. Replace the file.")
+    network.load_state_dict({name: stored[theirs] for name, theirs in own.items()})
 
 
-def load_lpips(net: LpipsNet) -> tuple[lpips.LPIPS, BackboneFile]:
+def load_lpips(net: LpipsNet) -> tuple[lpips.LPIPS, WeightsFile]:
     """The LPIPS network, v0.1 heads, in evaluation mode on the CPU.
 
     Raises:
@@ -78,7 +74,8 @@ def load_lpips(net: LpipsNet) -> tuple[lpips.LPIPS, BackboneFile]:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # lpips calls torchvision with arguments that it deprecated
         model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
-    _fill(model.net, torchvision_features(found.path), found.path)
+    own = {name: name.split(".", 1)[1] for name in model.net.state_dict()}  # slices keep the layers' numbers
+    fill_features(model.net, own, found.path, f"lpips_{net}")
     return model.requires_grad_(False).eval(), found
 
 

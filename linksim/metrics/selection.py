@@ -71,5 +71,7 @@ class Selection:
         Raises:
             MetricUnavailable: weights that cannot be had.
         """
-        pair = (torch.from_numpy(x).permute(2, 0, 1)[None].float() / 255 for x in (shown, original))
+        # what workers share is for reading only
+        pixels = (np.require(x, requirements="W") for x in (shown, original))
+        pair = (torch.from_numpy(x).permute(2, 0, 1)[None].float() / 255 for x in pixels)
         return float(_metric(self.name)(*pair))

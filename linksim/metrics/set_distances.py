@@ -23,7 +23,12 @@ class SetDistance(Protocol):
 
     The costly part is done once per collection (``within``) and per pair of collections (``between``) and can
     be kept in a file; ``values`` is cheap, for thousands of resamples.
+
+    Attributes:
+        least: no true distance lies below; estimates and resamples may.
     """
+
+    least: float
 
     def within(self, groups: Groups) -> dict[str, NDArray[np.float64]]:
         """Arrays that belong to one collection, [n_i, d] features of each picture."""
@@ -57,6 +62,8 @@ class KernelMmd:
 
     Source: Gretton et al., "A kernel two-sample test", 2012.
     """
+
+    least = -np.inf  # the expectation over all pairs is below 0 where each has its own original
 
     def __init__(
         self, kernel: Kernel, *, across: bool, with_itself: bool = False, scale: float = 1.0
@@ -182,6 +189,8 @@ class FrechetDistance:
     equilibrium", 2017; Dowson & Landau, "The Fréchet distance between multivariate normal
     distributions", 1982.
     """
+
+    least = 0.0
 
     def within(self, groups: Groups) -> dict[str, NDArray[np.float64]]:
         """Numbers of features."""

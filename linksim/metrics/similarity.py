@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from channels.runtime.extras import install
 from linksim.kinds import kind
 from linksim.metrics.base import ImageMetric, MetricInfo, MetricUnavailable, check_pair
 
@@ -92,7 +93,7 @@ class Flip(ImageMetric):
             import flip_evaluator
         except ImportError as problem:
             raise MetricUnavailable(
-                f"flip: flip-evaluator is not installed ({problem}). Install linksim-wireless[realism]."
+                f"flip: flip-evaluator is not installed ({problem}). Install it: {install('realism')}."
             ) from None
         self._evaluate = flip_evaluator.evaluate
         version = importlib.metadata.version("flip-evaluator")

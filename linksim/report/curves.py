@@ -15,6 +15,7 @@ from linksim.results.statistics import Row
 from linksim.results.store import RunFolderError
 
 __all__ = [
+    "BEST_OF_STEPS",
     "Axis",
     "Curve",
     "axis_label",
@@ -27,6 +28,7 @@ __all__ = [
     "variant_texts",
 ]
 
+BEST_OF_STEPS = "best fixed MCS"  # of several, and no scheme of the scenario
 UNITS = {"db": "dB", "dbm": "dBm", "hz": "Hz", "s": "s", "m": "m", "mps": "m/s", "deg": "°", "k": "K"}
 
 
@@ -50,6 +52,7 @@ class Curve:
         arrived: share of the pictures that arrived; empty where nobody counted.
         is_theory: a closed form, not a result.
         rows: that the points are of; empty of what no result stands for (the best of several curves).
+        run: whose scheme it is, which the name of the scheme then begins with; "" where there is but one run.
     """
 
     channel: str
@@ -67,6 +70,12 @@ class Curve:
     arrived: np.ndarray = field(default_factory=_no_numbers)
     is_theory: bool = False
     rows: tuple[Row, ...] = ()
+    run: str = ""
+
+    @property
+    def own_scheme(self) -> str:
+        """Name of the scheme in its run: schemes of one name in several runs have one colour."""
+        return self.scheme.removeprefix(f"{self.run} ") if self.run else self.scheme
 
     @property
     def lost(self) -> np.ndarray:
@@ -170,7 +179,9 @@ def axis_of(lines: Sequence[Curve], x: str) -> Axis:
     texts = lines[0].ticks
     if texts:
         return Axis(ticks=tuple(float(i) for i in range(len(texts))), labels=texts)
-    own = lines[:1] if x.startswith("cbr") else lines  # every scheme has a total of its own
+    own = lines
+    if x.startswith("cbr") and len(lines[0].x) > 1:  # every scheme has a total of its own
+        own = lines[:1]
     values = sorted({float(v) for line in own for v in line.x})
     text = ratio_text if x.startswith("cbr") or x.endswith("ratio") else "{:g}".format
     few = len(values) <= _FEW_TICKS
@@ -309,7 +320,7 @@ def best_of(lines: Sequence[Curve], info: MetricInfo) -> Curve:
     nothing = np.full(len(places), np.nan)
     return replace(
         lines[0],
-        scheme="best fixed MCS",
+        scheme=BEST_OF_STEPS,
         label=f"best of these {len(lines)} fixed MCS at each point, chosen on these results",
         is_bound=False,
         is_step=False,

@@ -114,7 +114,7 @@ class Looks:
     Args:
         schemes: names of the schemes that have a colour.
         bounds: names of those that are black.
-        variants: swept values.
+        variants: swept values, with the run where there are several.
         in_theory: (channel, scheme, variant) of results that a closed form is drawn for: they are points.
         channels: that stand in one field, each with dashes of its own; empty where each has a field.
     """
@@ -130,11 +130,11 @@ class Looks:
         """Those that tell some lines apart; ``by_variant`` where each field shows one scheme, ``overlay``
         where one shows several channels.
         """
-        schemes = tuple(dict.fromkeys(c.scheme for c in lines if not c.is_bound and not c.is_step))
+        schemes = tuple(dict.fromkeys(c.own_scheme for c in lines if not c.is_bound and not c.is_step))
         return cls(
             schemes[:1] if by_variant else schemes,
-            tuple(dict.fromkeys(c.scheme for c in lines if c.is_bound)),
-            tuple(dict.fromkeys(c.variant for c in lines)),
+            tuple(dict.fromkeys(c.own_scheme for c in lines if c.is_bound)),
+            tuple(dict.fromkeys((c.variant, c.run) for c in lines)),
             frozenset((c.channel, c.scheme, c.variant) for c in lines if c.is_theory),
             tuple(dict.fromkeys(c.channel for c in lines)) if overlay else (),
         )
@@ -143,16 +143,17 @@ class Looks:
         """How a line is drawn."""
         from matplotlib import rcParams
 
-        variant, width = self.variants.index(line.variant), rcParams["lines.linewidth"]
+        variant, width = self.variants.index((line.variant, line.run)), rcParams["lines.linewidth"]
         channel = self.channels.index(line.channel) if self.channels else 0
         if line.is_step:
             dashes = DASHES[channel % len(DASHES)]
             return {"color": _STEP_COLOUR, "linestyle": dashes, "linewidth": 0.55 * width}
         if line.is_bound:
-            bound = self.bounds.index(line.scheme)
-            dots = DOTS[(bound + len(self.bounds) * (channel if self.channels else variant)) % len(DOTS)]
+            bound = self.bounds.index(line.own_scheme)
+            other = channel + max(1, len(self.channels)) * variant
+            dots = DOTS[(bound + len(self.bounds) * other) % len(DOTS)]
             return {"color": GREYS[bound % len(GREYS)], "linestyle": dots, "linewidth": width}
-        scheme = self.schemes.index(line.scheme) if len(self.schemes) > 1 else 0
+        scheme = self.schemes.index(line.own_scheme) if len(self.schemes) > 1 else 0
         colour, dash = (scheme, variant) if len(self.schemes) > 1 else (variant, 0)
         colours = _colours()
         style: dict[str, Any] = {"color": colours[colour % len(colours)]}
@@ -162,7 +163,7 @@ class Looks:
         mark = scheme if len(self.variants) == 1 else variant
         mark, dash = (mark + channel if points else mark, channel) if self.channels else (mark, dash)
         return style | {
-            "marker": MARKERS[mark % len(MARKERS)],
+            "marker": MARKERS[(mark + mark // len(colours)) % len(MARKERS)],  # of more than there are colours
             "linestyle": "none" if points else DASHES[dash % len(DASHES)],
         }
 
@@ -207,6 +208,9 @@ def draw(
 def _draw_line(axes: Axes, line: Curve, style: dict[str, Any], *, is_rate: bool, intervals: bool) -> None:
     x, mean, low, high = connected(line, is_rate=is_rate)
     axes.plot(x, mean, label=plain_lines(line.label, LEGEND_WIDTH), **style)
+    if "marker" not in style:
+        alone = _alone(mean)
+        axes.plot(x[alone], mean[alone], ".", color=style["color"])
     has = np.isfinite(mean) & np.isfinite(low) & np.isfinite(high)
     if not intervals or not has.any() or line.is_bound:
         return
@@ -215,6 +219,13 @@ def _draw_line(axes: Axes, line: Curve, style: dict[str, Any], *, is_rate: bool,
         axes.errorbar(x[has], mean[has], ends, color=style["color"], linestyle="none", capsize=2)
     else:
         axes.fill_between(x, low, high, color=style["color"], alpha=0.12, linewidth=0)
+
+
+def _alone(values: np.ndarray) -> np.ndarray:
+    """Points that no line leads to or from."""
+    there = np.isfinite(values)
+    beside = np.append(there[1:], False) | np.insert(there[:-1], 0, False)
+    return there & ~beside
 
 
 def _draw_step(axes: Axes, line: Curve, style: dict[str, Any], x: str) -> None:
@@ -342,7 +353,8 @@ def save_figure(figure: Figure, path: Path, settings: Mapping[str, Any] | None =
         kind = path.suffix.lower().removeprefix(".")
         with whole_file(path) as partial:
             undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+            quick: dict[str, Any] = {"pil_kwargs": {"compress_level": 4}} if kind == "png" else {}
             with own_style(settings):
-                figure.savefig(partial, format=kind, dpi=140, metadata=undated)
+                figure.savefig(partial, format=kind, dpi=140, metadata=undated, **quick)
     except OSError as problem:
         raise RunFolderError(f"{path}: cannot be written, got {problem}, expected a file.") from problem

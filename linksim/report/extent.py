@@ -27,6 +27,10 @@ _FIELD, _MARGIN = 4.8, 1.0  # widths of a field with its labels, and of what is 
 _SHAPE = 0.79  # height of a field without its legend over its width
 _HANDLE = 0.45  # of a legend, the line in front of the text [inches]
 _FURTHER = 3  # entries of a legend that are no curve's
+_LETTER_OF_LONG = 0.5  # as _LETTER, of texts so long that wide and narrow letters are even
+_BETWEEN = 0.15  # columns of a legend [inches]
+_MANY = 5  # entries of a column of a legend, at least
+_NARROWEST = 2.3  # field beside another one [inches]
 _LEAST = 0.7  # side of axes that show something [inches]
 
 
@@ -51,7 +55,9 @@ class Extent:
     Args:
         width, height: of the figure.
         field_width, field_height: of each field with labels and legend.
+        columns: how many fields stand side by side.
         legend_width: of a line of a legend [letters].
+        legend_columns: of the entries of a legend.
         legend_height: of the highest legend.
         is_fixed: the height was asked for, whatever has to fit.
     """
@@ -60,27 +66,34 @@ class Extent:
     height: float
     field_width: float
     field_height: float
+    columns: int
     legend_width: int
+    legend_columns: int
     legend_height: float
     is_fixed: bool
 
     @classmethod
     def of(cls, legends: Sequence[Sequence[str]], options: FigureOptions, columns: int) -> Extent:
-        """Of fields with these entries in their legends, side by side in so many columns."""
-        rows = math.ceil(len(legends) / columns)
+        """Of fields with these entries in their legends, side by side in at most so many columns."""
         asked = options.width or options.style_size[0]
+        if asked is not None:
+            columns = max(1, min(columns, int(asked / _NARROWEST)))
+        rows = math.ceil(len(legends) / columns)
         width = asked or _MARGIN + _FIELD * columns
         margin = _MARGIN if asked is None else min(_MARGIN, 0.15 * width)
         field_width = (width - margin) / columns
         letters_wide = min(LEGEND_WIDTH, letters(field_width - _HANDLE, "legend.fontsize"))
         line = 1.9 * points("legend.fontsize") / 72
-        most = max(sum(len(textwrap.wrap(t, letters_wide)) for t in texts) for texts in legends)
+        beside = _legend_columns(legends, width / columns, letters_wide)
+        lines = [[len(textwrap.wrap(text, letters_wide)) for text in texts] for texts in legends]
+        most = max(sum(of) if beside == 1 else max(of) * math.ceil(len(of) / beside) for of in lines)
         legend = line * (most + _FURTHER)
         height = options.height or options.style_size[1]
         usual = rows * (_SHAPE * field_width + legend) + 0.4
         return cls(
             *(width, height or usual, field_width, ((height or usual) - 0.4) / rows),
-            *(letters_wide, legend, height is not None),
+            *(columns, letters_wide, beside, legend),
+            height is not None,
         )
 
     @property
@@ -113,6 +126,14 @@ class Extent:
             raise RunFolderError(complaint("size", "too small", got, expected, cure))
 
 
+def _legend_columns(legends: Sequence[Sequence[str]], width: float, most: int) -> int:
+    """Columns of the legends of fields of a width [inches]: more than one where there are many entries."""
+    entries = max(len(texts) for texts in legends)
+    longest = max(min(len(text), most) for texts in legends for text in texts) if entries else most
+    letter = _LETTER_OF_LONG * points("legend.fontsize") / 72
+    return max(1, min(3, entries // _MANY, int(width / (_HANDLE + _BETWEEN + longest * letter))))
+
+
 def add_legend(axes: Axes, size: Extent, ticks: float) -> None:
     """The legend below the label of the horizontal axis; ``ticks``: how high labels of ticks are [points]."""
     from matplotlib import rcParams
@@ -125,7 +146,12 @@ def add_legend(axes: Axes, size: Extent, ticks: float) -> None:
     below += rcParams["axes.labelpad"] + 1.3 * lines * points("axes.labelsize") + 5
     place = axes.transAxes + ScaledTranslation(0, -below / 72, axes.figure.dpi_scale_trans)
     axes.legend(
-        handles, own, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=place, borderaxespad=0
+        *(handles, own),
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        bbox_transform=place,
+        borderaxespad=0,
+        ncols=size.legend_columns,
     )
 
 

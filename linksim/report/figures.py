@@ -113,6 +113,7 @@ def plot_metric(
     confidence: float | None = None,
     title: str = "",
     against: str = "",
+    runs: Mapping[str, str] | None = None,
     options: FigureOptions = _USUAL,
 ) -> Figure:
     """A metric over ``x``: one field per channel, or per scheme where one channel has several swept values;
@@ -130,6 +131,8 @@ def plot_metric(
         confidence: of the intervals, for the line that says what they are.
         title: above the figure, where the options have none.
         against: what the rows are differences to.
+        runs: the run of every scheme, of several runs: its name begins that of the scheme. Schemes of one
+            name have one colour, runs dashes.
         options: size, limits, and what else may be asked for.
 
     Raises:
@@ -138,7 +141,7 @@ def plot_metric(
     marked = set(trained)
     shown = replace(info, is_rate=False) if against else info  # a difference of rates is none
     many_snr = len({row.snr_db for row in rows}) > 1
-    lines = figure_lines(rows, shown, x, bounds, steps, marked, theory)
+    lines = figure_lines(rows, shown, x, bounds, steps, marked, theory, runs)
     if options.overlay:
         lines = [_with_channel(line) for line in lines]
         fields = [_Field("", tuple(lines))]
@@ -170,7 +173,7 @@ def _drawn(
     looks = Looks.of(lines, by_variant=by_variant, overlay=options.overlay)
     entries = [[c.label for c in field.lines if not c.is_step and not c.is_theory] for field in fields]
     size = Extent.of(entries, options, columns_of(len(fields)))
-    figure, grid = axis_grid(len(fields), width=size.field_width, height=size.field_height)
+    figure, grid = axis_grid(len(fields), size.field_width, size.field_height, size.columns)
     figure.set_size_inches(size.width, size.height)
     for axes, field in zip(grid, fields, strict=True):
         draw(axes, field.lines, looks, x, is_rate=info.is_rate, intervals=options.intervals)
@@ -287,6 +290,7 @@ def metric_figure(
         theory=found.theory,
         confidence=found.confidence,
         title=title,
+        runs=found.runs,
         options=options,
     )
 

@@ -50,6 +50,7 @@ class Gathered:
         trained: names of schemes whose training had the metric as a loss.
         steps: schemes with a fixed MCS, and the run that they are of.
         confidence: of the intervals; None where the runs have several.
+        runs: the run of every scheme, of several runs.
     """
 
     info: MetricInfo
@@ -59,6 +60,7 @@ class Gathered:
     trained: list[str] = field(default_factory=list)
     steps: dict[str, str] = field(default_factory=dict)
     confidence: float | None = None
+    runs: dict[str, str] = field(default_factory=dict)
 
     def lines(self, x: str) -> list[Curve]:
         """Those of a figure over ``x``.
@@ -66,7 +68,9 @@ class Gathered:
         Raises:
             RunFolderError: no results of the metric, or ``x`` not swept.
         """
-        return figure_lines(self.rows, self.info, x, self.bounds, self.steps, self.trained, self.theory)
+        return figure_lines(
+            self.rows, self.info, x, self.bounds, self.steps, self.trained, self.theory, self.runs
+        )
 
 
 def gathered(runs: Sequence[Run], metric: str, x: str) -> Gathered:
@@ -90,6 +94,8 @@ def gathered(runs: Sequence[Run], metric: str, x: str) -> Gathered:
         found.theory.extend(rename(exact, run.name) if prefix else exact)
         found.bounds.extend(prefix + scheme for scheme in bound_names(run.header))
         found.trained.extend(prefix + scheme for scheme in trained_schemes(run.header, info))
+        if prefix:
+            found.runs.update({prefix + s["name"]: run.name for s in run.header["scenario"]["schemes"]})
         found.steps.update({prefix + scheme: run.name for scheme in step_names(run.header)})
     return found
 
@@ -102,6 +108,7 @@ def figure_lines(
     steps: Iterable[str] | Mapping[str, str] = (),
     trained: Collection[str] = (),
     theory: Sequence[Row] = (),
+    runs: Mapping[str, str] | None = None,
 ) -> list[Curve]:
     """All lines of a figure; the arguments are those of :func:`linksim.report.figures.plot_metric`.
 
@@ -112,7 +119,9 @@ def figure_lines(
     lines += _best_of_steps(lines, info, steps, len({row.snr_db for row in rows}) > 1)
     if theory:
         lines += [replace(line, is_theory=True) for line in curves(theory, info, x)]
-    return lines
+    of = dict(runs or {})
+    of |= {line.scheme: line.run for line in lines if line.run}
+    return [replace(line, run=of.get(line.scheme, "")) for line in lines]
 
 
 def _best_of_steps(
@@ -130,8 +139,8 @@ def _best_of_steps(
             continue
         of = [group] if group else []
         of += variant_texts(variant, many_snr)
-        name = " ".join([best.scheme, *filter(None, [group])])
-        found.append(replace(best, scheme=name, label=", ".join([best.label, *of])))
+        name = " ".join([*filter(None, [group]), best.scheme])  # as the schemes of the run are called
+        found.append(replace(best, scheme=name, label=", ".join([best.label, *of]), run=group))
     return found
 
 
@@ -200,7 +209,9 @@ def difference_rows(run: Run, metric: str, against: str | None = None) -> Differ
         raise RunFolderError("--against: missing, expected the name of a scheme, a channel, or PATH=VALUE.")
     reference = reference_of(named, scenario, dict.fromkeys(r.channel for r in run.rows), where)
     level, resamples = scenario["statistics"]["confidence"], scenario["statistics"]["resamples"]
-    paired = differences(run.records, info.name, reference, level, resamples, with_reference=True)
+    paired = differences(
+        run.records, info.name, reference, level, resamples, with_reference=True, is_share=info.is_share
+    )
     if not paired:
         raise NoPairs(f"{where} {named}: got no units in pairs, expected a run with results.")
     text = named if isinstance(named, str) else ", ".join(dict.fromkeys(named.values()))

@@ -16,7 +16,7 @@ import numpy as np
 
 from channels.checks import complaint
 from linksim.results.records import Record, UnitKey
-from linksim.results.statistics import Row, bootstrap_interval, resample_seed
+from linksim.results.statistics import Row, bootstrap_interval, error_interval, resample_seed
 from linksim.results.store import RunFolderError
 from linksim.scenario.comparison import references
 
@@ -87,10 +87,13 @@ def differences(
     resamples: int,
     *,
     with_reference: bool = False,
+    is_share: bool = False,
 ) -> list[Row]:
     """Rows like those of :func:`linksim.results.statistics.summarise`, of differences to a reference.
 
-    The mean is over pictures of the mean over trials, its interval a bootstrap over pictures.
+    The mean is over pictures of the mean over trials, its interval a bootstrap over pictures. Where no
+    picture differs in a share, or no frame in a rate, it is the limit that none of so many leaves, to both
+    sides: an interval of width zero would say that nothing ever differs.
 
     Args:
         records: of a run.
@@ -98,13 +101,14 @@ def differences(
         reference: from :func:`reference_of`.
         confidence: e.g. 0.95.
         resamples: bootstrap samples.
-        with_reference: include the reference itself, whose differences are 0.
+        with_reference: include the reference itself, whose differences are 0, always.
+        is_share: the metric is a share of what a picture holds (``MetricInfo.is_share``).
     """
     units = sorted({r.key: r for r in records}.values(), key=lambda r: r.key.order)
     by_key = {r.key: r for r in units}
     groups: dict[Any, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     members: dict[Any, list[Record]] = defaultdict(list)
-    compared = False
+    references: set[Any] = set()
     for record in units:
         key = record.key
         counterpart = _counterpart(key, reference)
@@ -115,10 +119,26 @@ def differences(
             place = (key.channel, key.scheme, key.point, key.snr_db)
             groups[place][key.image].append(value - base)
             members[place].append(record)
-            compared |= not itself
-    if not compared:
+            if itself:
+                references.add(place)
+    if groups.keys() == references:
         return []
-    return [_row(members[p], by_image, metric, confidence, resamples) for p, by_image in groups.items()]
+    found = []
+    for place, by_image in groups.items():
+        row = _row(members[place], by_image, metric, confidence, resamples)
+        is_rate = metric in members[place][0].counts
+        if place not in references and (is_rate or is_share):
+            row = _limited(row, by_image, len(members[place]) if is_rate else len(by_image), confidence)
+        found.append(row)
+    return found
+
+
+def _limited(row: Row, by_image: Mapping[str, Sequence[float]], units: int, confidence: float) -> Row:
+    """A row of differences that are between -1 and 1; where all are 0, with the limits that so many leave."""
+    if any(any(values) for values in by_image.values()):
+        return replace(row, ci_low=max(row.ci_low, -1.0), ci_high=min(row.ci_high, 1.0))  # nan stays first
+    _, most = error_interval(0, units, confidence)
+    return replace(row, ci_low=-most, ci_high=most)
 
 
 def _row(

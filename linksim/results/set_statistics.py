@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,6 @@ from linksim.results.records import Point, Record
 from linksim.results.statistics import (
     Interval,
     Row,
-    error_interval,
     fates,
     in_scenario_order,
     resample_seed,
@@ -33,6 +32,8 @@ from linksim.results.stopping import Ended, PlaceKey, ends, rule_of
 from linksim.results.store import ResultStore, RunFolderError
 
 __all__ = ["bca_interval", "run_rows", "set_rows", "write_csv"]
+
+_LEAST_PICTURES = 3  # of an interval
 
 
 def run_rows(store: ResultStore, header: Mapping[str, Any]) -> list[Row]:
@@ -50,7 +51,7 @@ def run_rows(store: ResultStore, header: Mapping[str, Any]) -> list[Row]:
     records = list(store.records())
     infos = [read_facts(name, facts) for name, facts in header["metrics"].items()]
     shares = {info.name for info in infos if info.is_share}
-    rows = [_limited(row, shares, confidence) for row in summarise(records, confidence, resamples)]
+    rows = summarise(records, confidence, resamples, shares)
     of_sets = [info for info in infos if info.scope == "set"]
     if of_sets:
         files = {name: FeatureFiles(store.features, name) for name in {i.features for i in of_sets}}
@@ -66,19 +67,6 @@ def run_rows(store: ResultStore, header: Mapping[str, Any]) -> list[Row]:
         found = ends(records, rule)
         rows = [replace(row, stopped_by=_stopped_by(row, found)) for row in rows]
     return in_scenario_order(rows, scenario)
-
-
-def _limited(row: Row, shares: Collection[str], confidence: float) -> Row:
-    """A row of a share with limits between 0 and 1; where it is 0, or 1, of all pictures with the limit that
-    so many pictures leave: an interval of width zero would say that it is always so.
-    """
-    if row.metric not in shares:
-        return row
-    if row.mean in (0.0, 1.0):
-        low, high = error_interval(row.mean * row.num_images, row.num_images, confidence)
-    else:
-        low, high = max(row.ci_low, 0.0), min(row.ci_high, 1.0)  # nan stays: it comes first
-    return replace(row, ci_low=low, ci_high=high)
 
 
 def _stopped_by(row: Row, found: Mapping[PlaceKey, Ended]) -> str:
@@ -174,12 +162,13 @@ def bca_interval(
         confidence: e.g. 0.95.
 
     Returns:
-        (low, high); nan where there are too few pictures to leave one out.
+        (low, high); nan of fewer than three pictures, whose resamples say nothing, or where there are too
+        few to leave one out.
 
     Source: Efron, "Better bootstrap confidence intervals", 1987.
     """
     resampled = resampled[np.isfinite(resampled)]
-    if not np.isfinite(left_out).all() or len(resampled) == 0:
+    if len(left_out) < _LEAST_PICTURES or not np.isfinite(left_out).all() or len(resampled) == 0:
         return math.nan, math.nan
     few = 1 / (len(resampled) + 1)
     below = np.mean(resampled < value) + np.mean(resampled == value) / 2
@@ -198,6 +187,7 @@ def _row(members: Sequence[Record], info: MetricInfo, values: NDArray[np.float64
     low, high = bca_interval(
         float(values[0]), values[1 : 1 + num_images], values[1 + num_images :], confidence
     )
+    low = np.maximum(low, DISTANCES[info.distance].least)  # nan stays
     return Row(
         key.channel,
         key.scheme,
@@ -205,7 +195,7 @@ def _row(members: Sequence[Record], info: MetricInfo, values: NDArray[np.float64
         info.name,
         key.point,
         float(values[0]),
-        low,
+        float(low),
         high,
         num_images=num_images,
         num_trials=len({r.key.trial for r in members}),

@@ -7,7 +7,7 @@ import hashlib
 import io
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ __all__ = [
     "error_interval",
     "in_scenario_order",
     "resample_seed",
+    "share_interval",
     "summarise",
     "to_csv",
 ]
@@ -165,8 +166,29 @@ def error_interval(errors: float, trials: int, confidence: float) -> Interval:
     return float(low), float(high)
 
 
+def share_interval(
+    groups: Sequence[NDArray[np.float64]], confidence: float, resamples: int, seed: int
+) -> Interval:
+    """Interval of the mean of group means that are shares, 0 to 1.
+
+    Where every picture has 0 or 1 they are events, and it is Clopper and Pearson's of as many: resamples of
+    two values lie on a few steps, and their quantiles jump with the seed. Else it is the bootstrap's as far
+    as that lies within Clopper and Pearson's, since no distribution on [0, 1] varies more than its two ends.
+
+    Simulated coverage of nominal 95% with 6, 16 and 24 pictures of 1 to 3 trials: 94% and more
+    (tests/linksim/test_statistics.py).
+    """
+    means = np.array([g.mean() for g in groups])
+    events = error_interval(float(means.sum()), len(means), confidence)
+    if np.isin(means, (0.0, 1.0)).all():
+        return events
+    low, high = bootstrap_interval(groups, confidence, resamples, seed)
+    least, most = events if len(groups) > 1 else (0.0, 1.0)
+    return max(low, least), min(high, most)  # nan stays: it comes first
+
+
 def ratio_interval(
-    clusters: Sequence[tuple[int, int]], confidence: float, resamples: int, seed: int
+    clusters: Sequence[tuple[float, float]], confidence: float, resamples: int, seed: int
 ) -> Interval:
     """Interval of errors over trials when trials within a cluster depend on each other."""
     errors, trials = (np.array(column, np.float64) for column in zip(*clusters, strict=True))
@@ -179,10 +201,21 @@ def resample_seed(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=4).digest(), "big")
 
 
-def summarise(records: Iterable[Record], confidence: float = 0.95, resamples: int = 2000) -> list[Row]:
+def summarise(
+    records: Iterable[Record],
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    shares: Collection[str] = (),
+) -> list[Row]:
     """Rows of results.csv, sorted by channel, scheme, swept point, SNR and metric.
 
     The order of the records does not matter: units are sorted before anything is computed.
+
+    Args:
+        records: units.
+        confidence: e.g. 0.95.
+        resamples: bootstrap samples.
+        shares: metrics whose values are shares (``MetricInfo.is_share``).
     """
     units = sorted({r.key: r for r in records}.values(), key=lambda r: r.key.order)
     groups: dict[tuple[str, str, Point, float], list[Record]] = defaultdict(list)
@@ -193,7 +226,7 @@ def summarise(records: Iterable[Record], confidence: float = 0.95, resamples: in
     rows = []
     for (_, scheme, _, _), members in groups.items():
         names = sorted({name for r in members for name in (*r.values, *r.counts)})
-        rows += [_row(members, name, confidence, resamples) for name in names]
+        rows += [_row(members, name, confidence, resamples, is_share=name in shares) for name in names]
         if OUTAGE in names:
             rows += [_row(_lost_by(members, c), _by(c), confidence, resamples) for c in causes[scheme]]
     return rows
@@ -221,7 +254,9 @@ def _lost_by(members: Sequence[Record], cause: str) -> list[Record]:
     return [replace(r, counts={**r.counts, _by(cause): (int(r.state == cause), 1)}) for r in members]
 
 
-def _row(members: list[Record], metric: str, confidence: float, resamples: int) -> Row:
+def _row(
+    members: list[Record], metric: str, confidence: float, resamples: int, *, is_share: bool = False
+) -> Row:
     key = members[0].key
     having = [r for r in members if metric in r.values or metric in r.counts]
     images = sorted({r.key.image for r in having})
@@ -232,7 +267,8 @@ def _row(members: list[Record], metric: str, confidence: float, resamples: int) 
     else:
         by_image = [np.array([r.values[metric] for r in having if r.key.image == i]) for i in images]
         mean = float(np.mean([g.mean() for g in by_image]))
-        low, high = bootstrap_interval(by_image, confidence, resamples, seed)
+        interval = share_interval if is_share else bootstrap_interval
+        low, high = interval(by_image, confidence, resamples, seed)
         good = [r.values[metric] for r in having if r.state == "ok"]
         mean_ok = float(np.mean(good)) if good else math.nan
     return Row(

@@ -21,6 +21,7 @@ from linksim.build.objects import (
     Metrics,
     build_metrics,
 )
+from linksim.files.interruption import uninterrupted
 from linksim.images.sets import ImageError
 from linksim.kinds.context import BuildContext, Shared
 from linksim.link import RunError
@@ -35,7 +36,6 @@ from linksim.run.arrivals import not_arrived
 from linksim.run.computing import keep_features
 from linksim.run.executors import Executor, InProcess, OnRay, Processes, RayChoice, Schedule, Work, work_of
 from linksim.run.header import header_of
-from linksim.run.interruption import uninterrupted
 from linksim.run.known.completing import Again, OnKept, Unlike
 from linksim.run.known.failing import Lost
 from linksim.run.known.opening import opened, put_back

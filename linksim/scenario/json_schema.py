@@ -61,11 +61,13 @@ def _definitions() -> dict[str, Any]:
             properties["crop"]["anyOf"].append({"type": "integer", "minimum": 1})
         if "source" in properties:
             known = {"type": "string", "enum": names("source_codec")}
-            properties["source"] = {"anyOf": [properties["source"], known]}
+            said = {"description": properties["source"].pop("description")}
+            properties["source"] = {"anyOf": [properties["source"], known], **said}
         if properties.get("codec", {}).get("const") == "bpg":
             definition["required"] = [r for r in definition["required"] if r != "codec"]  # the usual one
     evaluation = merged["Scenario"]
-    evaluation["properties"]["channel"] = evaluation["properties"]["channels"]["items"]
+    channels = evaluation["properties"]["channels"]
+    evaluation["properties"]["channel"] = {**channels["items"], "description": channels["description"]}
     evaluation["required"] = [r for r in evaluation.get("required", []) if r not in ("channels", "images")]
     for name in ("Scenario", "TrainScenario"):
         merged[name]["properties"]["extends"] = {"type": "string", "description": "file to start from"}

@@ -110,6 +110,11 @@ class LossSpec(Spec):
         return [name for name, weight in seen.items() if weight]
 
     @property
+    def perceptual(self) -> bool:
+        """Whether there are terms that count by the realism that a picture is asked for."""
+        return self.lpips + self.wasserstein > 0 or self.adversarial
+
+    @property
     def adversarial(self) -> bool:
         """Whether critics are trained."""
         return self.patch_gan > 0 or self.projected_gan > 0
@@ -141,9 +146,9 @@ class RealismSharesSpec(Spec):
     uniformly between the two; of codecs that have the dial.
     """
 
-    fidelity: Share = 0.5
-    between: Share = 0.0
-    full: Share = 0.5
+    fidelity: Share = Field(0.5, description="share of pictures asked for realism 0")
+    between: Share = Field(0.0, description="share asked for something between")
+    full: Share = Field(0.5, description="share asked for realism 1")
 
     @model_validator(mode="after")
     def _whole(self) -> RealismSharesSpec:
@@ -156,25 +161,37 @@ class RealismSharesSpec(Spec):
 class PhaseSpec(Spec):
     """A part of a training with losses of its own."""
 
-    name: Name
+    name: Name = Field(description="of the phase, in the log")
     share: Annotated[Real, Field(gt=0, le=1)] = Field(description="of the whole training, by time or steps")
-    loss: LossSpec = LossSpec()
-    optimizer: OptimizerSpec = OptimizerSpec()
-    batch_size: PositiveInt = 8
-    crop: Annotated[Int, Field(ge=32, multiple_of=16)] = 256
-    frozen: Literal["none", "encoder"] = "none"
-    realism: RealismSharesSpec = RealismSharesSpec()
-    ema_decay: Annotated[Real, Field(ge=0, lt=1)] = 0.999
+    loss: LossSpec = Field(LossSpec(), description="weights of the terms of the loss")
+    optimizer: OptimizerSpec = Field(OptimizerSpec(), description="optimiser and learning rate")
+    batch_size: PositiveInt = Field(8, description="crops per step")
+    crop: Annotated[Int, Field(ge=32, multiple_of=16)] = Field(256, description="side of the crops [pixels]")
+    frozen: Literal["none", "encoder"] = Field("none", description="what is not trained in this phase")
+    realism: RealismSharesSpec = Field(
+        RealismSharesSpec(), description="how often which realism is asked for"
+    )
+    ema_decay: Annotated[Real, Field(ge=0, lt=1)] = Field(
+        0.999, description="of the averaged weights, per step"
+    )
     critic_rate: Positive = Field(4e-4, description="learning rate of the critics")
     critic_width: PositiveInt = Field(64, description="channels of the first layer of the patch critic")
     critic_start: Share = Field(0.0, description="share of the phase before the critics are trained")
     critic_delay: Share = Field(0.05, description="share of the phase from there until they are listened to")
 
+    @model_validator(mode="after")
+    def _critics_that_are_heard(self) -> PhaseSpec:
+        begin = self.critic_start + self.critic_delay
+        if self.loss.adversarial and begin >= 1:
+            got = f"critic_start + critic_delay = {begin:g}"
+            raise ValueError(f"critics are never listened to, got {got}, expected less than 1.")
+        return self
+
 
 class TrainSpec(Spec):
     """How a codec is trained."""
 
-    codec: CodecSpec
+    codec: CodecSpec = Field(description="the network that is trained")
     initial: PathName | None = Field(None, description="checkpoint to start from")
     channels: Annotated[tuple[TrainChannelSpec, ...], Field(min_length=1)] = Field(
         description="mixture of channels"
@@ -267,6 +284,10 @@ class TrainSpec(Spec):
     @model_validator(mode="after")
     def _dials(self) -> TrainSpec:
         rates = self.codec.dialled_rates
+        sent: tuple[int, ...] = getattr(self.codec, "rates", ())
+        if not rates and len(sent) > 1:
+            several = f"{len(sent)} rates of {self.codec.kind}, which is trained at one"
+            raise ValueError(f"codec.rates: got {several}, expected one, such as [{sent[-1]}].")
         if self.rate_weights and not rates:
             raise ValueError(f"rate_weights: got some for a codec {self.codec.kind}, expected none.")
         if self.rate_weights and len(self.rate_weights) != len(rates):
@@ -274,6 +295,12 @@ class TrainSpec(Spec):
             raise ValueError(f"rate_weights: got {got} numbers, expected {expected}, as codec.rates.")
         if not rates and any(phase.loss.patch_gan or phase.frozen != "none" for phase in self.plan):
             raise ValueError(f"phases: patch_gan and frozen fit codec dial only, got {self.codec.kind}.")
+        if not rates and any(phase.realism != RealismSharesSpec() for phase in self.plan):
+            raise ValueError(f"phases: realism fits codec dial only, got {self.codec.kind}.")
+        for phase in self.plan if rates else ():
+            if phase.loss.perceptual and phase.realism.fidelity == 1:
+                said = "got realism.fidelity = 1 with perceptual losses, which no picture would count"
+                raise ValueError(f"phases: {phase.name}: {said}, expected less, or their weights 0.")
         return self
 
     @model_validator(mode="before")

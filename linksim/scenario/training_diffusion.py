@@ -69,29 +69,33 @@ class ControlStartSpec(Spec):
 class ControlTrainSpec(Spec):
     """How the control module of DiffJSCC is trained; UNet, autoencoder, text tower and codec are frozen."""
 
-    start: ControlStartSpec
-    channels: Annotated[tuple[TrainChannelSpec, ...], Field(min_length=1)]
-    snr_db: SnrRangeSpec
-    csit: CsitName = "average_snr"
-    crop: Annotated[Int, Field(ge=64, multiple_of=64)] = 512
+    start: ControlStartSpec = Field(description="the models that the training starts from")
+    channels: Annotated[tuple[TrainChannelSpec, ...], Field(min_length=1)] = Field(
+        description="mixture of channels"
+    )
+    snr_db: SnrRangeSpec = Field(description="of every picture, drawn uniformly in dB")
+    csit: CsitName = Field("average_snr", description="what the encoder is told of the channel")
+    crop: Annotated[Int, Field(ge=64, multiple_of=64)] = Field(512, description="side of the crops [pixels]")
     batch_size: PositiveInt = Field(8, description="pictures per step, over all processes")
-    steps: PositiveInt = 25_000
-    time_budget_s: Seconds | None = None
-    learning_rate: Positive = 1e-4
-    weight_decay: Annotated[Real, Field(ge=0)] = 0.01
-    warmup_steps: NaturalInt = 0
-    clip_norm: Positive = 1.0
-    ema_decay: Annotated[Real, Field(ge=0, lt=1)] = 0.999
+    steps: PositiveInt = Field(25_000, description="of the training")
+    time_budget_s: Seconds | None = Field(None, description="the training ends in this time")
+    learning_rate: Positive = Field(1e-4, description="the highest one")
+    weight_decay: Annotated[Real, Field(ge=0)] = Field(0.01, description="decoupled")
+    warmup_steps: NaturalInt = Field(0, description="steps in which the learning rate grows")
+    clip_norm: Positive = Field(1.0, description="longer gradients are shortened to it")
+    ema_decay: Annotated[Real, Field(ge=0, lt=1)] = Field(
+        0.999, description="of the averaged weights, per step"
+    )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="of the networks; auto: bfloat16 where the device is faster in it, else float32"
     )
-    gradient_checkpointing: Bool = False
-    validation_images: NaturalInt = 8
-    validation_snr_db: SnrsDb = (1.0, 10.0)
-    validation_every_steps: PositiveInt = 500
+    gradient_checkpointing: Bool = Field(False, description="less memory, more time")
+    validation_images: NaturalInt = Field(8, description="pictures held out of the training")
+    validation_snr_db: SnrsDb = Field((1.0, 10.0), description="SNRs of the validation")
+    validation_every_steps: PositiveInt = Field(500, description="steps between validations")
     sample_steps: PositiveInt = Field(10, description="of the sample grids in the TensorBoard log")
     caption: PathName = Field("none", description="of the initial reconstruction, as in scheme diffjscc")
-    checkpoint_every_s: Seconds = 300.0
+    checkpoint_every_s: Seconds = Field(300.0, description="time between checkpoints")
 
     @model_validator(mode="before")
     @classmethod
@@ -102,7 +106,7 @@ class ControlTrainSpec(Spec):
 class ControlTrainScenario(TrainingScenario):
     """A training of the control module: pictures in, a DiffJSCC folder out."""
 
-    train_control: ControlTrainSpec
+    train_control: ControlTrainSpec = Field(description="what is trained, and how")
     block: ClassVar[str] = "train_control"
 
     @property
@@ -115,30 +119,49 @@ class DenoiserTrainSpec(Spec):
     """How the denoiser of a dial codec's latents is trained; the codec is frozen."""
 
     codec: PathName = Field(description="checkpoint of the dial codec")
-    network: LatentDenoiserSpec = LatentDenoiserSpec(kind="latent_denoiser")
+    network: LatentDenoiserSpec = Field(
+        LatentDenoiserSpec(kind="latent_denoiser"), description="the denoiser that is trained"
+    )
     initial: PathName | None = Field(None, description="checkpoint to start from")
-    channels: Annotated[tuple[TrainChannelSpec, ...], Field(min_length=1)]
-    snr_db: SnrRangeSpec
-    csit: Literal["none", "average_snr"] = "average_snr"
-    csit_dropout: Share = 0.0
+    channels: Annotated[tuple[TrainChannelSpec, ...], Field(min_length=1)] = Field(
+        description="mixture of channels"
+    )
+    snr_db: SnrRangeSpec = Field(description="of every picture, drawn uniformly in dB")
+    csit: Literal["none", "average_snr"] = Field(
+        "average_snr", description="what the encoder is told of the channel"
+    )
+    csit_dropout: Share = Field(
+        0.0, description="share of the steps in which the transmitter is told nothing"
+    )
     rate_weights: tuple[Positive, ...] = Field((), description="how often each rate is sent")
     independent_share: Share = Field(
         0.2, description="share of the pictures whose values have levels drawn without any order"
     )
-    optimizer: OptimizerSpec = OptimizerSpec(kind="muon", learning_rate=1e-3, clip_norm=1.0)
-    crop: Annotated[Int, Field(ge=32, multiple_of=16)] = 256
-    scale_low: Annotated[Real, Field(gt=0, le=1)] = 1.0
-    batch_size: PositiveInt = 32
-    groups: PositiveInt = 1
-    steps: PositiveInt | None = None
-    time_budget_s: Seconds | None = None
-    ema_decay: Annotated[Real, Field(ge=0, lt=1)] = 0.999
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    validation_images: NaturalInt = 16
-    validation_batch: PositiveInt = 8
-    validation_snr_db: SnrsDb = (1.0, 10.0)
-    validation_every_steps: PositiveInt = 500
-    checkpoint_every_s: Seconds = 120.0
+    optimizer: OptimizerSpec = Field(
+        OptimizerSpec(kind="muon", learning_rate=1e-3, clip_norm=1.0),
+        description="optimiser and learning rate",
+    )
+    crop: Annotated[Int, Field(ge=32, multiple_of=16)] = Field(256, description="side of the crops [pixels]")
+    scale_low: Annotated[Real, Field(gt=0, le=1)] = Field(
+        1.0, description="half of the crops are taken larger and shrunk by a factor between this and 1"
+    )
+    batch_size: PositiveInt = Field(32, description="crops per step")
+    groups: PositiveInt = Field(
+        1, description="parts of a batch with a channel, a rate and told CSI of their own"
+    )
+    steps: PositiveInt | None = Field(None, description="of the training")
+    time_budget_s: Seconds | None = Field(None, description="the training ends in this time")
+    ema_decay: Annotated[Real, Field(ge=0, lt=1)] = Field(
+        0.999, description="of the averaged weights, per step"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the network; auto: bfloat16 where the device is faster in it, else float32"
+    )
+    validation_images: NaturalInt = Field(16, description="pictures held out of the training")
+    validation_batch: PositiveInt = Field(8, description="pictures per call of the validation")
+    validation_snr_db: SnrsDb = Field((1.0, 10.0), description="SNRs of the validation")
+    validation_every_steps: PositiveInt = Field(500, description="steps between validations")
+    checkpoint_every_s: Seconds = Field(120.0, description="time between checkpoints")
 
     @model_validator(mode="before")
     @classmethod
@@ -160,7 +183,7 @@ class DenoiserTrainSpec(Spec):
 class DenoiserTrainScenario(TrainingScenario):
     """A training of a latent denoiser: pictures and a codec in, a checkpoint out."""
 
-    train_denoiser: DenoiserTrainSpec
+    train_denoiser: DenoiserTrainSpec = Field(description="what is trained, and how")
     block: ClassVar[str] = "train_denoiser"
 
     @property

@@ -39,7 +39,8 @@ class Frame:
     Args:
         symbols: [B, n] complex64, mean |x|² = 1 per image (analog) or per constellation (digital).
         layout: how symbols go back to a latent map or code words: sizes, modulation and coding scheme, the
-            SNR that the receiver reported. Nothing in it depends on the picture.
+            SNR that the receiver reported. Nothing in it depends on the picture but what ``side_info_bits``
+            pays for.
         side_info_bits: bits per image that the receiver needs beside the symbols; paid for in ``cbr_total``.
         sent_bits: [B, k] uint8, payload of digital schemes, for BER only; the receiver never gets it.
         info: per image, facts of the transmitter worth a record (MCS, QP, bytes); the receiver never gets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -13,7 +13,7 @@ from channels.types import Csit, Received
 from linksim.jscc.layout import SymbolLayout
 from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction, all_ok
 
-__all__ = ["IMAGE_SIZE_BITS", "AnalogCodec", "JsccScheme", "TrainableCodec"]
+__all__ = ["IMAGE_SIZE_BITS", "AnalogCodec", "JsccScheme", "TellingCodec", "TrainableCodec"]
 
 # No receiver knows the size of a picture: an analog one is told two numbers of 16 bits, a digital payload
 # carries it.
@@ -45,6 +45,23 @@ class AnalogCodec(Protocol):
         ...
 
 
+@runtime_checkable
+class TellingCodec(AnalogCodec, Protocol):
+    """A codec whose receiver needs more than the size of the picture beside the symbols: it is told in bits
+    that the frame pays for.
+    """
+
+    def side_info_bits(self, layout: SymbolLayout) -> int:
+        """Bits per image that :meth:`send` tells."""
+        ...
+
+    def send(self, image: Tensor, layout: SymbolLayout, csit: Csit | None) -> tuple[Tensor, SymbolLayout]:
+        """Symbols as of ``encode``, and the layout for ``decode``: with ``told`` [B, bytes] uint8, which has
+        no more bytes than the bits fill.
+        """
+        ...
+
+
 class TrainableCodec(AnalogCodec, Protocol):
     """A network (an ``nn.Module``) that ``linksim train`` trains and ``kind: jscc`` loads."""
 
@@ -56,7 +73,8 @@ class TrainableCodec(AnalogCodec, Protocol):
 @dataclass(frozen=True)
 class JsccLayout:
     """What both ends know before the frame: the symbol layout, and the average SNR if the transmitter was
-    told it. Never the gain of the channel: a receiver has its own CSI.
+    told it. Never the gain of the channel: a receiver has its own CSI. Side information of a
+    :class:`TellingCodec` lies in the symbol layout.
     """
 
     symbols: SymbolLayout
@@ -100,11 +118,16 @@ class JsccScheme:
         height, width = image.shape[2:]
         self.check(height, width, budget)
         layout = self.codec.layout(height, width, budget)
-        symbols = self.codec.encode(image, layout, csit)
+        bits = IMAGE_SIZE_BITS
+        if isinstance(self.codec, TellingCodec):
+            bits += self.codec.side_info_bits(layout)
+            symbols, layout = self.codec.send(image, layout, csit)
+        else:
+            symbols = self.codec.encode(image, layout, csit)
         known = None if csit is None else Csit(csit.snr_db)
         spent: Info = {"header_uses": layout.num_header} if layout.num_header else {}
         info = (spent,) * len(image)
-        return Frame(symbols, JsccLayout(layout, known), side_info_bits=IMAGE_SIZE_BITS, info=info)
+        return Frame(symbols, JsccLayout(layout, known), side_info_bits=bits, info=info)
 
     def receive(self, received: Received, layout: JsccLayout, seeds: Sequence[int]) -> Reconstruction:
         """Decode; analog receivers never fail, they degrade."""

@@ -24,7 +24,7 @@ from linksim.metrics.distortion import psnr
 from linksim.scenario.files import scenario_hash
 from linksim.scenario.schema import PhaseSpec, TrainScenario
 from linksim.training.acceleration import new_accelerator
-from linksim.training.conditions import Conditions
+from linksim.training.conditions import Conditions, ValidationPoint
 from linksim.training.data.photographs import Photographs
 from linksim.training.data.picture_list import survey
 from linksim.training.extent import Extent
@@ -41,7 +41,7 @@ from linksim.training.folder import (
     write_state,
 )
 from linksim.training.link import Group, LinkModule, condition_channels
-from linksim.training.loop import Report, Validation, prepare_machine, run_sitting
+from linksim.training.loop import Report, Validation, averaged, prepare_machine, run_sitting
 from linksim.training.muon import make_optimizers
 from linksim.training.objective.adversary import Adversary
 from linksim.training.objective.losses import Losses, PictureGradient
@@ -111,7 +111,7 @@ class Trainer:
                 codec.get_submodule(end).compile()
         self.link = self.accelerator.prepare(self.module)
         self.conditions = Conditions(scenario, codec, self.crop, self.device)
-        self.step, self.seconds, self.closing_s, self.clean = 0, 0.0, 0.0, True
+        self.step, self.seconds, self.closing_s = 0, 0.0, 0.0
         self.extent = Extent(self.spec.steps, self.spec.time_budget_s)
         self.validation_limit: int | None = None
         self.enter(0)
@@ -193,13 +193,11 @@ class Trainer:
         norm = float(world.clip_grad_norm_(self.module.parameters(), phase.optimizer.clip_norm))
         if not np.isfinite(norm):
             raise TrainingDiverged(self.step, f"the norm of the gradient is {norm}", _RATE)
-        self.clean = False  # between here and the average a state on disk would be half a step
         for optimizer in self.optimizers:
             optimizer.step()
         self.step += 1
         self.phase_step += 1
         self._average()
-        self.clean = True
         return {**said, "gradient_norm": norm, "learning_rate": self.base_rates[0][0] * factor}
 
     def _picture_gradient(
@@ -218,7 +216,7 @@ class Trainer:
         said: dict[str, float] = {}
         judged = adversary is not None and adversary.share(place.progress) > 0
         rows = torch.nonzero(realism > 0)[:, 0]
-        if adversary is not None and adversary.is_training(place.progress):
+        if adversary is not None and len(rows) and adversary.is_training(place.progress):
             shown = leaf.detach()[rows].clamp(*_CLIPPED)
             said["critic"] = adversary.step(
                 shown, image[rows], condition[rows], realism[rows], rate, autocast()
@@ -249,32 +247,31 @@ class Trainer:
         """Means of PSNR [dB] and LPIPS (where the losses have it) of the averaged weights on the held-out
         pictures, on the first channel, by point; with sample pictures into a TensorBoard log.
         """
-        live = {k: v.clone() for k, v in self.codec.state_dict().items()}
-        self.codec.load_state_dict(self.ema)
         self.module.eval()
-        result: Validation = {}
-        batches = self.photographs.validation_batches(self.spec.validation_batch, self.validation_limit)
-        for point in self.conditions.validation_points():
-            values: dict[str, list[Tensor]] = {"psnr_db": [], "lpips": []}
-            for i, image in enumerate(batches):
-                image = image.contiguous(memory_format=torch.channels_last)
-                group = self.conditions.validation_group(point, i, len(image))
-                x_hat = self.link(image, [group])[0].float()
-                x_hat = (x_hat.clamp(0, 1) * 255).round() / 255
-                values["psnr_db"].append(psnr(x_hat, image))
-                if self.losses.lpips is not None:
-                    with self.accelerator.autocast():
-                        features = (self.losses.lpips(x) for x in (x_hat, image))
-                        values["lpips"].append(self.losses.lpips.distance(*features))
-                if writer is not None and i == 0:
-                    shown = torch.cat([image[:_SAMPLES], x_hat[:_SAMPLES]])
-                    writer.add_images(f"held out/{point.label}", shown, self.step)
-            result[point.label] = {
-                name: round(float(torch.cat(v).mean()), 4) for name, v in values.items() if v
+        with averaged(self.codec, self.ema):
+            result = {
+                point.label: self._measured(point, writer) for point in self.conditions.validation_points()
             }
-        self.codec.load_state_dict(live)
         self.module.train()
         return result
+
+    def _measured(self, point: ValidationPoint, writer: Any) -> dict[str, float]:
+        values: dict[str, list[Tensor]] = {"psnr_db": [], "lpips": []}
+        batches = self.photographs.validation_batches(self.spec.validation_batch, self.validation_limit)
+        for i, image in enumerate(batches):
+            image = image.contiguous(memory_format=torch.channels_last)
+            group = self.conditions.validation_group(point, i, len(image))
+            x_hat = self.link(image, [group])[0].float()
+            x_hat = (x_hat.clamp(0, 1) * 255).round() / 255
+            values["psnr_db"].append(psnr(x_hat, image))
+            if self.losses.lpips is not None:
+                with self.accelerator.autocast():
+                    features = (self.losses.lpips(x) for x in (x_hat, image))
+                    values["lpips"].append(self.losses.lpips.distance(*features))
+            if writer is not None and i == 0:
+                shown = torch.cat([image[:_SAMPLES], x_hat[:_SAMPLES]])
+                writer.add_images(f"held out/{point.label}", shown, self.step)
+        return {name: round(float(torch.cat(v).mean()), 4) for name, v in values.items() if v}
 
     # -------------------------------------------------------------------------- state on disk
 

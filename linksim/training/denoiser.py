@@ -41,7 +41,7 @@ from linksim.training.folder import (
     refuse_several_processes,
     write_state,
 )
-from linksim.training.loop import Report, Validation, prepare_machine, run_sitting
+from linksim.training.loop import Report, Validation, averaged, prepare_machine, run_sitting
 from linksim.training.muon import make_optimizers
 from linksim.training.phases import rate_factor
 from linksim.training.recipe import check_denoiser_recipe, dial_codec
@@ -128,7 +128,7 @@ class DenoiserTrainer:
         self.channels = training_channels(self.spec.channels, device, uses)
         weights = np.array([c.weight for c in self.spec.channels])
         self.channel_shares = weights / weights.sum()
-        self.step, self.seconds, self.closing_s, self.clean = 0, 0.0, 0.0, True
+        self.step, self.seconds, self.closing_s = 0, 0.0, 0.0
         self.extent = Extent(self.spec.steps, self.spec.time_budget_s)
         self.validation_limit: int | None = None
         if not resumed:
@@ -248,12 +248,10 @@ class DenoiserTrainer:
         norm = float(clipped)
         if not np.isfinite(norm):
             raise TrainingDiverged(self.step, f"the norm of the gradient is {norm}", _RATE)
-        self.clean = False
         for optimizer in self.optimizers:
             optimizer.step()
         self.step += 1
         self._average()
-        self.clean = True
         return {
             "loss": total,
             "gradient_norm": norm,
@@ -271,17 +269,15 @@ class DenoiserTrainer:
         """Loss, and PSNR [dB] of four steps against the decoder alone at realism 1, of the averaged weights
         on the held-out pictures, by rate and SNR.
         """
-        live = {k: v.clone() for k, v in self.network.state_dict().items()}
-        self.network.load_state_dict(self.ema)
         self.network.eval()
         result: Validation = {}
         rates = self.codec.config.rates
         batches = self.photographs.validation_batches(self.spec.validation_batch, self.validation_limit)
-        for rate in sorted({0, len(rates) // 2}):
-            for snr in self.spec.validation_snr_db:
-                found = self._measured(rate, snr, batches, writer)
-                result[f"C{rates[rate]} {snr:g} dB"] = found
-        self.network.load_state_dict(live)
+        with averaged(self.network, self.ema):
+            for rate in sorted({0, len(rates) // 2}):
+                for snr in self.spec.validation_snr_db:
+                    found = self._measured(rate, snr, batches, writer)
+                    result[f"C{rates[rate]} {snr:g} dB"] = found
         self.network.train()
         return result
 

@@ -1,18 +1,23 @@
-"""The loop of a training: steps until the time or the steps are used up, log, validation, state on disk."""
+"""The loop of a training: steps until the time or the steps are used up, log, validation, state on disk.
+
+Ctrl-C and SIGTERM wait for the end of a step, so that no state on disk is half a step.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from channels.checks import complaint
 from linksim.build.foreign import cause, place_of
+from linksim.files.interruption import uninterrupted
 from linksim.images.sets import ImageError
 from linksim.link import RunError
 from linksim.training.event_log import open_log
@@ -22,7 +27,16 @@ if TYPE_CHECKING:
     from linksim.training.codec import Trainer
     from linksim.training.denoiser import DenoiserTrainer
 
-__all__ = ["NoStepFits", "Report", "Trainable", "Validation", "prepare_machine", "run_loop", "run_sitting"]
+__all__ = [
+    "NoStepFits",
+    "Report",
+    "Trainable",
+    "Validation",
+    "averaged",
+    "prepare_machine",
+    "run_loop",
+    "run_sitting",
+]
 
 Report = Callable[[str], None]
 Validation = dict[str, dict[str, float]]
@@ -44,7 +58,6 @@ class Trainable(Protocol):
     step: int
     seconds: float
     closing_s: float
-    clean: bool
     validation_limit: int | None
 
     @property
@@ -149,7 +162,8 @@ def run_loop(
     trainer.seconds = before + time.monotonic() - started
     try:
         while trainer.progress() < 1:
-            recent.append(trainer.train_step())
+            with uninterrupted():
+                recent.append(trainer.train_step())
             trainer.seconds = before + time.monotonic() - started
             for name, value in recent[-1].items():
                 writer.add_scalar(f"train/{name}", value, trainer.step)
@@ -162,8 +176,7 @@ def run_loop(
                 trainer.save_state()
                 saved = time.monotonic()
     except (KeyboardInterrupt, ImageError):
-        if trainer.clean:
-            trainer.save_state()
+        trainer.save_state()
         raise
     if trainer.step == 0:
         got = f"{trainer.time_budget_s:g} s; loading and the first validation took {trainer.seconds:.0f} s"
@@ -175,6 +188,18 @@ def run_loop(
     trainer.save_state()
     writer.close()
     return validation
+
+
+@contextmanager
+def averaged(network: nn.Module, ema: Mapping[str, Tensor]) -> Iterator[None]:
+    """The averaged weights in a network; those that are trained come back, whatever ends the block."""
+    live = {key: value.clone() for key, value in network.state_dict().items()}
+    try:
+        network.load_state_dict(ema)
+        yield
+    finally:
+        with uninterrupted():
+            network.load_state_dict(live)
 
 
 def _plan_validation(trainer: Trainable, budget_s: float, held_out: int) -> Validation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import urllib.error
 import urllib.request
@@ -10,15 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from channels.checks import complaint
+from channels.checks import complaint, in_words
+from linksim.files.digests import file_digest
 from linksim.files.places import variable_folder
 
 __all__ = [
     "WEIGHTS_VARIABLE",
-    "Backbone",
-    "BackboneFile",
+    "HubFile",
+    "WeightsFile",
     "WeightsUnavailable",
-    "file_digest",
     "find_weights",
     "hub_file",
     "hub_file_at",
@@ -37,7 +36,7 @@ class WeightsUnavailable(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Backbone:
+class HubFile:
     """A file of weights in the manner of PyTorch's hub: a feature network of a metric, a classifier, a codec.
 
     Args:
@@ -66,7 +65,7 @@ class Backbone:
 
 
 @dataclass(frozen=True)
-class BackboneFile:
+class WeightsFile:
     """A weights file and the first 16 hex digits of its SHA-256."""
 
     path: Path
@@ -113,7 +112,7 @@ def hub_folder(name: str, needed_by: str) -> Path:
                 return found
         said = f"no {' and no '.join(_HUB_WEIGHTS)} there"
     except (OSError, ValueError, RuntimeError) as problem:  # the hub's errors derive from these
-        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
+        said = in_words(problem)
     folder = name.rsplit("/", 1)[1]
     raise WeightsUnavailable(
         f"{needed_by}: weights not found and not downloaded ({said}). Where there is a network, "
@@ -127,50 +126,50 @@ def _hub_cache() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def _candidates(backbone: Backbone) -> Iterator[Path]:
+def _candidates(file: HubFile) -> Iterator[Path]:
     """Files to look at: the user's folder (and one level below it), then the torch hub cache."""
     names = (
-        backbone.file,
-        *backbone.other_files,
-        f"{backbone.name}_features.pth",
-        f"{backbone.name}.pth",
+        file.file,
+        *file.other_files,
+        f"{file.name}_features.pth",
+        f"{file.name}.pth",
     )
     folder = variable_folder(WEIGHTS_VARIABLE)
     if folder is not None:
         for below in (folder, *sorted(p for p in folder.glob("*") if p.is_dir())):
             yield from (below / name for name in names)
-    yield from (_hub_cache() / name for name in (backbone.file, *backbone.other_files))
+    yield from (_hub_cache() / name for name in (file.file, *file.other_files))
 
 
-def find_weights(backbone: Backbone, what: str) -> BackboneFile:
+def find_weights(file: HubFile, what: str) -> WeightsFile:
     """A file of weights: from $LINKSIM_WEIGHTS, the torch hub cache, or a download, in this order.
 
     Args:
-        backbone: where they are.
+        file: of them.
         what: needs them, for a message.
 
     Raises:
         WeightsUnavailable: none of the three has them, or not the very file that it has to be.
     """
-    found = hub_file_at(backbone)
+    found = hub_file_at(file)
     if found is None:
-        found = _fetched(what, backbone)
-    elif backbone.exact:
+        found = _fetched(what, file)
+    elif file.exact:
         digest = file_digest(found)
-        if not digest.startswith(backbone.digest_prefix):
-            got, expected = f"SHA-256 {digest[:8]}...", f"{backbone.digest_prefix}..., that of {backbone.url}"
+        if not digest.startswith(file.digest_prefix):
+            got, expected = f"SHA-256 {digest[:8]}...", f"{file.digest_prefix}..., that of {file.url}"
             raise WeightsUnavailable(
                 complaint(f"{what}: weights {found}", "another file", got, expected, "Replace the file.")
             )
-    return BackboneFile(found, file_digest(found)[:16])
+    return WeightsFile(found, file_digest(found)[:16])
 
 
-def hub_file_at(file: Backbone) -> Path | None:
+def hub_file_at(file: HubFile) -> Path | None:
     """Where a file of weights lies on this machine; None if it would have to be fetched."""
     return next((path for path in _candidates(file) if path.is_file()), None)
 
 
-def hub_file(file: Backbone) -> Path:
+def hub_file(file: HubFile) -> Path:
     """A file of weights: from $LINKSIM_WEIGHTS, the torch hub cache, or a download, in this order.
 
     Raises:
@@ -179,7 +178,7 @@ def hub_file(file: Backbone) -> Path:
     return hub_file_at(file) or _fetched(file.name, file)
 
 
-def _fetched(what: str, file: Backbone) -> Path:
+def _fetched(what: str, file: HubFile) -> Path:
     """A file, downloaded into the torch hub cache."""
     target = _hub_cache() / file.file
     try:
@@ -192,25 +191,19 @@ def _fetched(what: str, file: Backbone) -> Path:
     return target
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _download(backbone: Backbone, target: Path) -> None:
+def _download(file: HubFile, target: Path) -> None:
     """Fetch a file, check its digest, and move it into place whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
-        request = urllib.request.urlopen(backbone.url, timeout=_TIMEOUT_S)  # noqa: S310 (a constant https address)
-        with request as response, partial.open("wb") as file:
+        request = urllib.request.urlopen(file.url, timeout=_TIMEOUT_S)  # noqa: S310 (a constant https address)
+        with request as response, partial.open("wb") as written:
             while chunk := response.read(1 << 20):
-                file.write(chunk)
-        if not file_digest(partial).startswith(backbone.digest_prefix):
-            raise ValueError(f"{backbone.url} arrived damaged")
+                written.write(chunk)
+        if not file_digest(partial).startswith(file.digest_prefix):
+            raise ValueError(f"{file.url} arrived damaged")
         partial.replace(target)
     except (TimeoutError, urllib.error.URLError) as problem:
-        raise OSError(f"{backbone.url}: {problem}") from None
+        raise OSError(f"{file.url}: {problem}") from None
     finally:
         partial.unlink(missing_ok=True)

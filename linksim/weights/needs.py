@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from channels.runtime.extras import install
 from linksim.weights import zoo
+from linksim.weights.hub_files import hub_folder_at
 
-__all__ = ["Needs", "needs", "state"]
+__all__ = ["Needs", "missing_modules", "needs", "state"]
 
 _INCEPTION = ("fid", "kid", *(f"patch_{name}_{side}" for name in ("fid", "kid") for side in (64, 256)))
 
@@ -61,13 +62,17 @@ def needs(metric: str) -> Needs:
     return Needs(backbone=net) if net is not None else _NEEDS.get(metric, Needs())
 
 
+def missing_modules(metric: str) -> list[str]:
+    """Modules that a metric needs and that are not installed."""
+    return [name for name in needs(metric).modules if importlib.util.find_spec(name) is None]
+
+
 def state(metric: str) -> str:
     """Where the weights of a metric are, or what it lacks, in words; empty where it needs nothing."""
-    found = needs(metric)
-    missing = [name for name in found.modules if importlib.util.find_spec(name) is None]
+    found, missing = needs(metric), missing_modules(metric)
     if missing:
         return f"not installed: {', '.join(missing)}; {install(found.extra)}"
     if found.weights:
-        at = zoo.backbone_at(found.backbone) if found.backbone else zoo.hub_folder_at(found.repository)
+        at = zoo.backbone_at(found.backbone) if found.backbone else hub_folder_at(found.repository)
         return str(at or "no weights here; downloaded when it is first used")
     return "installed" if found.modules else ""

@@ -14,12 +14,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from channels.checks import complaint
+from channels.checks import complaint, in_words
 
 if TYPE_CHECKING:  # torch takes a second that lists of what there is need not wait
     from torch import Tensor
 
-__all__ = ["ModelFormatError", "read_tensors"]
+__all__ = ["ModelFormatError", "load_tensors", "read_tensors"]
 
 
 @cache
@@ -92,8 +92,7 @@ def read_tensors(path: Path) -> Mapping[str, Tensor]:
                 path, map_location="cpu", weights_only=False, mmap=True, pickle_module=_READER
             )
     except Exception as problem:  # torch.load raises many types for a broken file
-        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
-        raise ModelFormatError(complaint(str(path), "cannot be read", said, expected)) from None
+        raise ModelFormatError(complaint(str(path), "cannot be read", in_words(problem), expected)) from None
     found = stored.get("state_dict", stored) if isinstance(stored, dict) else None
     named = found.items() if isinstance(found, dict) else ()
     tensors = {
@@ -102,3 +101,25 @@ def read_tensors(path: Path) -> Mapping[str, Tensor]:
     if not tensors:
         raise ModelFormatError(complaint(str(path), "holds no tensors", type(stored).__name__, expected))
     return tensors
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a file of ``torch.save`` by name, those of old versions included, in memory.
+
+    Raises:
+        ModelFormatError: it cannot be read, or holds other things.
+    """
+    import torch
+
+    expected = "the tensors of a network by name, as torch.save writes a state_dict"
+    try:
+        stored: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as problem:  # torch.load raises many types for a broken file
+        # PyTorch advises to read the file without weights_only, which would execute what stands in it
+        other = isinstance(problem, pickle.UnpicklingError)
+        said = "no file of PyTorch, or one of other things than tensors" if other else in_words(problem)
+        raise ModelFormatError(complaint(str(path), "cannot be read", said, expected)) from None
+    if not isinstance(stored, Mapping) or not all(isinstance(v, torch.Tensor) for v in stored.values()):
+        got = f"a {type(stored).__name__} of other things"
+        raise ModelFormatError(complaint(str(path), "holds no network", got, expected))
+    return {str(name): tensor for name, tensor in stored.items()}

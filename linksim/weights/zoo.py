@@ -6,21 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from channels.checks import complaint
+from channels.checks import complaint, in_words
+from channels.runtime.moved import names_moved
+from linksim.files.digests import file_digest
 from linksim.files.places import looked_at, place
-from linksim.weights.hub_files import (
-    Backbone,
-    BackboneFile,
-    WeightsUnavailable,
-    file_digest,
-    find_weights,
-    hub_file,
-    hub_file_at,
-    hub_folder,
-    hub_folder_at,
-    hub_weights,
-)
+from linksim.weights.hub_files import HubFile, WeightsFile, find_weights, hub_file_at
 from linksim.weights.pickle_reader import ModelFormatError
 
 __all__ = [
@@ -33,23 +25,13 @@ __all__ = [
     "DIFFJSCC_INDEX",
     "DOWNLOAD_GB",
     "FEATURE_NETWORKS",
-    "Backbone",
-    "BackboneFile",
     "BundledModel",
-    "WeightsUnavailable",
     "asset",
     "asset_digest",
     "backbone_at",
     "codec_path",
-    "file_digest",
     "find_backbone",
     "find_folder",
-    "find_weights",
-    "hub_file",
-    "hub_file_at",
-    "hub_folder",
-    "hub_folder_at",
-    "hub_weights",
     "is_here",
     "is_repository",
     "lpips_backbone",
@@ -61,16 +43,16 @@ DIFFJSCC_CODEC = "jscc/codec.safetensors"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
-BACKBONES: dict[str, Backbone] = {
-    "alex": Backbone("alexnet", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", 0.245),
-    "vgg": Backbone("vgg16", "https://download.pytorch.org/models/vgg16-397923af.pth", 0.554),
-    "squeeze": Backbone(
+BACKBONES: dict[str, HubFile] = {
+    "alex": HubFile("alexnet", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", 0.245),
+    "vgg": HubFile("vgg16", "https://download.pytorch.org/models/vgg16-397923af.pth", 0.554),
+    "squeeze": HubFile(
         "squeezenet1_1", "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", 0.005
     ),
 }
-FEATURE_NETWORKS: dict[str, Backbone] = {  # with those of other metrics
+FEATURE_NETWORKS: dict[str, HubFile] = {  # with those of other metrics
     **BACKBONES,
-    "inception": Backbone(  # of FID; torch-fidelity's file and pytorch-fid's have the same digits
+    "inception": HubFile(  # of FID; torch-fidelity's file and pytorch-fid's have the same digits
         "inception_v3_fid",
         "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
         "weights-inception-2015-12-05-6726825d.pth",
@@ -175,7 +157,7 @@ def find_folder(name: str, files: Sequence[str] | None = None) -> Path:
     try:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(files) if files else None))
     except (OSError, ValueError, RuntimeError) as problem:  # the hub's errors derive from these
-        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
+        said = in_words(problem)
         cure = (
             f"Download it where there is a network (hf download {name}) and give the folder, "
             "or set HF_HOME to a cache that has it."
@@ -224,8 +206,8 @@ def backbone_at(net: str) -> Path | None:
     return hub_file_at(FEATURE_NETWORKS[net])
 
 
-def find_backbone(net: str, needed_by: str = "") -> BackboneFile:
-    """Weights of a backbone; see :func:`find_weights`.
+def find_backbone(net: str, needed_by: str = "") -> WeightsFile:
+    """Weights of a backbone; see :func:`linksim.weights.hub_files.find_weights`.
 
     Args:
         net: key of :data:`FEATURE_NETWORKS`.
@@ -235,3 +217,14 @@ def find_backbone(net: str, needed_by: str = "") -> BackboneFile:
         WeightsUnavailable: none of the three has them, or not the very file that it has to be.
     """
     return find_weights(FEATURE_NETWORKS[net], needed_by or f"lpips_{net}")
+
+
+if not TYPE_CHECKING:  # a checker would take it for any name
+    __getattr__ = names_moved(
+        __name__,
+        {
+            "Backbone": "linksim.weights.hub_files:HubFile",
+            "BackboneFile": "linksim.weights.hub_files:WeightsFile",
+            "WeightsUnavailable": "linksim.weights.hub_files",
+        },
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from PIL import Image
 
 from linksim.report.interactive.html import page
 from linksim.report.runs import load_runs
+from linksim.results.records import Record
 from linksim.results.store import original_file, panel_file
 from tests.linksim.report_pages import changed, copied
 
@@ -52,6 +53,27 @@ def report(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def both(tmp_path_factory) -> Path:
+    """A report of two runs that differ in the second channel and a little in every picture and value; names of
+    the folders are long, as those of people are.
+    """
+    place = tmp_path_factory.mktemp("comparison")
+    stores = [copied(place / side / "experiment-of-a-long-name") for side in ("one", "two")]
+    changed(stores[1], lambda header: header["scenario"]["channels"][1]["csi"].update(kind="perfect"))
+    changed(stores[1], records=lambda records: [_better(record) for record in records])
+    for path in stores[1].images.glob("*/a.png_14dB.png"):
+        picture = np.asarray(Image.open(path).convert("RGB"))
+        Image.fromarray(np.roll(picture, 5, 1)).save(path)
+    path = place / "comparison.html"
+    path.write_text(page(load_runs([store.folder for store in stores])))
+    return path
+
+
+def _better(record: Record) -> Record:
+    return replace(record, values={name: value + 1 for name, value in record.values.items()})
+
+
 @dataclass
 class Watched:
     """A page with what it asked for and complained of."""
@@ -64,7 +86,17 @@ class Watched:
 @pytest.fixture(params=[WIDE, NARROW], ids=["wide", "narrow"])
 def opened(request, browser, report) -> Iterator[Watched]:
     """The report, opened from the disk; whatever it does, it asks for no other file and says no error."""
-    context = browser.new_context(viewport=request.param, color_scheme="light", accept_downloads=True)
+    yield from _watched(browser, report, request.param)
+
+
+@pytest.fixture(params=[WIDE, NARROW], ids=["wide", "narrow"])
+def compared(request, browser, both) -> Iterator[Watched]:
+    """The report of two runs, as :func:`opened`."""
+    yield from _watched(browser, both, request.param)
+
+
+def _watched(browser, report: Path, viewport: dict[str, int]) -> Iterator[Watched]:
+    context = browser.new_context(viewport=viewport, color_scheme="light", accept_downloads=True)
     watched = Watched(context.new_page())
     context.route("**/*", lambda route: (watched.asked.append(route.request.url), route.continue_()))
     watched.page.on("console", lambda message: watched.said.append(f"{message.type}: {message.text}"))

@@ -14,6 +14,8 @@ from linksim.jscc.dial import DialCodec, DialConfig
 from linksim.jscc.latent_denoiser import LatentDenoiser, LatentDenoiserConfig
 from linksim.jscc.lean import LeanCodec, LeanConfig
 from linksim.jscc.linear_analog import LinearAnalogCodec
+from linksim.jscc.swin.codec import SwinJscc
+from linksim.jscc.swin.sizes import SwinJsccConfig
 from linksim.jscc.swin_yang2024 import SwinYang2024, SwinYang2024Config
 from linksim.schemes.base import Scheme
 from linksim.schemes.jscc import JsccScheme
@@ -108,6 +110,19 @@ def _swin() -> Scheme:
     return JsccScheme("swin", SwinYang2024(config).eval().requires_grad_(False))
 
 
+def _swinjscc() -> Scheme:
+    """With a rate below its highest, so that a choice of its channels is sent, and side information told."""
+    torch.manual_seed(5)
+    config = SwinJsccConfig(
+        rates=(64, 128, 140),
+        widths=(8, 8, 8, 160),
+        depths=(1, 1, 1, 2),
+        heads=(2, 2, 2, 2),
+        image_size=(64, 64),
+    )
+    return JsccScheme("swinjscc", SwinJscc(config).eval().requires_grad_(False))
+
+
 def _linear(scale: str) -> Scheme:
     codec = LinearAnalogCodec(BlockKlt.load(zoo.asset("block-klt-16.safetensors")), scale=scale)
     return JsccScheme(f"linear-{scale}", codec)
@@ -133,6 +148,7 @@ ANALOG: dict[str, Callable[[], Scheme]] = {
     "cnn-snr": lambda: _cnn("snr"),
     "cnn-snr_h": lambda: _cnn("snr_h"),
     "swin": _swin,
+    "swinjscc": _swinjscc,
     "linear-sent": lambda: _linear("sent"),
     "linear-blind": lambda: _linear("blind"),
     "linear-repeated": _repeated,

@@ -23,6 +23,7 @@ from linksim.kinds.networks import (
     CnnYang2024Spec,
     DialCodecSpec,
     LeanCodecSpec,
+    SwinJsccSpec,
     SwinYang2024Spec,
 )
 from linksim.metrics.base import ImageMetric, MetricUnavailable
@@ -49,6 +50,9 @@ NETWORKS = {
     "cnn_yang2024": CnnYang2024Spec(kind="cnn_yang2024", width=4, max_width=16, max_decoder_width=16),
     "swin_yang2024": SwinYang2024Spec(
         kind="swin_yang2024", widths=(8, 8, 8, 16), depths=(1, 1, 1, 2), heads=(2, 2, 2, 2)
+    ),
+    "swinjscc": SwinJsccSpec(
+        kind="swinjscc", rates=(4, 8), widths=(8, 8, 8, 16), depths=(1, 1, 1, 2), heads=(2, 2, 2, 2)
     ),
 }
 # Cases of the operator contract, of the scheme contract, or where else the contract of a kind is.

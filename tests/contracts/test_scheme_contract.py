@@ -18,7 +18,7 @@ from linksim.link import run_link
 from linksim.metrics.distortion import psnr
 from linksim.schemes.base import Frame, Reconstruction
 from linksim.schemes.bound import SourceBound
-from linksim.schemes.jscc import IMAGE_SIZE_BITS
+from linksim.schemes.jscc import IMAGE_SIZE_BITS, TellingCodec
 from linksim.source.codec import make_source_codec
 from linksim.source.quality_search import QualitySearch
 from tests.contracts import schemes
@@ -104,14 +104,25 @@ def _tensors(value) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("name", SCHEMES)
 def test_layout_holds_nothing_of_picture_or_channel(name, pictures):
-    """Layouts of two pictures and two fades pickle to the same bytes, and hold no gain."""
+    """Layouts of two pictures and two fades pickle to the same bytes, and hold no gain. Side information of a
+    scheme is bytes, no more than it pays for beside the size of the picture, and all in which layouts differ.
+    """
     snr_db = torch.full((3,), 14.0)
-    layouts = []
+    layouts, told = [], []
     for image, seeds in ((pictures, SEEDS), (pictures.flip(0).flip(3), [8, 9, 10])):
         channel = FlatFadingChannel()
         csit = Csit(snr_db, channel.gain(channel.draw(BUDGET, seeds), torch.ones(len(SEEDS), 1)))
         with torch.no_grad():
-            layouts.append(SCHEMES[name]().transmit(image, BUDGET, csit).layout)
+            frame = SCHEMES[name]().transmit(image, BUDGET, csit)
+        layout, bits = frame.layout, frame.side_info_bits - IMAGE_SIZE_BITS
+        if bits > 0:
+            side = layout.symbols.told
+            assert side.dtype == torch.uint8
+            assert side.shape == (3, -(-bits // 8))
+            told.append(side)
+            layout = dataclasses.replace(layout, symbols=dataclasses.replace(layout.symbols, told=None))
+        layouts.append(layout)
+    assert not told or not torch.equal(*told)
     assert pickle.dumps(layouts[0]) == pickle.dumps(layouts[1])
     assert not any(t.is_complex() or t.numel() > 3 for t in _tensors(layouts[0]))
 
@@ -126,7 +137,9 @@ def test_size_of_the_picture_is_told_and_paid_for(name, pictures):
     with torch.no_grad():
         frame = scheme.transmit(pictures, BUDGET, Csit(snr_db, h))
         if frame.side_info_bits:
-            assert frame.side_info_bits == IMAGE_SIZE_BITS
+            codec = getattr(scheme, "codec", None)
+            more = codec.side_info_bits(frame.layout.symbols) if isinstance(codec, TellingCodec) else 0
+            assert frame.side_info_bits == IMAGE_SIZE_BITS + more
             return
         received = AwgnChannel()(frame.symbols, snr_db, SEEDS)
         assert set(scheme.receive(received, frame.layout, SEEDS).states) <= {"ok", "source_unfit"}

@@ -18,26 +18,15 @@ from PIL import Image
 
 from linksim.source.stream_cache import StreamCache
 from tests.crash.child import Damage, in_child, linksim
+from tests.linksim.tiny import TINY
 
 __all__ = ["CASES", "RECIPE", "SMALL", "Case", "Disturbed", "Simulate", "pictures_tar"]
 
-SCENARIO = """
-name: crash
-seed: 7
-images: {kind: skimage, names: [astronaut, coffee], crop: 64}
-bandwidth: {data_ratio: 1/12}
-channels:
-  - {kind: awgn}
-  - {kind: rayleigh, coherence_symbols: 128, csi: {kind: lmmse, pilots_per_block: 2}}
-sweep: {snr_db: [2, 14], trials: 2}
-schemes:
-  - {kind: linear_analog, name: linear}
-  - {kind: separation, name: bpg, mcs: 6}
-  - {kind: uncoded, name: qpsk, bits_per_symbol: 2}
-metrics: [psnr, ssim, ber, bler]
-statistics: {resamples: 100}
-batch_size: 1
-"""
+SCENARIO = (
+    TINY.replace("name: tiny", "name: crash")
+    .replace("  - {kind: capacity_bound, name: bound}\n", "")
+    .replace("batch_size: 3", "statistics: {resamples: 100}\nbatch_size: 1")
+)
 SMALL = (
     SCENARIO.replace("trials: 2", "trials: 1")
     .replace("ssim, ", "")

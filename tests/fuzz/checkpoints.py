@@ -38,6 +38,7 @@ CODECS: tuple[dict[str, Any], ...] = (
     {"kind": "dial", "rates": [2, 4], "width_4": 8, "width_8": 8, "width_16": 8, "encoder_blocks": [0, 1], "decoder_blocks": [0, 1, 0], "embedding": 4},
     {"kind": "cnn_yang2024", "latent_channels": 2, "width": 4, "max_width": 16, "max_decoder_width": 16, "blocks": 1, "decoder_blocks": 1},
     {"kind": "swin_yang2024", "latent_channels": 2, "widths": [4, 8], "depths": [1, 1], "heads": [2, 2], "window": 2, "image_size": [32, 32]},
+    {"kind": "swinjscc", "rates": [2, 4], "widths": [4, 8], "depths": [1, 2], "heads": [2, 2], "window": 2, "image_size": [32, 32]},
     {"kind": "latent_denoiser", "rates": [2, 4], "width": 8, "blocks": 1, "embedding": 4},
 )  # fmt: skip
 RECIPE = {

@@ -89,7 +89,7 @@ def _change_file(run: Path, rng: random.Random) -> None:
 
 
 def prepare(work: Path) -> Attempt:
-    """A changed run folder; every input takes all three commands."""
+    """A changed run folder; every input takes all of the commands, and is compared with a run as it was."""
     runs = []
     for number, text in enumerate(SCENARIOS):
         folder = work / str(number)
@@ -110,8 +110,10 @@ def prepare(work: Path) -> Attempt:
             _change_file(run, rng)
         metric = rng.choice(("psnr", "psnr", "ber", "nix", ""))
         options = rng.choice(([], [], ["--against", rng.choice(("qpsk", "linear", "schemes.bpg.mcs=3", "=", "x"))], ["--x", rng.choice(("cbr_total", "schemes.bpg.mcs", "x", ""))]))  # fmt: skip
+        beside = ["report", str(run), str(rng.choice(runs)), "--out", str(folder / "both.html")]
         answers = (
             command("report", str(run)),
+            command(*beside),
             command("plot", str(run), "--metric", metric, *options, "--out", str(folder / "figure.png")),
             command(
                 "plot",

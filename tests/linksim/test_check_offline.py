@@ -159,7 +159,8 @@ def test_the_benchmark_of_checks_sees_the_network(name, code, tmp_path, monkeypa
 
 def test_weights_of_losses_are_named(sealed, capsys):
     pictures = "images={kind: skimage, names: [astronaut, coffee]}"
-    assert main(["check", "train/dial", "--set", pictures]) == 0
+    words = ["--set", pictures, "--set", "train.validation_images=1"]
+    assert main(["check", "train/dial", *words]) == 0
     said = capsys.readouterr().err
     assert "train.loss of textures: squeezenet1_1-b8a52dc0.pth is not on this machine" in said
     assert said.count("squeezenet") == 2, "once, with its address"

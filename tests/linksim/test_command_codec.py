@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -40,9 +41,12 @@ if fault == what + "-links":
     os.symlink("/etc/hostname", target)
     sys.exit(0)
 if fault == what + "-floods":
-    with open(target, "wb") as file:
-        while True:
-            file.write(bytes(1 << 20))
+    try:
+        with open(target, "wb") as file:
+            while True:
+                file.write(bytes(1 << 20))
+    except OSError as problem:
+        sys.exit(str(problem))
 if fault == what + "-tells":
     sys.exit(" ".join(sorted(os.environ)) + " in " + os.getcwd() + " with " + repr(sys.stdin.read()))
 sys.path += {[p for p in sys.path if "site-packages" in p]!r}
@@ -159,6 +163,22 @@ def test_leave_is_for_the_name_that_is_called(program, monkeypatch):
     assert codec(program).name.startswith("command-toy-")
 
 
+def test_programs_in_folders_with_spaces_are_allowed_by_what_is_said(program, monkeypatch):
+    """The command of the message, pasted into a shell; and a script that nobody made executable."""
+    other = program.parent / "my codec ß"
+    other.write_text(PROGRAM)
+    with pytest.raises(ValueError, match=rf"not executable, got {other}.* chmod \+x '{other}'"):
+        codec(other)
+    other.chmod(0o755)
+    with pytest.raises(ValueError, match="not allowed") as problem:
+        codec(other)
+    line = str(problem.value).partition("this scenario: ")[2]
+    shown = subprocess.run(["sh", "-c", f"{line}; env"], capture_output=True, text=True, check=True).stdout
+    (value,) = [t.partition("=")[2] for t in shown.splitlines() if t.startswith("LINKSIM_ALLOW_COMMANDS=")]
+    monkeypatch.setenv("LINKSIM_ALLOW_COMMANDS", value)
+    assert codec(other).name.startswith("command-my codec")
+
+
 def test_leave_that_was_taken_back_holds_for_what_was_built(program, monkeypatch):
     made = pickle.loads(pickle.dumps(codec(program)))
     monkeypatch.delenv("LINKSIM_ALLOW_COMMANDS")
@@ -172,6 +192,7 @@ def test_leave_that_was_taken_back_holds_for_what_was_built(program, monkeypatch
         ("enc-breaks", r"unit \(.*image 0.png.*source.encode: 64 x 64 at quality 10: toy: exit code 1: thinking no license"),
         ("enc-dark", r"unit \(.*image 1.png.*source.encode: 64 x 64 at quality 10: toy: exit code 1: too dark"),
         ("enc-silent", r"source.encode: 64 x 64 at quality 10: wrote no output.bin"),
+        ("enc-floods", r"quality 10: toy: exit code 1: \[Errno 27\] a file longer than \d+ bytes, which is not allowed"),
         ("dec-breaks", r"source.decode: its own stream of 64 x 64 at quality 10: toy: exit code 1: thinking no license"),
         ("dec-grows", r"source.decode: its own stream of 64 x 64 at quality 10: output.png is 65 x 64, expected 64 x 64"),
         ("dec-rounds", r"output.png is RGBA, expected RGB with 8 bits"),
@@ -190,6 +211,7 @@ def test_what_fails_ends_the_run_in_one_message(tmp_path, program, fault, messag
     said = capsys.readouterr().err
     assert "Traceback" not in said
     assert "\x1b" not in said
+    assert "Make room" not in said, "a file that a program may not write is no full disk"
     lines = [line for line in said.splitlines() if "source." in line]
     assert len(lines) == 1
     assert re.search(message, lines[0]), lines[0]
@@ -232,9 +254,9 @@ def test_output_has_a_limit_and_is_no_link(program):
     picture = kind_checks.picture()
     with pytest.raises(CodecError, match="more than size_limit_bytes, 100"):
         codec(program, size_limit_bytes=100).encode(picture, 80)
-    with pytest.raises(CommandError, match=r"SIGXFSZ|File too large"):
+    with pytest.raises(CommandError, match=r"SIGXFSZ|a file longer than \d+ bytes"):
         codec(program, "enc-floods", size_limit_bytes=1000).encode(picture, 80)
-    with pytest.raises(CommandError, match=r"wrote no output.bin"):
+    with pytest.raises(CommandError, match=r"wrote no output.bin \(a link in its place\)"):
         codec(program, "enc-links").encode(picture, 80)
 
 

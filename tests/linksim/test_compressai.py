@@ -374,12 +374,6 @@ def test_the_zoo_of_a_folder_is_used_as_its_names_say(tmp_path, monkeypatch, fil
     assert codec.name == "bmshj2018-factorized-mse"
 
 
-def test_without_compressai_there_is_one_message(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="pip install --no-deps compressai"):
-        CompressAiCodec("mbt2018")
-
-
 def test_pictures_of_any_size_are_coded(files):
     codec = CompressAiCodec("bmshj2018-hyperprior", weights=(files["bmshj2018-hyperprior"],))
     for size in ((1, 1), (63, 65), (64, 64)):

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from linksim.cli.commands import main
+from linksim.files.interruption import uninterrupted
 from linksim.results.store import ResultStore
-from linksim.run.interruption import uninterrupted
 from tests.linksim.tiny import TINY, write
 
 LONG = TINY.replace("trials: 2", "trials: 900")

@@ -104,3 +104,21 @@ def test_choices_on_short_blocks_hold_what_they_promise(num_uses, awgn):
         received = AwgnChannel()(x, torch.full((40,), float(snr_db)), range(40))
         lost = 40 - int(block.decode(qam.demodulate(received.y, received.csi.no.expand(x.shape))).ok.sum())
         assert lost <= binom.isf(1e-4, 40, min(promised, 0.5)), (num_uses, snr_db, mcs, lost, promised)
+
+
+@pytest.mark.parametrize("measure", ["psnr", "ms_ssim", "lpips_squeeze"])
+def test_bundled_qualities_rise_with_the_rate_and_so_does_the_choice(measure):
+    """BPG's quality by each measure is better at every higher rate and worst where nothing arrives; what an adaptive
+    scheme sends by it carries more the higher the SNR."""
+    table = load_calibration(zoo.asset("mcs-calibration.json"))
+    curve = table.quality_of("bpg-420-1/2/4" if measure == "psnr" else f"bpg-420-1/2/4-{measure}")
+    assert curve.measure == measure
+    assert curve.higher_is_better == (measure != "lpips_squeeze")
+    rising = np.array([curve.failure, *curve.values]) * (1 if curve.higher_is_better else -1)
+    assert rising[1] >= rising[0]
+    assert (np.diff(rising[1:]) > 0).all()
+    adaptive = AdaptiveMcs(table.lengths({"kind": "awgn"}), curve)
+    sent = [
+        adaptive.choose(snr_db, 12288, lambda mcs: mcs.efficiency / 96) for snr_db in (-5, 0, 5, 10, 15, 20)
+    ]
+    assert (np.diff([mcs.efficiency for mcs in sent]) > 0).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import linksim.training.objective.losses as losses_module
 from linksim.metrics.base import MetricUnavailable
 from linksim.scenario.schema import LossSpec, PhaseSpec
 from linksim.training.objective.adversary import Adversary
@@ -38,6 +40,31 @@ def squeeze(tmp_path, monkeypatch) -> LpipsFeatures:
     torch.save(network.state_dict(), tmp_path / BACKBONES["squeeze"].file)
     monkeypatch.setenv("LINKSIM_WEIGHTS", str(tmp_path))
     return LpipsFeatures("squeeze")
+
+
+# -------------------------------------------------------------------------------------- distortion
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [{"mse": 3.0}, {"mse": 0.0, "log_mse": 2.0}, {"mse": 0.0, "ms_ssim": 4.0}],
+    ids=lambda w: [*w][-1],
+)
+def test_distortions_are_those_of_others(weights):
+    """Of every picture: NumPy's mean square, its logarithm above a floor of 50 dB, 1 - MS-SSIM of pytorch-msssim."""
+    import pytorch_msssim
+
+    x, x_hat = pictures(2, 176, 1), pictures(2, 176, 1) * 0.8 + 0.2 * pictures(2, 176, 2)
+    x_hat[1] = x[1] + 0.02  # another picture, another distance
+    mse = np.square(x_hat.double().numpy() - x.double().numpy()).mean((1, 2, 3))
+    similarity = pytorch_msssim.ms_ssim(x_hat, x, data_range=1.0, size_average=False).double().numpy()
+    expected = (
+        weights.get("mse", 0) * mse
+        + weights.get("log_mse", 0) * np.log(mse + 1e-5)
+        + weights.get("ms_ssim", 0) * (1 - similarity)
+    )
+    got = Losses(LossSpec(**weights), CPU).distortion(x_hat, x)
+    np.testing.assert_allclose(got.double().numpy(), expected, rtol=2e-4, atol=4e-5)
 
 
 # ------------------------------------------------------------------------------------------- LPIPS
@@ -123,6 +150,24 @@ def test_wasserstein_distortion_has_finite_gradients_on_flat_pictures():
     assert bool(torch.isfinite(x_hat.grad).all())
 
 
+@pytest.mark.parametrize(
+    ("features", "looks"),
+    [(("rgb",), [3]), (("lpips",), [64, 128, 256, 384]), (("rgb", "lpips"), [3, 64, 128, 256, 384])],
+)
+def test_wasserstein_looks_at_the_features_of_the_recipe_alone(squeeze, monkeypatch, features, looks):
+    seen: list[int] = []
+
+    def noted(features_hat, features, pool):
+        seen.extend(f.shape[1] for f in features_hat)
+        return wasserstein_distortion(features_hat, features, pool)
+
+    monkeypatch.setattr(losses_module, "wasserstein_distortion", noted)
+    spec = LossSpec(wasserstein=1.0, wasserstein_features=features, lpips_net="squeeze")
+    losses = Losses(spec, CPU)
+    losses.add_perceptual(Terms(torch.zeros(1)), pictures(1, 64, 1), pictures(1, 64, 2))
+    assert seen == looks
+
+
 # ------------------------------------------------------------------------------------------ critics
 
 
@@ -173,6 +218,28 @@ def test_judging_moves_the_picture_not_the_critic():
     assert float(x_hat.grad.abs().sum()) > 0
     assert all(p.grad is None for p in adversary.parameters)
     assert all(p.requires_grad for p in adversary.parameters)
+
+
+def test_what_critics_ask_of_a_picture_is_the_negative_of_what_they_say():
+    """The generator's term of the hinge loss, -D of each picture: a step down it is believed more."""
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        phase = PhaseSpec(name="p", share=1.0, loss=LossSpec(patch_gan=1.0), critic_width=4)
+        adversary = Adversary(phase, 4, None, CPU)
+        for module in adversary.critics.modules():
+            module.eval()
+    x_hat, condition = pictures(2, 64, 3).requires_grad_(), torch.zeros(2, 4, 4, 4)
+    terms = Terms(torch.zeros(2))
+    adversary.judge(terms, x_hat, condition, [])
+    with torch.no_grad():
+        said = [
+            float(adversary.critics.patch(x_hat[i : i + 1], condition[i : i + 1]).mean()) for i in range(2)
+        ]
+    np.testing.assert_allclose(terms.patch.detach().numpy(), [-one for one in said], rtol=1e-5)
+    (gradient,) = torch.autograd.grad(terms.patch.sum(), x_hat)
+    better = x_hat.detach() - 0.01 * gradient / gradient.norm()
+    with torch.no_grad():
+        assert float(adversary.critics.patch(better, condition).mean()) > float(np.mean(said))
 
 
 def test_critics_are_faded_in():
@@ -249,6 +316,65 @@ def test_pictures_that_are_asked_for_fidelity_have_no_perceptual_gradient(squeez
     assert not torch.allclose(total[1], distortion[1], rtol=1e-2)
 
 
+DISTANCE, DISTORTION, BALANCED = LpipsFeatures.distance, Losses.distortion, PictureGradient.__call__
+
+
+def half_the_distance(self, features_hat, features):
+    return 0.5 * DISTANCE(self, features_hat, features)
+
+
+def wider_windows(features_hat, features, pool):
+    return OWN_WASSERSTEIN(features_hat, features, pool + 2)
+
+
+OWN_WASSERSTEIN = wasserstein_distortion
+
+
+def mean_over_the_batch(self, x_hat, x):
+    return DISTORTION(self, x_hat, x).mean().expand(len(x))
+
+
+def by_hand(self, name, found, reference):
+    return 1.0
+
+
+def as_if_all_asked_for_half(self, x_hat, terms, realism, critic_share):
+    return BALANCED(self, x_hat, terms, torch.full_like(realism, 0.5), critic_share)
+
+
+@pytest.mark.parametrize(
+    ("check", "owner", "name", "wrong"),
+    [
+        ("lpips", LpipsFeatures, "distance", half_the_distance),
+        ("wasserstein", sys.modules[__name__], "wasserstein_distortion", wider_windows),
+        ("distortion", Losses, "distortion", mean_over_the_batch),
+        ("balance", PictureGradient, "_balance", by_hand),
+        ("realism", PictureGradient, "__call__", as_if_all_asked_for_half),
+    ],
+)
+def test_a_wrong_loss_is_caught(squeeze, monkeypatch, check, owner, name, wrong):
+    """The checks of this file fail for losses that are wrong in one place."""
+    checks = {
+        "lpips": lambda: test_lpips_loss_is_that_of_the_package(squeeze),
+        "wasserstein": lambda: test_wasserstein_distortion_is_that_of_loops(4),
+        "distortion": lambda: test_distortions_are_those_of_others({"mse": 3.0}),
+        "balance": lambda: test_balanced_terms_weigh_what_the_recipe_says_in_any_unit(1e4),
+        "realism": test_perceptual_terms_count_as_much_as_the_realism_of_a_picture,
+    }
+    checks[check]()
+    monkeypatch.setattr(owner, name, wrong)
+    with pytest.raises(AssertionError):
+        checks[check]()
+
+
+def test_perceptual_terms_count_as_much_as_the_realism_of_a_picture():
+    x_hat = pictures(2, 8, 1).requires_grad_()
+    terms = Terms(torch.zeros_like(x_hat).mul(x_hat).sum((1, 2, 3)), lpips=(3 * x_hat).sum((1, 2, 3)))
+    got = PictureGradient(LossSpec(lpips=2.0))(x_hat, terms, torch.tensor([0.25, 1.0]), 0.0)
+    torch.testing.assert_close(got[0], torch.full_like(got[0], 0.25 * 2 * 3 / 2))
+    torch.testing.assert_close(got[1], torch.full_like(got[1], 2 * 3 / 2))
+
+
 def test_losses_name_the_measures_that_a_network_sees():
     assert LossSpec(mse=0.0, log_mse=1.0, lpips=1.0, lpips_net="squeeze").measures == [
         "psnr",
@@ -270,6 +396,6 @@ def test_missing_feature_networks_are_said_before_the_training(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with (
         warnings.catch_warnings(),
-        pytest.raises(MetricUnavailable, match=r"Install linksim-wireless\[realism\]"),
+        pytest.raises(MetricUnavailable, match=r"Install it: pip install 'linksim-wireless\[realism\]'"),
     ):
         Losses(LossSpec(projected_gan=1.0), CPU)

@@ -24,6 +24,7 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metri
 
 from linksim.build.objects import build_metrics
 from linksim.cli.commands import main
+from linksim.files.digests import file_digest
 from linksim.images.sets import round_to_uint8
 from linksim.metrics.base import MetricUnavailable
 from linksim.metrics.networks.clip import ClipSimilarity
@@ -33,7 +34,7 @@ from linksim.metrics.networks.inception import InceptionDistance, load_inception
 from linksim.metrics.set_distances import DISTANCES
 from linksim.results.feature_files import FeatureFiles, drop_features_of_others
 from linksim.results.store import ResultStore
-from linksim.weights.zoo import FEATURE_NETWORKS, file_digest, find_backbone
+from linksim.weights.zoo import FEATURE_NETWORKS, find_backbone
 from tests.linksim.network_weights import CLIP_SIDES, clip_folder, vgg_file
 from tests.linksim.pictures import compressed, ladders, photograph
 from tests.linksim.tiny import write
@@ -289,7 +290,7 @@ def test_files_that_are_not_the_weights_of_fid_are_refused(nothing, monkeypatch,
         load_inception()
     for content, said in (
         ({"fc.weight": torch.zeros(2)}, "Missing key"),
-        ({"fc.weight": Path}, "Weights only"),
+        ({"fc.weight": Path}, "no file of PyTorch, or one of other things than tensors"),
     ):
         torch.save(content, path)
         name = inception_as(path, "https://host.invalid", monkeypatch)
@@ -318,7 +319,7 @@ def test_metrics_without_packages_say_what_to_install(nothing, monkeypatch):
     assert "torch-fidelity is not installed" in found["fid"]
     assert "DISTS-pytorch is not installed" in found["dists"]
     for said in found.values():
-        assert "Install linksim-wireless[realism]." in said
+        assert "Install it: pip install 'linksim-wireless[realism]'" in said
 
 
 def test_check_names_downloads_and_lists_say_what_is_there(
@@ -345,3 +346,50 @@ def test_broken_clip_folder_is_said(nothing):
     (place / "config.json").write_text("{}")
     with pytest.raises(MetricUnavailable, match=r"clip_similarity: .*cannot be read"):
         ClipSimilarity()
+
+
+def test_what_a_clip_folder_lacks_is_not_made_up(nothing, capfd):
+    """transformers would draw missing tensors at random, and only print a table of them; and prints that table of
+    the text encoder beside a whole image encoder."""
+    from safetensors.torch import load_file, save_file
+
+    clip_folder(nothing / "weights", "b32")
+    capfd.readouterr()
+    whole = ClipSimilarity()
+    x = photograph("coffee", 64, 64)
+    assert float(whole(x, x)) == pytest.approx(1.0, abs=1e-6)
+    assert capfd.readouterr().err == "", "nothing is wrong with a text encoder beside it"
+    file = nothing / "weights" / "clip-vit-base-patch32" / "model.safetensors"
+    tensors = load_file(file)
+    projection = tensors.pop("visual_projection.weight")
+    for changed, said in (
+        ({}, r"tensors missing, got visual_projection\.weight"),
+        (
+            {"visual_projection.weight": projection[:1]},
+            r"tensors of another shape, got visual_projection\.weight",
+        ),
+    ):
+        save_file(tensors | changed, file, metadata={"format": "pt"})
+        with pytest.raises(MetricUnavailable, match=rf"^clip_similarity: .*{said}.*hf download openai"):
+            ClipSimilarity()
+    save_file(tensors | {"visual_projection.weight": projection}, file, metadata={"format": "pt"})
+    (file.parent / "preprocessor_config.json").unlink()
+    with pytest.raises(MetricUnavailable, match=r"clip_similarity: .*preprocessor_config\.json"):
+        ClipSimilarity()
+
+
+@pytest.mark.parametrize("content", [b"", b"no network", None])
+def test_broken_weights_are_said_once_by_who_needs_them(nothing, content):
+    path = nothing / "weights" / "vgg16.pth"
+    if content is None:
+        torch.save({"features.0.weight": Path}, path)
+    else:
+        path.write_bytes(content)
+    found = build_metrics(("dists", "lpips_vgg")).unavailable
+    for name, said in found.items():
+        assert said.startswith(f"{name}: weights {path}: cannot be read, got ")
+        assert said.count("Replace the file.") == 1
+        assert "weights_only" not in said, "PyTorch's advice to execute what is in the file"
+        assert "()" not in said
+        assert "\n" not in said
+    assert set(found) == {"dists", "lpips_vgg"}

@@ -146,6 +146,7 @@ def test_a_metric_of_ones_own_comes_in_by_the_door(tmp_path):
     assert (axes.get_yscale(), axes.get_ylabel()) == ("log", "errors of pairs, lower is better")
     assert (made.per_image()["pair_errors_trials"].dropna() > 0).all()
     assert "errors of pairs ↓" in made._repr_html_()
+    assert "<th>swept</th>" not in made._repr_html_(), "nothing was swept but the SNR"
 
 
 def test_every_user_error_is_a_name_of_the_door():
@@ -318,7 +319,7 @@ def test_what_was_not_measured_is_said(tmp_path, monkeypatch, caplog):
 
 
 def _no_weights(net):
-    from linksim.weights.zoo import WeightsUnavailable
+    from linksim.weights.hub_files import WeightsUnavailable
 
     raise WeightsUnavailable("no weights here")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,6 +75,30 @@ def test_channels_and_swept_values_are_compared_too():
     assert (row.point, row.mean) == ((("channel.csi.kind", "ls"),), -5)
     [rates] = differences(units, "ber", ("channel", "c"), 0.95, 200)
     assert rates.mean == pytest.approx(0.02)
+
+
+def test_shares_and_rates_that_never_differ_leave_a_limit():
+    """Six pictures right with both schemes: as none of six, to both sides; the reference itself is 0 always, and of
+    values without limits nothing follows. Of block errors every frame counts, 12 here."""
+
+    def right(scheme, i, t, value):
+        made = unit(scheme, i, t, 0)
+        return replace(made, values={"right": value, "psnr": 20.0}, counts={"bler": (0, 1)})
+
+    units = [right(scheme, i, t, 1.0) for scheme in "ab" for i in range(6) for t in range(2)]
+    [row] = differences(units, "right", ("scheme", "a"), 0.95, 200, is_share=True)
+    most = 1 - 0.05 ** (1 / 6)
+    assert (row.mean, row.ci_low, row.ci_high) == (0, pytest.approx(-most), pytest.approx(most))
+    [rate] = differences(units, "bler", ("scheme", "a"), 0.95, 200)
+    assert (rate.ci_low, rate.ci_high) == pytest.approx((0.05 ** (1 / 12) - 1, 1 - 0.05 ** (1 / 12)))
+    [plain] = differences(units, "psnr", ("scheme", "a"), 0.95, 200)
+    assert (plain.ci_low, plain.ci_high) == (0, 0)
+    both = differences(units, "right", ("scheme", "a"), 0.95, 200, with_reference=True, is_share=True)
+    assert [(r.scheme, r.ci_high > 0) for r in both] == [("a", False), ("b", True)]
+    units[0] = right("a", 0, 0, 0.0)
+    [row] = differences(units, "right", ("scheme", "a"), 0.95, 200, is_share=True)
+    assert row.mean == pytest.approx(1 / 12)
+    assert -1 <= row.ci_low < row.mean < row.ci_high <= 1
 
 
 TEXT = """

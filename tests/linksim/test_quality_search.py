@@ -9,6 +9,7 @@ import json
 import random
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from linksim.source.codec import make_source_codec
 from linksim.source.heic import HeicCodec
 from linksim.source.hevc import CodecError
 from linksim.source.jpeg_xl import JpegXlCodec
+from linksim.source.learned.codec import CompressAiCodec
 from linksim.source.pillow_codec import PillowCodec
 from linksim.source.quality_search import QualitySearch, Wish
 from linksim.source.stream_cache import StreamCache
@@ -353,6 +355,10 @@ def test_codec_that_is_not_there_is_one_message(monkeypatch):
         make_source_codec("heic")
     with pytest.raises(ValueError, match=r"pip install 'linksim-wireless\[jpegxl\]'"):
         make_source_codec("jpegxl", "444")
+    with pytest.raises(
+        ValueError, match=r"got none, expected the package compressai\. .*--no-deps compressai"
+    ):
+        CompressAiCodec("mbt2018")
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ValueError, match=r"bpgenc, bpgdec.*or use codec: bpg"):
         make_source_codec("bpg_external")
@@ -424,3 +430,14 @@ def test_select_is_refused_where_it_cannot_be_had(tmp_path, capsys, monkeypatch,
         message = capsys.readouterr().err
         assert expect in message
         assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["psnr", "ms_ssim"])
+def test_measures_take_arrays_that_workers_share_for_reading_only(name):
+    rng = np.random.default_rng(7)
+    shown, original = rng.integers(0, 256, (2, 176, 180, 3), dtype=np.uint8)
+    value = Selection(name)(shown, original)
+    shown.flags.writeable = original.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Selection(name)(shown, original) == value

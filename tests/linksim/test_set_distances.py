@@ -9,8 +9,11 @@ from pytorch_fid.fid_score import calculate_frechet_distance
 from scipy.stats import bootstrap
 from torchmetrics.image.kid import poly_mmd
 
+from linksim.metrics.info import MetricInfo
 from linksim.metrics.set_distances import DISTANCES, FrechetDistance, PolynomialMmd, SetDistance
-from linksim.results.set_statistics import bca_interval, picture_weights
+from linksim.results.feature_files import FeatureFiles
+from linksim.results.records import Record, UnitKey
+from linksim.results.set_statistics import bca_interval, picture_weights, set_rows
 
 ALL, ACROSS = PolynomialMmd(across=False), PolynomialMmd(across=True)
 
@@ -157,11 +160,44 @@ def test_interval_covers_the_distance_of_the_population():
     assert np.mean(widths) < 0.9
 
 
-def test_intervals_need_three_pictures():
-    hats, originals = (g[:2] for g in groups(11))
-    values = distances(ACROSS, hats, originals, picture_weights(2, 100, 1))
-    assert np.isfinite(values[0])
-    assert np.isnan(bca_interval(values[0], values[1:3], values[3:], 0.95)).all()
+@pytest.mark.parametrize("name", DISTANCES)
+def test_intervals_need_three_pictures(name):
+    """Of two, one is left: FID and CMMD have a value then, and no interval all the same."""
+    for count in (2, 3):
+        hats, originals = (g[:count] for g in groups(11))
+        values = distances(DISTANCES[name], hats, originals, picture_weights(count, 100, 1))
+        assert np.isfinite(values[0])
+        found = bca_interval(values[0], values[1 : 1 + count], values[1 + count :], 0.95)
+        assert np.isfinite(found).all() == (count == 3)
+
+
+def test_no_interval_reaches_below_what_a_distance_can_be(tmp_path):
+    """Resamples of FID are linear in the pictures: where one of a few was lost, those without it lie below 0. KID's
+    are below 0 in truth, where each picture has its own original in the other set."""
+    rng, units, originals = np.random.default_rng(1), [], {}
+    files = FeatureFiles(tmp_path, "some")
+    for i in range(6):
+        original = rng.normal(size=(1, 3))
+        hat = original + (4.0 if i == 0 else 0.01) * rng.normal(size=original.shape)
+        for name, features in (("a", original), ("b", hat)):
+            files.keep(name * 15 + str(i), lambda found=features: found.astype(np.float16))
+        originals[f"p{i}"] = "a" * 15 + str(i)
+        key = UnitKey("awgn", "s", (), 5.0, f"p{i}", 0)
+        units.append(Record(key, 1, "ok", {}, {}, 96, 0, 0, 0, 1152, 0.1, shown="b" * 15 + str(i)))
+
+    def row(distance, hats):
+        info = MetricInfo("d", "1", False, "", features="some", distance=distance)
+        return set_rows(hats, info, files, originals, 0.95, 500)[0]
+
+    value = row("frechet", units)
+    sums = [[np.load(tmp_path / "some" / f"{n * 15}{i}.npy") for i in range(6)] for n in "ba"]
+    found = distances(DISTANCES["frechet"], *sums, picture_weights(6, 500, 1))
+    assert bca_interval(found[0], found[1:7], found[7:], 0.95)[0] < 0, "of the resamples themselves"
+    assert 0 <= value.ci_low < value.mean < value.ci_high
+    lossless = [
+        Record(u.key, 1, "ok", {}, {}, 96, 0, 0, 0, 1152, 0.1, shown=originals[u.key.image]) for u in units
+    ]
+    assert row("polynomial_mmd", lossless).ci_low < 0
 
 
 # ------------------------------------------------------------------------------------- Fréchet, Gaussian

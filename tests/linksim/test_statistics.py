@@ -10,7 +10,14 @@ import pytest
 from scipy.stats import binomtest
 
 from linksim.results.records import Record, UnitKey, side_info_uses
-from linksim.results.statistics import bootstrap_interval, error_interval, ratio_interval, summarise, to_csv
+from linksim.results.statistics import (
+    bootstrap_interval,
+    error_interval,
+    ratio_interval,
+    share_interval,
+    summarise,
+    to_csv,
+)
 
 
 def record(
@@ -115,6 +122,53 @@ def test_rare_outliers_make_no_interval_of_any_width():
     low, high = bootstrap_interval([np.array([v]) for v in values], 0.95, 2000, 1)
     assert 11.0 < low < values.mean() < high < 30.0
     assert bootstrap_interval([np.array([7.0])] * 5, 0.95, 100, 1) == (7.0, 7.0)
+
+
+def test_shares_of_pictures_that_are_right_or_wrong_are_events():
+    """Five of 24 have Clopper and Pearson's interval, whoever asks. That of the bootstrap, whose resamples lie on
+    steps of 1/24, ends at .39 or at .55 as its seed will have it."""
+    values = [np.full(2, float(i < 5)) for i in range(24)]
+    expected = binomtest(5, 24).proportion_ci(0.95, "exact")
+    for seed in range(12):
+        assert share_interval(values, 0.95, 2000, seed) == pytest.approx((expected.low, expected.high))
+    ends = [bootstrap_interval(values, 0.95, 2000, seed)[1] for seed in range(12)]
+    assert max(ends) - min(ends) > 0.1
+
+    def units(metric):
+        return [
+            dataclasses.replace(
+                r, key=dataclasses.replace(r.key, scheme=scheme), values={metric: float(i < 5)}
+            )
+            for scheme in ("one", "other")
+            for i, r in enumerate(record(f"{i:02}", 0, 0.0) for i in range(24))
+        ]
+
+    rows = [r for r in summarise(units("right"), shares={"right"}) if r.metric == "right"]
+    assert [(r.ci_low, r.ci_high) for r in rows] == [pytest.approx((expected.low, expected.high))] * 2
+    others = [r for r in summarise(units("right")) if r.metric == "right"]
+    assert others[0].ci_high != pytest.approx(expected.high, abs=0.01), "of a metric that is no share"
+
+
+@pytest.mark.parametrize(("count", "trials"), [(6, 2), (16, 3), (24, 2)])
+def test_shares_of_several_trials_are_covered_within_their_bounds(count, trials):
+    """Nominal 95%: at least 93% of 300 experiments, less three sigma of their number (.044), with shares of pictures
+    that are often 0; no wider than as many events, never beyond 0 and 1."""
+    rng = np.random.default_rng(trials)
+    covered = 0
+    for i in range(300):
+        right = rng.binomial(1, rng.beta(0.2, 1.8, count)[:, None], (count, trials)).astype(float)
+        low, high = share_interval(list(right), 0.95, 300, i)
+        events = error_interval(float(right.mean(1).sum()), count, 0.95)
+        assert 0 <= events[0] <= low <= right.mean() <= high <= events[1] <= 1
+        covered += low <= 0.1 <= high
+    assert covered / 300 > 0.93 - 0.044
+
+
+def test_shares_of_one_picture_are_those_of_its_trials():
+    """Of none or all of them nothing follows for other pictures: one event."""
+    low, high = share_interval([np.array([0.0, 1.0, 1.0, 1.0])], 0.95, 500, 1)
+    assert 0 <= low < 0.75 < high <= 1
+    assert share_interval([np.zeros(9)], 0.95, 500, 1) == error_interval(0, 1, 0.95)
 
 
 def test_single_value_has_no_interval():

@@ -66,6 +66,13 @@ def test_drawn_pictures_depend_on_the_seed_and_their_number_alone():
     assert few.truth(name) != other.truth(name)
 
 
+@pytest.mark.parametrize("texts", [(), ("EXIT", "  ")])
+def test_a_truth_without_text_is_refused(texts):
+    """It would be a share of no characters."""
+    with pytest.raises(ValueError, match=r"^TextTruth\.lines: no text, got "):
+        TextTruth(tuple(Line(text, 0, 0, 9, 9) for text in texts))
+
+
 def test_signs_stand_apart_and_within_the_picture_with_contrast():
     panels = TextPanels(20, (128, 256), 2, (12, 30), 0)
     for name in panels.names:
@@ -139,6 +146,23 @@ def test_rates_of_what_was_read(said):
     assert cer(picture, truth).tolist() == [pytest.approx(5 / 13)]
 
 
+def test_fates_of_signs_on_originals_are_counted_as_those_behind_a_link(monkeypatch):
+    """benchmarks/task_signs.py: one of four signs right, one unread, one wrong with confidence, one without."""
+    from benchmarks import task_signs
+
+    lines = tuple(
+        Line(t, 0, 20 * i, 90, 20 * i + 19) for i, t in enumerate(("EXIT", "NORTH", "26.44", "AE-32"))
+    )
+    read = (("EXIT", 0.99, 10), ("6.44", 0.9, 50), ("AE-37", 0.89, 70))
+    monkeypatch.setattr(
+        task_signs, "read", lambda picture: [reading.Reading(t, c, 40, y) for t, c, y in read]
+    )
+    found, wrong = task_signs.count([np.zeros((80, 96, 3), np.uint8)] * 2, [TextTruth(lines)] * 2)
+    assert {name: found[name] for name in task_signs.FATES} == dict.fromkeys(task_signs.FATES, 2)
+    assert found["confident"] == 4
+    assert wrong == [["26.44", "6.44"]] * 2
+
+
 def test_the_reader_reads_signs_and_fails_on_grey():
     """With its own models: the originals without an error, nothing on the picture of a frame that was lost."""
     pytest.importorskip("rapidocr")
@@ -158,7 +182,8 @@ def test_without_the_reader_it_is_said_what_to_install(monkeypatch):
     reading.reader_models.cache_clear()
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None)
     with pytest.raises(
-        MetricUnavailable, match=r"RapidOCR: not installed .*Install linksim-wireless\[tasks\]"
+        MetricUnavailable,
+        match=r"RapidOCR: not installed .*Install it: pip install 'linksim-wireless\[tasks\]\'",
     ):
         make()
 
@@ -333,6 +358,8 @@ def test_agreement_and_divergence_are_what_they_say(monkeypatch):
     assert float(divergence(grey, x)) == pytest.approx(float(expected), rel=1e-9)
     assert float(divergence(x, grey)) != pytest.approx(float(expected), rel=0.1), "not the other direction"
     assert float(agreement(grey, x)) == 0.0
+    with pytest.raises(ValueError, match=r"^posterior_kl: wrong shape, got"):
+        divergence(grey, x[:, :, 1:])
 
 
 def test_a_classifier_of_torchvision_by_name(tmp_path, monkeypatch, capsys):
@@ -396,9 +423,25 @@ def test_a_classifier_of_transformers_by_its_folder(tmp_path):
     found = load_classifier(str(tmp_path / "vit")).log_posteriors(x)
     assert found.shape == (1, 5)
     assert torch.allclose(found, expected, atol=1e-4)
-    with pytest.raises(linksim.KindError, match="classifier: no classifier, got"):
+    with pytest.raises(linksim.KindError, match=r"^classifier: .*: cannot be read, got"):
         linksim.check(own | {"classifier": str(tmp_path)})
     load_classifier.cache_clear()
+
+
+def test_a_network_that_is_no_classifier_is_given_no_random_one(tmp_path):
+    """transformers would draw the layer of classes at random, and guess how pictures are prepared."""
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, ViTModel
+
+    small = ViTConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=32, patch_size=16
+    )  # fmt: skip
+    ViTModel(small).save_pretrained(tmp_path / "features")
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "features")
+    with pytest.raises(linksim.KindError, match=r"^classifier: .*tensors missing, got classifier\.bias"):
+        load_classifier(str(tmp_path / "features"))
+    ViTForImageClassification(small).save_pretrained(tmp_path / "alone")
+    with pytest.raises(linksim.KindError, match=r"^classifier: .*preprocessor_config\.json"):
+        load_classifier(str(tmp_path / "alone"))
 
 
 def test_the_classifier_is_part_of_a_scenario_only_where_it_is_named():

@@ -245,7 +245,7 @@ def test_broken_state_and_small_pictures_are_named(recipe, tmp_path, capsys):
     assert main(["train", recipe, "--out", str(tmp_path / "c"), "--device", "cpu", *few]) == 2
     assert "set train.codec.klt_start: false" in capsys.readouterr().err
     assert main(["train", recipe, "--out", str(tmp_path / "a"), "--set", "train.crop=320"]) == 2
-    assert "too few pictures as large as train.crop" in capsys.readouterr().err
+    assert "too few pictures as large as the largest crop" in capsys.readouterr().err
     run(recipe, tmp_path / "b", "train.steps=2")
     (tmp_path / "b" / "state.pt").write_bytes(b"broken")
     assert main(["train", recipe, "--out", str(tmp_path / "b"), "--set", "train.steps=2"]) == 2

@@ -208,6 +208,19 @@ def test_budget_of_time_is_kept_and_every_phase_gets_its_part(recipe, tmp_path, 
         ("train.steps=null", "got neither steps nor time_budget_s"),
         ("train.phases.1.loss={mse: 0, patch_gan: 1}", "are all 0"),
         ("train.codec.rates=[8, 4]", "expected numbers that rise"),
+        (
+            "train.phases.1.critic_start=0.9",
+            "never listened to, got critic_start . critic_delay = 1, expected less",
+        ),
+        (
+            "train.phases.0.realism={fidelity: 1, between: 0, full: 0}",
+            "first: got realism.fidelity = 1 with perceptual losses",
+        ),
+        (
+            "train={codec: {kind: lean}, channel: {kind: awgn}, snr_db: {low: 0, high: 9}, steps: 1, phases: "
+            "[{name: a, share: 1, realism: {fidelity: 0.2, full: 0.8}}]}",
+            "realism fits codec dial only, got lean",
+        ),
     ],
 )
 def test_recipes_that_cannot_be_meant_are_refused(recipe, pair, expect):
@@ -468,3 +481,11 @@ def test_a_budget_into_which_no_step_fits_is_said_and_leaves_no_model(recipe, tm
     assert "time_budget_s: no step fits, got 0.001 s" in message
     assert "Give a larger --budget" in message
     assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_check_counts_the_pictures(recipe, capsys):
+    assert main(["check", recipe, "--set", "train.validation_images=16"]) == 2
+    expected = (
+        "images: too few pictures for a training, got 16, expected more than train.validation_images = 16"
+    )
+    assert expected in capsys.readouterr().err

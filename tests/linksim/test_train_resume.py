@@ -341,7 +341,6 @@ def test_gradients_that_are_not_finite_reach_no_weight(recipe, tmp_path, monkeyp
     next(trainer.codec.parameters()).register_hook(lambda gradient: gradient * float("nan"))
     with pytest.raises(TrainingDiverged, match="the norm of the gradient is nan"):
         trainer.train_step()
-    assert trainer.clean
     assert all(torch.equal(v, before[k]) for k, v in trainer.codec.state_dict().items())
 
 

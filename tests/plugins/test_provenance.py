@@ -358,3 +358,65 @@ def test_an_impairment_is_of_a_side_and_has_an_effect_that_is_known():
         register("impairment", "both_sides", Both)
     with pytest.raises(ValueError, match="Both: side: unknown choice, got 'both'"):
         Both()
+
+
+OWN_WEIGHTS = '''
+import torch
+import linksim
+from linksim.jscc.layout import SymbolLayout
+
+class Codec(torch.nn.Module):
+    block = 16
+
+    def __init__(self):
+        super().__init__()
+        self.mean = torch.nn.Parameter(torch.zeros(3))
+
+    def layout(self, height, width, budget):
+        return SymbolLayout.filled(4, height, width, self.block, budget)
+
+    def encode(self, image, layout, csit):
+        mean = torch.nn.functional.avg_pool2d(image - 0.5, self.block)
+        return layout.to_symbols(torch.cat([mean, mean[:, :1]], 1))
+
+    def decode(self, received, layout, csit, seeds):
+        return self.mean[None, :, None, None].expand(len(received.y), 3, 16 * layout.rows, 16 * layout.cols)
+
+@linksim.kind("scheme", "own_network")
+class OwnNetwork(linksim.AnalogSchemeBase):
+    """A network with weights in a file."""
+
+    weights: linksim.PathName
+
+    def build(self, context):
+        codec = Codec()
+        codec.load_state_dict(torch.load(linksim.place(self.weights), weights_only=True))
+        return linksim.JsccScheme(self.name, codec.requires_grad_(False), self.csit)
+'''
+
+
+def test_weights_of_an_own_scheme_are_part_of_its_run(tmp_path, monkeypatch, capsys):
+    """They lie beside the scenario; others under the same name are not taken for those of the run."""
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    study = tmp_path / "study"
+    study.mkdir()
+    (study / "own.py").write_text(OWN_WEIGHTS)
+    (study / "x.yaml").write_text(
+        "name: x\nimages: {kind: skimage, names: [coffee], crop: 64}\nbandwidth: {data_ratio: 1/384}\n"
+        "channel: {kind: awgn}\nsweep: {snr_db: [5]}\nmetrics: [psnr]\n"
+        "schemes: [{kind: own_network, name: own, weights: own.pt}]\n"
+    )
+    command = ["simulate", "study/x.yaml", "--with", "study/own.py", "--no-report"]
+    try:
+        torch.save({"mean": torch.full((3,), 0.4)}, study / "own.pt")
+        assert main(command) == 0
+        assert main(command) == 0
+        assert "1 kept from before" in capsys.readouterr().out
+        torch.save({"mean": torch.full((3,), 0.6)}, study / "own.pt")
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert "made with other weights, tables or recordings, got own.pt: " in said
+    finally:
+        unregister("scheme", "own_network")

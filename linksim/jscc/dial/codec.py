@@ -5,7 +5,7 @@ The encoder makes one latent map of 64 channels at 1/16 resolution; a rate sends
 64 of them (nested: CBR 1/384 to 1/24 from one file). The decoder sees LMMSE-equalised symbols and the
 reliability of every value, zero where nothing was sent, and the effective SNR: one network for AWGN and for
 fading with any CSI. Realism 0 asks for the picture nearest to the original in the mean square, realism 1
-for the most natural one; what it adds is made of noise maps from one generator per picture.
+for the most natural one; for what it adds it has noise maps from one generator per picture.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from linksim.kinds.fields import GainDb, Int, Name, Positive, Real, SnrDb, Spec
 from linksim.kinds.impairments import ImpairmentBase
-from linksim.kinds.union import KindOf
+from linksim.kinds.union import KindOf, path_digests
 
 if TYPE_CHECKING:
     from channels.base import ChannelOperator
@@ -49,8 +49,8 @@ class ToldTransmitterSpec(ToldEndSpec):
 class ToldSpec(Spec):
     """What the ends are told of the SNR, where that is not the truth; the same for every scheme."""
 
-    transmitter: ToldTransmitterSpec = ToldTransmitterSpec()
-    receiver: ToldEndSpec = ToldEndSpec()
+    transmitter: ToldTransmitterSpec = Field(ToldTransmitterSpec(), description="what it is told, and when")
+    receiver: ToldEndSpec = Field(ToldEndSpec(), description="what it is told")
 
 
 class ChannelBase(Spec):
@@ -130,8 +130,10 @@ class ChannelBase(Spec):
         return None
 
     def files(self) -> dict[str, str]:
-        """SHA-256 of every file that decides what the channel does, by name."""
-        return {}
+        """SHA-256 of every file that decides what the channel does, by name: of those that its fields of type
+        ``PathName`` name.
+        """
+        return path_digests(self)
 
     def untraced(self) -> ChannelBase:
         """A channel to count uses with, that takes no time to build.

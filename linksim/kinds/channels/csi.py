@@ -46,8 +46,8 @@ class DmrsSpec(Spec):
 class AssumedSpec(Spec):
     """Statistics that an estimator is designed for: exponential delay profile, Doppler spectrum of Clarke."""
 
-    delay_spread_s: DelaySpread
-    speed_mps: Speed = 0.0
+    delay_spread_s: DelaySpread = Field(description="root mean square delay spread that is assumed")
+    speed_mps: Speed = Field(0.0, description="speed of the receiver that is assumed")
 
 
 class EstimatorBase(Spec):

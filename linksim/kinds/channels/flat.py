@@ -96,7 +96,7 @@ class RicianSpec(FlatFadingBase):
     """Rician block fading with a line-of-sight part of K dB."""
 
     kind: Literal["rician"]
-    k_factor_db: GainDb
+    k_factor_db: GainDb = Field(description="power of the line of sight over that of the scattered part")
 
     @property
     def rice_factor_db(self) -> float | None:

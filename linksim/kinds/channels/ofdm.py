@@ -47,7 +47,9 @@ def _usual_model(value: Any) -> Any:
 class PrecodingSpec(Spec):
     """What an SVD-precoding transmitter knows of the channel."""
 
-    csit: Literal["perfect", "quantised"] = "perfect"
+    csit: Literal["perfect", "quantised"] = Field(
+        "perfect", description="what the transmitter knows of the gains: all of them, or a report of few bits"
+    )
     bits: Annotated[Int, Field(ge=1, le=12)] = Field(
         _REPORT_BITS, description="of a quantised report, per slot and subband"
     )
@@ -87,8 +89,8 @@ class LinkBudgetSpec(Spec):
     transmit_power_dbm: Annotated[Real, Field(ge=-100, le=100)] = Field(
         description="of all antennas over the whole band [dBm]"
     )
-    noise_figure_db: Annotated[Real, Field(ge=0, le=50)] = 9.0
-    temperature_k: Annotated[Real, Field(ge=1, le=1e4)] = 290.0
+    noise_figure_db: Annotated[Real, Field(ge=0, le=50)] = Field(9.0, description="of the receiver")
+    temperature_k: Annotated[Real, Field(ge=1, le=1e4)] = Field(290.0, description="of the thermal noise")
     path_loss_db: Annotated[Real, Field(ge=0, le=300)] | None = Field(
         None, description="of tdl and cdl, antenna gains included; the other models have their own"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from linksim.kinds.fields import Spec
+from linksim.kinds.union import path_digests
 
 if TYPE_CHECKING:
     from channels.models.base import DelayModel
@@ -91,8 +92,10 @@ class DelayModelBase(Spec):
         return False
 
     def files(self) -> dict[str, str]:
-        """SHA-256 of every file that decides what the model does, by name."""
-        return {}
+        """SHA-256 of every file that decides what the model does, by name: of those that its fields of type
+        ``PathName`` name.
+        """
+        return path_digests(self)
 
     def untraced(self, carrier_hz: float) -> TdlSpec | None:
         """A model with as many antennas that takes no time to build; None: this one takes none."""

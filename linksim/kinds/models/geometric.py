@@ -45,11 +45,13 @@ class CdlSpec(DelayModelBase):
     """Clustered delay line of 3GPP TR 38.901 sec. 7.7.1: paths with directions between two panels."""
 
     kind: Literal["cdl"]
-    profile: Literal["A", "B", "C", "D", "E"]
-    delay_spread_s: DelaySpread
-    speed_mps: Speed = 0.0
-    transmitter: AntennaPanelSpec = AntennaPanelSpec()
-    receiver: AntennaPanelSpec = AntennaPanelSpec()
+    profile: Literal["A", "B", "C", "D", "E"] = Field(
+        description="of TR 38.901: A, B, C without line of sight, D, E with one"
+    )
+    delay_spread_s: DelaySpread = Field(description="root mean square delay spread")
+    speed_mps: Speed = Field(0.0, description="speed of the receiver")
+    transmitter: AntennaPanelSpec = Field(AntennaPanelSpec(), description="its panel of antennas")
+    receiver: AntennaPanelSpec = Field(AntennaPanelSpec(), description="its panel of antennas")
 
     def build(self, context: BuildContext) -> DelayModel:
         """See :class:`DelayModelBase`."""

@@ -25,13 +25,22 @@ Position = tuple[Real, Real, Real]
 class ArraySpec(Spec):
     """An antenna array of a ray-traced scene."""
 
-    rows: PositiveInt = 1
-    columns: PositiveInt = 1
-    pattern: Literal["iso", "dipole", "hw_dipole", "tr38901"] = "iso"
-    polarization: Literal["V", "H", "VH", "cross"] = "V"
-    spacing_wavelengths: Positive = 0.5
-    azimuth_deg: Annotated[Real, Field(ge=-360, le=360)] = 0.0
-    downtilt_deg: Annotated[Real, Field(ge=-90, le=90)] = 0.0
+    rows: PositiveInt = Field(1, description="antennas above each other")
+    columns: PositiveInt = Field(1, description="antennas beside each other")
+    pattern: Literal["iso", "dipole", "hw_dipole", "tr38901"] = Field(
+        "iso", description="of each antenna: isotropic, short dipole, half-wave dipole, or that of TR 38.901"
+    )
+    polarization: Literal["V", "H", "VH", "cross"] = Field(
+        "V",
+        description="vertical, horizontal, or both in one place: VH at 0 and 90 degrees, cross at -45 and 45",
+    )
+    spacing_wavelengths: Positive = Field(0.5, description="distance of neighbours in wavelengths")
+    azimuth_deg: Annotated[Real, Field(ge=-360, le=360)] = Field(
+        0.0, description="direction that the array faces, from x towards y"
+    )
+    downtilt_deg: Annotated[Real, Field(ge=-90, le=90)] = Field(
+        0.0, description="how far it faces below the horizon"
+    )
 
     @property
     def num_antennas(self) -> int:
@@ -48,9 +57,13 @@ class ArraySpec(Spec):
 class RouteSpec(Spec):
     """A way of the receiver along way points [m]."""
 
-    waypoints: Annotated[tuple[Position, ...], Field(min_length=2)]
-    num_points: Annotated[Int, Field(ge=2, le=10000)] | None = None
-    spacing_m: Positive | None = None
+    waypoints: Annotated[tuple[Position, ...], Field(min_length=2)] = Field(
+        description="corners of the route, x, y, z [m]"
+    )
+    num_points: Annotated[Int, Field(ge=2, le=10000)] | None = Field(
+        None, description="positions along the route; or spacing_m"
+    )
+    spacing_m: Positive | None = Field(None, description="distance between positions; or num_points")
 
     @model_validator(mode="after")
     def _one(self) -> RouteSpec:
@@ -75,18 +88,25 @@ class RayTracedSpec(DelayModelBase):
         Annotated[tuple[Position, ...], Tag("positions")] | Annotated[RouteSpec, Tag("route")],
         Discriminator(_places),
     ] = Field(description="positions [m], or a route")
-    speed_mps: Speed = 0.0
-    tx_array: ArraySpec = ArraySpec()
-    rx_array: ArraySpec = ArraySpec()
+    speed_mps: Speed = Field(0.0, description="speed of the receiver along the route")
+    tx_array: ArraySpec = Field(ArraySpec(), description="antennas of the transmitter")
+    rx_array: ArraySpec = Field(ArraySpec(), description="antennas of the receiver")
     max_depth: Annotated[Int, Field(ge=0, le=20)] = Field(3, description="interactions of a ray")
-    reflection: Bool = True
-    refraction: Bool = True
-    diffraction: Bool = False
-    scattering_coefficient: Share = 0.0
-    num_rays: Annotated[Int, Field(ge=1000)] = 1_000_000
+    reflection: Bool = Field(True, description="trace specular reflections")
+    refraction: Bool = Field(True, description="trace rays through walls")
+    diffraction: Bool = Field(False, description="trace rays around edges")
+    scattering_coefficient: Share = Field(0.0, description="share of the field that surfaces scatter")
+    num_rays: Annotated[Int, Field(ge=1000)] = Field(
+        1_000_000, description="rays that a transmitter sends out"
+    )
     max_paths: PositiveInt = Field(256, description="strongest paths kept of a position")
-    normalize: Literal["ensemble", "each"] = "ensemble"
-    phases: Literal["common", "paths"] = "paths"
+    normalize: Literal["ensemble", "each"] = Field(
+        "ensemble",
+        description="unit mean power over all positions, which keeps their differences, or at each one",
+    )
+    phases: Literal["common", "paths"] = Field(
+        "paths", description="of the paths, drawn for every image: one for all of them, or one for each"
+    )
 
     @property
     def _route(self) -> RouteSpec | None:

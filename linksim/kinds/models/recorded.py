@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from channels.kinds import kind
+from linksim.files.digests import file_digest
 from linksim.files.places import place, scenario_dir
 from linksim.kinds.fields import PathName, Speed
 from linksim.kinds.models.base import DelayModelBase
@@ -101,8 +101,7 @@ class RecordedSpec(DelayModelBase):
 
     def files(self) -> dict[str, str]:
         """Digest of the recording."""
-        with recording_path(self.path).open("rb") as file:
-            return {self.path: hashlib.file_digest(file, "sha256").hexdigest()}
+        return {self.path: file_digest(recording_path(self.path))}
 
 
 def keeps_path_loss(normalize: str) -> str:

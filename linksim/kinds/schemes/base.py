@@ -8,6 +8,7 @@ from pydantic import Field
 
 from linksim.kinds.channels.base import ChannelBase
 from linksim.kinds.fields import Bool, CsitName, Name, Spec
+from linksim.kinds.union import path_digests
 
 if TYPE_CHECKING:
     from linksim.build.downloads import Download
@@ -77,8 +78,10 @@ class SchemeBase(Spec):
         return False
 
     def files(self) -> dict[str, str]:
-        """Digest of every file that decides what the scheme does, by name."""
-        return {}
+        """Digest of every file that decides what the scheme does, by name: of those that its fields of type
+        ``PathName`` name.
+        """
+        return path_digests(self)
 
     def tools(self, context: BuildContext) -> dict[str, str]:
         """Versions of what decides what it does beside linksim, by name.

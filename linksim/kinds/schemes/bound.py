@@ -93,7 +93,9 @@ class FiniteBlocklengthBoundSpec(BoundBase):
     """Source codec at the rate that n uses allow at a block error rate (normal approximation)."""
 
     kind: Literal["finite_blocklength_bound"]
-    block_error: Annotated[Real, Field(ge=1e-12, lt=0.5)] = 1e-3
+    block_error: Annotated[Real, Field(ge=1e-12, lt=0.5)] = Field(
+        1e-3, description="block error rate of the approximation"
+    )
 
     def rate(self, sinrs: Sinrs | None) -> BoundRate:
         """See :class:`BoundBase`."""

@@ -36,7 +36,7 @@ class DiffJsccSpec(AnalogSchemeBase):
         description="the authors' folder, a folder of linksim convert diffjscc, or owner/name on a hub"
     )
     sampler: Annotated[str, KindName("sampler")] = Field("ancestral", description="ancestral: the authors'")
-    steps: Annotated[Int, Field(ge=1, le=1000)] = 100
+    steps: Annotated[Int, Field(ge=1, le=1000)] = Field(100, description="steps of the sampler")
     start: Literal["noise", "condition"] = Field(
         "noise", description="condition: the latent of the initial reconstruction, noised to strength"
     )
@@ -44,7 +44,10 @@ class DiffJsccSpec(AnalogSchemeBase):
     guidance: Annotated[Real, Field(ge=0)] = Field(
         0.0, description="pull toward the initial reconstruction (Λ); the authors' example has 100"
     )
-    color_fix: Literal["wavelet", "adain", "none"] = "wavelet"
+    color_fix: Literal["wavelet", "adain", "none"] = Field(
+        "wavelet",
+        description="colours of the JSCC picture: low frequencies (wavelet), moments (adain), or none of it",
+    )
     caption: PathName = Field(
         "none", description="none, blip2, or an image-to-text model of transformers (folder or owner/name)"
     )
@@ -195,9 +198,9 @@ class LatentDiffusionSpec(AnalogSchemeBase):
 
     def files(self) -> dict[str, str]:
         """Both networks."""
-        from linksim.build.checkpoints import file_digest
+        from linksim.build.checkpoints import place_digest
 
-        return {name: file_digest(zoo.network_path(name)) for name in (self.codec, self.checkpoint)}
+        return {name: place_digest(zoo.network_path(name)) for name in (self.codec, self.checkpoint)}
 
     def trained_on(self) -> dict[str, list[str] | None]:
         """As both checkpoints say."""

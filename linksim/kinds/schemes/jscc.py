@@ -69,11 +69,11 @@ class JsccSpec(AnalogSchemeBase):
 
     def files(self) -> dict[str, str]:
         """Its checkpoint."""
-        from linksim.build.checkpoints import file_digest, tree_digest
+        from linksim.build.checkpoints import place_digest, tree_digest
         from linksim.weights import zoo
 
         path = zoo.codec_path(self.checkpoint)
-        return {self.checkpoint: tree_digest(path) if path.is_dir() else file_digest(path)}
+        return {self.checkpoint: tree_digest(path) if path.is_dir() else place_digest(path)}
 
     def networks(self) -> list[NetworkBase]:
         """That of its checkpoint."""

@@ -57,7 +57,7 @@ class LinearAnalogSpec(AnalogSchemeBase):
 
     def files(self) -> dict[str, str]:
         """Its transform."""
-        from linksim.build.checkpoints import file_digest
+        from linksim.build.checkpoints import place_digest
         from linksim.weights import zoo
 
-        return {_BLOCK_KLT: file_digest(zoo.asset(_BLOCK_KLT))}
+        return {_BLOCK_KLT: place_digest(zoo.asset(_BLOCK_KLT))}

@@ -203,6 +203,6 @@ class SeparationSpec(SourceCoded, SentSchemeBase):
 
     def files(self) -> dict[str, str]:
         """Its link-adaptation table."""
-        from linksim.build.checkpoints import file_digest
+        from linksim.build.checkpoints import place_digest
 
-        return {self.calibration or _CALIBRATION: file_digest(self.table_path)} if self.adapts else {}
+        return {self.calibration or _CALIBRATION: place_digest(self.table_path)} if self.adapts else {}

@@ -10,9 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from linksim.files.digests import file_digest
 from linksim.kinds import kind
 from linksim.metrics.base import ImageMetric, MetricInfo, MetricUnavailable, OfOriginals, check_pair
-from linksim.weights.zoo import CLIP_MODELS, WeightsUnavailable, file_digest, hub_folder, hub_weights
+from linksim.weights.hub_files import WeightsUnavailable, hub_folder, hub_weights
+from linksim.weights.pickle_reader import ModelFormatError
+from linksim.weights.pretrained import read_network, read_preparation
+from linksim.weights.zoo import CLIP_MODELS
 
 __all__ = ["ClipSimilarity", "load_clip"]
 
@@ -35,18 +39,16 @@ def load_clip(model: str, needed_by: str) -> tuple[Any, Any, str]:
     from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
     try:
-        network: Any = CLIPVisionModelWithProjection.from_pretrained(str(folder), local_files_only=True)
-        prepare = CLIPImageProcessor.from_pretrained(str(folder), local_files_only=True)
-        file = hub_weights(folder)
-        assert file is not None, "hub_folder() looked"
-    except Exception as problem:  # transformers raises many types for a broken folder
-        said = str(problem).splitlines()[0] if str(problem) else repr(problem)
-        raise MetricUnavailable(
-            f"{needed_by}: {folder}: cannot be read ({said}). Replace the folder; hf download {name}."
-        ) from None
+        read = CLIPVisionModelWithProjection.from_pretrained
+        network = read_network(read, folder, "CLIPVisionModelWithProjection", part=True)  # text is beside it
+        prepare = read_preparation(CLIPImageProcessor.from_pretrained, folder)
+    except ModelFormatError as problem:
+        said = f"{needed_by}: {problem} Replace the folder; hf download {name}."
+        raise MetricUnavailable(said) from None
+    file = hub_weights(folder)
+    assert file is not None, "hub_folder() looked"
     version = importlib.metadata.version("transformers")
-    what = f"transformers {version}, {name}, weights {file_digest(file)[:16]}"
-    return network.requires_grad_(False).eval(), prepare, what
+    return network, prepare, f"transformers {version}, {name}, weights {file_digest(file)[:16]}"
 
 
 @kind("metric", "clip_similarity")

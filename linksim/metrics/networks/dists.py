@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
 from dataclasses import replace
@@ -12,10 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from channels.checks import in_words
+from channels.runtime.extras import install
+from linksim.files.digests import file_digest
 from linksim.kinds import kind
 from linksim.metrics.base import ImageMetric, MetricInfo, MetricUnavailable, check_pair
-from linksim.metrics.perceptual import torchvision_features
-from linksim.weights.zoo import WeightsUnavailable, find_backbone
+from linksim.metrics.perceptual import fill_features
+from linksim.weights.hub_files import WeightsUnavailable
+from linksim.weights.pickle_reader import ModelFormatError, load_tensors
+from linksim.weights.zoo import find_backbone
 
 __all__ = ["Dists"]
 
@@ -31,18 +35,18 @@ def _layer_weights() -> tuple[list[Tensor], str]:
     """
     found = importlib.util.find_spec("DISTS_pytorch")
     if found is None or found.origin is None:
-        raise MetricUnavailable("dists: DISTS-pytorch is not installed. Install linksim-wireless[realism].")
+        raise MetricUnavailable(f"dists: DISTS-pytorch is not installed. Install it: {install('realism')}.")
     file = Path(found.origin).with_name("weights.pt")
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        state = load_tensors(file)
         total = state["alpha"].sum() + state["beta"].sum()
         channels = [3, *_LAYERS.values()]
         weights = [part / total for name in ("alpha", "beta") for part in state[name].split(channels, dim=1)]
-    except Exception as problem:  # torch.load raises many types for a broken file
+    except (ModelFormatError, KeyError, RuntimeError) as problem:  # the latter from split()
         raise MetricUnavailable(
-            f"dists: {file}: cannot be read ({problem}). Install linksim-wireless[realism] again."
+            f"dists: {file}: cannot be read ({in_words(problem)}). Install it again: {install('realism')}."
         ) from None
-    return weights, hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return weights, file_digest(file)[:16]
 
 
 def _vgg16() -> tuple[Any, str]:
@@ -58,14 +62,7 @@ def _vgg16() -> tuple[Any, str]:
     except WeightsUnavailable as problem:
         raise MetricUnavailable(str(problem)) from None
     features: Any = make_layers(cfgs["D"])[:_MODULES]
-    try:
-        stored = torchvision_features(found.path)
-        features.load_state_dict({name: stored[name] for name in features.state_dict()})
-    except (KeyError, RuntimeError) as problem:
-        said = str(problem).splitlines()[0]
-        raise MetricUnavailable(
-            f"dists: weights {found.path}: lack layers of VGG16 ({said}). Replace the file."
-        ) from None
+    fill_features(features, {name: name for name in features.state_dict()}, found.path, "dists")
     return features, found.digest
 
 

@@ -14,11 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from channels.checks import complaint
+from channels.checks import complaint, in_words
+from channels.runtime.extras import install
 from linksim.kinds import kind
 from linksim.metrics.base import MetricInfo, MetricUnavailable, SetMetric
 from linksim.metrics.realism import half_shifted_patches
-from linksim.weights.zoo import BackboneFile, WeightsUnavailable, find_backbone
+from linksim.weights.hub_files import WeightsFile, WeightsUnavailable
+from linksim.weights.pickle_reader import ModelFormatError, load_tensors
+from linksim.weights.zoo import find_backbone
 
 __all__ = ["InceptionDistance", "load_inception"]
 
@@ -38,7 +41,7 @@ def load_inception() -> tuple[Any, str]:
         importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
     except ImportError as problem:  # PackageNotFoundError is one
         raise MetricUnavailable(
-            f"FID and KID: torch-fidelity is not installed ({problem}). Install linksim-wireless[realism]."
+            f"FID and KID: torch-fidelity is not installed ({problem}). Install it: {install('realism')}."
         ) from None
     try:
         found = find_backbone("inception", "FID and KID")
@@ -48,7 +51,7 @@ def load_inception() -> tuple[Any, str]:
 
 
 @lru_cache(maxsize=1)  # one network for all distances of a run
-def _built(found: BackboneFile) -> Any:
+def _built(found: WeightsFile) -> Any:
     """torch-fidelity's network with the weights of a file.
 
     Raises:
@@ -58,16 +61,18 @@ def _built(found: BackboneFile) -> Any:
 
     try:
         # read here first: torch-fidelity's own reading of a file executes what a pickle says
-        state = torch.load(found.path, map_location="cpu", weights_only=True)
+        state = load_tensors(found.path)
         buffer = io.BytesIO()
         torch.save(state, buffer)
         buffer.seek(0)
         return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], buffer)
-    except Exception as problem:  # torch.load and load_state_dict raise many types for a broken file
-        said, cure = " ".join(str(problem).split())[:200], "Replace the file."
-        expected = "the tensors of Inception-v3 by name"
+    except ModelFormatError as problem:
+        raise MetricUnavailable(f"FID and KID: weights {problem} Replace the file.") from None
+    except Exception as problem:  # torch-fidelity and load_state_dict raise many types for another network
+        said, expected = in_words(problem), "the tensors of Inception-v3 by name"
+        where = f"FID and KID: weights {found.path}"
         raise MetricUnavailable(
-            complaint(f"FID and KID: weights {found.path}", "cannot be read", said, expected, cure)
+            complaint(where, "cannot be read", said, expected, "Replace the file.")
         ) from None
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from linksim.kinds import kind
-from linksim.metrics.base import ImageMetric, MetricInfo
+from linksim.metrics.base import ImageMetric, MetricInfo, check_pair
 from linksim.metrics.tasks.classifiers import BUNDLED, load_classifier
 
 __all__ = ["ClassMetric", "PosteriorKl", "TopAgreement"]
@@ -37,6 +37,7 @@ class ClassMetric(ImageMetric):
 
     def _both(self, x_hat: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Log posteriors [B, K] of what was received, and of the originals."""
+        check_pair(self.info.name, x_hat, x, self.info.min_side)
         return self._classifier.log_posteriors(x_hat), self._classifier.log_posteriors(x)
 
 

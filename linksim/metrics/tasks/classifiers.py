@@ -13,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from channels.checks import complaint
+from channels.checks import complaint, in_words
 from linksim.kinds import KindError
 from linksim.metrics.base import MetricUnavailable, OfOriginals
 from linksim.metrics.realism import load_lite, without_norms
 from linksim.weights import zoo
-from linksim.weights.pickle_reader import ModelFormatError
+from linksim.weights.hub_files import HubFile, WeightsUnavailable, find_weights
+from linksim.weights.pickle_reader import ModelFormatError, load_tensors
+from linksim.weights.pretrained import read_network, read_preparation
 
 __all__ = ["BUNDLED", "TORCHVISION", "Classifier", "load_classifier", "torchvision_weights"]
 
@@ -91,7 +93,7 @@ def _for_lite(x: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------------- torchvision
 
 
-def torchvision_weights(name: str) -> tuple[Any, zoo.Backbone]:
+def torchvision_weights(name: str) -> tuple[Any, HubFile]:
     """The default weights of a classifier of torchvision, and where they are fetched.
 
     Args:
@@ -109,7 +111,7 @@ def torchvision_weights(name: str) -> tuple[Any, zoo.Backbone]:
         raise KindError(complaint("classifier", "no such model", name, expected))
     weights = models.get_model_weights(own).DEFAULT
     size_gb = round(weights.meta["_file_size"] * 2**20 / 1e9, 3)
-    return weights, zoo.Backbone(own, weights.url, size_gb)
+    return weights, HubFile(own, weights.url, size_gb)
 
 
 def _of_torchvision(name: str) -> Classifier:
@@ -117,16 +119,17 @@ def _of_torchvision(name: str) -> Classifier:
 
     weights, source = torchvision_weights(name)
     try:
-        file = zoo.find_weights(source, f"classifier {name}")
-    except zoo.WeightsUnavailable as problem:
+        file = find_weights(source, f"classifier {name}")
+    except WeightsUnavailable as problem:
         raise MetricUnavailable(str(problem)) from None
     network, prepared = models.get_model(source.name), weights.transforms()
     try:
-        network.load_state_dict(torch.load(file.path, map_location="cpu", weights_only=True))
-    except Exception as problem:  # torch.load raises many types for a broken file
-        said = str(problem).splitlines()[0]
+        network.load_state_dict(load_tensors(file.path))
+    except ModelFormatError as problem:
+        raise MetricUnavailable(f"classifier {name}: {problem} Replace the file.") from None
+    except RuntimeError as problem:
         raise MetricUnavailable(
-            f"classifier {name}: {file.path} holds no weights of it ({said}). Replace the file."
+            f"classifier {name}: {file.path} holds no weights of it ({in_words(problem)}). Replace the file."
         ) from None
     network.requires_grad_(False).eval()
     return _classifier(name, file.digest, lambda x: network(prepared(x)))
@@ -149,14 +152,11 @@ def _of_transformers(name: str) -> Classifier:
         raise KindError(complaint("classifier", "no such model", got, expected)) from None
     try:
         prepared_by: Any = transformers.AutoImageProcessor  # which has no types
-        prepared = prepared_by.from_pretrained(folder, local_files_only=True)
-        loaded_by = transformers.AutoModelForImageClassification
-        network: Any = loaded_by.from_pretrained(folder, local_files_only=True)
-    except Exception as problem:  # transformers raises many types for a folder that holds another thing
-        said = (str(problem) or repr(problem)).splitlines()[0]
-        expected = "a model that transformers reads as a classifier of pictures"
-        raise KindError(complaint("classifier", "no classifier", f"{name} ({said})", expected)) from None
-    network.requires_grad_(False).eval()
+        prepared = read_preparation(prepared_by.from_pretrained, folder)
+        read = transformers.AutoModelForImageClassification.from_pretrained
+        network = read_network(read, folder, "classifier of pictures", part=True)  # a pooler it does not use
+    except ModelFormatError as problem:
+        raise KindError(f"classifier: {problem}") from None
 
     def logits(x: Tensor) -> Tensor:
         pictures = list((x.clamp(0, 1) * 255).round().to(torch.uint8))

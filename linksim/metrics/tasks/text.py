@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from channels.runtime.extras import install
 from linksim.images.truth import Line, TextTruth
 from linksim.kinds import kind
 from linksim.metrics.base import MetricInfo, MetricUnavailable, TaskMetric
@@ -112,14 +113,14 @@ def reader_models() -> ReaderModels:
     lacking = [name for name in ("rapidocr", "onnxruntime") if importlib.util.find_spec(name) is None]
     if lacking:
         raise MetricUnavailable(
-            f"RapidOCR: not installed ({', '.join(lacking)}). Install linksim-wireless[tasks]."
+            f"RapidOCR: not installed ({', '.join(lacking)}). Install it: {install('tasks')}."
         )
     found = importlib.util.find_spec("rapidocr")
     folder = Path(next(iter((found and found.submodule_search_locations) or ("",)))) / "models"
     detectors, recognisers = (sorted(folder.glob(f"*_{part}_*.onnx")) for part in ("det", "rec"))
     if not detectors or not recognisers:
         raise MetricUnavailable(
-            f"RapidOCR: {folder} holds no models. Install linksim-wireless[tasks] again, "
+            f"RapidOCR: {folder} holds no models. Install it again: {install('tasks')}, "
             "with rapidocr 3.10 or newer."
         )
     return ReaderModels(detectors[0], recognisers[0])

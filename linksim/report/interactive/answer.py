@@ -13,16 +13,24 @@ from itertools import combinations, groupby
 
 from linksim.metrics.info import MetricInfo
 from linksim.report.curves import Curve, swept_text, variant_texts
-from linksim.report.interactive.comparing import Compared, compared, compared_with
+from linksim.report.interactive.axes import axis_names
+from linksim.report.interactive.comparing import (
+    PAIRS,
+    Compared,
+    across,
+    compared,
+    compared_with,
+    rivals_of,
+)
 from linksim.report.interactive.data import metric_names
+from linksim.report.interactive.names import scheme_name
 from linksim.report.lines import TRAINED, gathered
-from linksim.report.runs import Run, bound_names, default_x, step_names
+from linksim.report.runs import Run, default_x, metric_info, step_names, trained_schemes
 from linksim.results.statistics import Row
 
-__all__ = ["Answer", "Answers", "answers"]
+__all__ = ["Answer", "Answers", "Comparison", "answers", "comparison"]
 
 _FEW = 4  # places (channels, swept values) that a sentence goes through one by one
-_PAIRS = 28  # schemes that are compared with each other; of more all are compared with one
 
 
 @dataclass(frozen=True)
@@ -70,9 +78,9 @@ def answers(run: Run) -> Answers:
     x, metric = default_x(run.header), metric_names([run])[0]
     found = gathered([replace(run, name="")], metric, x)
     lines = [line for line in found.lines(x) if not line.is_theory]
-    bounds, steps = set(bound_names(run.header)), set(step_names(run.header))
+    steps = set(step_names(run.header))
     names = list(dict.fromkeys(line.scheme for line in lines if line.scheme not in steps))
-    rivals = [n for n in names if n not in bounds and any(r.scheme == n for r in run.rows)]
+    rivals = [n for n in rivals_of(run) if n in names]
     pairs = _pairs(rivals, run.header["scenario"]["statistics"].get("against"))
     signs, others = compared(run, found.info, pairs), list(rivals)
     against = run.header["scenario"]["statistics"].get("against")
@@ -96,10 +104,64 @@ def answers(run: Run) -> Answers:
     return Answers(lead, tuple(told))
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What runs say of each other.
+
+    Args:
+        lead: of which metric, and when two results are compared.
+        schemes: a sentence each, by names that tell the runs apart.
+        notes: what pairs of two runs rest on.
+        refused: what is not compared, and which field differs.
+    """
+
+    lead: str
+    schemes: tuple[Answer, ...]
+    notes: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+def comparison(runs: Sequence[Run]) -> Comparison:
+    """Sentences about the first metric that can be compared across runs, over the axis of the first run.
+
+    Args:
+        runs: from :func:`linksim.report.runs.load_runs`, two or more.
+
+    Raises:
+        RunFolderError: records that cannot be read.
+    """
+    infos = [metric_info([run.header for run in runs], name) for name in metric_names(runs)]
+    usable = [i for i in infos if i.scope == "image" and i.higher_is_better is not None]
+    common = [i for i in usable if all(i.name in run.header["metrics"] for run in runs)]
+    if not usable:
+        return Comparison("Nothing is compared: no measure has a direction and a value of each picture.", ())
+    info, x = (common or usable)[0], axis_names(runs)[0]
+    both = across(runs, info)
+    lines = [line for line in gathered(runs, info.name, x).lines(x) if line.scheme in both.rivals]
+    level = f"{100 * both.level:g}%"
+    lead = (
+        f"{info.title}, {info.better}. Runs are compared where pictures, measure, channel, bandwidth, swept "
+        f"values and SNR are the same; in brackets {level} intervals of the paired difference. Better and "
+        "worse are said where it leaves out 0, at each point by itself."
+    )
+    told, channels = [], {row.channel for run in runs for row in run.rows}
+    trained = {scheme_name(run, n) for run in runs for n in trained_schemes(run.header, info)}
+    many_snr = len({row.snr_db for run in runs for row in run.rows}) > 1
+    for name, rivals in both.rivals.items():
+        own = [c for c in lines if c.scheme == name and both.signs.any_of(c.rows, rivals)]
+        if not own:
+            continue
+        parts = _AcrossTeller(info, x, both.signs, rivals, many_snr).sentence(own, several=len(channels) > 1)
+        told.append(Answer(name, parts, name in trained))
+    if trained & set(both.rivals):
+        lead += f" {TRAINED} trained on this measure: no evidence of quality."
+    return Comparison(lead, tuple(told), tuple(both.notes), tuple(both.refused))
+
+
 def _pairs(rivals: Sequence[str], against: object) -> list[tuple[str, str]]:
     """Who is compared with whom: everybody, or of many everybody with one."""
     pairs = list(combinations(rivals, 2))
-    if len(pairs) <= _PAIRS:
+    if len(pairs) <= PAIRS:
         return pairs
     one = against if isinstance(against, str) and against in rivals else rivals[0]
     return [(other, one) for other in rivals if other != one]
@@ -123,13 +185,13 @@ class _Teller:
     rivals: Sequence[str]
     many_snr: bool
 
-    def sentence(self, curves: Sequence[Curve]) -> tuple[str, ...]:
-        """About a scheme, from all of its curves."""
-        first = curves[0]
+    def sentence(self, curves: Sequence[Curve], *, several: bool = False) -> tuple[str, ...]:
+        """About a scheme, from all of its curves; ``several``: it has others, that nothing is said of."""
+        first, several = curves[0], several or len(curves) > 1
         if len(curves) > _FEW:
             parts = [self._in_all(curves)]
         else:
-            parts = [f"{self._where(c, len(curves) > 1)}{self._of(c)}" for c in curves]
+            parts = [f"{self._where(c, several)}{self._of(c)}" for c in curves]
         note = " (a limit, no scheme)" if first.is_bound else ""
         if not first.rows:
             note = " (the best of the fixed schemes at each point, chosen on these results)"
@@ -186,12 +248,16 @@ class _Teller:
         """Comparisons, those that read alike together."""
         by_text: dict[str, list[str]] = {}
         for other in self.rivals:
-            states = [(i, self.signs.of(row, other)) for i, row in enumerate(curve.rows)]
-            known = [(self._place(curve, i), sign) for i, sign in states if sign is not None]
-            if known:
-                text = _pattern(known, ordered=not curve.ticks, whole=len(known) == len(states))
+            text = self._against(curve, other)
+            if text:
                 by_text.setdefault(text, []).append(other)
-        return [text.format(_listed(others)) for text, others in by_text.items()]
+        return [text.replace("{}", _listed(others), 1) for text, others in by_text.items()]
+
+    def _against(self, curve: Curve, other: str) -> str:
+        """How a scheme stands to another, which is ``{}`` in it; "" where they were not compared."""
+        states = [(i, self.signs.of(row, other)) for i, row in enumerate(curve.rows)]
+        known = [(self._place(curve, i), sign) for i, sign in states if sign is not None]
+        return _pattern(known, ordered=not curve.ticks, whole=len(known) == len(states)) if known else ""
 
     def _in_all(self, curves: Sequence[Curve]) -> str:
         """Of many places only the range, and how often another scheme is better or worse."""
@@ -207,6 +273,44 @@ class _Teller:
                 counted = f"better than {other} at {better} and worse at {worse} of {len(known)} points"
                 parts.append(counted)
         return ", ".join(parts)
+
+
+class _AcrossTeller(_Teller):
+    """Of how schemes of different runs stand to each other only, and by how much."""
+
+    def _of(self, curve: Curve) -> str:
+        told = []
+        for other in self.rivals:
+            text = self._against(curve, other)
+            if text:
+                told.append(self._told(text.replace("{}", other, 1), curve, other))
+        return "; ".join(told)
+
+    def _told(self, text: str, curve: Curve, other: str) -> str:
+        found = [self.signs.difference(row, other) for row in curve.rows]
+        if all(row.mean == row.ci_low == row.ci_high == 0 for row in found if row is not None):
+            return f"as {other}, the same in every pair"
+        return f"{text}, {self._by_how_much(curve, other)}"
+
+    def _by_how_much(self, curve: Curve, other: str) -> str:
+        found = [(i, self.signs.difference(row, other)) for i, row in enumerate(curve.rows)]
+        known = [(i, row) for i, row in found if row is not None]
+        low, high = (end(known, key=lambda pair: pair[1].mean) for end in (min, max))
+        if self._number(low[1].mean) == self._number(high[1].mean):
+            bottom, top = min(row.ci_low for _, row in known), max(row.ci_high for _, row in known)
+            hull = replace(low[1], ci_low=bottom, ci_high=top)
+            return f"difference {self._signed(hull)}" + (" at every point" if len(known) > 1 else "")
+        ends = (f"{self._signed(row)} at {self._place(curve, i)}" for i, row in (low, high))
+        return "difference from {} to {}".format(*ends)
+
+    def _signed(self, row: Row) -> str:
+        """A difference with its sign and interval."""
+        mean, low, high = (
+            f"{'+' if value > 0 else ''}{self._number(value)}"
+            for value in (row.mean, row.ci_low, row.ci_high)
+        )
+        unit = "" if self.info.unit == "1" else f" {self.info.unit}"
+        return f"{mean}{unit}" + ("" if math.isnan(row.ci_low) else f" ({low} to {high})")
 
 
 def _x_text(x: str, value: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from linksim.report.curves import BEST_OF_STEPS
 from linksim.report.runs import Run, bound_names, step_names
 from linksim.results.records import Point, UnitKey
 from linksim.results.statistics import Row
@@ -59,7 +60,8 @@ class Names:
         channels, images, states: their names.
         schemes: names that tell the runs apart, too.
         places: swept values with an SNR [dB].
-        facts: of each scheme: its run, whether it is a limit or a fixed MCS.
+        facts: of each scheme: its run, its name there, whether it is a limit or a fixed MCS.
+        runs: names of the runs; "" of one alone.
     """
 
     channels: Index[str] = field(default_factory=Index)
@@ -68,18 +70,23 @@ class Names:
     states: Index[str] = field(default_factory=lambda: Index(["ok"]))
     places: Index[tuple[Point, float]] = field(default_factory=Index)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    runs: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> Names:
         """Those of some runs, in the order of their scenarios."""
         found = cls()
         for number_of_run, run in enumerate(runs):
+            found.runs.append(run.name)
             bounds, steps = bound_names(run.header), step_names(run.header)
             for scheme in run.header["scenario"]["schemes"]:
                 name = scheme_name(run, scheme["name"])
                 found.schemes(name)
                 kind = "bound" if scheme["name"] in bounds else "step" if scheme["name"] in steps else "line"
-                found.facts[name] = {"run": number_of_run, "kind": kind}
+                found.facts[name] = {"run": number_of_run, "own": scheme["name"], "kind": kind}
+            if steps:
+                best = {"run": number_of_run, "own": BEST_OF_STEPS, "kind": "derived"}
+                found.facts.setdefault(scheme_name(run, BEST_OF_STEPS), best)
             for image in run.header["images"]:
                 found.images(image)
             for row in run.rows:
@@ -96,10 +103,10 @@ class Names:
 
     def described(self) -> dict[str, Any]:
         """All of it for the page; schemes that no scenario has (the best of some) are derived."""
-        derived = {"run": 0, "kind": "derived"}
         return {
+            "runs": self.runs,
             "channels": self.channels.values,
-            "schemes": [{"name": n, **self.facts.get(n, derived)} for n in self.schemes.values],
+            "schemes": [{"name": n, **self.facts[n]} for n in self.schemes.values],
             "images": self.images.values,
             "states": self.states.values,
             "places": [[[list(pair) for pair in point], number(snr)] for point, snr in self.places.values],

@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from channels.checks import Unit
 from linksim.kinds import names
+from linksim.kinds.docstrings import argument_text
 from linksim.kinds.fields import Quantity
 from linksim.kinds.union import KindName, KindOf, annotation_parts
 from linksim.scenario.sweeps import as_written
@@ -56,7 +57,7 @@ def field_facts(model: type[BaseModel], name: str) -> FieldFacts:
         name: of the field.
     """
     info = model.model_fields[name]
-    meaning = info.description or _from_docstring(model, name)
+    meaning = info.description or argument_text(model, name)
     if not meaning and _is_model(info.annotation):
         meaning = _summary(info.annotation)
     bounds, unit = _bounds(info)
@@ -82,13 +83,6 @@ def _summary(target: Any) -> str:
     """First sentence of a docstring."""
     paragraph = " ".join((target.__doc__ or "").strip().partition("\n\n")[0].split())
     return re.split(r"\.\s+(?=[A-Z])", paragraph)[0].rstrip(".").replace("``", "")
-
-
-def _from_docstring(model: type[BaseModel], name: str) -> str:
-    """What ``Args:`` of a class says of an argument."""
-    text = textwrap.dedent((model.__doc__ or "").partition("\n")[2])
-    found = re.search(rf"^    (?:\w+, )*{name}(?:, \w+)*: (.*?)(?=^    \S|^\S|\Z|\n\n)", text, re.M | re.S)
-    return " ".join(found[1].split()) if found else ""
 
 
 def _choices(info: Any) -> str:

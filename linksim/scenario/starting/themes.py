@@ -131,6 +131,28 @@ THEMES: Mapping[str, Theme] = {
             "panel": {"images": 2},
         },
     ),
+    "tasks": Theme(
+        "QR codes in the pictures: from what SNR on they are decoded",
+        "tasks/qr",
+        {
+            "images.count": 4,
+            "sweep": {"snr_db": [-1, 0, 1, 2, 4], "trials": 1},
+            "schemes": [_LEARNED, _SEPARATE],
+            "metrics": ["qr_decoded", "psnr", "bler"],
+        },
+    ),
+    "robustness": Theme(
+        "a transmitter that is told a wrong SNR",
+        "robustness/told-snr",
+        {
+            **_SMALL,
+            "sweep": {
+                "snr_db": [7],
+                "channel.told.transmitter.offset_db": [-6.0, -3.0, 0.0, 1.0, 3.0],
+                "trials": 2,
+            },
+        },
+    ),
     "theory": Theme(
         "bit error rates of uncoded QPSK with several antennas, to be held against closed forms",
         "theory/diversity",

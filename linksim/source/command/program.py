@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import math
 import os
+import shlex
 import shutil
 import signal
 import stat
@@ -13,11 +15,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
 from channels.checks import complaint, cut
+from linksim.files.digests import file_digest
 
 __all__ = [
     "ALLOW_VARIABLE",
@@ -88,13 +90,17 @@ def find_program(field: str, program: str) -> Path:
             complaint(field, "relative path", program, "a name that is in PATH, or an absolute path")
         )
     found = shutil.which(program)
+    if found is None and Path(program).is_absolute() and Path(program).is_file():
+        cure = f"Allow it: chmod +x {shlex.quote(program)}"
+        raise ValueError(complaint(field, "not executable", program, "a program, or a script", cure))
     if found is None:
         cure = "Install it, or give its absolute path."
         raise ValueError(complaint(field, "no such program", program, "one that is in PATH", cure))
     path = Path(found).absolute()  # links stay: what one is called by decides what it does
     allowed = os.environ.get(ALLOW_VARIABLE, "")
     if path not in _allowed(allowed):
-        cure = f"If you trust it with all arguments of this scenario: export {ALLOW_VARIABLE}={path}"
+        allow = f"export {ALLOW_VARIABLE}={shlex.quote(str(path))}"
+        cure = f"If you trust it with all arguments of this scenario: {allow}"
         expected = f"a program that {ALLOW_VARIABLE} names ({allowed or 'none'})"
         raise ValueError(complaint(field, "program that is not allowed", path, expected, cure))
     return path
@@ -113,16 +119,9 @@ def files_named(program: Path, arguments: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for path in (program, *(Path(text) for text in arguments if Path(text).is_absolute())):
         with contextlib.suppress(OSError):
-            facts = path.stat()
-            if stat.S_ISREG(facts.st_mode):
-                digest.update(_file_digest(path, facts.st_mtime_ns, facts.st_size))
+            if path.is_file():
+                digest.update(bytes.fromhex(file_digest(path)))
     return digest.hexdigest()[:16]
-
-
-@lru_cache(maxsize=64)
-def _file_digest(path: Path, changed: int, size: int) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 @contextlib.contextmanager
@@ -173,7 +172,9 @@ def run(program: Path, arguments: Sequence[str], folder: Path, timeout_s: float,
             child.wait()
         if code == 0:
             return
-        said = _end_of(log)
+        # in the words of linksim: that a file is too large means a full disk where linksim itself writes
+        too_long = f"a file longer than {file_bytes} bytes, which is not allowed"
+        said = _end_of(log).replace(os.strerror(errno.EFBIG), too_long)
     if code is None:
         raise CommandLost(f"{program.name}: no end after {timeout_s:g} s (timeout_s); it was killed{said}")
     how = f"exit code {code}" if code > 0 else f"ended by {_signal_name(-code)}"
@@ -210,7 +211,8 @@ def output_of(path: Path, most: int) -> bytes | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as problem:
-        raise CommandError(f"wrote no {cut(path.name)} ({problem.strerror})") from None
+        said = "a link in its place" if problem.errno == errno.ELOOP else problem.strerror
+        raise CommandError(f"wrote no {cut(path.name)} ({said})") from None
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise CommandError(f"wrote no file {path.name}")

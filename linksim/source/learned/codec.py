@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import importlib.util
 from dataclasses import dataclass, field
@@ -12,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channels.checks import complaint
+from linksim.files.digests import file_digest
 from linksim.kinds import kind
 from linksim.kinds.fields import PathName
 from linksim.source.hevc import CodecError
 from linksim.source.learned.container import Coded, pack, unpack
-from linksim.weights import zoo
+from linksim.weights.hub_files import HubFile, WeightsUnavailable, hub_file, hub_file_at
+from linksim.weights.zoo import network_path
 
 __all__ = ["CompressAiCodec"]
 
@@ -66,7 +69,9 @@ class CompressAiCodec:
         if not self.available():
             cure = "Install it: pip install --no-deps compressai, and what docs/opponents.md says"
             raise ValueError(
-                complaint("source.codec", "CompressAI is not installed", "compressai", "compressai", cure)
+                complaint(
+                    "source.codec", "CompressAI is not installed", "none", "the package compressai", cure
+                )
             )
         if self.weights and self.metric != "mse":
             expected = "metric of the zoo's networks only; without weights"
@@ -82,32 +87,32 @@ class CompressAiCodec:
         return importlib.util.find_spec("compressai") is not None
 
     @classmethod
-    def missing(cls, source: Any) -> list[zoo.Backbone]:
+    def missing(cls, source: Any) -> list[HubFile]:
         """Weights of the zoo that a run of a description downloads first."""
         if source.weights or not cls.available():
             return []
         wanted = _zoo_files(source.architecture, source.metric)
-        return [file for file in wanted if zoo.hub_file_at(file) is None]
+        return [file for file in wanted if hub_file_at(file) is None]
 
     def _paths(self) -> list[Path]:
         """Files of the networks, from the largest streams to the smallest."""
         if self.weights:
-            return [zoo.network_path(name) for name in self.weights]
+            return [network_path(name) for name in self.weights]
         try:
-            return [zoo.hub_file(file) for file in _zoo_files(self.architecture, self.metric)]
-        except zoo.WeightsUnavailable as problem:
+            return [hub_file(file) for file in _zoo_files(self.architecture, self.metric)]
+        except WeightsUnavailable as problem:
             raise ValueError(f"source.weights: {problem} Or name files in weights.") from None
+
+    def _digests(self) -> list[str]:
+        """Of the files of the networks, 16 hex digits each."""
+        return [file_digest(path)[:16] for path in self._paths()]
 
     @property
     def name(self) -> str:
         """Architecture, and what it was trained on; of other files a digest of them."""
         if not self.weights:
             return f"{self.architecture}-{self.metric}"
-        import hashlib
-
-        from linksim.source.learned.networks import file_digest
-
-        digest = hashlib.sha256("".join(map(file_digest, self._paths())).encode()).hexdigest()[:8]
+        digest = hashlib.sha256("".join(self._digests()).encode()).hexdigest()[:8]
         return f"{self.architecture}-{digest}"
 
     @property
@@ -115,9 +120,7 @@ class CompressAiCodec:
         """CompressAI and PyTorch, the instructions of this processor, digests of the weights."""
         import torch
 
-        from linksim.source.learned.networks import file_digest
-
-        digests = " ".join(file_digest(path) for path in self._paths())
+        digests = " ".join(self._digests())
         made_by = f"compressai {importlib.metadata.version('compressai')}, torch {torch.__version__}"
         return f"{made_by} ({torch.backends.cpu.get_cpu_capability()}), {self.architecture}, {digests}"
 
@@ -178,12 +181,12 @@ class CompressAiCodec:
         return shown.permute(1, 2, 0).contiguous().numpy()
 
 
-def _zoo_files(architecture: str, metric: str) -> list[zoo.Backbone]:
+def _zoo_files(architecture: str, metric: str) -> list[HubFile]:
     """Files of CompressAI's zoo, from the largest streams to the smallest."""
     from linksim.source.learned.networks import zoo_urls
 
     urls = zoo_urls(architecture, metric)
-    return [zoo.Backbone(f"{architecture}-{metric}-{q}", urls[q], None) for q in sorted(urls, reverse=True)]
+    return [HubFile(f"{architecture}-{metric}-{q}", urls[q], None) for q in sorted(urls, reverse=True)]
 
 
 def _padded(string: bytes, symbols: int) -> bytes:

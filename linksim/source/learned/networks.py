@@ -4,7 +4,6 @@ the entropy coder are always made here: its decoder trusts them with its memory.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -17,8 +16,9 @@ import torch
 from torch import Tensor
 
 from channels.checks import complaint
+from linksim.files.digests import file_digest
 
-__all__ = ["ARCHITECTURES", "file_digest", "load_network", "one_thread", "zoo_urls"]
+__all__ = ["ARCHITECTURES", "load_network", "one_thread", "zoo_urls"]
 
 log = logging.getLogger("linksim.source")
 # Strings of a stream, and how much smaller the latent whose size its decoder is told is than the picture.
@@ -61,18 +61,6 @@ def one_thread() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, 16 hex digits."""
-    facts = path.stat()
-    return _digest(path, facts.st_mtime_ns, facts.st_size)
-
-
-@lru_cache(maxsize=64)
-def _digest(path: Path, changed: int, size: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def load_network(architecture: str, path: Path) -> Any:

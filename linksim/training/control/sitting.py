@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from linksim.files.interruption import uninterrupted
 from linksim.images.sets import ImageError
 from linksim.scenario.files import ScenarioError
 from linksim.scenario.schema import ControlTrainScenario
@@ -109,7 +110,8 @@ def _run(trainer: ControlTrainer, report: Callable[[str], None]) -> ControlSumma
     losses: list[float] = []
     try:
         while trainer.progress() < 1:
-            losses.append(trainer.train_step())
+            with uninterrupted():
+                losses.append(trainer.train_step())
             trainer.tell_seconds(before + time.monotonic() - started)
             if writer is not None:
                 writer.add_scalar("train/loss", losses[-1], trainer.step)
@@ -119,8 +121,7 @@ def _run(trainer: ControlTrainer, report: Callable[[str], None]) -> ControlSumma
                 trainer.save_state()
                 saved = time.monotonic()
     except (KeyboardInterrupt, ImageError):
-        if trainer.clean:
-            trainer.save_state()
+        trainer.save_state()
         raise
     validation = trainer.validate()
     trainer.save_state()

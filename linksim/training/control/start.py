@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from linksim.build.checkpoints import file_digest, tree_digest
+from linksim.build.checkpoints import place_digest, tree_digest
 from linksim.build.objects import load_codec, load_diffjscc
 from linksim.diffusion.model import DiffusionModel
 from linksim.diffusion.start import STABLE_DIFFUSION_FILES, from_stable_diffusion
@@ -40,5 +40,5 @@ def frozen_files(spec: ControlTrainSpec) -> dict[str, str]:
         found["stable_diffusion"] = tree_digest(find_folder(start.stable_diffusion, STABLE_DIFFUSION_FILES))
     if start.codec is not None:
         path = zoo.codec_path(start.codec)
-        found["codec"] = tree_digest(path) if path.is_dir() else file_digest(path)
+        found["codec"] = tree_digest(path) if path.is_dir() else place_digest(path)
     return {f"train_control.start.{name}": digest for name, digest in found.items()}

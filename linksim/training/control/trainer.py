@@ -45,6 +45,7 @@ from linksim.training.folder import (
     read_state,
     write_state,
 )
+from linksim.training.loop import averaged
 from linksim.weights.precision import resolve_precision
 
 __all__ = ["ControlTrainer"]
@@ -147,7 +148,7 @@ class ControlTrainer:
         weights = np.array([c.weight for c in self.spec.channels])
         self.shares = weights / weights.sum()
         self.levels = self.model.schedule.alphas_cumprod.to(self.device)
-        self.step, self.seconds, self.clean = 0, 0.0, True
+        self.step, self.seconds = 0, 0.0
         self.extent = Extent(self.spec.steps, self.spec.time_budget_s)
 
     def progress(self) -> float:
@@ -254,11 +255,9 @@ class ControlTrainer:
         norm = self.accelerator.clip_grad_norm_(self.control.parameters(), self.spec.clip_norm)
         if self.accelerator.scaler is None and not np.isfinite(float(norm)):  # a scaler skips such steps
             raise TrainingDiverged(self.step, f"the norm of the gradient is {float(norm)}", _RATE)
-        self.clean = False  # between here and the average a state on disk would be half a step
         self.optimizer.step()
         self.step += 1
         self._average()
-        self.clean = True
         return whole
 
     def tell_seconds(self, seconds: float) -> None:
@@ -279,27 +278,25 @@ class ControlTrainer:
         """Loss of the averaged weights on the held-out pictures, on the first channel, by SNR; the same times
         and noises every time.
         """
-        live = {k: v.clone() for k, v in self.control.state_dict().items()}
-        self.control.load_state_dict(self.ema)
-        result = {}
-        for snr in self.spec.validation_snr_db:
-            values = []
-            for i, image in enumerate(self.photographs.validation_batches(1)):
-                seed = item_seed(self.scenario.seed, f"{i}", 0, "validation")
-                rng = np.random.default_rng(seed)
-                factor = self.model.latent_factor
-                shape = (int(self.model.vae.config.latent_channels), *(s // factor for s in image.shape[2:]))
-                batch = _Batch(
-                    image.to(self.device),
-                    torch.full((1,), snr, device=self.device),
-                    [seed],
-                    torch.tensor([int(rng.integers(0, len(self.levels)))], device=self.device),
-                    real_normal(shape, seed)[None].to(self.device),
-                )
-                values.append(float(self.loss(self.control, batch, self.channels[0])))
-            result[f"{snr:g}"] = round(float(np.mean(values)), 5) if values else float("nan")
-        self.control.load_state_dict(live)
-        return result
+        with averaged(self.control, self.ema):
+            return {f"{snr:g}": self._validation_loss(snr) for snr in self.spec.validation_snr_db}
+
+    def _validation_loss(self, snr: float) -> float:
+        values = []
+        for i, image in enumerate(self.photographs.validation_batches(1)):
+            seed = item_seed(self.scenario.seed, f"{i}", 0, "validation")
+            rng = np.random.default_rng(seed)
+            factor = self.model.latent_factor
+            shape = (int(self.model.vae.config.latent_channels), *(s // factor for s in image.shape[2:]))
+            batch = _Batch(
+                image.to(self.device),
+                torch.full((1,), snr, device=self.device),
+                [seed],
+                torch.tensor([int(rng.integers(0, len(self.levels)))], device=self.device),
+                real_normal(shape, seed)[None].to(self.device),
+            )
+            values.append(float(self.loss(self.control, batch, self.channels[0])))
+        return round(float(np.mean(values)), 5) if values else float("nan")
 
     @torch.no_grad()
     def samples(self, count: int = 4) -> Tensor | None:
@@ -307,15 +304,13 @@ class ControlTrainer:
         pictures = self.photographs.validation_batches(count)
         if not pictures:
             return None
-        live = {k: v.clone() for k, v in self.control.state_dict().items()}
-        self.control.load_state_dict(self.ema)
         image = pictures[0].to(self.device)
         seeds = [item_seed(self.scenario.seed, f"{i}", 0, "samples") for i in range(len(image))]
         snr_db = torch.full((len(image),), self.spec.validation_snr_db[0], device=self.device)
         empty = torch.zeros(0, device=self.device)
-        seen = self._link(_Batch(image, snr_db, seeds, empty, empty), self.channels[0])
-        shown = self.receiver(seen.initial, seen.snr_db, seeds, seen.gamma_map)
-        self.control.load_state_dict(live)
+        with averaged(self.control, self.ema):
+            seen = self._link(_Batch(image, snr_db, seeds, empty, empty), self.channels[0])
+            shown = self.receiver(seen.initial, seen.snr_db, seeds, seen.gamma_map)
         rows = [torch.cat(list(part.clamp(0, 1)), dim=2) for part in (image, seen.initial, shown)]
         return torch.cat(rows, dim=1).cpu()
 
@@ -360,12 +355,9 @@ class ControlTrainer:
         """Write the model with the averaged weights as a DiffJSCC folder."""
         folder = self.out / MODEL_FOLDER
         if self.accelerator.is_main_process:
-            live = {k: v.clone() for k, v in self.control.state_dict().items()}
-            self.control.load_state_dict(self.ema)
-            with whole_folder(folder) as partial:
+            with averaged(self.control, self.ema), whole_folder(folder) as partial:
                 self.model.save(partial)
                 save_codec(self.codec, partial, {"scenario": self.scenario.name, "steps": self.step})
-            self.control.load_state_dict(live)
         return folder
 
 

@@ -106,9 +106,10 @@ class Photographs:
             raise ImageError(
                 complaint(
                     "images",
-                    f"too few pictures as large as {block}.crop",
+                    "too few pictures as large as the largest crop",
                     f"{len(used)} of {len(images)} of at least {crop} x {crop} pixels",
                     f"more than {block}.validation_images = {held_out}",
+                    f"Use more or larger pictures, a smaller crop, or {block}.validation_images below that.",
                 )
             )
         if len(used) < len(listed):

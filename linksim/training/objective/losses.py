@@ -120,7 +120,7 @@ class Losses:
         (none without Lite0).
         """
         spec = self.spec
-        seen_hat, seen = [x_hat], [x]
+        seen_hat, seen = ([x_hat], [x]) if "rgb" in spec.wasserstein_features else ([], [])
         if self.lpips is not None:
             with torch.no_grad():
                 of_x = self.lpips(x)

@@ -171,11 +171,13 @@ function drawDial(field, looks, colours) {
       "stroke-dasharray": "2 3" }));
     group.setAttribute("data-x", x);
   }
+  const barred = here.map((_, i) => i).filter((i) => field.curves[i].kind === "line" && here[i].length);
   here.forEach((points, i) => {
+    const aside = (barred.indexOf(i) - (barred.length - 1) / 2) * Math.min(4, 28 / barred.length); // bars beside each other
     for (const p of points) {
       if (!state.intervals && !p.limit && p.low !== null && field.curves[i].kind === "line") {
         const ends = [p.low, p.high].map((v) => Math.max(field.box.top, Math.min(field.box.bottom, field.sy(v))).toFixed(1));
-        group.append(svg("path", { d: `M${field.sx(p.x).toFixed(1)} ${ends[0]}V${ends[1]}`, stroke: looks[i].colour, "stroke-width": 2, opacity: 0.6 }));
+        group.append(svg("path", { d: `M${(field.sx(p.x) + aside).toFixed(1)} ${ends[0]}V${ends[1]}`, stroke: looks[i].colour, "stroke-width": 2, opacity: 0.6 }));
       }
       const value = p.limit === 1 ? p.high : p.y, y = field.sy(value);
       if (p.limit > 1 || (field.info.is_rate && value <= 0) || y < field.box.top - 4 || y > field.box.bottom + 4) continue;

@@ -13,13 +13,15 @@ function buildCosts() {
     const here = entries.filter((e) => isShown(e[0], e[1]) && isHere(e[2]));
     const total = (e) => e[3].reduce((a, b) => a + b, 0), most = Math.max(...entries.map(total));
     holder.replaceChildren(...[...state.channels].sort((a, b) => a - b).map((c) => el("div", { class: "ledger" },
-      data.channels.length > 1 && el("h3", {}, data.channels[c]), here.filter((e) => e[0] === c).map((e) => bar(e, total(e), most, used, categories)))));
+      data.channels.length > 1 && el("h3", {}, data.channels[c]), here.filter((e) => e[0] === c).sort(runsTogether).map((e) => bar(e, total(e), most, used, categories)))));
     if (!here.length) holder.replaceChildren(el("p", { class: "small" }, `Nothing was run at ${hereText()}.`));
   };
   on("shown", draw);
   on("dial", draw);
   draw();
 }
+
+function runsTogether(a, b) { return several ? familyOf(a[1]) - familyOf(b[1]) || runOf(a[1]) - runOf(b[1]) : 0; }
 
 function bar(entry, total, most, used, categories) {
   const parts = used.filter((i) => entry[3][i] > 0);

@@ -6,27 +6,31 @@ function curvesOf(info) { return data.curves[info.key][axis().x].filter((c) => s
 
 // Fields of a card: by channel; of one channel with several schemes and swept values by scheme; or one.
 function fieldsOf(info) {
-  const all = curvesOf(info), shown = all.filter((c) => !state.hidden.has(c.s));
+  const all = curvesOf(info), shown = all.filter((c) => isChosen(c.s));
   const channels = [...new Set(all.map((c) => c.c))];
   if (state.together) return [{ title: "", curves: shown, alone: false }];
   if (channels.length > 1) return channels.map((c) => ({ title: data.channels[c], curves: shown.filter((k) => k.c === c), alone: false }))
     .filter((f) => f.curves.length);
-  const schemes = [...new Set(shown.filter((c) => c.kind !== "bound").map((c) => c.s))];
+  const schemes = [...new Set(shown.filter((c) => c.kind !== "bound").map((c) => familyOf(c.s)))];
   const crowded = schemes.length > 1 && new Set(all.map((c) => c.v)).size > 1 && !all.some((c) => c.kind === "step");
   if (!crowded) return [{ title: "", curves: shown, alone: false }];
-  return schemes.map((s) => ({ title: data.schemes[s].name, alone: true, curves: shown.filter((c) => c.s === s || c.kind === "bound") }));
+  return schemes.map((f) => ({ title: data.schemes[inFamily(f)[0]].own, alone: true,
+    curves: shown.filter((c) => familyOf(c.s) === f || c.kind === "bound") }));
 }
 
 // Whether fields have one scheme each: colours then stand for what is swept.
 function isByScheme() { return cards.some((card) => fieldsOf(card.info).some((f) => f.alone)); }
 
-// What tells lines of one colour apart: channels (in one field) and swept values.
-function othersOf(curves) { return [...new Set(curves.filter((c) => c.kind !== "step").map((c) => c.c + "/" + c.v))]; }
+// What tells lines of one colour apart: of all curves, so that none changes its looks when another is switched off.
+function others() {
+  const all = data.metrics.flatMap((info) => data.curves[info.key][axis().x]);
+  return [...new Set(all.filter((c) => c.kind !== "step").map(otherOf))];
+}
 
 function looksOf(field, colours) {
   const alone = field.alone || coloured.length === 1;
-  const others = state.together || field.alone ? othersOf(field.curves) : othersOf(field.curves.map((c) => ({ ...c, c: 0 })));
-  return field.curves.map((c) => look(state.together || field.alone ? c : { ...c, c: 0 }, others, alone, colours));
+  const keys = others();
+  return field.curves.map((c) => look(c, keys, alone, colours));
 }
 
 // A switch of two positions of the state.
@@ -208,19 +212,23 @@ function moveDials() {
   }
 }
 
-// Which dashes, or colours where a field has one scheme, stand for which channel or swept value.
+// Which dashes, or colours where a field has one scheme, stand for which channel, swept value or run.
 function drawLegend() {
-  const holder = byId("lines-legend"), colours = palette();
+  const holder = byId("lines-legend"), fields = cards.flatMap((card) => fieldsOf(card.info)), keys = others();
   holder.replaceChildren();
-  const field = cards.flatMap((card) => fieldsOf(card.info)).find((f) => f.curves.length);
-  if (!field) return;
-  const alone = field.alone || coloured.length === 1;
-  const keys = othersOf(state.together || field.alone ? field.curves : field.curves.map((c) => ({ ...c, c: 0 })));
-  if (keys.length < 2) return;
-  keys.forEach((key, i) => {
-    const [c, v] = key.split("/").map(Number);
-    const text = [state.together && state.channels.size > 1 ? data.channels[c] : "", axis().variants[v]].filter(Boolean).join(", ");
-    const colour = alone ? colours.series[i % colours.series.length] : colours.muted;
-    holder.append(el("span", {}, swatch(colour, alone ? "" : DASHES[i % DASHES.length], alone ? MARKS[i % MARKS.length] : null), text));
-  });
+  const there = new Set(fields.flatMap((f) => f.curves).map(otherOf));
+  const named = keys.filter((key) => there.has(key));
+  if (keys.length < 2 || !named.length) return;
+  for (const key of named) {
+    const [c, v, run] = key.split("/").map(Number);
+    const text = [several ? data.runs[run] : "", state.together && state.channels.size > 1 ? data.channels[c] : "", axis().variants[v]];
+    holder.append(el("span", {}, swatchOf(key, fields), text.filter(Boolean).join(", ")));
+  }
+}
+
+// The line of a key of others(): its dashes, or its colour and mark.
+function swatchOf(key, fields) {
+  const i = others().indexOf(key), colours = palette();
+  if (coloured.length !== 1 && !fields.some((f) => f.alone)) return swatch(colours.muted, DASHES[i % DASHES.length], null);
+  return swatch(colours.series[i % colours.series.length], "", markOf(i));
 }

@@ -26,46 +26,56 @@ function placeCells(place, fields) {
   return [...fields.map((f) => (swept.has(f) ? swept.get(f) : "")), data.places[place][1]];
 }
 
+// Columns of names: of several runs the run has one of its own.
+const NAMES = [...(several ? ["run"] : []), "channel", "scheme"];
+
+function nameCells(channel, scheme) {
+  const s = data.schemes[scheme];
+  return [...(several ? [data.runs[s.run]] : []), data.channels[channel], s.own];
+}
+
+// Rows of a metric; without one those of all metrics where the dial stands.
 function saveCsv(info) {
-  const fields = fieldNames(), stops = data.rows[info.key].some((r) => r[STOPPED]);
-  const head = ["channel", "scheme", ...fields, "snr_db", "metric", "mean", "ci_low", "ci_high", "num_images", "num_trials", "num_failures",
+  const rows = (info ? [info] : data.metrics).flatMap((m) => data.rows[m.key].filter((r) => isShown(r[CHANNEL], r[SCHEME])
+    && (info || isHere(r[PLACE]))).map((r) => [m.key, r]));
+  const fields = fieldNames(), stops = rows.some(([, r]) => r[STOPPED]);
+  const head = [...NAMES, ...fields, "snr_db", "metric", "mean", "ci_low", "ci_high", "num_images", "num_trials", "num_failures",
     "cbr_data", "cbr_total", "mean_ok", ...(stops ? ["stopped_by"] : [])];
-  const lines = data.rows[info.key].filter((r) => isShown(r[CHANNEL], r[SCHEME])).map((r) => csvLine([data.channels[r[CHANNEL]],
-    data.schemes[r[SCHEME]].name, ...placeCells(r[PLACE], fields), info.key, r[MEAN], r[LOW], r[HIGH], r[PICTURES], r[TRIALS], r[LOST],
-    r[CBR_DATA], r[CBR_TOTAL], r[MEAN_OK], ...(stops ? [r[STOPPED]] : [])]));
-  save(fileName(info.key) + ".csv", [csvLine(head), ...lines].join("\n") + "\n", "text/csv");
+  const lines = rows.map(([key, r]) => csvLine([...nameCells(r[CHANNEL], r[SCHEME]), ...placeCells(r[PLACE], fields), key, r[MEAN], r[LOW],
+    r[HIGH], r[PICTURES], r[TRIALS], r[LOST], r[CBR_DATA], r[CBR_TOTAL], r[MEAN_OK], ...(stops ? [r[STOPPED]] : [])]));
+  save(fileName(info ? info.key : "results-" + hereText()) + ".csv", [csvLine(head), ...lines].join("\n") + "\n", "text/csv");
 }
 
 function saveLedger() {
   const fields = fieldNames(), { categories, entries } = data.ledger;
-  const lines = entries.map((e) => csvLine([data.channels[e[0]], data.schemes[e[1]].name, ...placeCells(e[2], fields), ...e[3], e[4]]));
-  save("ledger.csv", [csvLine(["channel", "scheme", ...fields, "snr_db", ...categories.map((c) => c.replace(/ /g, "_")), "outage"]), ...lines]
+  const lines = entries.map((e) => csvLine([...nameCells(e[0], e[1]), ...placeCells(e[2], fields), ...e[3], e[4]]));
+  save("ledger.csv", [csvLine([...NAMES, ...fields, "snr_db", ...categories.map((c) => c.replace(/ /g, "_")), "outage"]), ...lines]
     .join("\n") + "\n", "text/csv");
 }
 
 function saveUnits() {
   const fields = fieldNames(), u = data.units, values = Object.keys(u.values), facts = Object.keys(u.info);
-  const head = ["channel", "scheme", ...fields, "snr_db", "image", "trial", "state", ...values, ...facts.map((f) => "info." + f)];
-  const lines = u.scheme.map((s, i) => csvLine([data.channels[u.channel[i]], data.schemes[s].name, ...placeCells(u.place[i], fields),
+  const head = [...NAMES, ...fields, "snr_db", "image", "trial", "state", ...values, ...facts.map((f) => "info." + f)];
+  const lines = u.scheme.map((s, i) => csvLine([...nameCells(u.channel[i], s), ...placeCells(u.place[i], fields),
     data.images[u.image[i]], u.trial[i], data.states[u.state[i]], ...values.map((n) => u.values[n][i]), ...facts.map((n) => u.info[n][i])]));
   save("units.csv", [csvLine(head), ...lines].join("\n") + "\n", "text/csv");
 }
 
 const TEX = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "†": "$^\\dagger$", "±": "$\\pm$", "<": "$<$",
-  ">": "$>$", "–": "--", "−": "$-$", "·": "$\\cdot$", "°": "$^\\circ$", "×": "$\\times$" };
+  ">": "$>$", "–": "--", "−": "$-$", "·": "$\\cdot$", "°": "$^\\circ$", "×": "$\\times$", "↑": "$\\uparrow$", "↓": "$\\downarrow$", "→": "$\\to$" };
 
-function tex(text) { return String(text).replace(/[\\~^†±<>–−·°×]|[&%$#_{}]/g, (c) => TEX[c] || "\\" + c); }
+function tex(text) { return String(text).replace(/[\\~^†±<>–−·°×↑↓→]|[&%$#_{}]/g, (c) => TEX[c] || "\\" + c); }
 
 function latexTable(info) {
-  const heads = ["channel", "scheme", ...(hasVariants() ? ["swept"] : [])], lines = pivot(info);
-  const body = lines.map((line) => [...line.names.slice(0, heads.length), ...line.cells.map((row) => (row ? meanText(row, info) : "–"))]);
-  const table = [`\\begin{tabular}{${"l".repeat(heads.length)}${"r".repeat(axis().stops.length)}}`, "\\toprule",
-    [...heads, ...axis().stops].map(tex).join(" & ") + " \\\\", "\\midrule", ...body.map((line) => line.map(tex).join(" & ") + " \\\\"),
+  const heads = nameHeads(), shown = tableOf(info);
+  const body = shown.lines.map((line) => [...line.names, ...line.cells.map((cell) => cell.text)]);
+  const table = [`\\begin{tabular}{${"l".repeat(heads.length)}${"r".repeat(shown.heads.length)}}`, "\\toprule",
+    [...heads, ...shown.heads].map(tex).join(" & ") + " \\\\", "\\midrule", ...body.map((line) => line.map(tex).join(" & ") + " \\\\"),
     "\\bottomrule", "\\end{tabular}"];
-  return `% ${tex(info.axis)}, ${info.better}; needs \\usepackage{booktabs}\n${table.join("\n")}\n`;
+  return `% ${tex(shown.caption)}; needs \\usepackage{booktabs}\n${table.join("\n")}\n`;
 }
 
-function saveLatex(info) { save(fileName(info.key) + ".tex", latexTable(info), "text/x-tex"); }
+function saveLatex(info) { save(fileName(info ? info.key : "results-" + hereText()) + ".tex", latexTable(info), "text/x-tex"); }
 
 // The fields of a card side by side in one file, on white, with title and legend.
 function svgOf(card) {

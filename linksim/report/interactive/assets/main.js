@@ -25,29 +25,38 @@ function buildBar() {
   showVariants();
 }
 
-// Switches of channels and schemes; those of fixed MCS are one.
+// Switches of runs, channels and schemes; a scheme of several runs is one, those of fixed MCS are one.
 function buildChips() {
-  const chips = el("div", { class: "chips", role: "group", "aria-label": "Channels and schemes that are shown" });
+  const chips = el("div", { class: "chips", role: "group", "aria-label": `${several ? "Runs, channels" : "Channels"} and schemes that are shown` });
   const redraw = [];
-  const chip = (text, key, isOn, flip) => {
+  const chip = (text, key, isOn, flip, always) => {
     const one = button("", () => { flip(); emit("shown"); }, { class: "chip" });
-    const show = () => { one.replaceChildren(...[key && !isByScheme() && key(), text].filter(Boolean)); one.setAttribute("aria-pressed", isOn()); };
+    const show = () => { one.replaceChildren(...[key && (always || !isByScheme()) && key(), text].filter(Boolean)); one.setAttribute("aria-pressed", isOn()); };
     redraw.push(show);
     show();
     return one;
   };
+  const gap = () => chips.append(el("span", { class: "bar-gap", "aria-hidden": "true" }));
+  if (several) {
+    data.runs.forEach((name, run) => chips.append(chip(name, () => runSwatch(run), () => !state.hiddenRuns.has(run), () => {
+      if (state.hiddenRuns.size < data.runs.length - 1 || state.hiddenRuns.has(run)) toggle(state.hiddenRuns, run);
+    }, true)));
+    gap();
+  }
   if (data.channels.length > 1) {
     data.channels.forEach((name, c) => chips.append(chip(name, null, () => state.channels.has(c), () => {
       if (state.channels.size > 1 || !state.channels.has(c)) toggle(state.channels, c);
     })));
-    chips.append(el("span", { class: "bar-gap", "aria-hidden": "true" }));
+    gap();
   }
   const steps = data.schemes.map((_, i) => i).filter((i) => data.schemes[i].kind === "step");
-  data.schemes.forEach((scheme, s) => {
+  families.forEach((_, f) => {
+    const own = inFamily(f), scheme = data.schemes[own[0]];
     if (scheme.kind === "step") return;
-    const key = () => swatch(schemeColour(s), scheme.kind === "bound" ? DOTS[bounds.indexOf(s) % DOTS.length] : "",
-      scheme.kind === "bound" ? null : MARKS[coloured.indexOf(s) % MARKS.length]);
-    chips.append(chip(scheme.name, coloured.length > 1 || scheme.kind === "bound" ? key : null, () => !state.hidden.has(s), () => toggle(state.hidden, s)));
+    const key = () => swatch(schemeColour(own[0]), scheme.kind === "bound" ? DOTS[bounds.indexOf(f) % DOTS.length] : "",
+      scheme.kind === "bound" ? null : markOf(coloured.indexOf(f)));
+    chips.append(chip(scheme.own, coloured.length > 1 || scheme.kind === "bound" ? key : null, () => !state.hidden.has(own[0]),
+      () => own.forEach((s) => toggle(state.hidden, s))));
   });
   if (steps.length) chips.append(chip(`fixed MCS (${steps.length})`, () => swatch(palette().step, "", null), () => !state.hidden.has(steps[0]),
     () => steps.forEach((s) => toggle(state.hidden, s))));
@@ -55,10 +64,21 @@ function buildChips() {
   return chips;
 }
 
+// What tells the curves of a run from those of others, where nothing else does so.
+function runSwatch(run) {
+  const keys = others().filter((key) => key.endsWith("/" + run));
+  return keys.length === 1 ? swatchOf(keys[0], cards.flatMap((card) => fieldsOf(card.info))) : null;
+}
+
 function showTheme(asked) {
   document.documentElement.dataset.theme = state.dark ? "dark" : "light";
   byId("theme").textContent = state.dark ? "☀" : "☾";
   byId("theme").setAttribute("aria-label", state.dark ? "Light theme" : "Dark theme");
+  for (const name of document.querySelectorAll("b.of-run")) {
+    const old = name.querySelector("svg"), key = runSwatch(Number(name.dataset.run));
+    if (old) old.remove();
+    if (key) name.prepend(key, " ");
+  }
   for (const name of document.querySelectorAll("b.scheme")) {
     const s = data.schemes.findIndex((scheme) => scheme.name === name.dataset.scheme);
     if (s >= 0) name.style.setProperty("border-color", schemeColour(s));
@@ -74,8 +94,8 @@ function addSaving() {
 }
 
 buildBar();
-showTheme(false);
 buildCurves();
+showTheme(false);
 emit("shown");
 buildPictures();
 buildCosts();

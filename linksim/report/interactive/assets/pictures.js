@@ -13,14 +13,18 @@ function keptHere(scheme) {
   return null;
 }
 
-function originalFile() {
-  for (let run = 0; ; run++) {
-    if (originalOf.has(run + "/" + state.image)) return originalOf.get(run + "/" + state.image);
-    if (run > 64) return null;
-  }
+// The original of a run; of another one where it kept none.
+function originalFile(run) {
+  const all = [run, ...data.runs.keys()].map((r) => originalOf.get(r + "/" + state.image)).filter((file) => file !== undefined);
+  return all.length ? all[0] : null;
 }
 
-function schemesShown() { return data.schemes.map((_, i) => i).filter((i) => data.schemes[i].kind !== "derived" && !state.hidden.has(i)); }
+// Whether two runs have other pixels under the name of the picture.
+function isOther(a, b) { return originalFile(a) !== originalFile(b); }
+
+function schemesShown() {
+  return byFamily(data.schemes.map((_, i) => i).filter((i) => data.schemes[i].kind !== "derived" && isChosen(i)));
+}
 
 function buildPictures() {
   const section = byId("pictures");
@@ -84,10 +88,15 @@ function ranked(info, scheme, only) {
 }
 
 function drawGrid(grid) {
-  const schemes = schemesShown(), found = schemes.map(keptHere), name = data.images[state.image], original = originalFile();
+  const schemes = schemesShown(), found = schemes.map(keptHere), name = data.images[state.image];
+  const runs = [...new Set(schemes.map(runOf))], originals = [...new Set(runs.map(originalFile))];
   grid.replaceChildren();
-  if (!found.some(Boolean)) { grid.append(notKept(name)); if (original === null) return; }
-  grid.append(figureOf("original", original, name, null));
+  if (!found.some(Boolean)) grid.append(notKept(name));
+  if (originals.length > 1) grid.append(el("p", { class: "note not-kept" }, `The runs have other pictures under the name ${name}.`));
+  for (const file of originals) {
+    const owners = runs.filter((run) => originalFile(run) === file).map((run) => data.runs[run]).join(", ");
+    if (file !== null) grid.append(figureOf(originals.length > 1 ? "original of " + owners : "original", file, name, null));
+  }
   if (!found.some(Boolean)) return;
   schemes.forEach((s, i) => grid.append(figureOf(data.schemes[s].name, found[i] && found[i].file, found[i] ? found[i].text : "", s)));
 }
@@ -117,11 +126,34 @@ function drawViewer() {
   const there = schemesShown().filter((s) => keptHere(s));
   byId("viewer").classList.toggle("empty", !there.length);
   if (!there.length) return;
-  if (!there.includes(view.a)) view.a = there.find((s) => s !== view.b) ?? there[0];
-  if (!there.includes(view.b)) view.b = there.find((s) => s !== view.a) ?? there[0];
+  const partner = (s) => (there.includes(s) ? there.find((o) => o !== s && familyOf(o) === familyOf(s)) : undefined);
+  if (!there.includes(view.a) && !there.includes(view.b) && several) view.a = there.find((s) => partner(s) !== undefined);
+  if (!there.includes(view.a)) view.a = partner(view.b) ?? there.find((s) => s !== view.b) ?? there[0];
+  if (!there.includes(view.b)) view.b = partner(view.a) ?? there.find((s) => s !== view.a) ?? there[0];
   const options = there.map((s) => [s, data.schemes[s].name]);
   stage.menus.replaceChildren(select("A", options, view.a, (s) => { view.a = s; drawViewer(); }),
-    select("B", options, view.b, (s) => { view.b = s; drawViewer(); }));
-  const files = [originalFile(), keptHere(view.a).file, keptHere(view.b).file];
-  showPictures(files, ["original", data.schemes[view.a].name, data.schemes[view.b].name], kept.sizes[files[1]]);
+    select("B", options, view.b, (s) => { view.b = s; drawViewer(); }), several && inPairs(there));
+  const files = [originalFile(runOf(view.a)), keptHere(view.a).file, keptHere(view.b).file];
+  const names = ["original", data.schemes[view.a].name, data.schemes[view.b].name];
+  if (isOther(runOf(view.a), runOf(view.b))) { files[2] = null; names[2] += ", another picture"; }
+  showPictures(files, names, kept.sizes[files[1]]);
+}
+
+// Switches that put one scheme of two runs beside each other; pressed again the next two.
+function inPairs(there) {
+  const found = families.map((_, f) => there.filter((s) => familyOf(s) === f)).filter((own) => own.length > 1);
+  if (!found.length) return null;
+  return el("span", { class: "group", id: "in-pairs", role: "group", "aria-label": "One scheme of two runs" },
+    el("span", { class: "small" }, "of two runs"), found.map((own) => {
+      const isOn = own.includes(view.a) && own.includes(view.b);
+      const next = () => {
+        const at = isOn ? own.indexOf(view.b) : 0, b = own[(at + 1) % own.length];
+        view.a = b === own[0] ? own[1] : own[0];
+        view.b = b;
+        drawViewer();
+        const again = [...document.querySelectorAll("#in-pairs button")].find((one) => one.textContent === data.schemes[own[0]].own);
+        if (again) again.focus();
+      };
+      return button(data.schemes[own[0]].own, next, { class: "chip", "aria-pressed": String(isOn) });
+    }));
 }

@@ -6,19 +6,22 @@ const LIGHT = { ink: "#1d1d1f", muted: "#66625a", grid: "#e6e3dc", ground: "#fff
 const DARK = { ink: "#ececea", muted: "#a9a69f", grid: "#34373e", ground: "#1c1f24", step: "#5f88aa", dial: "#ececea",
   series: ["#4fb0ee", "#ff8d4f", "#2fd0a0", "#e8a0c8", "#f2bd4c", "#9bd6fb", "#cfa195", "#bdbdbd"],
   bounds: ["#f2f2f0", "#b5b5b2", "#8f8f8c"] };
-const DASHES = ["", "6 4", "8 3 2 3", "5 2 1 2 1 2", "10 4", "3 2"];
+const DASHES = ["", "6 4", "8 3 2 3", "5 2 1 2 1 2", "10 4", "3 2", "1 3", "14 3 3 3"];
 const DOTS = ["1.5 3", "1.5 6", "3 3", "5 3 1.5 3", "1 2", "6 4"];
 
 function palette() { return state.dark ? DARK : LIGHT; }
 
-const coloured = data.schemes.map((s, i) => i).filter((i) => ["line", "derived"].includes(data.schemes[i].kind));
-const bounds = data.schemes.map((s, i) => i).filter((i) => data.schemes[i].kind === "bound");
+const coloured = families.map((_, f) => f).filter((f) => /^(line|derived)\//.test(families[f]));
+const bounds = families.map((_, f) => f).filter((f) => families[f].startsWith("bound/"));
+
+// Of more series than colours the marks are others, too.
+function markOf(i) { return MARKS[(i + Math.floor(i / LIGHT.series.length)) % MARKS.length]; }
 
 function schemeColour(scheme, colours) {
   const kind = data.schemes[scheme].kind, c = colours || palette();
   if (kind === "step") return c.step;
-  if (kind === "bound") return c.bounds[bounds.indexOf(scheme) % c.bounds.length];
-  return c.series[coloured.indexOf(scheme) % c.series.length];
+  if (kind === "bound") return c.bounds[bounds.indexOf(familyOf(scheme)) % c.bounds.length];
+  return c.series[coloured.indexOf(familyOf(scheme)) % c.series.length];
 }
 
 // Marks of 5 pixels around (0, 0), in the order of matplotlib's "os^DvPX*".
@@ -30,18 +33,21 @@ const MARKS = [
   "M0 -4.6L1.2 -1.5L4.5 -1.4L1.9 0.7L2.8 3.9L0 2L-2.8 3.9L-1.9 0.7L-4.5 -1.4L-1.2 -1.5Z"];
 const CARET = "M-4.5 -5H4.5L0 0Z"; // its tip is the value
 
+// What tells curves of one scheme apart: channel, swept values, run.
+function otherOf(curve) { return [state.together ? curve.c : 0, curve.v, runOf(curve.s)].join("/"); }
+
 // How a curve is drawn: colour by scheme, dashes by what else differs; in a field of one scheme colours by that.
 function look(curve, others, alone, colours) {
-  const c = colours || palette(), i = coloured.indexOf(curve.s);
-  const other = Math.max(0, others.indexOf(curve.c + "/" + curve.v));
+  const c = colours || palette(), i = coloured.indexOf(familyOf(curve.s));
+  const other = Math.max(0, others.indexOf(otherOf(curve)));
   if (curve.kind === "bound") {
-    const at = bounds.indexOf(curve.s);
+    const at = bounds.indexOf(familyOf(curve.s));
     return { colour: schemeColour(curve.s, c), dash: DOTS[(at + bounds.length * other) % DOTS.length], width: 1.8, mark: null };
   }
-  if (curve.kind === "step") return { colour: c.step, dash: "", width: 1, mark: null };
+  if (curve.kind === "step") return { colour: c.step, dash: several ? DASHES[runOf(curve.s) % DASHES.length] : "", width: 1, mark: null };
   const colour = c.series[(alone ? other : i) % c.series.length];
   if (curve.kind === "theory") return { colour, dash: "", width: 1.1, mark: null };
-  return { colour, dash: alone ? "" : DASHES[other % DASHES.length], width: 2, mark: MARKS[(alone ? other : i) % MARKS.length] };
+  return { colour, dash: alone ? "" : DASHES[other % DASHES.length], width: 2, mark: markOf(alone ? other : i) };
 }
 
 function swatch(colour, dash, mark, colours) {

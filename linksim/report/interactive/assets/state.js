@@ -13,8 +13,9 @@ const state = {
   variant: 0,
   channels: new Set(data.channels.map((_, i) => i)),
   hidden: new Set(), // schemes
+  hiddenRuns: new Set(),
   together: false, // channels in one field
-  intervals: true,
+  intervals: data.runs.length === 1, // those of several runs cover each other
   metric: 0,
   channel: 0, // of the pictures
   image: 0,
@@ -46,7 +47,23 @@ function placeText(place) {
   return [...point.map(([name, value]) => name.split(".").slice(-1)[0] + " " + value), number(snr) + " dB"].join(", ");
 }
 
-function isShown(channel, scheme) { return state.channels.has(channel) && !state.hidden.has(scheme); }
+const several = data.runs.length > 1;
+
+function runOf(scheme) { return data.schemes[scheme].run; }
+
+function isChosen(scheme) { return !state.hidden.has(scheme) && !state.hiddenRuns.has(runOf(scheme)); }
+
+function isShown(channel, scheme) { return state.channels.has(channel) && isChosen(scheme); }
+
+// Schemes of one name and kind in several runs are a family: one colour, one switch.
+const families = [...new Set(data.schemes.map((s) => s.kind + "/" + s.own))];
+
+function familyOf(scheme) { return families.indexOf(data.schemes[scheme].kind + "/" + data.schemes[scheme].own); }
+
+function inFamily(family) { return data.schemes.map((_, s) => s).filter((s) => familyOf(s) === family); }
+
+// Schemes by family, runs side by side.
+function byFamily(schemes) { return [...schemes].sort((a, b) => familyOf(a) - familyOf(b) || runOf(a) - runOf(b)); }
 
 function setStop(stop) {
   const there = Math.max(0, Math.min(axis().stops.length - 1, stop));

@@ -1,8 +1,21 @@
 // Tables: results of a metric by scheme and stop, every row of results, every unit.
 
+// Names in front of rows of results; of several runs each has a column of its own.
+function nameHeads() { return [...(several ? ["run"] : []), "channel", "scheme", ...(hasVariants() ? ["swept"] : [])]; }
+
+function namesOf(curve, mark) {
+  const s = data.schemes[curve.s];
+  return [...(several ? [data.runs[s.run]] : []), data.channels[curve.c], s.own + mark, ...(hasVariants() ? [axis().variants[curve.v]] : [])];
+}
+
+// One scheme of several runs line below line.
+function sideBySide(curves) {
+  return several ? [...curves].sort((a, b) => a.c - b.c || familyOf(a.s) - familyOf(b.s) || a.v - b.v || runOf(a.s) - runOf(b.s)) : curves;
+}
+
 // Curves of a metric with results, as rows of a table: their names, and a row of results for every stop.
 function pivot(info) {
-  const curves = data.curves[info.key][axis().x].filter((c) => c.rows && isShown(c.c, c.s));
+  const curves = sideBySide(data.curves[info.key][axis().x].filter((c) => c.rows && isShown(c.c, c.s)));
   return curves.map((curve) => {
     const cells = axis().stops.map(() => null);
     for (const i of curve.rows) {
@@ -10,9 +23,30 @@ function pivot(info) {
       if (axis().stop[row[PLACE]] !== null) cells[axis().stop[row[PLACE]]] = row;
     }
     const mark = info.trained.includes(curve.s) ? " †" : "";
-    return { names: [data.channels[curve.c], data.schemes[curve.s].name + mark, axis().variants[curve.v]], cells, scheme: curve.s };
+    return { names: namesOf(curve, mark), cells, scheme: curve.s, key: [curve.c, curve.s, curve.v].join("/") };
   });
 }
+
+// The table of a metric over the stops, or of all metrics at the dial: heads, the one that is here, lines of texts.
+function tableOf(info) {
+  if (info) {
+    return { caption: `${info.axis}, ${info.better}`, heads: axis().stops, here: state.stop,
+      lines: pivot(info).map((line) => ({ names: line.names, cells: line.cells.map((row) => cellText(row, info)) })) };
+  }
+  const infos = data.metrics.filter((m) => !m.against && !isCause(m)), lines = new Map();
+  infos.forEach((m, i) => pivot(m).forEach((line) => {
+    const key = line.key, names = line.names.map((n) => n.replace(/ †$/, ""));
+    if (!lines.has(key)) lines.set(key, { names, cells: infos.map(() => cellText(null, m)) });
+    const cell = cellText(line.cells[state.stop], m);
+    if (m.trained.includes(line.scheme) && line.cells[state.stop]) cell.text += " †";
+    lines.get(key).cells[i] = cell;
+  }));
+  return { caption: `All measures at ${stopText()}`, heads: infos.map((m) => `${m.axis} ${arrow(m)}`), here: -1, lines: [...lines.values()] };
+}
+
+function cellText(row, info) { return row ? { text: meanText(row, info), title: `not arrived: ${lostText(row)}` } : { text: "–", title: null }; }
+
+const ALL = data.metrics.length; // of the menu of measures
 
 function hasVariants() { return axis().variants.some(Boolean); }
 
@@ -32,12 +66,14 @@ function lostText(row) {
 function buildTable() {
   const section = byId("table"), holder = el("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Means by scheme" });
   const whole = el("details", { id: "rows" }, el("summary", {}, "Every row of results: intervals, counts, losses, bandwidth"));
-  const menu = select("Measure", data.metrics.map((m, i) => [i, m.title]), state.metric, (i) => { state.metric = i; draw(); });
+  const options = [...data.metrics.map((m, i) => [i, m.title]), [ALL, "all, at the dial"]];
+  const menu = select("Measure", options, state.metric, (i) => { state.metric = i; draw(); });
   const draw = () => {
     const info = data.metrics[state.metric];
     holder.replaceChildren(pivotTable(info));
+    whole.hidden = !info;
     whole.replaceChildren(whole.firstChild);
-    if (whole.open) whole.append(rowsTable(info));
+    if (whole.open && info) whole.append(rowsTable(info));
   };
   whole.addEventListener("toggle", draw);
   section.append(el("div", { class: "controls" }, menu,
@@ -49,14 +85,12 @@ function buildTable() {
 }
 
 function pivotTable(info) {
-  const heads = ["channel", "scheme", ...(hasVariants() ? ["swept"] : [])];
-  const here = (i) => (i === state.stop ? "here" : null);
-  return el("table", { class: "pivot" }, el("caption", {}, `${info.axis}, ${info.better}`),
-    el("thead", {}, el("tr", {}, heads.map((h) => el("th", { scope: "col" }, h)),
-      axis().stops.map((s, i) => el("th", { scope: "col", class: here(i) }, s)))),
-    el("tbody", {}, pivot(info).map((line) => el("tr", {}, line.names.slice(0, heads.length).map((n) => el("td", {}, n)),
-      line.cells.map((row, i) => el("td", { class: ["n", here(i)].filter(Boolean).join(" "), title: row ? `not arrived: ${lostText(row)}` : null },
-        row ? meanText(row, info) : "–"))))));
+  const table = tableOf(info), here = (i) => (i === table.here ? "n here" : "n");
+  return el("table", { class: "pivot" }, el("caption", {}, table.caption),
+    el("thead", {}, el("tr", {}, nameHeads().map((h) => el("th", { scope: "col" }, h)),
+      table.heads.map((s, i) => el("th", { scope: "col", class: here(i) }, s)))),
+    el("tbody", {}, table.lines.map((line) => el("tr", {}, line.names.map((n) => el("td", {}, n)),
+      line.cells.map((cell, i) => el("td", { class: here(i), title: cell.title }, cell.text))))));
 }
 
 const ROW_HEADS = ["channel", "scheme", "swept and SNR", "mean", "low", "high", "images × trials", "not arrived", "mean without them",
@@ -128,4 +162,9 @@ function buildUnits() {
 
 function placeCell(place) { return { value: place, text: placeText(place), left: true }; }
 
-function cellOf(value, unit) { return typeof value === "number" ? { value, text: number(value, unit) } : value; }
+// Fractions of a column have one number of digits.
+function cellOf(value, unit) {
+  if (typeof value !== "number") return value;
+  const text = number(value, unit);
+  return { value, text: Number.isInteger(value) || /[.e]\d{4}|e/.test(text) || unit === "dB" ? text : value.toPrecision(4) };
+}

@@ -1,4 +1,4 @@
-"""Where a run may be stopped: between two batches, not while one is being written."""
+"""Where a run or a training may be stopped: between two batches or steps, not within one."""
 
 from __future__ import annotations
 

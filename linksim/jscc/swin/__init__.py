@@ -1,0 +1,1 @@
+"""SwinJSCC and WITT as JSCC codecs, and their checkpoints."""
