@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from channels.checks import complaint
-from linksim.build.checkpoints import file_digest, save_checkpoint
+from linksim.build.checkpoints import place_digest, save_checkpoint
 from linksim.jscc.swin.checkpoint import swinjscc_from_tensors, trained_on
 from linksim.jscc.swin.sizes import Adaptive
 from linksim.kinds.networks import SwinJsccSpec
@@ -52,7 +52,7 @@ def convert_swinjscc(
     spec = SwinJsccSpec(kind="swinjscc", **asdict(codec.config))
     recipe: dict[str, object] = {
         "converted_from": source.name,
-        "converted_from_digest": file_digest(source),
+        "converted_from_digest": place_digest(source),
         "trained_on": [trained_on(tensors)],
     }
     target.parent.mkdir(parents=True, exist_ok=True)

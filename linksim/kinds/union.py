@@ -160,7 +160,7 @@ def path_digests(spec: BaseModel) -> dict[str, str]:
     Args:
         spec: with fields of type :data:`linksim.kinds.fields.PathName`.
     """
-    from linksim.build.checkpoints import file_digest, tree_digest
+    from linksim.build.checkpoints import place_digest, tree_digest
 
     found: dict[str, str] = {}
     for name, info in type(spec).model_fields.items():
@@ -168,5 +168,5 @@ def path_digests(spec: BaseModel) -> dict[str, str]:
         if value and any(is_path(part) for part in annotation_parts(info)):
             for text in (value,) if isinstance(value, str) else value:
                 path = place(text)
-                found[str(text)] = tree_digest(path) if path.is_dir() else file_digest(path)
+                found[str(text)] = tree_digest(path) if path.is_dir() else place_digest(path)
     return found
