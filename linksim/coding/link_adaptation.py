@@ -15,7 +15,7 @@ from linksim.coding.qam_rate import needed_snr_db
 
 __all__ = ["MOST_RATE", "AdaptiveMcs", "sent_rate"]
 
-_SAME_LENGTH = 0.01
+_SAME_LENGTH, _BLOCK_ERROR = 0.01, 0.1
 
 
 def _length(channel: ChannelCalibration) -> int:
@@ -26,26 +26,34 @@ def _length(channel: ChannelCalibration) -> int:
 MOST_RATE = 0.95
 
 
-@lru_cache(maxsize=65536)
 def sent_rate(mcs: Mcs, num_uses: int) -> float:
     """Code rate that a block really has: payload and CRCs over coded bits. The steps of transport block sizes
     make it another one than the table's, the more so the shorter the block.
     """
+    return _sent(mcs, num_uses)[0]
+
+
+@lru_cache(maxsize=65536)
+def _sent(mcs: Mcs, num_uses: int) -> tuple[float, int]:
+    """Code rate of a block, and how many code blocks it is cut into."""
     from linksim.coding.transport import TransportBlock  # needs Sionna
 
     block = TransportBlock(num_uses, mcs.bits_per_symbol, mcs.rate)
-    return (block.size + block.crc_bits) / block.num_coded_bits
+    return (block.size + block.crc_bits) / block.num_coded_bits, block.num_code_blocks
 
 
 @lru_cache(maxsize=65536)
 def _loss_db(mcs: Mcs, num_uses: int, reference: int) -> float:
     """What a block needs more than one of ``reference`` uses of this MCS [dB], at 10% block errors on AWGN,
-    each at the rate that it really has; not below 0, inf for what no receiver decodes.
+    each at the rate and in the code blocks that it really has, all of which must arrive; not below 0, inf for
+    what no receiver decodes.
     """
 
     def needed(uses: int) -> float:
-        bits = math.ceil(sent_rate(mcs, uses) * uses * mcs.bits_per_symbol - 1e-6)
-        return needed_snr_db(bits, uses, mcs.bits_per_symbol)
+        rate, pieces = _sent(mcs, uses)
+        bits = math.ceil(rate * uses * mcs.bits_per_symbol / pieces - 1e-6)
+        each = 1 - (1 - _BLOCK_ERROR) ** (1 / pieces)
+        return needed_snr_db(bits, uses // pieces, mcs.bits_per_symbol, each)
 
     if sent_rate(mcs, num_uses) > MOST_RATE:
         return math.inf

@@ -19,7 +19,6 @@ __all__ = ["needed_snr_db", "rate_and_dispersion"]
 
 _GRID_DB = np.arange(-25.0, 50.01, 0.1)
 _NODES = 48
-_BLOCK_ERROR = 0.1
 
 
 def _levels(num_bits: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -74,12 +73,12 @@ def rate_and_dispersion(snr_db: float, bits_per_symbol: int) -> tuple[float, flo
 
 
 @lru_cache(maxsize=65536)
-def needed_snr_db(num_bits: int, num_uses: int, bits_per_symbol: int) -> float:
-    """Es/N0 [dB] at which QAM of n uses carries ``num_bits`` with 10% block errors on AWGN, by the normal
-    approximation; inf for more bits than its uses have.
+def needed_snr_db(num_bits: int, num_uses: int, bits_per_symbol: int, block_error: float = 0.1) -> float:
+    """Es/N0 [dB] at which QAM of n uses carries ``num_bits`` in one code word with this block error rate on AWGN,
+    by the normal approximation; inf for more bits than its uses have.
     """
     rate, dispersion = _table(bits_per_symbol)
-    spread = np.sqrt(num_uses * dispersion) * -float(ndtri(_BLOCK_ERROR))  # Q^-1
+    spread = np.sqrt(num_uses * dispersion) * -float(ndtri(block_error))  # Q^-1
     carried = np.minimum(num_uses * rate, num_uses * rate - spread + 0.5 * math.log2(num_uses))
     if num_bits >= carried[-1] or num_bits >= num_uses * bits_per_symbol:
         return math.inf
