@@ -74,8 +74,8 @@ def rate_and_dispersion(snr_db: float, bits_per_symbol: int) -> tuple[float, flo
 
 @lru_cache(maxsize=65536)
 def needed_snr_db(num_bits: int, num_uses: int, bits_per_symbol: int, block_error: float = 0.1) -> float:
-    """Es/N0 [dB] at which QAM of n uses carries ``num_bits`` in one code word with this block error rate on AWGN,
-    by the normal approximation; inf for more bits than its uses have.
+    """Es/N0 [dB] at which QAM of n uses carries ``num_bits`` in one code word with this block error rate on
+    AWGN, by the normal approximation; inf for more bits than its uses have.
     """
     rate, dispersion = _table(bits_per_symbol)
     spread = np.sqrt(num_uses * dispersion) * -float(ndtri(block_error))  # Q^-1

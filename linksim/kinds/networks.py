@@ -240,12 +240,20 @@ class SwinJsccSpec(NetworkBase):
         (32, 64, 96, 128, 192),
         description="latent channels that may be sent; one number unless adaptive says rate",
     )
-    widths: Annotated[Stages, Field(min_length=1)] = (128, 192, 256, 320)
+    widths: Annotated[Stages, Field(min_length=1)] = Field(
+        (128, 192, 256, 320), description="channels of each stage; that of the last is of the latent"
+    )
     depths: Depths = Field((2, 2, 6, 2), description="2, 2, 2, 2 is the small, 2, 2, 18, 2 the large network")
-    heads: Stages = (4, 6, 8, 10)
-    window: Annotated[Int, Field(ge=2, le=64, multiple_of=2)] = 8
-    mlp_ratio: Annotated[Real, Field(gt=0, le=64)] = 4.0
-    image_size: tuple[Side, Side] = (256, 256)
+    heads: Stages = Field((4, 6, 8, 10), description="attention heads of each stage")
+    window: Annotated[Int, Field(ge=2, le=64, multiple_of=2)] = Field(
+        8, description="side of the windows of attention [tokens]"
+    )
+    mlp_ratio: Annotated[Real, Field(gt=0, le=64)] = Field(
+        4.0, description="hidden width of the perceptrons over that of their stage"
+    )
+    image_size: tuple[Side, Side] = Field(
+        (256, 256), description="height and width that the network was made for [pixels]"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> SwinJsccSpec:

@@ -12,7 +12,7 @@ import torch
 from benchmarks.make_diffjscc_checkpoint import SIZES, make
 from linksim.build.checkpoints import save_checkpoint
 from linksim.cli.commands import main
-from linksim.kinds.networks import Bourtsoulatze2019Spec
+from linksim.kinds.networks import Bourtsoulatze2019Spec, SwinJsccSpec
 from linksim.run.runner import make_plan, preflight
 from linksim.scenario.files import (
     ScenarioError,
@@ -165,6 +165,11 @@ def test_every_shipped_scenario_has_its_weights_and_tables(path, tmp_path, monke
         overrides.append("images={kind: skimage, names: [coffee], crop: 32}")
         channels = int(96 * scenario.bandwidth.data_ratio)  # C/2 uses for 3 x 4 x 4 values
         network = Bourtsoulatze2019Spec(kind="bourtsoulatze2019", latent_channels=channels)
+        save_checkpoint(tmp_path / "stand-in", network, network.build().state_dict(), {}, torch.float32)
+    if path.stem == "swinjscc-kodak":  # all of its rates, narrow
+        network = SwinJsccSpec(
+            kind="swinjscc", widths=(8, 8, 8, 320), depths=(2, 2, 2, 2), heads=(2, 2, 2, 2)
+        )
         save_checkpoint(tmp_path / "stand-in", network, network.build().state_dict(), {}, torch.float32)
     if "kid_lite2" in scenario.metrics:  # of sets of pictures
         overrides.append(f"metrics=[{', '.join(m for m in scenario.metrics if m != 'kid_lite2')}]")

