@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 __all__ = ["FORMAT", "StoredHeader", "StoredRecord", "first_problem"]
 
 FORMAT = "linksim-run-1"
+SPENT = ("bytes", "payload_bits", "header_bits", "padding_bits", "crc_bits", "header_uses")  # facts of a record
 
 
 class _Block(BaseModel):
@@ -57,6 +58,21 @@ class StoredRecord(_Block):
     transmissions: Annotated[int, Field(ge=1, lt=1 << 31)] = 1
     info: dict[str, _Value] = {}
     shown: Annotated[str, Field(pattern=r"^([0-9a-f]{16})?$")] = ""
+
+    @field_validator("info")
+    @classmethod
+    def _spent_can_be_added(cls, info: dict[str, _Value]) -> dict[str, _Value]:
+        """What the ledger adds up are numbers, and shares of more than nothing."""
+        spent = {name: info[name] for name in SPENT if name in info}
+        wrong = [name for name, v in spent.items() if isinstance(v, bool | str) or not 0 <= v < 1 << 53]
+        if wrong:
+            raise ValueError(f"{wrong[0]} must be a number of at least 0")
+        if "crc_bits" in info:
+            if not {"bytes", "payload_bits"} & info.keys():
+                raise ValueError("crc_bits without bytes or payload_bits")
+            if not any(spent.values()):
+                raise ValueError("crc_bits of a block without bits")
+        return info
 
     @model_validator(mode="after")
     def _no_more_errors_than_trials(self) -> StoredRecord:

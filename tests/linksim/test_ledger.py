@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from linksim.metrics.info import MetricInfo
 from linksim.report.figures import best_of, curves, plot_metric
 from linksim.report.ledger import CATEGORIES, ledger, spent
 from linksim.report.runs import load_rows, metric_info, step_names
-from linksim.results.records import side_info_uses
+from linksim.results.records import Record, UnfitRecord, line_of, side_info_uses
 from linksim.results.store import ResultStore
 from tests.linksim.tiny import write
 
@@ -76,6 +77,27 @@ def test_payload_share_is_that_of_the_stream(store):
     assert bits == info["payload_bits"]
     expected = record.data_uses * 8 * info["bytes"] / (bits + info["crc_bits"])
     assert spent(record)["payload"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"header_uses": "ok"},
+        {"header_uses": True},
+        {"crc_bits": 24, "payload_bits": -1},
+        {"crc_bits": 24, "bytes": "many"},
+        {"crc_bits": 24},
+        {"crc_bits": 0, "payload_bits": 0},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_added_up_is_no_record(store, info):
+    """Neither read from a file nor taken from a scheme of somebody's own."""
+    record = replace(next(iter(store.records())), info=info)
+    with pytest.raises(UnfitRecord, match=f"scheme {re.escape(record.key.scheme)}: info: unfit for a record"):
+        line_of(record)
+    with pytest.raises(ValueError, match="info"):
+        Record.from_json(record.to_json())
 
 
 def test_retransmissions_count_in_every_ratio(store):
