@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 __all__ = ["FORMAT", "StoredHeader", "StoredRecord", "first_problem"]
 
 FORMAT = "linksim-run-1"
-SPENT = ("bytes", "payload_bits", "header_bits", "padding_bits", "crc_bits", "header_uses")  # facts of a record
+SPENT = ("bytes", "payload_bits", "header_bits", "padding_bits", "crc_bits", "header_uses")  # of a record
 
 
 class _Block(BaseModel):
