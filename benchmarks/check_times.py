@@ -21,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = "images={kind: skimage, names: [astronaut, coffee, chelsea, rocket, motorcycle], crop: [256, 384]}"
+FEW = 2  # of them held out
 # An attempt to reach the network is no refusal that somebody might catch: the process ends.
 SEALED = """
 import os, sys
@@ -69,6 +70,8 @@ def settings(path: Path) -> list[str]:
     there = [s for s in schemes if not getattr(s, "checkpoint", "").startswith("runs/")]
     if len(there) < len(schemes):
         pairs.append(f"schemes={json.dumps([scheme.model_dump(mode='json') for scheme in there])}")
+    if PICTURES in pairs and getattr(getattr(scenario, "train", None), "validation_images", 0) > FEW:
+        pairs.append(f"train.validation_images={FEW}")
     initial = getattr(getattr(scenario, "train", None), "initial", None)
     return [*pairs, "train.initial=null"] if initial else pairs
 

@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from channels.units import db_to_linear
-
 __all__ = ["needed_snr_db", "rate_and_dispersion"]
 
 _GRID_DB = np.arange(-25.0, 50.01, 0.1)
-_NODES = 48
+_NODES, _CHUNKS = 48, 30
 
 
 def _levels(num_bits: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -39,20 +37,19 @@ def _table(bits_per_symbol: int) -> tuple[NDArray[np.float64], NDArray[np.float6
     sent = np.flatnonzero(levels > 0)  # what is sent below zero is its mirror image
     weights = weights / weights.sum() / len(sent)
     means, squares = [], []
-    for snr_db in _GRID_DB.tolist():
-        deviation = math.sqrt(db_to_linear(-snr_db))  # beside unit power per dimension
-        y = levels[sent, None] + deviation * nodes
-        distance = -np.square(y[:, :, None] - levels) / (2 * deviation**2)  # [sent, node, level]
+    for some in np.array_split(_GRID_DB, _CHUNKS):
+        deviation = 10 ** (-some / 20)[:, None, None]  # beside unit power per dimension
+        y = levels[sent, None] + deviation * nodes  # [snr, sent, node]
+        distance = -np.square(y[..., None] - levels) / (2 * np.square(deviation[..., None]))  # [..., level]
         distance -= distance.max(-1, keepdims=True)
         likelihood = np.exp(distance)
-        density = np.full(y.shape, float(bits.shape[1]))
-        for column in bits.T:
-            share = likelihood @ column / likelihood.sum(-1)  # of the bit 1
-            density += np.log2(np.maximum(np.where(column[sent, None] == 1, share, 1 - share), 1e-300))
-        means.append((weights * density).sum())
-        squares.append((weights * np.square(density)).sum())
-    mean = np.array(means)
-    return 2 * mean, 2 * np.maximum(np.array(squares) - np.square(mean), 0.0)
+        ones = likelihood @ bits / likelihood.sum(-1, keepdims=True)  # probability of a 1, bit by bit
+        right = np.where(bits[sent, None] == 1, ones, 1 - ones)
+        density = bits.shape[1] + np.log2(np.maximum(right, 1e-300)).sum(-1)
+        means.append((weights * density).sum((1, 2)))
+        squares.append((weights * np.square(density)).sum((1, 2)))
+    mean = np.concatenate(means)
+    return 2 * mean, 2 * np.maximum(np.concatenate(squares) - np.square(mean), 0.0)
 
 
 def rate_and_dispersion(snr_db: float, bits_per_symbol: int) -> tuple[float, float]:

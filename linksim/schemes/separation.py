@@ -24,6 +24,7 @@ from linksim.coding.transport import (
     TransportBlock,
     transport_block_size,
 )
+from linksim.images.sets import image_digest
 from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction, State, mean_grey, random_bits
 from linksim.schemes.payload import Payload, fit_facts, pack, pixels, stream_budget, unpack
 from linksim.source.hevc import CodecError
@@ -190,7 +191,7 @@ class SeparationScheme:
 
     def smallest_stream(self, image: Tensor) -> int:
         """Bytes of the smallest stream of an image [3, H, W] uint8."""
-        return self._search.smallest(*pixels(image.float() / 255))
+        return self._search.smallest(image.permute(1, 2, 0).contiguous().numpy(), image_digest(image))
 
     # ----------------------------------------------------------------------------------- the frame
 

@@ -136,6 +136,7 @@ class QualitySearch:
         self.workers = workers
         self._stamp = _stamp(codec) if stamp is None else stamp
         self._streams, self._decoded = Memory(memory_bytes // 4), Memory(memory_bytes)
+        self._smallest: dict[str, int] = {}
 
     @property
     def name(self) -> str:
@@ -230,12 +231,14 @@ class QualitySearch:
 
     def smallest(self, rgb: Rgb, digest: str) -> int:
         """Bytes of the stream of a picture at the lowest quality and the smallest size."""
+        if digest in self._smallest:  # every MCS, channel and swept value asks
+            return self._smallest[digest]
         sizes = []
         for resolution in self.resolutions:
             small = resize(rgb, reduced((rgb.shape[0], rgb.shape[1]), resolution))
             name = _reduced_name(digest, resolution)
             sizes.append(len(self.stream(small, name, self.codec.qualities[-1])))
-        return min(sizes) + self._overhead
+        return self._smallest.setdefault(digest, min(sizes) + self._overhead)
 
     def choice_key(self, wish: Wish) -> str:
         by = () if self.measure is None or self.resolutions == (1,) else (self.measure.reference,)
