@@ -109,6 +109,10 @@ def test_validation_and_sample_grids_are_logged(trained):
     log = EventAccumulator(str(trained / "tensorboard"))
     log.Reload()
     assert len(log.Scalars("validation/loss_at_1_db")) == 3
+    norms, rates = log.Scalars("train/gradient_norm"), log.Scalars("train/learning_rate")
+    assert [event.step for event in norms] == [event.step for event in rates] == list(range(1, 31))
+    assert all(event.value > 0 for event in norms)
+    assert rates[-1].value == pytest.approx(1e-3)
     assert log.Images("validation/original_initial_sample")
 
 

@@ -111,10 +111,12 @@ def _run(trainer: ControlTrainer, report: Callable[[str], None]) -> ControlSumma
     try:
         while trainer.progress() < 1:
             with uninterrupted():
-                losses.append(trainer.train_step())
+                said = trainer.train_step()
+            losses.append(said["loss"])
             trainer.tell_seconds(before + time.monotonic() - started)
             if writer is not None:
-                writer.add_scalar("train/loss", losses[-1], trainer.step)
+                for name, value in said.items():
+                    writer.add_scalar(f"train/{name}", value, trainer.step)
             if trainer.step % trainer.spec.validation_every_steps == 0:
                 _report(trainer, writer, losses, report)
             if time.monotonic() - saved > trainer.spec.checkpoint_every_s:

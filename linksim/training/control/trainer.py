@@ -239,8 +239,10 @@ class ControlTrainer:
             ).sample
         return (eps.float() - batch.noise).square().mean()
 
-    def train_step(self) -> float:
-        """One optimiser step; returns the loss over the whole batch, of all processes."""
+    def train_step(self) -> dict[str, float]:
+        """One optimiser step; returns the loss over the whole batch, of all processes, gradient norm before
+        clipping and learning rate, for the log.
+        """
         seed = item_seed(self.scenario.seed, f"step {self.step}", 0, "control channel")
         channel = self.channels[int(np.random.default_rng(seed).choice(len(self.channels), p=self.shares))]
         warm = min(1.0, (self.step + 1) / max(1, self.spec.warmup_steps))
@@ -258,7 +260,7 @@ class ControlTrainer:
         self.optimizer.step()
         self.step += 1
         self._average()
-        return whole
+        return {"loss": whole, "gradient_norm": float(norm), "learning_rate": warm * self.spec.learning_rate}
 
     def tell_seconds(self, seconds: float) -> None:
         """Time spent so far, by the clock of the first process: all must see the same progress."""
