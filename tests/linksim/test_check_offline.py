@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 
 import pytest
@@ -13,7 +14,9 @@ from linksim.build.convert import convert_diffjscc
 from linksim.build.objects import build_metrics
 from linksim.cli.commands import main
 from linksim.diffusion.model import DiffusionModel
+from linksim.kinds.schemes.diffusion import DiffJsccSpec
 from linksim.scenario.files import load_scenario, scenario_dir
+from linksim.scenario.training_diffusion import ControlTrainSpec, DenoiserTrainSpec
 from linksim.weights.needs import needs
 from linksim.weights.zoo import BACKBONES
 from tests.linksim.tiny import write
@@ -85,6 +88,32 @@ def test_weights_of_metrics_are_named_with_what_is_at_hand(tmp_path, capsys, sea
     monkeypatch.setenv("LINKSIM_WEIGHTS", str(tmp_path / "weights"))
     assert main(["check", write(tmp_path, text)]) == 0
     assert "lpips_squeeze could be measured without" in capsys.readouterr().err
+
+
+def test_weights_that_are_missing_are_named_before_the_first_unit(tmp_path, capsys, sealed, monkeypatch):
+    def unplugged(*_args, **_kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket.socket, "connect", unplugged)
+    monkeypatch.setattr(socket, "getaddrinfo", unplugged)
+    text = (
+        TEXT.replace("[psnr]", "[psnr, lpips_alex]")
+        .replace("{kind: diffjscc, name: DiffJSCC, checkpoint: MODEL}", "{kind: separation, name: s, mcs: 9}")
+        .replace("1/384", "1/24")
+    )
+    assert main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "run"), "--no-report"]) == 0
+    said = capsys.readouterr().err
+    assert 0 <= said.index("alexnet-owt-7be5be79.pth is not on this machine") < said.index("0 of 1 units")
+
+
+def test_what_precision_a_diffusion_has_is_left_to_the_device():
+    """Of the scenarios that come with linksim none asks for bfloat16, which is emulated on many CPUs."""
+    paths = sorted(scenario_dir().rglob("*.yaml"))
+    assert len(paths) > 70
+    assert [path.name for path in paths if re.search(r"precision: *(b?float16)", path.read_text())] == []
+    assert DiffJsccSpec.model_fields["precision"].default == "auto"
+    assert ControlTrainSpec.model_fields["precision"].default == "auto"
+    assert DenoiserTrainSpec.model_fields["precision"].default == "auto"
 
 
 def test_first_run_has_perceptual_measures_that_need_no_download():
