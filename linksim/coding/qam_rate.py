@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from channels.units import db_to_linear
+
 __all__ = ["needed_snr_db", "rate_and_dispersion"]
 
 _GRID_DB = np.arange(-25.0, 50.01, 0.1)
@@ -38,7 +40,8 @@ def _table(bits_per_symbol: int) -> tuple[NDArray[np.float64], NDArray[np.float6
     weights = weights / weights.sum() / len(sent)
     means, squares = [], []
     for some in np.array_split(_GRID_DB, _CHUNKS):
-        deviation = 10 ** (-some / 20)[:, None, None]  # beside unit power per dimension
+        noise = np.array([db_to_linear(-snr_db) for snr_db in some.tolist()])
+        deviation = np.sqrt(noise)[:, None, None]  # beside unit power per dimension
         y = levels[sent, None] + deviation * nodes  # [snr, sent, node]
         distance = -np.square(y[..., None] - levels) / (2 * np.square(deviation[..., None]))  # [..., level]
         distance -= distance.max(-1, keepdims=True)

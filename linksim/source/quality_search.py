@@ -1,6 +1,4 @@
-"""The highest quality that fits a byte budget, for many pictures at once: cached on disk, coded by
-processes.
-"""
+"""The highest quality that fits a byte budget, for many pictures at once: cached, coded by processes."""
 
 from __future__ import annotations
 
@@ -231,14 +229,12 @@ class QualitySearch:
 
     def smallest(self, rgb: Rgb, digest: str) -> int:
         """Bytes of the stream of a picture at the lowest quality and the smallest size."""
-        if digest in self._smallest:  # every MCS, channel and swept value asks
-            return self._smallest[digest]
-        sizes = []
-        for resolution in self.resolutions:
-            small = resize(rgb, reduced((rgb.shape[0], rgb.shape[1]), resolution))
-            name = _reduced_name(digest, resolution)
-            sizes.append(len(self.stream(small, name, self.codec.qualities[-1])))
-        return self._smallest.setdefault(digest, min(sizes) + self._overhead)
+        if digest not in self._smallest:  # every MCS, channel and swept value asks
+            worst, size = self.codec.qualities[-1], (rgb.shape[0], rgb.shape[1])
+            small = {_reduced_name(digest, n): resize(rgb, reduced(size, n)) for n in self.resolutions}
+            least = min(len(self.stream(x, name, worst)) for name, x in small.items())
+            self._smallest[digest] = least + self._overhead
+        return self._smallest[digest]
 
     def choice_key(self, wish: Wish) -> str:
         by = () if self.measure is None or self.resolutions == (1,) else (self.measure.reference,)
