@@ -31,6 +31,13 @@ __all__ = [
 Width = Annotated[Int, Field(ge=1, le=4096)]
 Blocks = Annotated[Int, Field(ge=0, le=64)]
 Side = Annotated[Int, Field(ge=1, le=65536)]
+Window = Annotated[
+    Int, Field(ge=2, le=64, multiple_of=2, description="side of the attention windows [positions]")
+]
+MlpRatio = Annotated[Real, Field(gt=0, le=64, description="width of the hidden layer over that of the block")]
+ImageSize = Annotated[
+    tuple[Side, Side], Field(description="height and width that masks are made for [pixels]")
+]
 Latent = Annotated[Int, Field(ge=2, le=4096, multiple_of=2)]
 
 
@@ -194,15 +201,9 @@ class SwinYang2024Spec(NetworkBase):
     decoder_widths: Stages = Field((), description="of the decoder; empty: as the encoder")
     decoder_depths: Depths = Field((), description="of the decoder; empty: as the encoder")
     decoder_heads: Stages = Field((), description="of the decoder; empty: as the encoder")
-    window: Annotated[Int, Field(ge=2, le=64, multiple_of=2)] = Field(
-        8, description="side of the attention windows [positions]"
-    )
-    mlp_ratio: Annotated[Real, Field(gt=0, le=64)] = Field(
-        4.0, description="width of the hidden layer over that of the block"
-    )
-    image_size: tuple[Side, Side] = Field(
-        (256, 256), description="height and width that masks are made for [pixels]"
-    )
+    window: Window = 8
+    mlp_ratio: MlpRatio = 4.0
+    image_size: ImageSize = (256, 256)
 
     @model_validator(mode="after")
     def _stages_agree(self) -> SwinYang2024Spec:
@@ -245,15 +246,9 @@ class SwinJsccSpec(NetworkBase):
     )
     depths: Depths = Field((2, 2, 6, 2), description="2, 2, 2, 2 is the small, 2, 2, 18, 2 the large network")
     heads: Stages = Field((4, 6, 8, 10), description="attention heads of each stage")
-    window: Annotated[Int, Field(ge=2, le=64, multiple_of=2)] = Field(
-        8, description="side of the windows of attention [tokens]"
-    )
-    mlp_ratio: Annotated[Real, Field(gt=0, le=64)] = Field(
-        4.0, description="hidden width of the perceptrons over that of their stage"
-    )
-    image_size: tuple[Side, Side] = Field(
-        (256, 256), description="height and width that the network was made for [pixels]"
-    )
+    window: Window = 8
+    mlp_ratio: MlpRatio = 4.0
+    image_size: ImageSize = (256, 256)
 
     @model_validator(mode="after")
     def _fits(self) -> SwinJsccSpec:

@@ -37,16 +37,22 @@ def shown_pictures(page) -> list[str]:
     return page.eval_on_selector_all("#grid img", "all => all.map(i => i.src)")
 
 
-def test_everything_is_within_the_width_of_the_screen(opened):
-    page = opened.page
+def assert_within_the_screen(page, *more: str) -> None:
+    """Nothing reaches beyond the width of the screen; ``more``: selectors beside those of every page."""
     width = page.evaluate("document.documentElement.clientWidth")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    places = ", ".join(["h1, h2, h3, .card, #cards svg, .grid figure, .stage", *more])
     outside = page.evaluate(
-        "w => [...document.querySelectorAll('h1, h2, h3, .card, #cards svg, .grid figure, .stage, #dial')]"
+        "([places, w]) => [...document.querySelectorAll(places)]"
         ".filter(e => e.offsetParent !== null && e.getBoundingClientRect().right > w + 1).map(e => e.outerHTML.slice(0, 80))",
-        width,
+        [places, width],
     )
     assert outside == []
+
+
+def test_everything_is_within_the_width_of_the_screen(opened):
+    page = opened.page
+    assert_within_the_screen(page, "#dial")
     assert page.locator("#cards article").count() == 4
 
 
