@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]  # _generate, tests
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Cells that say !linksim mean the one of this environment, whether or not it was activated.
+os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
 
 import linksim  # noqa: E402
 
