@@ -180,7 +180,7 @@ def measure(entry: Mapping[str, Any], options: Options) -> list[dict[str, Any]]:
         done = subprocess.run(
             words(command, places),
             cwd=ROOT, capture_output=True, text=True, check=False,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         seconds = round(time.monotonic() - began, 1)
         (folder / f"{number}.out").write_text(done.stdout)

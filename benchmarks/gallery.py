@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from readme_results import update
 
@@ -31,6 +32,7 @@ NAMES = ("astronaut", "coffee", "chelsea", "rocket", "motorcycle", "camera", "hu
 SIDE = 256
 PICTURES = f"images={{kind: skimage, names: [{', '.join(NAMES)}], crop: {SIDE}, multiple_of: 16}}"
 MOST_TRIALS = 4
+STOPPED = (130, 143)  # exit status of a run that was told to end: the gallery ends too
 THEMES = {
     "theory": "Checks against theory",
     "awgn": "AWGN",
@@ -104,7 +106,7 @@ def stem(path: Path) -> Path:
     return FIGURES / f"{path.parent.name}-{path.stem}"
 
 
-def make(path: Path, runs: Path = RUNS, *, draw: bool = True) -> dict[str, object]:
+def make(path: Path, runs: Path = RUNS, *, draw: bool = True) -> dict[str, Any]:
     """Run a scenario in small and draw its figures: the metric, and differences where the file wants them."""
     began = time.monotonic()
     folder = runs / path.parent.name / path.stem
@@ -112,7 +114,7 @@ def make(path: Path, runs: Path = RUNS, *, draw: bool = True) -> dict[str, objec
     for pair in overrides(path):
         arguments += ["--set", pair]
     code = linksim(arguments)
-    line: dict[str, object] = {"scenario": f"{path.parent.name}/{path.stem}", "exit": code}
+    line: dict[str, Any] = {"scenario": f"{path.parent.name}/{path.stem}", "exit": code}
     if code == 0 and draw:
         [run] = figures.load_runs([folder])
         metric = shown(path, list(run.header["scenario"]["metrics"]))
@@ -171,6 +173,8 @@ def main() -> int:
             line = make(path, args.runs or RUNS, draw=args.runs is None)
             failed += line["exit"] != 0
             print(json.dumps(line), flush=True)
+            if line["exit"] in STOPPED:
+                return line["exit"]
     if args.runs is None:
         update(ROOT / "docs" / "gallery.md", "gallery", page())
         update(ROOT / "docs" / "gallery.md", "scenarios", index())

@@ -226,7 +226,7 @@ class TrainSpec(Spec):
         0.999, description="of the averaged weights, per step; 0: none"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "float32", description="auto: bfloat16 where it is the faster one"
+        "auto", description="of the networks; auto: bfloat16 where the device is faster in it, else float32"
     )
     compile: Bool = Field(False, description="torch.compile both networks: minutes of start, faster steps")
     validation_images: NaturalInt = Field(32, description="pictures held out of the training")

@@ -16,6 +16,7 @@ from linksim.cli.commands import main
 from linksim.diffusion.model import DiffusionModel
 from linksim.kinds.schemes.diffusion import DiffJsccSpec
 from linksim.scenario.files import load_scenario, scenario_dir
+from linksim.scenario.training import TrainSpec
 from linksim.scenario.training_diffusion import ControlTrainSpec, DenoiserTrainSpec
 from linksim.weights.needs import needs
 from linksim.weights.zoo import BACKBONES
@@ -114,6 +115,7 @@ def test_what_precision_a_diffusion_has_is_left_to_the_device():
     assert DiffJsccSpec.model_fields["precision"].default == "auto"
     assert ControlTrainSpec.model_fields["precision"].default == "auto"
     assert DenoiserTrainSpec.model_fields["precision"].default == "auto"
+    assert TrainSpec.model_fields["precision"].default == "auto"
 
 
 def test_first_run_has_perceptual_measures_that_need_no_download():

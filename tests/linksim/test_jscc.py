@@ -346,3 +346,36 @@ def test_loading_draws_nothing_from_the_generator():
     codec = load_codec("lean-awgn-1-96")
     assert torch.equal(torch.get_rng_state(), before)
     assert all(bool(p.any()) for name, p in codec.named_parameters() if name.endswith("weight"))
+
+
+def test_trials_of_one_picture_are_encoded_once_and_nothing_else_is(photographs):
+    """Of 3 rows that are alike 1 is encoded; of rows that differ in picture, told SNR or told gain all are."""
+
+    class Counting(LinearAnalogCodec):
+        rows: list[int]
+
+        def encode(self, image, layout, csit):
+            self.rows.append(len(image))
+            return super().encode(image, layout, csit)
+
+    codec = Counting(BlockKlt.load(zoo.asset("block-klt-16.safetensors")))
+    codec.rows = []
+    scheme, budget = JsccScheme("linear", codec), 8 * 256
+    same, other = photographs[:1].repeat(3, 1, 1, 1), photographs[[0, 0, 1]]
+    snr_db, gains = torch.full((3,), 5.0), torch.ones(3, budget, dtype=torch.complex64)
+    with torch.no_grad():
+        frame = scheme.transmit(same, budget, Csit(snr_db, gains))
+        scheme.transmit(same, budget, None)
+        assert codec.rows == [1, 1]
+        for image, csit in (
+            (other, None),
+            (same, Csit(torch.tensor([5.0, 5.0, 6.0]))),
+            (same, Csit(snr_db, gains * torch.tensor([1, 1, 2])[:, None])),
+        ):
+            scheme.transmit(image, budget, csit)
+        assert codec.rows == [1, 1, 3, 3, 3]
+        alone = scheme.transmit(photographs[:1], budget, Csit(snr_db[:1], gains[:1]))
+    assert frame.symbols.shape == (3, budget)
+    torch.testing.assert_close(frame.symbols, alone.symbols.repeat(3, 1))
+    scheme.transmit(same, budget, Csit(snr_db))
+    assert codec.rows[-1] == 3, "gradients tell rows apart"
