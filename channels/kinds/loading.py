@@ -10,7 +10,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+)
 from pathlib import Path
+from types import CodeType
 
 from channels.checks import complaint, in_words
 from channels.kinds.provenance import Origin, files_digest, line_of, package_files, siblings
@@ -97,17 +105,58 @@ def load_file(path: str | Path) -> None:
     _set_digest(origin, files_digest(REGISTRY.files[resolved]))
 
 
+class _FromSource(SourceFileLoader):
+    """Never what was compiled before: Python tells bytecode apart by size and second of a file, while the
+    digest that is recorded is of the source.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+@contextmanager
+def _sources_of(folder: Path) -> Iterator[None]:
+    """Within, modules of a folder are importable, as those beside a script are, and compiled from their
+    source; not those of an environment that lies in it.
+    """
+    elsewhere = [Path(entry).resolve() for entry in sys.path if entry]
+
+    def hook(entry: str) -> FileFinder:
+        found = Path(entry).resolve()
+        if not found.is_relative_to(folder) or any(
+            other != folder and other.is_relative_to(folder) and found.is_relative_to(other)
+            for other in elsewhere
+        ):
+            raise ImportError(f"not a folder of {folder}")
+        return FileFinder(entry, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromSource, SOURCE_SUFFIXES))
+
+    def forget() -> None:
+        for entry in list(sys.path_importer_cache):
+            if Path(entry).is_relative_to(folder):
+                del sys.path_importer_cache[entry]
+
+    sys.path.insert(0, str(folder))
+    sys.path_hooks.insert(0, hook)
+    forget()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        sys.path_hooks.remove(hook)
+        forget()
+
+
 def _execute(path: Path, origin: Origin, where: str) -> None:
     name = f"linksim_with_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    loader = _FromSource(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    sys.path.insert(0, str(path.parent))  # what lies beside it, as of a script
     try:
-        with _from(origin):
-            spec.loader.exec_module(module)
+        with _from(origin), _sources_of(path.parent):
+            loader.exec_module(module)
     except (Exception, SystemExit) as problem:  # whatever is in the file
         del sys.modules[name]
         if isinstance(problem, KindError):
@@ -116,8 +165,6 @@ def _execute(path: Path, origin: Origin, where: str) -> None:
         line = line_of(problem, path)
         place = where if line is None else f"{where}, line {line}"
         raise KindError(complaint(place, "does not load", got, "a file that runs")) from problem
-    finally:
-        sys.path.remove(str(path.parent))
 
 
 def _forget_module(path: Path) -> None:

@@ -5,6 +5,8 @@ was made with.
 from __future__ import annotations
 
 import csv
+import os
+import py_compile
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -178,6 +180,36 @@ def test_modules_beside_a_file_are_part_of_its_digest(here):
         hashes.append(scenario_hash(load_scenario(scenario)))
         assert find("channel", "padded").target(kind="padded").build.__globals__["Padded"].margin == scale
     assert hashes[0] != hashes[1]
+
+
+@pytest.mark.parametrize("changed", ["own.py", "beside.py", "package/within.py"])
+def test_code_that_runs_is_the_source_even_if_bytecode_of_the_same_second_and_size_is_there(
+    here, monkeypatch, changed
+):
+    """What Python itself would take for the same file: another file, with another digest."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for module in ("beside", "package", "package.within"):  # of another test
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    (here / "package").mkdir()
+    imports = "from beside import A\nfrom package.within import B\nC = 1"
+    texts = {
+        "own.py": CHANNEL.replace("MARGIN", "A + B + C").replace("IMPORTS", imports),
+        "beside.py": "A = 1\n",
+        "package/within.py": "B = 1\n",
+    }
+    found = []
+    for value in (1, 9):
+        for name, text in texts.items():
+            new = text.replace(" = 1\n", f" = {value}\n") if name == changed else text
+            path = Path(write(here, name, new))
+            os.utime(path, (1e9, 1e9))
+            if value == 1:
+                py_compile.compile(str(path))
+        load_file(here / "own.py")
+        kind = find("channel", "padded")
+        found.append((kind.target(kind="padded").build.__globals__["Padded"].margin, kind.origin.digest))
+    assert [margin for margin, _ in found] == [3, 11]
+    assert found[0][1] != found[1][1]
 
 
 def test_a_training_is_not_resumed_with_another_channel(here, capsys):
