@@ -1,6 +1,6 @@
 """The learned link against BPG + LDPC on Kodak: every figure that README and model cards claim, by a command.
 
-    python benchmarks/kodak_table.py --images KODAK [--out runs] [--set PATH=VALUE]...
+    python benchmarks/kodak_table.py --images KODAK [--out runs] [--workers N] [--set PATH=VALUE]...
 
 Runs (or resumes) the scenarios learned/kodak-rates, -diffusion, -separation, -fading and -told-snr, prints
 the tables as Markdown on stderr and one JSON line per value on stdout: ``kind`` (learned or separation),
@@ -361,6 +361,9 @@ def main() -> int:
     parser.add_argument(
         "--set", action="append", default=[], dest="overrides", metavar="PATH=VALUE", help="of the rates"
     )
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes that run units; results are the same"
+    )
     parser.add_argument("--skip", nargs="*", default=[], choices=SCENARIOS[len(RATES) :], help="not run")
     parser.add_argument("--write", action="store_true", help="also write the tables into docs/dials.md")
     parser.add_argument("--documents", type=Path, default=ROOT, help="where docs/dials.md is written")
@@ -375,7 +378,8 @@ def main() -> int:
         folder = args.out / name
         overrides = args.overrides if name in RATES else []
         words = [w for pair in (f"images.path={args.images}", *overrides) for w in ("--set", pair)]
-        code = linksim(["simulate", f"learned/{name}", "--out", str(folder), *words])
+        workers = ["--workers", str(args.workers)] if args.workers > 1 else []
+        code = linksim(["simulate", f"learned/{name}", "--out", str(folder), *workers, *words])
         if code:
             return code
         store = ResultStore(folder)
