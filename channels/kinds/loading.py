@@ -91,6 +91,10 @@ def load_file(path: str | Path) -> None:
             del REGISTRY.known[key]
     for beside in files or ():
         _forget_module(beside)
+    for other, group in REGISTRY.files.items():
+        if other.parent != resolved.parent:  # modules of one name beside two files are two modules
+            for beside in group[1:]:
+                _forget_module(beside)
     before, loaded = set(REGISTRY.known), set(sys.modules)
     try:
         _execute(resolved, origin, where)

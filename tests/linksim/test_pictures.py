@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import threading
 import zlib
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from PIL.ContainerIO import ContainerIO
 
 from linksim.images.folders import FolderImages, TarImages
 from linksim.images.picture_file import is_picture, read_image, read_size
-from linksim.images.sets import Crop, ImageError, SkimageImages, read_all
+from linksim.images.sets import Crop, ImageError, SkimageImages, for_all, read_all
 
 RNG = np.random.default_rng(0)
 HEIGHT, WIDTH = 40, 56
@@ -404,3 +405,11 @@ def test_pictures_of_scikit_image_are_there_in_colour_or_grey():
     assert all(picture.shape == (3, 256, 256) for picture in read.values())
     grey = [name for name, picture in read.items() if bool((picture[0] == picture[1]).all())]
     assert grey == ["camera"]
+
+
+def test_pictures_are_decoded_at_once(monkeypatch):
+    """Four wait for each other: one after the other they would wait for ever."""
+    monkeypatch.setattr("linksim.images.sets.decoding_threads", lambda: 4)
+    together = threading.Barrier(4, timeout=60)
+    names = [str(i) for i in range(8)]
+    assert for_all(names, lambda name: (together.wait() >= 0, name)) == [(True, name) for name in names]

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from channels.raytraced.model import _start_tracer
 from channels.runtime.child_processes import safe_children, safe_environment
 from linksim.images.folders import FolderImages
 from linksim.images.picture_file import read_image
@@ -234,3 +235,17 @@ def test_children_have_the_safe_path(how, tmp_path):
         subprocess.run([sys.executable, *how], cwd=folder, input=b"{}", capture_output=True, check=False)
     assert list((folder / "marks").iterdir()) == []
     assert "PYTHONSAFEPATH" not in os.environ
+
+
+def test_the_ray_tracer_runs_nothing_of_the_working_directory(tmp_path, monkeypatch):
+    """Its process ends for want of a request, long after its imports."""
+    folder = foreign(tmp_path / "here")
+    for name in ("linksim", "channels"):
+        (folder / f"{name}.py").unlink()
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text(f"open({str(folder / 'marks' / name)!r}, 'w').close()\n")
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    with pytest.raises(RuntimeError, match="ray tracing: the process failed, got exit code"):
+        _start_tracer("llvm_ad_mono_polarized", os.devnull, {})
+    assert list((folder / "marks").iterdir()) == []

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -145,3 +150,35 @@ def test_short_blocks_lose_more_the_shorter_they_are(table):
         more = (halves(shorter) - halves(longer))[rates]
         assert more.min() > -0.6
         assert more.mean() > 0.2
+
+
+def test_two_processes_that_save_a_table_leave_one_of_them_whole(table, tmp_path):
+    """Each writes under a name of its own: a reader beside them never sees a part, nor a mixture of both."""
+    path, begun = tmp_path / "table.json", tmp_path / "begun"
+    small = table.model_copy(update={"channels": table.channels[:1]})
+    code = (
+        "import sys; from pathlib import Path; from linksim.coding.calibration import Calibration\n"
+        "table = Calibration.load(Path(sys.argv[1])); Path(sys.argv[3]).touch()\n"
+        "while Path(sys.argv[3]).exists(): table.save(Path(sys.argv[2]))"
+    )
+    for name, written in (("whole", table), ("small", small)):
+        written.save(tmp_path / f"{name}.json")
+    writers = []
+    for name in ("whole", "small"):
+        marks = (str(tmp_path / f"{name}.json"), str(path), f"{begun}-{name}")
+        writers.append(subprocess.Popen([sys.executable, "-c", code, *marks]))
+    try:
+        seen, until = set(), time.monotonic() + 60
+        while len(seen) < 2:
+            assert time.monotonic() < until
+            if path.is_file():
+                seen.add(len(Calibration.load(path).channels))
+        for _ in range(20):
+            seen.add(len(Calibration.load(path).channels))
+    finally:
+        for name in ("whole", "small"):
+            Path(f"{begun}-{name}").unlink(missing_ok=True)
+        codes = [writer.wait() for writer in writers]
+    assert codes == [0, 0]
+    assert seen == {1, len(table.channels)}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["small.json", "table.json", "whole.json"]

@@ -18,7 +18,7 @@ from linksim.scenario.files import ScenarioError, load_train_scenario, parse_ove
 from linksim.scenario.schema import LossSpec, OptimizerSpec, PhaseSpec
 from linksim.training.codec import Trainer, train
 from linksim.training.phases import position, rate_factor
-from linksim.weights.precision import resolve_precision
+from linksim.weights.precision import bfloat16_gain, resolve_precision
 from tests.linksim.test_train import tars  # noqa: F401 (a fixture)
 
 CPU = torch.device("cpu")
@@ -239,6 +239,25 @@ def test_auto_precision_is_what_is_faster_here():
     dtype = resolve_precision("auto", CPU)
     assert dtype in (torch.float32, torch.bfloat16)
     assert resolve_precision("bfloat16", CPU) is torch.bfloat16
+
+
+@pytest.mark.parametrize(("seconds", "chosen", "said"), [
+    ({torch.float32: 1.0, torch.bfloat16: 27.0}, torch.float32, "precision: bfloat16 is 27.0 times slower than float32"),
+    ({torch.float32: 1.0, torch.bfloat16: 0.2}, torch.bfloat16, ""),
+])  # fmt: skip
+def test_who_asks_for_an_emulated_bfloat16_is_told_what_it_costs(monkeypatch, caplog, seconds, chosen, said):
+    """As measured on a CPU without instructions for it, and on one that has them."""
+    monkeypatch.setattr("linksim.weights.precision._convolution_seconds", lambda dtype: seconds[dtype])
+    bfloat16_gain.cache_clear()
+    try:
+        assert resolve_precision("auto", CPU) is chosen
+        assert not caplog.records
+        assert resolve_precision("bfloat16", CPU) is torch.bfloat16
+    finally:
+        bfloat16_gain.cache_clear()
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == bool(said)
+    assert all(message.startswith(said) and "precision: auto" in message for message in messages)
 
 
 def test_awgn_and_fading_train_without_sionna(recipe, tmp_path):

@@ -9,6 +9,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -382,6 +383,20 @@ def test_no_more_than_the_squares_of_the_next_batch_are_kept(pictures):
     assert len(photographs.training._coming) >= 3
     again = [np.random.default_rng([7, i]) for i in range(3)]
     assert torch.equal(photographs.one_each(singles), kept.one_each(again))
+
+
+def test_pictures_on_disk_are_decoded_at_once(pictures, monkeypatch):
+    """Those of a batch wait for each other; the first decodings, of their sizes, are not among them."""
+    monkeypatch.setattr("linksim.training.data.photographs.decoding_threads", lambda: 4)
+    photographs = Photographs(FolderImages(pictures), seed=1, crop=48, held_out=2, memory_bytes=0)
+    together, read = threading.Barrier(4, timeout=60), FolderImages.stored
+
+    def stored(self, name):
+        together.wait()
+        return read(self, name)
+
+    monkeypatch.setattr(FolderImages, "stored", stored)
+    assert photographs.batch(np.random.default_rng(0), 4, 32).shape == (4, 3, 32, 32)
 
 
 def test_what_is_smaller_than_the_crop_is_said(recipe, pictures, tmp_path, caplog, capsys):

@@ -182,6 +182,25 @@ def test_modules_beside_a_file_are_part_of_its_digest(here):
     assert hashes[0] != hashes[1]
 
 
+def test_modules_of_one_name_beside_two_files_are_two_modules(here):
+    """Each file has those beside it, whichever is loaded first, and again after the other."""
+    for folder, scale in (("a", 1), ("b", 9)):
+        (here / folder).mkdir()
+        write(here / folder, "beside.py", f"SCALE = {scale}\n")
+        text = CHANNEL.replace("MARGIN", "SCALE").replace("IMPORTS", "from beside import SCALE")
+        write(here / folder, f"own_{folder}.py", text.replace('"padded"', f'"padded_{folder}"'))
+
+    def margin(name: str) -> float:
+        return find("channel", name).target(kind=name).build.__globals__["Padded"].margin
+
+    load_file(here / "a" / "own_a.py")
+    load_file(here / "b" / "own_b.py")
+    assert (margin("padded_a"), margin("padded_b")) == (1, 9)
+    write(here / "a", "beside.py", "SCALE = 5\n")
+    load_file(here / "a" / "own_a.py")
+    assert (margin("padded_a"), margin("padded_b")) == (5, 9)
+
+
 @pytest.mark.parametrize("changed", ["own.py", "beside.py", "package/within.py"])
 def test_code_that_runs_is_the_source_even_if_bytecode_of_the_same_second_and_size_is_there(
     here, monkeypatch, changed
