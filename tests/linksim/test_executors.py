@@ -192,6 +192,62 @@ def test_kinds_of_a_file_are_known_to_all_processes(tmp_path, capsys):
     capsys.readouterr()
 
 
+GROWS = """
+import os, time
+import numpy as np
+import linksim
+
+KEPT = []
+
+
+@linksim.kind("metric", "grows")
+class Grows(linksim.ImageMetric):
+    \"\"\"Keeps 400 MB from its second call on, as a model would that later batches ask for.\"\"\"
+
+    info = linksim.MetricInfo("grows", "1", higher_is_better=True, reference="here")
+
+    def __call__(self, x_hat, x):
+        with open(PIDS, "a") as file:
+            file.write(f"{os.getpid()}\\n")
+        KEPT.append(np.ones(50_000_000 if len(KEPT) == 1 else 1))
+        time.sleep(1.1)  # loky looks once a second
+        return x.double().mean((1, 2, 3))
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_keeps_what_it_loaded_is_not_replaced(tmp_path):
+    """Eight batches by two processes; a third would have loaded everything again."""
+    (tmp_path / "own.py").write_text(GROWS.replace("PIDS", repr(str(tmp_path / "pids"))))
+    words = [
+        "--set",
+        "metrics=[psnr, grows]",
+        "--set",
+        "batch_size=1",
+        "--set",
+        "sweep.trials=4",
+        "--limit",
+        "1",
+    ]
+    words += ["--set", "schemes=[{kind: linear_analog, name: linear}]", "--set", "channels=[{kind: awgn}]"]
+    words += [
+        "--with",
+        str(tmp_path / "own.py"),
+        "--no-report",
+        "--workers",
+        "2",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    try:
+        assert main(["simulate", write(tmp_path), *words]) == 0
+    finally:
+        unregister("metric", "grows")
+    calls = (tmp_path / "pids").read_text().split()
+    assert len(calls) >= 8
+    assert len(set(calls)) <= 3  # the driver tries a metric once
+
+
 def test_what_fails_elsewhere_is_said_as_here(tmp_path, capsys):
     (tmp_path / "own.py").write_text(FILE.format(name="largest_b", first='{}["x"]'))
     said = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -122,11 +123,22 @@ _STATE: dict[str, Any] = {}
 
 def _begin(start: _Start) -> None:
     """Build everything that a run needs, in a worker process; what fails is said by the first batch."""
+    _keep_processes_that_grow()
     threading.Thread(target=_end_with, args=(os.getppid(), Path(start.alive)), daemon=True).start()
     try:
         _STATE["bench"] = bench(start.task, FolderFeatures(ResultStore(Path(start.folder))))
     except Exception as problem:  # a process that cannot begin would only be started again
         _STATE["failed"] = cannot_begin(problem)
+
+
+def _keep_processes_that_grow() -> None:
+    """Loky replaces a process that has grown by 300 MB since its first batch, for a leak. Models and caches
+    that later batches ask for are none, and to load them again in the next process takes longer than most
+    batches. No argument says so.
+    """
+    from joblib.externals.loky import process_executor
+
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
 
 
 def _end_with(parent: int, alive: Path) -> None:
