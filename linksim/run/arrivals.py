@@ -37,11 +37,15 @@ def cannot_fit(
         Lines of got and expected, without the name of the scheme.
     """
     names = list(images)[:: max(1, len(images) // _TRIED)][:_TRIED]
-    smallest = {name: scheme.smallest_stream(images[name]) for name in names}
+    room_at = {
+        snr_db: {n: scheme.room(budget(n), images[n].shape[1] * images[n].shape[2], snr_db) for n in names}
+        for snr_db in scheme.told_apart(told_db)
+    }
+    tightest = {name: min((room[name] for room in room_at.values()), default=0) for name in names}
+    smallest = {name: scheme.smallest_stream(images[name], tightest[name]) for name in names}
     lost: dict[tuple[str, ...], list[float | None]] = defaultdict(list)
     rooms: list[int] = []
-    for snr_db in scheme.told_apart(told_db):
-        room = {n: scheme.room(budget(n), images[n].shape[1] * images[n].shape[2], snr_db) for n in names}
+    for snr_db, room in room_at.items():
         unfit = tuple(name for name in names if smallest[name] > room[name])
         if unfit:
             lost[unfit].append(snr_db)

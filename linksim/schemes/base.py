@@ -177,8 +177,8 @@ class StreamScheme(Scheme, Protocol):
     run.
     """
 
-    def smallest_stream(self, image: Tensor) -> int:
-        """Bytes of the smallest stream of an image [3, H, W] uint8."""
+    def smallest_stream(self, image: Tensor, enough: int = 0) -> int:
+        """Bytes of the smallest stream of an image [3, H, W] uint8, or of one of ``enough`` bytes at most."""
         ...
 
     def told_apart(self, told_db: Sequence[float]) -> list[float | None]:

@@ -189,9 +189,10 @@ class SeparationScheme:
             return max(_stream_room(budget, mcs) for mcs in self._mcs.candidates)
         return _stream_room(budget, self._adapted(snr_db, budget, num_pixels))
 
-    def smallest_stream(self, image: Tensor) -> int:
-        """Bytes of the smallest stream of an image [3, H, W] uint8."""
-        return self._search.smallest(image.permute(1, 2, 0).contiguous().numpy(), image_digest(image))
+    def smallest_stream(self, image: Tensor, enough: int = 0) -> int:
+        """Bytes of the smallest stream of an image [3, H, W] uint8, or of one of ``enough`` bytes at most."""
+        rgb = image.permute(1, 2, 0).contiguous().numpy()
+        return self._search.smallest(rgb, image_digest(image), enough)
 
     # ----------------------------------------------------------------------------------- the frame
 

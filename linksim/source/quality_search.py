@@ -227,13 +227,24 @@ class QualitySearch:
         self.cache.put(self.choice_key(wish), json.dumps(choice).encode())
         return found
 
-    def smallest(self, rgb: Rgb, digest: str) -> int:
-        """Bytes of the stream of a picture at the lowest quality and the smallest size."""
+    def smallest(self, rgb: Rgb, digest: str, enough: int = 0) -> int:
+        """Bytes of the stream of a picture at the lowest quality and the smallest size.
+
+        Args:
+            rgb: [H, W, 3] uint8.
+            digest: name of its pixels.
+            enough: a stream of so many bytes at most will do, be it the smallest or not: the small sizes,
+                which take the least time, are tried first.
+        """
         if digest not in self._smallest:  # every MCS, channel and swept value asks
             worst, size = self.codec.qualities[-1], (rgb.shape[0], rgb.shape[1])
-            small = {_reduced_name(digest, n): resize(rgb, reduced(size, n)) for n in self.resolutions}
-            least = min(len(self.stream(x, name, worst)) for name, x in small.items())
-            self._smallest[digest] = least + self._overhead
+            least = math.inf
+            for factor in sorted(self.resolutions, reverse=True):
+                small = resize(rgb, reduced(size, factor))
+                least = min(least, len(self.stream(small, _reduced_name(digest, factor), worst)))
+                if least + self._overhead <= enough:
+                    return int(least) + self._overhead
+            self._smallest[digest] = int(least) + self._overhead
         return self._smallest[digest]
 
     def choice_key(self, wish: Wish) -> str:

@@ -79,6 +79,26 @@ def test_sizes_that_are_not_monotone_lead_to_one_choice_from_anywhere():
     assert best_neighbour([900, 1200, 990].__getitem__, 2, 1000) == 2, "1200 is too far from the budget"
 
 
+def test_whether_a_picture_fits_is_asked_of_the_small_sizes_first(tmp_path, monkeypatch):
+    """Full size takes most of the time of a check; where a quarter fits nobody needs it. What is said to be
+    the smallest is it, whatever was asked before.
+    """
+    picture = wishes(1, side=128)[1]
+    exact = search(tmp_path / "exact").smallest(picture.rgb, picture.digest)
+    own, coded = search(tmp_path / "own"), []
+    encode = type(own.codec).encode
+    monkeypatch.setattr(
+        type(own.codec),
+        "encode",
+        lambda self, rgb, quality: coded.append(rgb.shape[:2]) or encode(self, rgb, quality),
+    )
+    assert exact < own.smallest(picture.rgb, picture.digest, 10_000) + 1 <= 10_001
+    assert coded == [(32, 32)]
+    assert own.smallest(picture.rgb, picture.digest, exact - 1) == exact
+    assert coded == [(32, 32), (64, 64), (128, 128)]
+    assert own.smallest(picture.rgb, picture.digest) == exact
+
+
 def test_remembered_choice_needs_no_encoder(tmp_path, monkeypatch):
     asked = wishes(200, 900)
     before = search(tmp_path).best_of(asked)
