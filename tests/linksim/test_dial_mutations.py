@@ -5,6 +5,7 @@ Every case patches one function and runs a test of test_dial.py or test_bundled_
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -52,6 +53,10 @@ def one_generator_for_all(self, frame, realism, seeds, *, shared_noise=False):
 
 def deaf_to_realism(self, frame, realism, seeds, *, shared_noise=False):
     return PICTURE(self, frame, torch.zeros_like(realism), seeds, shared_noise=shared_noise)
+
+
+def realism_turned_round(self, frame, realism, seeds, *, shared_noise=False):
+    return PICTURE(self, frame, 1 - realism, seeds, shared_noise=shared_noise)
 
 
 def all_is_reliable(self, received, layout):
@@ -106,6 +111,7 @@ def test_a_wrong_link_is_caught(codec, photographs, monkeypatch, check, more, ow
 
 BUNDLED: list[tuple[Callable[..., Any], tuple[Any, ...], object, str, object]] = [
     (bundled.test_realism_is_a_dial, ("1/96", 10.0), DialCodec, "picture", deaf_to_realism),
+    (bundled.test_realism_is_a_dial, ("1/96", 10.0), DialCodec, "picture", realism_turned_round),
     (bundled.test_one_file_serves_five_rates_each_better_than_the_last, (), DialCodec, "latent", encoder_that_knows_the_rate),
     (
         bundled.test_fading_costs_little_without_retraining,
@@ -133,6 +139,17 @@ def test_a_wrong_link_of_the_bundled_network_is_caught(
     monkeypatch.setattr(owner, name, wrong)
     with pytest.raises(AssertionError):
         check(pictures[:2], *more)
+
+
+@pytest.mark.skipif(
+    "LINKSIM_REAL_WEIGHTS" not in os.environ, reason="set LINKSIM_REAL_WEIGHTS to a weights folder"
+)
+@pytest.mark.parametrize("wrong", [deaf_to_realism, realism_turned_round])
+def test_lpips_that_does_not_fall_with_realism_is_caught(pictures, monkeypatch, wrong):  # noqa: F811
+    """The check itself passes in test_bundled_dial.py."""
+    monkeypatch.setattr(DialCodec, "picture", wrong)
+    with pytest.raises(AssertionError):
+        bundled.test_lpips_falls_with_realism(pictures, monkeypatch)
 
 
 # -------------------------------------------------------------------------------------------- told CSI
