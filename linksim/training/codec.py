@@ -102,6 +102,8 @@ class Trainer:
             listed=self.listed,
             memory_bytes=pictures_bytes,
         )
+        self.inputs["held-out pictures"] = self.photographs.held_out_digest
+        check_inputs(out, self.inputs)
         resumed = (out / STATE_FILE).is_file()
         codec, self.inherited = starting_codec(scenario, self.photographs, resumed=resumed)
         self.module = LinkModule(codec).to(self.device).to(memory_format=torch.channels_last)

@@ -114,6 +114,8 @@ class DenoiserTrainer:
             listed=self.listed,
             memory_bytes=pictures_bytes,
         )
+        self.inputs["held-out pictures"] = self.photographs.held_out_digest
+        check_inputs(out, self.inputs)
         torch.manual_seed(item_seed(scenario.seed, "weights", 0, "train") % 2**31)
         resumed = (out / STATE_FILE).is_file()
         network: Any

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,9 @@ from linksim.scenario.files import ScenarioError, load_train_scenario, parse_ove
 from linksim.scenario.schema import OptimizerSpec
 from linksim.training.codec import Trainer, TrainingDiverged, train
 from linksim.training.data.photographs import Photographs
-from linksim.training.data.picture_list import survey
+from linksim.training.data.picture_list import split, survey
 from linksim.training.extent import Extent
-from linksim.training.folder import opened
+from linksim.training.folder import RUN_FILE, opened
 from linksim.training.phases import rate_factor
 
 CPU = torch.device("cpu")
@@ -287,7 +288,7 @@ def test_a_second_process_is_refused(recipe, tmp_path, capsys):
     code = (
         "import sys, torch; from pathlib import Path\n"
         "from linksim.scenario.files import load_train_scenario\n"
-        "from linksim.training.folder import opened\n"
+        "from linksim.training.folder import RUN_FILE, opened\n"
         f"with opened(load_train_scenario({recipe!r}), Path({str(out)!r})):\n"
         "    print('open', flush=True); sys.stdin.read()"
     )
@@ -397,6 +398,31 @@ def test_pictures_on_disk_are_decoded_at_once(pictures, monkeypatch):
 
     monkeypatch.setattr(FolderImages, "stored", stored)
     assert photographs.batch(np.random.default_rng(0), 4, 32).shape == (4, 3, 32, 32)
+
+
+def test_the_same_pictures_are_held_out_of_more_or_fewer(pictures):
+    """The learning curves of two sets can be compared where most pictures are in both."""
+    listed = survey(FolderImages(pictures))
+    held, trained = split(listed, 3, 4)
+    assert len(held) == 4
+    assert {*held, *trained} == set(listed)
+    assert split(listed[::-1], 3, 4) == (held, trained)
+    fewer = [one for one in listed if one not in trained[:5]]
+    assert split(fewer, 3, 4)[0] == held
+    renamed = [replace(one, name=f"a/{one.name}") for one in listed]
+    assert [one.digest for one in split(renamed, 3, 4)[0]] == [one.digest for one in held]
+    assert set(split(listed, 4, 4)[0]) != set(held)
+
+
+def test_a_training_whose_held_out_pictures_would_be_others_is_refused(recipe, tmp_path):
+    out = tmp_path / "run"
+    run(recipe, out, "train.steps=2")
+    header = json.loads((out / RUN_FILE).read_text())
+    assert len(header["inputs"]["held-out pictures"]) == 16
+    header["inputs"]["held-out pictures"] = "0" * 16  # as another version might have drawn them
+    (out / RUN_FILE).write_text(json.dumps(header))
+    with pytest.raises(ScenarioError, match="held-out pictures: changed"):
+        run(recipe, out, "train.steps=2")
 
 
 def test_what_is_smaller_than_the_crop_is_said(recipe, pictures, tmp_path, caplog, capsys):

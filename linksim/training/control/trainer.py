@@ -116,6 +116,8 @@ class ControlTrainer:
             listed=self.listed,
             memory_bytes=pictures_bytes,
         )
+        self.inputs["held-out pictures"] = self.photographs.held_out_digest
+        check_inputs(out, self.inputs)
         torch.manual_seed(item_seed(scenario.seed, "weights", 0, "train") % 2**31)
         self.codec, self.model = frozen_start(self.spec)
         if self.spec.csit == "perfect" and not uses_gain(self.codec):

@@ -5,6 +5,7 @@ Sets that do not fit into memory are decoded as they are needed; every crop is t
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from torch import Tensor
 from channels.checks import complaint
 from linksim.images.picture_file import read_image
 from linksim.images.sets import ImageError, ImageSet, decoding_threads, read_all
-from linksim.training.data.picture_list import Listed, read_stored, survey
+from linksim.training.data.picture_list import Listed, read_stored, split, survey, written
 
 __all__ = ["Photographs", "memory_for_pictures"]
 
@@ -73,7 +74,7 @@ class Photographs:
 
     Args:
         images: set of pictures; those smaller than ``crop`` are left out, which is logged.
-        seed: of the split.
+        seed: of the split, see :func:`linksim.training.data.picture_list.split`.
         crop: side of the crops [pixels].
         held_out: pictures for validation.
         scale_low: half of the crops are taken larger and shrunk by a factor between this and 1.
@@ -115,9 +116,9 @@ class Photographs:
         if len(used) < len(listed):
             count = f"{len(listed) - len(used)} of {len(listed)} pictures"
             log.warning("%s.crop: left out %s, smaller than %d x %d pixels", block, count, crop, crop)
-        order = np.random.default_rng(seed).permutation(len(used))
-        held, trained = ([used[i] for i in part] for part in (order[:held_out], order[held_out:]))
+        held, trained = split(used, seed, held_out)
         self.held_out = len(held)
+        self.held_out_digest = hashlib.sha256(written(held).encode()).hexdigest()[:16]
         self._centres = [self._centre(picture) for picture in read_all(images, _names(held)).values()]
         self.training = self._store(images, trained, memory_bytes)
 

@@ -14,7 +14,7 @@ from channels.checks import complaint
 from linksim.images.picture_file import read_size
 from linksim.images.sets import ImageError, ImageSet, StoredAt, for_all
 
-__all__ = ["Listed", "changes", "read_stored", "survey", "written"]
+__all__ = ["Listed", "changes", "read_stored", "split", "survey", "written"]
 
 _PIECE = 1 << 14  # bytes that are read at the begin, in the middle and at the end of a file
 
@@ -94,6 +94,20 @@ def _digest(file: Any, offset: int, length: int) -> str:
         file.seek(offset + begin)
         found.update(file.read(_PIECE if len(pieces) > 1 else length))
     return found.hexdigest()
+
+
+def split(listed: Sequence[Listed], seed: int, held_out: int) -> tuple[list[Listed], list[Listed]]:
+    """Pictures that are held out of a training, and those that it sees.
+
+    The order is drawn by the files, not by their places in the list: with some pictures more or fewer, or
+    other names, the same are held out but for those that came or went. Learning curves can be compared then.
+    """
+
+    def drawn(one: Listed) -> tuple[bytes, str]:
+        return hashlib.blake2b(f"{seed} {one.digest} {one.length}".encode(), digest_size=8).digest(), one.name
+
+    order = sorted(listed, key=drawn)
+    return order[:held_out], order[held_out:]
 
 
 def written(listed: Sequence[Listed]) -> str:
