@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.machinery import (
@@ -17,6 +17,7 @@ from importlib.machinery import (
     FileFinder,
     SourceFileLoader,
 )
+from itertools import chain
 from pathlib import Path
 from types import CodeType
 
@@ -89,12 +90,7 @@ def load_file(path: str | Path) -> None:
     for key, found in kept.items():
         if found.origin is not None and found.origin.path == str(resolved):
             del REGISTRY.known[key]
-    for beside in files or ():
-        _forget_module(beside)
-    for other, group in REGISTRY.files.items():
-        if other.parent != resolved.parent:  # modules of one name beside two files are two modules
-            for beside in group[1:]:
-                _forget_module(beside)
+    _forget_modules(resolved, files or ())
     before, loaded = set(REGISTRY.known), set(sys.modules)
     try:
         _execute(resolved, origin, where)
@@ -171,11 +167,15 @@ def _execute(path: Path, origin: Origin, where: str) -> None:
         raise KindError(complaint(place, "does not load", got, "a file that runs")) from problem
 
 
-def _forget_module(path: Path) -> None:
-    """Let a module be imported anew."""
+def _forget_modules(path: Path, before: Sequence[Path]) -> None:
+    """Let modules be imported anew for a file: those that it had ``before``, and those beside files in other
+    folders, whose names may be the same.
+    """
+    others = (group[1:] for other, group in REGISTRY.files.items() if other.parent != path.parent)
+    forgotten = {*before, *chain.from_iterable(others)}
     for name, module in list(sys.modules.items()):
         source = getattr(module, "__file__", None)
-        if source and Path(source).resolve() == path:
+        if source and Path(source).resolve() in forgotten:
             del sys.modules[name]
 
 

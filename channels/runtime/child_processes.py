@@ -1,12 +1,13 @@
-"""Python processes that import nothing from the working directory."""
+"""Python processes that import nothing from the working directory, and those that may grow."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["safe_children", "safe_environment"]
+__all__ = ["keep_growing_workers", "safe_children", "safe_environment"]
 
 # python -m and python -c put the working directory in front of everything that is installed.
 _VARIABLE = "PYTHONSAFEPATH"
@@ -33,3 +34,15 @@ def safe_children() -> Iterator[None]:
             del os.environ[_VARIABLE]
         else:
             os.environ[_VARIABLE] = before
+
+
+def keep_growing_workers() -> None:
+    """To be called in a worker process of joblib: it lives however much it grows.
+
+    Loky replaces a process that has grown by 300 MB since its first task, for a leak. Models and caches that
+    later tasks ask for are none, and to load them again in the next process takes longer than most tasks. No
+    argument says so.
+    """
+    from joblib.externals.loky import process_executor
+
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize

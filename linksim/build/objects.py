@@ -71,7 +71,6 @@ __all__ = [
     "build_scheme",
     "load_codec",
     "load_denoiser",
-    "load_dial_codec",
     "load_diffjscc",
     "make_search",
     "placed_diffjscc",
@@ -124,15 +123,26 @@ def load_codec(checkpoint: str) -> AnalogCodec:
     return codec.eval().requires_grad_(False)
 
 
-def load_dial_codec(checkpoint: str) -> DialCodec:
-    """A trained codec with dials; see :func:`load_codec`.
+def shared_codec(context: BuildContext, checkpoint: str) -> AnalogCodec:
+    """A trained network on the device of a run, loaded once for all its schemes; see :func:`load_codec`."""
+    from torch import nn
+
+    def load() -> AnalogCodec:
+        loaded = load_codec(checkpoint)
+        return loaded.to(context.device) if isinstance(loaded, nn.Module) else loaded
+
+    return context.shared.once(("codec", checkpoint, str(context.device)), load)
+
+
+def shared_dial_codec(context: BuildContext, checkpoint: str) -> DialCodec:
+    """A trained codec with dials; see :func:`shared_codec`.
 
     Raises:
         CheckpointError: another codec.
     """
     from linksim.jscc.dial import DialCodec
 
-    codec = load_codec(checkpoint)
+    codec = shared_codec(context, checkpoint)
     if not isinstance(codec, DialCodec):
         got = type(codec).__name__
         raise CheckpointError(complaint(f"codec {checkpoint}", "another codec", got, "a dial codec"))

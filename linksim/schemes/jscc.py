@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -14,7 +16,14 @@ from channels.types import Csit, Received
 from linksim.jscc.layout import SymbolLayout
 from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction, all_ok
 
-__all__ = ["IMAGE_SIZE_BITS", "AnalogCodec", "JsccScheme", "TellingCodec", "TrainableCodec"]
+__all__ = [
+    "IMAGE_SIZE_BITS",
+    "AnalogCodec",
+    "EncodedPictures",
+    "JsccScheme",
+    "TellingCodec",
+    "TrainableCodec",
+]
 
 # No receiver knows the size of a picture: an analog one is told two numbers of 16 bits, a digital payload
 # carries it.
@@ -82,6 +91,34 @@ class JsccLayout:
     csit: Csit | None
 
 
+class EncodedPictures:
+    """Symbols of the last pictures that were encoded, for schemes of a run that share an encoder: at every
+    channel, trial and realism a picture has the same ones, unless its transmitter is told something else.
+
+    Args:
+        limit: bytes that they take at most.
+    """
+
+    def __init__(self, limit: int = 1 << 26) -> None:
+        self._limit, self._held = limit, 0
+        self._symbols: OrderedDict[Hashable, Tensor] = OrderedDict()
+
+    def encode(self, codec: AnalogCodec, image: Tensor, layout: SymbolLayout, csit: Csit | None) -> Tensor:
+        """[1, n] of a picture [1, 3, H, W], as ``codec.encode``."""
+        encoder = getattr(codec, "encoding", codec)  # at whatever realism
+        told = None if csit is None else csit.snr_db.item()
+        pixels = hashlib.sha256(image.detach().cpu().numpy().tobytes()).digest()
+        key = (id(encoder), pixels, tuple(image.shape), image.dtype, layout, told)
+        if key in self._symbols:
+            self._symbols.move_to_end(key)
+            return self._symbols[key]
+        symbols = self._symbols[key] = codec.encode(image, layout, csit)
+        self._held += symbols.nbytes
+        while self._held > self._limit:
+            self._held -= self._symbols.popitem(last=False)[1].nbytes
+        return symbols
+
+
 class JsccScheme:
     """An analog codec as a scheme.
 
@@ -89,12 +126,21 @@ class JsccScheme:
         name: label in results and figures.
         codec: see :class:`AnalogCodec`.
         csit: what the transmitter knows of the channel; the scenario says so.
+        encoded: symbols of pictures, where several schemes and frames may ask for the same ones; its encoder
+            must not change any more.
     """
 
-    def __init__(self, name: str, codec: AnalogCodec, csit: CsitKind = "average_snr") -> None:
+    def __init__(
+        self,
+        name: str,
+        codec: AnalogCodec,
+        csit: CsitKind = "average_snr",
+        encoded: EncodedPictures | None = None,
+    ) -> None:
         self.name = name
         self.codec = codec
         self.csit: CsitKind = csit
+        self._encoded = encoded
 
     def check(self, height: int, width: int, budget: int) -> None:
         """Raise ValueError for sides that are no multiple of the codec's block, or a budget it cannot
@@ -123,15 +169,29 @@ class JsccScheme:
         if isinstance(self.codec, TellingCodec):
             bits += self.codec.side_info_bits(layout)
             symbols, layout = self.codec.send(image, layout, csit)
-        elif _all_alike(image, csit):  # trials of one picture: encoded once
-            once = None if csit is None else Csit(csit.snr_db[:1], None if csit.h is None else csit.h[:1])
-            symbols = self.codec.encode(image[:1], layout, once).repeat(len(image), 1)
-        else:
+        elif torch.is_grad_enabled():  # every row has gradients of its own
             symbols = self.codec.encode(image, layout, csit)
+        else:
+            symbols = self._symbols(image, layout, csit)
         known = None if csit is None else Csit(csit.snr_db)
         spent: Info = {"header_uses": layout.num_header} if layout.num_header else {}
         info = (spent,) * len(image)
         return Frame(symbols, JsccLayout(layout, known), side_info_bits=bits, info=info)
+
+    def _symbols(self, image: Tensor, layout: SymbolLayout, csit: Csit | None) -> Tensor:
+        """Symbols of a batch, of which rows that are alike (trials of one picture) are encoded once."""
+        firsts, row_of = _distinct(image, csit)
+        pictures = image[firsts]
+        told = None if csit is None else Csit(csit.snr_db[firsts], None if csit.h is None else csit.h[firsts])
+        if self._encoded is None or (told is not None and told.h is not None):
+            return self.codec.encode(pictures, layout, told)[row_of]
+        singles = [
+            self._encoded.encode(
+                self.codec, picture, layout, None if told is None else Csit(told.snr_db[[i]])
+            )
+            for i, picture in enumerate(pictures.split(1))
+        ]
+        return torch.cat(singles)[row_of]
 
     def receive(self, received: Received, layout: JsccLayout, seeds: Sequence[int]) -> Reconstruction:
         """Decode; analog receivers never fail, they degrade."""
@@ -139,9 +199,18 @@ class JsccScheme:
         return Reconstruction(image, states=all_ok(image.shape[0]))
 
 
-def _all_alike(image: Tensor, csit: Csit | None) -> bool:
-    """Whether a batch holds one picture, told one channel, several times; not where gradients are wanted."""
-    if len(image) < 2 or torch.is_grad_enabled():
-        return False
+def _distinct(image: Tensor, csit: Csit | None) -> tuple[list[int], list[int]]:
+    """The first of all rows of a batch that are one picture, told one channel, and for each row which of them
+    it is.
+    """
     told = () if csit is None else (csit.snr_db,) if csit.h is None else (csit.snr_db, csit.h)
-    return all(bool((one[1:] == one[:1]).all()) for one in (image, *told))
+    parts = (image, *told)
+    firsts: list[int] = []
+    row_of: list[int] = []
+    for row in range(len(image)):
+        same = (i for i, first in enumerate(firsts) if all(torch.equal(p[row], p[first]) for p in parts))
+        found = next(same, len(firsts))
+        if found == len(firsts):
+            firsts.append(row)
+        row_of.append(found)
+    return firsts, row_of

@@ -16,7 +16,7 @@ from linksim.jscc.dial import DialCodec
 from linksim.jscc.latent_denoiser import LatentDenoiser
 from linksim.jscc.layout import SymbolLayout
 from linksim.schemes.base import CsitKind, Frame, Reconstruction, all_ok
-from linksim.schemes.jscc import JsccLayout, JsccScheme
+from linksim.schemes.jscc import EncodedPictures, JsccLayout, JsccScheme
 
 __all__ = ["LatentDiffusionOptions", "LatentDiffusionScheme"]
 
@@ -53,6 +53,7 @@ class LatentDiffusionScheme:
         denoiser: trained on its latents.
         options: of the sampler.
         csit: what the transmitter knows of the channel.
+        encoded: see :class:`linksim.schemes.jscc.JsccScheme`.
     """
 
     def __init__(
@@ -62,11 +63,12 @@ class LatentDiffusionScheme:
         denoiser: LatentDenoiser,
         options: LatentDiffusionOptions,
         csit: CsitKind = "average_snr",
+        encoded: EncodedPictures | None = None,
     ) -> None:
         self.name = name
         self.csit: CsitKind = csit
         self.codec, self.denoiser, self.options = codec, denoiser, options
-        self._sender = JsccScheme(name, codec, csit)
+        self._sender = JsccScheme(name, codec, csit, encoded)
 
     def check(self, height: int, width: int, budget: int) -> None:
         """See :class:`linksim.schemes.jscc.JsccScheme`."""

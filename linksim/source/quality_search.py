@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import sys
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channels.checks import complaint
-from channels.kinds import kind_of, loaded_files
-from channels.runtime.child_processes import safe_children
+from channels.runtime.child_processes import keep_growing_workers, safe_children
+from linksim.source import foreign
 from linksim.source.bisection import best_neighbour, crossing
 from linksim.source.codec import SourceCodec
 from linksim.source.command.program import CommandError
@@ -74,26 +73,6 @@ class Measure(Hashable, Protocol):
         ...
 
 
-def _stamp(codec: SourceCodec) -> str:
-    """What makes a stream beside picture and quality: of a codec that is not built in also its code and all
-    its fields, whatever its name and version say.
-    """
-    stamp = f"{codec.name}|{codec.version}"
-    found = kind_of(type(codec))
-    if found is None or found.origin is None:
-        return stamp
-    return f"{stamp}|{found.name}|{found.origin.text}|{codec!r}"
-
-
-def _send_by_value(codec: type) -> None:
-    """Let worker processes have the class of a codec that they cannot import (a file of --with)."""
-    module = sys.modules.get(codec.__module__)
-    if module is not None and Path(str(getattr(module, "__file__", ""))) in loaded_files():
-        import cloudpickle
-
-        cloudpickle.register_pickle_by_value(module)
-
-
 class QualitySearch:
     """The highest quality of a codec whose stream fits a budget.
 
@@ -132,7 +111,7 @@ class QualitySearch:
         self.cache = cache or StreamCache()
         self.resolutions = resolutions
         self.workers = workers
-        self._stamp = _stamp(codec) if stamp is None else stamp
+        self._stamp = foreign.stamp(codec) if stamp is None else stamp
         self._streams, self._decoded = Memory(memory_bytes // 4), Memory(memory_bytes)
         self._smallest: dict[str, int] = {}
 
@@ -197,7 +176,7 @@ class QualitySearch:
         if len(groups) > 1 and self.workers > 1:
             from joblib import Parallel, delayed
 
-            _send_by_value(type(self.codec))
+            foreign.send_by_value(type(self.codec))
 
             arguments = (self.codec, self.cache.folder, self.resolutions, self.measure, self._stamp)
             with safe_children():
@@ -406,5 +385,6 @@ def _search_elsewhere(
     wishes: Sequence[Wish],
 ) -> dict[tuple[str, int], Fit | None]:
     """Work of one process: all wishes of one picture."""
+    keep_growing_workers()
     search = _search_here(codec, folder, resolutions, measure, stamp)
     return {(w.digest, w.budget_bytes): search.best(*w) for w in wishes}

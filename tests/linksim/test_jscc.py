@@ -9,6 +9,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+import linksim
 from channels.flat.awgn import AwgnChannel
 from channels.flat.fading import FlatFadingChannel
 from channels.types import ChannelUses, Csi, Csit, Received
@@ -18,11 +19,12 @@ from linksim.images.sets import SkimageImages
 from linksim.jscc.authors import load_authors_checkpoint
 from linksim.jscc.block_klt import BlockKlt, fit_block_klt
 from linksim.jscc.csi_embedding import csi_vector, effective_snr_db, gamma_map
+from linksim.jscc.dial import DialCodec
 from linksim.jscc.layout import SymbolLayout
 from linksim.jscc.linear_analog import LinearAnalogCodec, waterfill
 from linksim.link import run_link
 from linksim.metrics.distortion import psnr
-from linksim.schemes.jscc import JsccScheme
+from linksim.schemes.jscc import EncodedPictures, JsccScheme
 from linksim.schemes.repetition import RepeatingCodec
 from linksim.weights import zoo
 from linksim.weights.pickle_reader import ModelFormatError
@@ -348,18 +350,68 @@ def test_loading_draws_nothing_from_the_generator():
     assert all(bool(p.any()) for name, p in codec.named_parameters() if name.endswith("weight"))
 
 
+class Counting(LinearAnalogCodec):
+    """Notes how many rows were encoded at each call."""
+
+    def __init__(self) -> None:
+        super().__init__(BlockKlt.load(zoo.asset("block-klt-16.safetensors")))
+        self.rows: list[int] = []
+
+    def encode(self, image, layout, csit):
+        self.rows.append(len(image))
+        return super().encode(image, layout, csit)
+
+
+def test_schemes_that_share_an_encoder_encode_a_picture_once(photographs):
+    """At another told SNR or budget, of another picture or by another encoder it is another one."""
+    codec, budget, encoded = Counting(), 8 * 256, EncodedPictures()
+    first, second = (JsccScheme(name, codec, encoded=encoded) for name in "ab")
+    other = JsccScheme("c", Counting(), encoded=encoded)
+    told = [Csit(torch.full((2,), snr_db)) for snr_db in (5.0, 6.0)]
+    same = photographs[:1].repeat(2, 1, 1, 1)
+    with torch.no_grad():
+        frames = [scheme.transmit(same, budget, told[0]) for scheme in (first, second, other)]
+        second.transmit(same[:1], budget, Csit(told[0].snr_db[:1]))
+        assert codec.rows == [1]
+        assert other.codec.rows == [1]
+        second.transmit(same, budget, told[1])
+        second.transmit(same, budget // 2, told[0])
+        second.transmit(photographs[1:2], budget, Csit(told[0].snr_db[:1]))
+        second.transmit(same, budget, None)
+        assert codec.rows == [1] * 5
+        few = EncodedPictures(limit=frames[0].symbols[:1].nbytes)
+        small = JsccScheme("d", codec, encoded=few)
+        for i in (0, 1, 0):
+            small.transmit(photographs[i : i + 1], budget, None)
+        assert codec.rows == [1] * 8, "one is kept"
+    assert torch.equal(frames[0].symbols, frames[1].symbols)
+
+
+def test_fidelity_and_realism_of_a_run_encode_a_picture_once(tmp_path, monkeypatch):
+    """Two pictures at two SNRs: four times, whatever the channels, trials and schemes of one encoder."""
+    calls, encode = [], DialCodec.encode
+    monkeypatch.setattr(DialCodec, "encode", lambda self, *words: calls.append(1) or encode(self, *words))
+    schemes = [
+        {"kind": "jscc", "name": "fidelity", "checkpoint": "dial", "realism": 0.0},
+        {"kind": "jscc", "name": "realism", "checkpoint": "dial", "realism": 1.0},
+        {"kind": "latent_diffusion", "name": "diffusion", "checkpoint": "dial-denoiser", "steps": 1},
+    ]
+    scenario = {
+        "name": "one-encoder",
+        "images": {"kind": "skimage", "names": ["coffee", "chelsea"], "crop": 64},
+        "bandwidth": {"data_ratio": "1/96"},
+        "channels": [{"kind": "awgn"}, {"kind": "rayleigh"}],
+        "sweep": {"snr_db": [1, 10], "trials": 2},
+        "schemes": schemes,
+        "metrics": ["psnr"],
+    }
+    linksim.simulate(scenario, out=tmp_path / "run", progress=False)
+    assert len(calls) == 4
+
+
 def test_trials_of_one_picture_are_encoded_once_and_nothing_else_is(photographs):
-    """Of 3 rows that are alike 1 is encoded; of rows that differ in picture, told SNR or told gain all are."""
-
-    class Counting(LinearAnalogCodec):
-        rows: list[int]
-
-        def encode(self, image, layout, csit):
-            self.rows.append(len(image))
-            return super().encode(image, layout, csit)
-
-    codec = Counting(BlockKlt.load(zoo.asset("block-klt-16.safetensors")))
-    codec.rows = []
+    """Of 3 rows that are alike 1 is encoded; of 3 of which one differs in picture, told SNR or told gain 2."""
+    codec = Counting()
     scheme, budget = JsccScheme("linear", codec), 8 * 256
     same, other = photographs[:1].repeat(3, 1, 1, 1), photographs[[0, 0, 1]]
     snr_db, gains = torch.full((3,), 5.0), torch.ones(3, budget, dtype=torch.complex64)
@@ -373,7 +425,7 @@ def test_trials_of_one_picture_are_encoded_once_and_nothing_else_is(photographs)
             (same, Csit(snr_db, gains * torch.tensor([1, 1, 2])[:, None])),
         ):
             scheme.transmit(image, budget, csit)
-        assert codec.rows == [1, 1, 3, 3, 3]
+        assert codec.rows == [1, 1, 2, 2, 2]
         alone = scheme.transmit(photographs[:1], budget, Csit(snr_db[:1], gains[:1]))
     assert frame.symbols.shape == (3, budget)
     torch.testing.assert_close(frame.symbols, alone.symbols.repeat(3, 1))

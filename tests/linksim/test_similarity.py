@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import piq
 import pytest
 import torch
 
@@ -35,6 +36,14 @@ def test_similarity_equals_its_paper(name, damage):
     expected = getattr(similarity_references, name)(numpy(DAMAGED[damage]), numpy(X))
     value = float(measure(name)(DAMAGED[damage], X))
     assert value == pytest.approx(expected, rel=1e-9 if name in ("haarpsi", "gmsd") else 1e-4)
+
+
+@pytest.mark.parametrize("size", [(96, 128), (95, 128), (96, 127), (16, 17), (31, 16)])
+def test_haarpsi_is_that_of_piq_at_odd_sides_too(size):
+    damaged, original = (x[..., : size[0], : size[1]].double() for x in (DAMAGED["noise"], X))
+    assert original.shape[-2:] == size
+    expected = piq.haarpsi(damaged, original, reduction="none")
+    assert measure("haarpsi")(damaged, original).tolist() == pytest.approx(expected.tolist(), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", ["haarpsi", "vif", "fsim", "flip"])

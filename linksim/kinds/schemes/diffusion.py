@@ -179,11 +179,12 @@ class LatentDiffusionSpec(AnalogSchemeBase):
             CheckpointError: a denoiser that was trained on the latents of another codec.
         """
         from linksim.build.checkpoints import CheckpointError, weights_digest
-        from linksim.build.objects import load_denoiser, load_dial_codec
+        from linksim.build.objects import load_denoiser, shared_dial_codec
+        from linksim.schemes.jscc import EncodedPictures
         from linksim.schemes.latent_diffusion import LatentDiffusionOptions, LatentDiffusionScheme
 
         shared, device = context.shared, str(context.device)  # networks are loaded once for all variants
-        codec = shared.once(("dial codec", self.codec, device), lambda: load_dial_codec(self.codec))
+        codec = shared_dial_codec(context, self.codec)
         denoiser = shared.once(("denoiser", self.checkpoint, device), lambda: load_denoiser(self.checkpoint))
         digest = weights_digest(codec.encoder)
         if digest != denoiser.encoder_digest:
@@ -194,7 +195,8 @@ class LatentDiffusionSpec(AnalogSchemeBase):
             )
         options = LatentDiffusionOptions(self.steps, self.eta, self.realism, self.samples)
         network = denoiser.network.to(context.device)
-        return LatentDiffusionScheme(self.name, codec.to(context.device), network, options, self.csit)
+        encoded = shared.once("encoded pictures", EncodedPictures)
+        return LatentDiffusionScheme(self.name, codec, network, options, self.csit, encoded)
 
     def files(self) -> dict[str, str]:
         """Both networks."""

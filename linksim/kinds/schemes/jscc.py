@@ -36,21 +36,14 @@ class JsccSpec(AnalogSchemeBase):
 
     def build(self, context: BuildContext) -> Scheme:
         """See :class:`linksim.kinds.schemes.base.SchemeBase`."""
-        from torch import nn
+        from linksim.build.objects import shared_codec
+        from linksim.schemes.jscc import EncodedPictures, JsccScheme
 
-        from linksim.build.objects import load_codec
-        from linksim.schemes.jscc import JsccScheme
-
-        def load() -> AnalogCodec:
-            loaded = load_codec(self.checkpoint)
-            if isinstance(loaded, nn.Module):
-                loaded.to(context.device)
-            return loaded
-
-        codec = context.shared.once(("codec", self.checkpoint, str(context.device)), load)
+        codec = shared_codec(context, self.checkpoint)
         assert context.channel is not None
         check_csi(self, codec, context.channel)
-        return JsccScheme(self.name, self._dialled(codec), self.csit)
+        encoded = context.shared.once("encoded pictures", EncodedPictures)
+        return JsccScheme(self.name, self._dialled(codec), self.csit, encoded)
 
     def _dialled(self, codec: AnalogCodec) -> AnalogCodec:
         """The codec at the realism that is asked for.

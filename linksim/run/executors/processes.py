@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -20,7 +19,7 @@ from typing import Any
 import torch
 from joblib import cpu_count
 
-from channels.runtime.child_processes import safe_children
+from channels.runtime.child_processes import keep_growing_workers, safe_children
 from linksim.results.feature_files import FolderFeatures
 from linksim.results.store import ResultStore
 from linksim.run.computing import Outcome
@@ -123,22 +122,12 @@ _STATE: dict[str, Any] = {}
 
 def _begin(start: _Start) -> None:
     """Build everything that a run needs, in a worker process; what fails is said by the first batch."""
-    _keep_processes_that_grow()
+    keep_growing_workers()
     threading.Thread(target=_end_with, args=(os.getppid(), Path(start.alive)), daemon=True).start()
     try:
         _STATE["bench"] = bench(start.task, FolderFeatures(ResultStore(Path(start.folder))))
     except Exception as problem:  # a process that cannot begin would only be started again
         _STATE["failed"] = cannot_begin(problem)
-
-
-def _keep_processes_that_grow() -> None:
-    """Loky replaces a process that has grown by 300 MB since its first batch, for a leak. Models and caches
-    that later batches ask for are none, and to load them again in the next process takes longer than most
-    batches. No argument says so.
-    """
-    from joblib.externals.loky import process_executor
-
-    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
 
 
 def _end_with(parent: int, alive: Path) -> None:
