@@ -101,7 +101,9 @@ def _train_denoiser(scenario: Any, folder: Path, args: argparse.Namespace) -> in
 
 def _trained(summary: Any, measured: str, args: argparse.Namespace) -> int:
     """Say what a training came to, and export its model."""
-    say(f"{summary.steps} steps in {summary.seconds / 60:.1f} min, validation {measured}")
+    say(
+        f"{summary.steps} steps in {summary.seconds / 60:.1f} min, validation{summary.measured_on} {measured}"
+    )
     say(f"model: {summary.checkpoint}")
     if args.export:
         _export(summary.checkpoint, args.export)

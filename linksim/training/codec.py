@@ -41,7 +41,7 @@ from linksim.training.folder import (
     write_state,
 )
 from linksim.training.link import Group, LinkModule, condition_channels
-from linksim.training.loop import Report, Validation, averaged, prepare_machine, run_sitting
+from linksim.training.loop import Report, Validation, averaged, of_pictures, prepare_machine, run_sitting
 from linksim.training.muon import make_optimizers
 from linksim.training.objective.adversary import Adversary
 from linksim.training.objective.losses import Losses, PictureGradient
@@ -68,12 +68,14 @@ class TrainSummary:
         seconds: time spent, over all sittings.
         validation_psnr_db: PSNR on the held-out pictures by SNR [dB], and by rate and realism of a codec with
             these dials.
+        measured_on: which pictures these are of; empty: all that are held out.
     """
 
     checkpoint: Path
     steps: int
     seconds: float
     validation_psnr_db: dict[str, float]
+    measured_on: str = ""
 
 
 class Trainer:
@@ -371,4 +373,5 @@ def train(
         validation = run_sitting(trainer, report, started)
         path = trainer.save_model(validation, out / MODEL_FILE)
     summary = {label: found["psnr_db"] for label, found in validation.items()}
-    return TrainSummary(path, trainer.step, trainer.seconds, summary)
+    measured_on = of_pictures(trainer.validation_limit)
+    return TrainSummary(path, trainer.step, trainer.seconds, summary, measured_on)

@@ -41,7 +41,7 @@ from linksim.training.folder import (
     refuse_several_processes,
     write_state,
 )
-from linksim.training.loop import Report, Validation, averaged, prepare_machine, run_sitting
+from linksim.training.loop import Report, Validation, averaged, of_pictures, prepare_machine, run_sitting
 from linksim.training.muon import make_optimizers
 from linksim.training.phases import rate_factor
 from linksim.training.recipe import check_denoiser_recipe, dial_codec
@@ -65,12 +65,14 @@ class DenoiserSummary:
         steps: optimiser steps done.
         seconds: time spent, over all sittings.
         validation: measures on the held-out pictures by point.
+        measured_on: which pictures these are of; empty: all that are held out.
     """
 
     checkpoint: Path
     steps: int
     seconds: float
     validation: Validation
+    measured_on: str = ""
 
 
 @dataclass(frozen=True)
@@ -386,4 +388,5 @@ def train_denoiser(
         trainer = DenoiserTrainer(scenario, out, device, pictures_bytes)
         validation = run_sitting(trainer, report, started)
         path = trainer.save_model(validation)
-    return DenoiserSummary(path, trainer.step, trainer.seconds, validation)
+    measured_on = of_pictures(trainer.validation_limit)
+    return DenoiserSummary(path, trainer.step, trainer.seconds, validation, measured_on)

@@ -33,6 +33,7 @@ __all__ = [
     "Trainable",
     "Validation",
     "averaged",
+    "of_pictures",
     "prepare_machine",
     "run_loop",
     "run_sitting",
@@ -212,15 +213,25 @@ def _plan_validation(trainer: Trainable, budget_s: float, held_out: int) -> Vali
         begun = time.monotonic()
         found = trainer.validate()
         one_s = time.monotonic() - begun
-    trainer.validation_limit = max(1, min(held_out, int(_VALIDATION_SHARE * budget_s / one_s)))
-    trainer.closing_s = _CLOSING * one_s * trainer.validation_limit
-    return found if trainer.validation_limit == 1 else trainer.validate()
+    limit = max(1, min(held_out, int(_VALIDATION_SHARE * budget_s / one_s)))
+    trainer.validation_limit = limit if limit < held_out else None
+    trainer.closing_s = _CLOSING * one_s * limit
+    return found if limit == 1 else trainer.validate()
 
 
 def _log(writer: Any, validation: Validation, step: int) -> None:
     for label, found in validation.items():
         for name, value in found.items():
             writer.add_scalar(f"held out {name}/{label}", value, step)
+
+
+def of_pictures(limit: int | None) -> str:
+    """Of how many held-out pictures a validation is, where a budget of time leaves no room for all: means of
+    fewer pictures are not to be compared with those of more.
+    """
+    if limit is None:
+        return ""
+    return f" (the first {limit} pictures)" if limit > 1 else " (the first picture)"
 
 
 def _line(trainer: Trainable, validation: Validation, recent: list[dict[str, float]]) -> str:
@@ -233,7 +244,7 @@ def _line(trainer: Trainable, validation: Validation, recent: list[dict[str, flo
     names = sorted({name for one in recent for name in one})
     means = "".join(f", {n} {np.mean([one[n] for one in recent if n in one]):.4g}" for n in names)
     return (
-        f"{trainer.whereabouts()}{means}; held out {measured}; "
+        f"{trainer.whereabouts()}{means}; held out{of_pictures(trainer.validation_limit)}: {measured}; "
         f"{trainer.seconds / 60:.1f} min done, about {left / 60:.0f} min left"
     )
 

@@ -494,6 +494,17 @@ def test_tensorflow_is_left_alone_where_it_is_installed(tmp_path):
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
+@pytest.mark.parametrize(("share", "said"), [(0.0, " (the first picture): "), (1e9, ": ")])
+def test_of_how_many_pictures_a_validation_is_is_said(recipe, tmp_path, capsys, monkeypatch, share, said):
+    """A budget of time may leave no room for all four; a mean of fewer is another number."""
+    monkeypatch.setattr("linksim.training.loop._VALIDATION_SHARE", share)
+    words = ["--set", "train.steps=null", "--set", "train.validation_images=4", "--budget", "6s"]
+    assert main(["train", recipe, *words, "--out", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr()
+    assert f"; held out{said}" in printed.err
+    assert f"validation{said.rstrip(': ')} PSNR" in printed.out
+
+
 def test_a_budget_into_which_no_step_fits_is_said_and_leaves_no_model(recipe, tmp_path, capsys):
     assert main(["train", recipe, "--budget", "0.001s", "--out", str(tmp_path / "run")]) == 1
     message = capsys.readouterr().err
