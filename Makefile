@@ -1,4 +1,4 @@
-# make demo   everything from nothing: environment, installation, quickstart, report
+# make demo   everything from nothing: environment, installation, quickstart, report; WORKERS=1 takes less memory
 # make test   the same for the tests
 # make lint   ruff and mypy
 # make docs   the documentation site, in docs/_build/html; a warning is an error
@@ -14,6 +14,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 OUT ?= runs/quickstart
+WORKERS ?= 2
 PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 SIONNA1 = .venv-sionna1
@@ -27,7 +28,7 @@ BENCHMARKS ?= runs/benchmarks
 .PHONY: demo docs test test-browser test-tensorflow test-sionna1 test-lowest benchmarks dist docker lint clean
 
 demo: $(VENV)/.installed
-	$(BIN)/linksim simulate scenarios/quickstart.yaml --out $(OUT)
+	$(BIN)/linksim simulate scenarios/quickstart.yaml --out $(OUT) --workers $(WORKERS)
 	@echo "open $(OUT)/report.html; figures are in $(OUT)/figures, numbers in $(OUT)/results.csv"
 
 test: $(VENV)/.tests-installed
