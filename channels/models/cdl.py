@@ -11,6 +11,7 @@ from torch import Tensor
 from channels import checks
 from channels.base import Precision
 from channels.models.panel import ONE_ANTENNA, Panel
+from channels.models.rough import draws_share
 from channels.models.sampled import (
     CHUNK,
     SampledModel,
@@ -72,7 +73,7 @@ class CdlModel(SampledModel):
         arguments = (profile, delay_spread_s, carrier_hz, speed_mps, transmitter, receiver)
         self._speed_mps = speed_mps
         self._cdl = _cdl(*arguments, precision)
-        self._statistics = cdl_statistics(*arguments)
+        self._statistics = cdl_statistics(draws_share(), *arguments)
 
     def _draw(
         self, batch_size: int, num_time_steps: int, rate_hz: float, start_s: float
@@ -107,6 +108,7 @@ def _cdl(
 
 @lru_cache(maxsize=32)
 def cdl_statistics(
+    share: int,
     profile: str,
     delay_spread_s: float,
     carrier_hz: float,
@@ -117,6 +119,7 @@ def cdl_statistics(
     arguments = (profile, delay_spread_s, carrier_hz, speed_mps, transmitter, receiver)
 
     def measure() -> Statistics:
-        return measure_statistics(_cdl(*arguments, "single"), _CDL_DRAWS, CHUNK, speed_mps, carrier_hz)
+        draws = max(CHUNK, _CDL_DRAWS // share)
+        return measure_statistics(_cdl(*arguments, "single"), draws, CHUNK, speed_mps, carrier_hz)
 
     return kept_statistics(Path(__file__), ("cdl", *arguments), measure)

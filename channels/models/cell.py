@@ -14,6 +14,7 @@ from torch import Tensor
 from channels import checks, units
 from channels.base import Precision
 from channels.models.panel import ONE_ANTENNA, Panel
+from channels.models.rough import draws_share
 from channels.models.sampled import (
     CHUNK,
     CPU,
@@ -111,7 +112,7 @@ class CellModel(SampledModel):
         )
         self._models: dict[int, Any] = {}
         self._speed_mps = speed_mps
-        self._statistics = _cell_statistics(self.drop)
+        self._statistics = _cell_statistics(self.drop, draws_share())
 
     def _draw(
         self, batch_size: int, num_time_steps: int, rate_hz: float, start_s: float
@@ -234,27 +235,29 @@ class _Drop:
 
 
 @lru_cache(maxsize=16)
-def _cell_statistics(drop: _Drop) -> Statistics:
-    return kept_statistics(Path(__file__), drop, lambda: _measure_cell(drop))
+def _cell_statistics(drop: _Drop, share: int) -> Statistics:
+    return kept_statistics(Path(__file__), drop, lambda: _measure_cell(drop, share))
 
 
-def _measure_cell(drop: _Drop) -> Statistics:
+def _measure_cell(drop: _Drop, share: int) -> Statistics:
     model = drop.model("single")
 
     def raw(batch: int, steps: int, rate_hz: float) -> tuple[Tensor, Tensor]:
         return drop.draw(model, batch, steps, rate_hz, "single")
 
-    statistics = measure_statistics(raw, _CELL_DRAWS, CHUNK, drop.speed_mps, drop.carrier_hz, each=True)
+    draws = max(CHUNK, _CELL_DRAWS // share)
+    statistics = measure_statistics(raw, draws, CHUNK, drop.speed_mps, drop.carrier_hz, each=True)
     if not (drop.path_loss or drop.shadowing):
         return statistics
-    return replace(statistics, mean_power=_mean_power(replace(drop, speed_mps=0.0)))
+    return replace(statistics, mean_power=_mean_power(replace(drop, speed_mps=0.0), share))
 
 
 @lru_cache(maxsize=16)
-def _mean_power(drop: _Drop) -> float:
+def _mean_power(drop: _Drop, share: int) -> float:
     """Mean of the large scale over many drops, times what antennas add to it."""
     model = drop.model("single")
     with sionna_seeding.sionna_rng(STATISTICS_SEED + 1, CPU), torch.inference_mode():
-        means = [drop.large_scale(model, _LARGE_SCALE_CHUNK).mean() for _ in range(_LARGE_SCALE_CHUNKS)]
-        antennas = drop.antenna_gain(drop.model("single"), _ANTENNA_DRAWS // _ANTENNA_CHUNK, _ANTENNA_CHUNK)
+        chunks = _LARGE_SCALE_CHUNKS // share, _ANTENNA_DRAWS // _ANTENNA_CHUNK // share
+        means = [drop.large_scale(model, _LARGE_SCALE_CHUNK).mean() for _ in range(chunks[0])]
+        antennas = drop.antenna_gain(drop.model("single"), chunks[1], _ANTENNA_CHUNK)
     return antennas * float(torch.stack(means).mean())

@@ -15,6 +15,7 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from channels.models.base import SPEED_OF_LIGHT, Covariance, frequency_covariance
+from channels.models.rough import draws_share
 from channels.runtime import sionna_seeding
 from channels.runtime.kept_arrays import Arrays, kept_arrays
 
@@ -184,7 +185,7 @@ def measure_statistics(
 
 
 def kept_statistics(source: Path, arguments: object, measure: Callable[[], Statistics]) -> Statistics:
-    """Statistics of an earlier process, where there was one.
+    """Statistics of an earlier process, where there was one; rough ones (:func:`draws_share`) are not kept.
 
     Args:
         source: file of the model; what another version of it, or of this file, measured is not used.
@@ -195,7 +196,8 @@ def kept_statistics(source: Path, arguments: object, measure: Callable[[], Stati
     def compute() -> Arrays:
         return {name: np.asarray(value) for name, value in vars(measure()).items()}
 
-    arrays = kept_arrays("channel-statistics", (Path(__file__), source), arguments, compute)
+    kept = draws_share() == 1
+    arrays = kept_arrays("channel-statistics", (Path(__file__), source), arguments, compute, keep=kept)
     values: dict[str, Any] = {k: torch.from_numpy(v) if v.ndim else v.item() for k, v in arrays.items()}
     return Statistics(**values)
 

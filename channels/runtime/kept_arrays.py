@@ -24,7 +24,12 @@ _LARGEST = 1 << 25  # bytes of an entry that is kept
 
 
 def kept_arrays(
-    kind: str, sources: Sequence[Path], arguments: object, compute: Callable[[], Arrays]
+    kind: str,
+    sources: Sequence[Path],
+    arguments: object,
+    compute: Callable[[], Arrays],
+    *,
+    keep: bool = True,
 ) -> Arrays:
     """Arrays of an earlier process, bit for bit, else computed now and kept.
 
@@ -37,6 +42,7 @@ def kept_arrays(
         arguments: whatever ``compute`` depends on, with a repr that says it all; the versions of Sionna,
             PyTorch and NumPy are added.
         compute: makes the arrays, the same each time.
+        keep: False: what is computed now is not kept.
     """
     versions = [package_version(name) for name in ("sionna", "torch", "numpy")]
     digest = hashlib.sha256(repr((arguments, versions)).encode())
@@ -47,7 +53,7 @@ def kept_arrays(
     if stored is not None:
         return stored
     arrays = compute()
-    if sum(array.nbytes for array in arrays.values()) <= _LARGEST:
+    if keep and sum(array.nbytes for array in arrays.values()) <= _LARGEST:
         with contextlib.suppress(OSError):
             _write(path, arrays)
     return arrays

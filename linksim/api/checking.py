@@ -80,6 +80,7 @@ def check(
 
 def check_scenario(scenario: Scenario | Training, *, estimate: bool = False) -> Check:
     """:func:`check` of a scenario that was read."""
+    from channels.models.rough import rough_statistics
     from linksim.api.errors import foreign_as_user_errors
     from linksim.api.estimating import estimate_costs
     from linksim.scenario.files import ScenarioError, scenario_hash
@@ -88,13 +89,15 @@ def check_scenario(scenario: Scenario | Training, *, estimate: bool = False) -> 
     found, began = None, time.monotonic()
     with foreign_as_user_errors():
         if isinstance(scenario, Evaluation):
-            facts, warnings, costs, plan = _evaluation(scenario)
+            with rough_statistics():
+                facts, warnings, costs, plan = _evaluation(scenario)
             found = estimate_costs(plan, time.monotonic() - began) if estimate else None
         else:
             if estimate:
                 got, expected = "a training", "an evaluation; a training says how long it takes (--budget)"
                 raise ScenarioError(complaint("--estimate", "no estimate", got, expected))
-            facts, warnings, costs = _training(scenario)
+            with rough_statistics():
+                facts, warnings, costs = _training(scenario)
     return Check(scenario, scenario_hash(scenario), tuple(facts), tuple(warnings), costs, found)
 
 
@@ -256,7 +259,7 @@ def _lines(plan: Plan, costs: Mapping[str, Any]) -> Iterator[str]:
 def _of_channel(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """What one channel costs, for people."""
     if rows[0]["link_budget_snr_db"] is not None:
-        yield f"  {rows[0]['channel']}: SNR {rows[0]['link_budget_snr_db']:g} dB, of the mean gain"
+        yield f"  {rows[0]['channel']}: SNR about {rows[0]['link_budget_snr_db']:.1f} dB, of the mean gain"
     for row in rows:
         counts = f"{row['data']} data + {row['pilot']} pilot + {row['guard']} guard uses"
         if row["cbr_data"] is None:
