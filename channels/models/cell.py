@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +27,7 @@ from channels.models.sampled import (
     seen_from,
 )
 from channels.runtime import sionna_seeding
+from channels.runtime.kept_arrays import Arrays, kept_arrays
 
 __all__ = ["Cell", "CellModel"]
 
@@ -112,7 +114,7 @@ class CellModel(SampledModel):
         )
         self._models: dict[int, Any] = {}
         self._speed_mps = speed_mps
-        self._statistics = _cell_statistics(self.drop, draws_share())
+        self._statistics = cell_statistics(self.drop, draws_share())
 
     def _draw(
         self, batch_size: int, num_time_steps: int, rate_hz: float, start_s: float
@@ -235,7 +237,7 @@ class _Drop:
 
 
 @lru_cache(maxsize=16)
-def _cell_statistics(drop: _Drop, share: int) -> Statistics:
+def cell_statistics(drop: _Drop, share: int) -> Statistics:
     return kept_statistics(Path(__file__), drop, lambda: _measure_cell(drop, share))
 
 
@@ -249,15 +251,23 @@ def _measure_cell(drop: _Drop, share: int) -> Statistics:
     statistics = measure_statistics(raw, draws, CHUNK, drop.speed_mps, drop.carrier_hz, each=True)
     if not (drop.path_loss or drop.shadowing):
         return statistics
-    return replace(statistics, mean_power=_mean_power(replace(drop, speed_mps=0.0), share))
+    share = 1 if drop.path_loss else share  # a link budget says an SNR by it
+    return replace(statistics, mean_power=drop_power(replace(drop, speed_mps=0.0), share))
 
 
 @lru_cache(maxsize=16)
-def _mean_power(drop: _Drop, share: int) -> float:
+def drop_power(drop: _Drop, share: int) -> float:
     """Mean of the large scale over many drops, times what antennas add to it."""
-    model = drop.model("single")
-    with sionna_seeding.sionna_rng(STATISTICS_SEED + 1, CPU), torch.inference_mode():
+
+    def compute() -> Arrays:
+        model = drop.model("single")
         chunks = _LARGE_SCALE_CHUNKS // share, _ANTENNA_DRAWS // _ANTENNA_CHUNK // share
-        means = [drop.large_scale(model, _LARGE_SCALE_CHUNK).mean() for _ in range(chunks[0])]
-        antennas = drop.antenna_gain(drop.model("single"), chunks[1], _ANTENNA_CHUNK)
-    return antennas * float(torch.stack(means).mean())
+        with sionna_seeding.sionna_rng(STATISTICS_SEED + 1, CPU), torch.inference_mode():
+            means = [drop.large_scale(model, _LARGE_SCALE_CHUNK).mean() for _ in range(chunks[0])]
+            antennas = drop.antenna_gain(drop.model("single"), chunks[1], _ANTENNA_CHUNK)
+        return {"mean": np.asarray(antennas * float(torch.stack(means).mean()))}
+
+    arguments = ("mean power", drop)
+    return float(
+        kept_arrays("channel-statistics", (Path(__file__),), arguments, compute, keep=share == 1)["mean"]
+    )

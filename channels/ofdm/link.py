@@ -17,6 +17,7 @@ from channels.base import ChannelOperator, Precision, later_seeds
 from channels.hardware.effect import HardwareEffect
 from channels.hardware.impairment import Impairment
 from channels.models.base import Covariance, DelayModel, RobustCovariance
+from channels.models.rough import draws_share
 from channels.ofdm.air import Air
 from channels.ofdm.directions import Directions
 from channels.ofdm.draw import OfdmDraw, frame_power, mean_power, stacked
@@ -236,7 +237,7 @@ class OfdmChannel(ChannelOperator):
         """
         if self._transmission.kind != "svd":
             return directions.powers().clamp_min(_LEAST_BEAM) / self._num_streams
-        draw = self.draw(1, range(_POWER_SEED, _POWER_SEED + _POWER_DRAWS))
+        draw = self.draw(1, range(_POWER_SEED, _POWER_SEED - (-_POWER_DRAWS // draws_share())))
         h = self._stream_gains(draw).to(torch.complex128)
         if self.gain_control:
             h = h / frame_power(draw).sqrt()[:, :, None, None, None, None]

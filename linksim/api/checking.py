@@ -259,7 +259,7 @@ def _lines(plan: Plan, costs: Mapping[str, Any]) -> Iterator[str]:
 def _of_channel(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """What one channel costs, for people."""
     if rows[0]["link_budget_snr_db"] is not None:
-        yield f"  {rows[0]['channel']}: SNR about {rows[0]['link_budget_snr_db']:.1f} dB, of the mean gain"
+        yield f"  {rows[0]['channel']}: SNR {rows[0]['link_budget_snr_db']:g} dB, of the mean gain"
     for row in rows:
         counts = f"{row['data']} data + {row['pilot']} pilot + {row['guard']} guard uses"
         if row["cbr_data"] is None:
