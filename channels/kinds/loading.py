@@ -169,13 +169,18 @@ def _execute(path: Path, origin: Origin, where: str) -> None:
 
 def _forget_modules(path: Path, before: Sequence[Path]) -> None:
     """Let modules be imported anew for a file: those that it had ``before``, and those beside files in other
-    folders, whose names may be the same.
+    folders whose names are also beside this one. The files themselves stay what they are.
     """
-    others = (group[1:] for other, group in REGISTRY.files.items() if other.parent != path.parent)
-    forgotten = {*before, *chain.from_iterable(others)}
+    elsewhere = chain.from_iterable(
+        group for one, group in REGISTRY.files.items() if one.parent != path.parent
+    )
+    own, others = set(before), set(elsewhere) - REGISTRY.files.keys()
     for name, module in list(sys.modules.items()):
         source = getattr(module, "__file__", None)
-        if source and Path(source).resolve() in forgotten:
+        place = Path(source).resolve() if source else None
+        beside = path.parent / name.partition(".")[0]
+        clashes = place in others and (beside.is_dir() or beside.with_suffix(".py").is_file())
+        if place in own or clashes:
             del sys.modules[name]
 
 

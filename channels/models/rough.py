@@ -1,4 +1,4 @@
-"""How many draws stand behind the statistics of a model: all, or a twentieth for a check."""
+"""How many draws stand behind the statistics of a model: all, or few for a check."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _SHARE: ContextVar[int] = ContextVar("draws_share", default=1)
 
 @contextmanager
 def rough_statistics() -> Iterator[None]:
-    """Within, statistics that no process has measured before are measured with a twentieth of the draws and
-    not kept: enough to see whether a link can be built and what it costs. Nothing may be simulated with a
-    model that was made within. The mean gain of a cell with path loss is exact: it decides an SNR.
+    """Within, statistics that no process has measured before are measured with few draws (as few as a
+    twentieth), and not kept: enough to see whether a link can be built and what it costs. Nothing may be
+    simulated with a model that was made within. The mean gain of a cell with path loss is exact: it decides
+    an SNR.
     """
     token = _SHARE.set(_ROUGH)
     try:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from channels.checks import complaint
 from channels.types import Csit, Received
+from linksim.jscc.dial.codec import Dialled
 from linksim.jscc.layout import SymbolLayout
 from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction, all_ok
 
@@ -101,21 +102,22 @@ class EncodedPictures:
 
     def __init__(self, limit: int = 1 << 26) -> None:
         self._limit, self._held = limit, 0
-        self._symbols: OrderedDict[Hashable, Tensor] = OrderedDict()
+        self._symbols: OrderedDict[Hashable, tuple[AnalogCodec, Tensor]] = OrderedDict()
 
     def encode(self, codec: AnalogCodec, image: Tensor, layout: SymbolLayout, csit: Csit | None) -> Tensor:
         """[1, n] of a picture [1, 3, H, W], as ``codec.encode``."""
-        encoder = getattr(codec, "encoding", codec)  # at whatever realism
+        encoder = codec.codec if isinstance(codec, Dialled) else codec  # at whatever realism
         told = None if csit is None else csit.snr_db.item()
         pixels = hashlib.sha256(image.detach().cpu().numpy().tobytes()).digest()
         key = (id(encoder), pixels, tuple(image.shape), image.dtype, layout, told)
         if key in self._symbols:
             self._symbols.move_to_end(key)
-            return self._symbols[key]
-        symbols = self._symbols[key] = codec.encode(image, layout, csit)
+            return self._symbols[key][1]
+        symbols = codec.encode(image, layout, csit)
+        self._symbols[key] = encoder, symbols  # which keeps its id for itself
         self._held += symbols.nbytes
         while self._held > self._limit:
-            self._held -= self._symbols.popitem(last=False)[1].nbytes
+            self._held -= self._symbols.popitem(last=False)[1][1].nbytes
         return symbols
 
 

@@ -29,6 +29,7 @@ from linksim.training.data.photographs import Photographs
 from linksim.training.data.picture_list import survey
 from linksim.training.extent import Extent
 from linksim.training.folder import (
+    HELD_OUT,
     STATE_FILE,
     TrainingDiverged,
     check_inputs,
@@ -104,7 +105,7 @@ class Trainer:
             listed=self.listed,
             memory_bytes=pictures_bytes,
         )
-        self.inputs["held-out pictures"] = self.photographs.held_out_digest
+        self.inputs[HELD_OUT] = self.photographs.held_out_digest
         check_inputs(out, self.inputs)
         resumed = (out / STATE_FILE).is_file()
         codec, self.inherited = starting_codec(scenario, self.photographs, resumed=resumed)

@@ -30,6 +30,7 @@ from linksim.training.data.photographs import Photographs
 from linksim.training.data.picture_list import survey
 from linksim.training.extent import Extent
 from linksim.training.folder import (
+    HELD_OUT,
     STATE_FILE,
     TrainingDiverged,
     check_inputs,
@@ -116,7 +117,7 @@ class DenoiserTrainer:
             listed=self.listed,
             memory_bytes=pictures_bytes,
         )
-        self.inputs["held-out pictures"] = self.photographs.held_out_digest
+        self.inputs[HELD_OUT] = self.photographs.held_out_digest
         check_inputs(out, self.inputs)
         torch.manual_seed(item_seed(scenario.seed, "weights", 0, "train") % 2**31)
         resumed = (out / STATE_FILE).is_file()

@@ -21,6 +21,7 @@ from linksim.scenario.files import ScenarioError, Training, scenario_hash
 from linksim.training.data.picture_list import Listed, changes, written
 
 __all__ = [
+    "HELD_OUT",
     "PICTURES_FILE",
     "RUN_FILE",
     "STATE_FILE",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 log = logging.getLogger("linksim.training.folder")
+HELD_OUT = "held-out pictures"  # among the inputs of a training
 STATE_FILE, RUN_FILE, PICTURES_FILE, LOCK_FILE = "state.pt", "train.json", "pictures.txt", "train.lock"
 _SHOWN = 10  # fields in a message
 _ENDS = ("steps", "time_budget_s")
@@ -276,6 +278,10 @@ def check_inputs(out: Path, inputs: dict[str, str]) -> None:
     if not (out / STATE_FILE).is_file():
         return
     before = (_header(out) or {}).get("inputs") or {}
+    if HELD_OUT in inputs and HELD_OUT not in before:
+        log.warning(
+            "%s: begun by a version that held out other pictures: validation sees what it was trained on", out
+        )
     for name, digest in inputs.items():
         if before.get(name, digest) != digest:
             expected = f"{before[name]}, with which the training in {out} began"

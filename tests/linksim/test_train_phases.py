@@ -498,7 +498,7 @@ def test_tensorflow_is_left_alone_where_it_is_installed(tmp_path):
 def test_of_how_many_pictures_a_validation_is_is_said(recipe, tmp_path, capsys, monkeypatch, share, said):
     """A budget of time may leave no room for all four; a mean of fewer is another number."""
     monkeypatch.setattr("linksim.training.loop._VALIDATION_SHARE", share)
-    words = ["--set", "train.steps=null", "--set", "train.validation_images=4", "--budget", "6s"]
+    words = ["--set", "train.steps=null", "--set", "train.validation_images=4", "--budget", "3s"]
     assert main(["train", recipe, *words, "--out", str(tmp_path / "run")]) == 0
     printed = capsys.readouterr()
     assert f"; held out{said}" in printed.err

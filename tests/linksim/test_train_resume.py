@@ -414,7 +414,7 @@ def test_the_same_pictures_are_held_out_of_more_or_fewer(pictures):
     assert set(split(listed, 4, 4)[0]) != set(held)
 
 
-def test_a_training_whose_held_out_pictures_would_be_others_is_refused(recipe, tmp_path):
+def test_a_training_whose_held_out_pictures_would_be_others_is_refused(recipe, tmp_path, caplog):
     out = tmp_path / "run"
     run(recipe, out, "train.steps=2")
     header = json.loads((out / RUN_FILE).read_text())
@@ -423,6 +423,10 @@ def test_a_training_whose_held_out_pictures_would_be_others_is_refused(recipe, t
     (out / RUN_FILE).write_text(json.dumps(header))
     with pytest.raises(ScenarioError, match="held-out pictures: changed"):
         run(recipe, out, "train.steps=2")
+    del header["inputs"]["held-out pictures"]  # of a version that said nothing of them
+    (out / RUN_FILE).write_text(json.dumps(header))
+    run(recipe, out, "train.steps=3")
+    assert "begun by a version that held out other pictures" in caplog.text
 
 
 def test_what_is_smaller_than_the_crop_is_said(recipe, pictures, tmp_path, caplog, capsys):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import os
+import pickle
 import py_compile
 import subprocess
 import sys
@@ -196,6 +197,9 @@ def test_modules_of_one_name_beside_two_files_are_two_modules(here):
     load_file(here / "a" / "own_a.py")
     load_file(here / "b" / "own_b.py")
     assert (margin("padded_a"), margin("padded_b")) == (1, 9)
+    for name in "ab":  # the files themselves are modules still: classes of both can be sent to others
+        target = find("channel", f"padded_{name}").target
+        assert pickle.loads(pickle.dumps(target)) is target
     write(here / "a", "beside.py", "SCALE = 5\n")
     load_file(here / "a" / "own_a.py")
     assert (margin("padded_a"), margin("padded_b")) == (5, 9)

@@ -286,11 +286,6 @@ class Dialled:
     shared_noise: bool = False
 
     @property
-    def encoding(self) -> DialCodec:
-        """What encodes, at every realism."""
-        return self.codec
-
-    @property
     def block(self) -> int:
         """Image sides must be multiples of this."""
         return self.codec.block

@@ -37,6 +37,7 @@ from linksim.training.data.photographs import Photographs
 from linksim.training.data.picture_list import survey
 from linksim.training.extent import Extent
 from linksim.training.folder import (
+    HELD_OUT,
     TrainingDiverged,
     check_inputs,
     check_pictures,
@@ -116,7 +117,7 @@ class ControlTrainer:
             listed=self.listed,
             memory_bytes=pictures_bytes,
         )
-        self.inputs["held-out pictures"] = self.photographs.held_out_digest
+        self.inputs[HELD_OUT] = self.photographs.held_out_digest
         check_inputs(out, self.inputs)
         torch.manual_seed(item_seed(scenario.seed, "weights", 0, "train") % 2**31)
         self.codec, self.model = frozen_start(self.spec)

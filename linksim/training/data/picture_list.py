@@ -99,8 +99,8 @@ def _digest(file: Any, offset: int, length: int) -> str:
 def split(listed: Sequence[Listed], seed: int, held_out: int) -> tuple[list[Listed], list[Listed]]:
     """Pictures that are held out of a training, and those that it sees.
 
-    The order is drawn by the files, not by their places in the list: with some pictures more or fewer, or
-    other names, the same are held out but for those that came or went. Learning curves can be compared then.
+    The order is drawn by the files, not by their places in the list: of a set with a few more or fewer, or
+    with other names, nearly the same are held out, so that learning curves can be compared.
     """
 
     def drawn(one: Listed) -> tuple[bytes, str]:
