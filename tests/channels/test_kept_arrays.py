@@ -122,6 +122,7 @@ def test_the_mean_gain_of_a_cell_with_path_loss_is_never_rough(cache, monkeypatc
     """The SNR of a link budget follows from it. 20 chunks of drops in place of 200: not for other tests."""
     monkeypatch.setattr(cell, "_LARGE_SCALE_CHUNKS", 20)
     monkeypatch.setattr(cell, "_CELL_DRAWS", 50)
+    monkeypatch.setattr(cell, "_ANTENNA_DRAWS", 2000)
     clear = cell.cell_statistics.cache_clear, cell.drop_power.cache_clear
     for lost in (True, False):
         models = []

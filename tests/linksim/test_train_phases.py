@@ -494,7 +494,9 @@ def test_tensorflow_is_left_alone_where_it_is_installed(tmp_path):
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
-@pytest.mark.parametrize(("share", "said"), [(0.0, " (the first picture): "), (1e9, ": ")])
+@pytest.mark.parametrize(("share", "said"), [
+    (0.0, " (the first picture): "), pytest.param(1e9, ": ", marks=pytest.mark.slow),
+])  # fmt: skip
 def test_of_how_many_pictures_a_validation_is_is_said(recipe, tmp_path, capsys, monkeypatch, share, said):
     """A budget of time may leave no room for all four; a mean of fewer is another number."""
     monkeypatch.setattr("linksim.training.loop._VALIDATION_SHARE", share)
