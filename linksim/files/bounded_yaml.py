@@ -46,7 +46,10 @@ def load_yaml(text: str, loader: type[Any] = yaml.SafeLoader) -> Any:
         if node is None:
             return None
         _count(node, {}, set())
-        return reader.construct_document(node)
+        try:
+            return reader.construct_document(node)
+        except (AttributeError, IndexError, KeyError, TypeError) as problem:  # of PyYAML: !!bool maybe
+            raise yaml.YAMLError(f"a value that its tag does not allow ({problem})") from None
     finally:
         reader.dispose()
 

@@ -178,3 +178,15 @@ def test_members_with_sizes_that_are_not_theirs(size, tmp_path):
 def test_messages_of_scenarios_are_what_they_were():
     with pytest.raises(ScenarioError, match="no such file"):
         load_any("nowhere")
+
+
+@pytest.mark.parametrize(
+    "value", ["!!timestamp x256", "!!bool maybe", "!!int x", "!!float x", "!!omap 3", "!!set [1]"]
+)
+def test_values_that_their_tags_do_not_allow_are_refused(value, tmp_path, capsys):
+    """Some of which PyYAML meets with an AttributeError or a KeyError."""
+    path = write(tmp_path, TINY.replace("seed: 7", f"seed: {value}"))
+    assert main(["check", path]) == 2
+    said = capsys.readouterr().err
+    assert "not valid YAML, got" in said
+    assert "Traceback" not in said
