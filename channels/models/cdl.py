@@ -116,6 +116,7 @@ def cdl_statistics(
     transmitter: Panel,
     receiver: Panel,
 ) -> Statistics:
+    """Averages over draws of a profile, one of ``share`` is drawn; the rest as of :class:`CdlModel`."""
     arguments = (profile, delay_spread_s, carrier_hz, speed_mps, transmitter, receiver)
 
     def measure() -> Statistics:

@@ -238,6 +238,7 @@ class _Drop:
 
 @lru_cache(maxsize=16)
 def cell_statistics(drop: _Drop, share: int) -> Statistics:
+    """Averages over drops of a cell, of which one in ``share`` is drawn, see :mod:`channels.models.rough`."""
     return kept_statistics(Path(__file__), drop, lambda: _measure_cell(drop, share))
 
 
@@ -257,7 +258,9 @@ def _measure_cell(drop: _Drop, share: int) -> Statistics:
 
 @lru_cache(maxsize=16)
 def drop_power(drop: _Drop, share: int) -> float:
-    """Mean of the large scale over many drops, times what antennas add to it."""
+    """Mean gain of drops, linear: that of the large scale over many, times what antennas add to it; one drop
+    in ``share`` is drawn.
+    """
 
     def compute() -> Arrays:
         model = drop.model("single")

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.kodak_table import UNSEEN, Goal, Table, Value, by_picture, goals, values
+from benchmarks.kodak_goals import UNSEEN, Goal, Table, Value, goals
+from benchmarks.kodak_table import by_picture, values
 from linksim.cli.commands import main
 from linksim.results.store import ResultStore
 from tests.linksim.tiny import TINY, write
