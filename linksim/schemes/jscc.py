@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -16,6 +15,7 @@ from channels.types import Csit, Received
 from linksim.jscc.dial.codec import Dialled
 from linksim.jscc.layout import SymbolLayout
 from linksim.schemes.base import CsitKind, Frame, Info, Reconstruction, all_ok
+from linksim.source.sizes import Memory
 
 __all__ = [
     "IMAGE_SIZE_BITS",
@@ -101,23 +101,21 @@ class EncodedPictures:
     """
 
     def __init__(self, limit: int = 1 << 26) -> None:
-        self._limit, self._held = limit, 0
-        self._symbols: OrderedDict[Hashable, tuple[AnalogCodec, Tensor]] = OrderedDict()
+        self._symbols = Memory(limit)
+        self._encoders: dict[int, AnalogCodec] = {}  # which keep their ids for themselves
 
     def encode(self, codec: AnalogCodec, image: Tensor, layout: SymbolLayout, csit: Csit | None) -> Tensor:
         """[1, n] of a picture [1, 3, H, W], as ``codec.encode``."""
         encoder = codec.codec if isinstance(codec, Dialled) else codec  # at whatever realism
+        self._encoders[id(encoder)] = encoder
         told = None if csit is None else csit.snr_db.item()
         pixels = hashlib.sha256(image.detach().cpu().numpy().tobytes()).digest()
         key = (id(encoder), pixels, tuple(image.shape), image.dtype, layout, told)
-        if key in self._symbols:
-            self._symbols.move_to_end(key)
-            return self._symbols[key][1]
-        symbols = codec.encode(image, layout, csit)
-        self._symbols[key] = encoder, symbols  # which keeps its id for itself
-        self._held += symbols.nbytes
-        while self._held > self._limit:
-            self._held -= self._symbols.popitem(last=False)[1][1].nbytes
+        symbols = self._symbols.get(key)
+        if symbols is None:
+            symbols = codec.encode(image, layout, csit)
+            self._symbols.put(key, symbols)
+        assert isinstance(symbols, Tensor)
         return symbols
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Memory", "reduced", "resize", "size_byte"]
 
@@ -39,14 +43,14 @@ class Memory:
 
     def __init__(self, limit: int) -> None:
         self._limit, self._held = limit, 0
-        self._values: OrderedDict[Hashable, bytes | Rgb] = OrderedDict()
+        self._values: OrderedDict[Hashable, bytes | Rgb | Tensor] = OrderedDict()
 
-    def get(self, key: Hashable) -> bytes | Rgb | None:
+    def get(self, key: Hashable) -> bytes | Rgb | Tensor | None:
         if key in self._values:
             self._values.move_to_end(key)
         return self._values.get(key)
 
-    def put(self, key: Hashable, value: bytes | Rgb) -> None:
+    def put(self, key: Hashable, value: bytes | Rgb | Tensor) -> None:
         if key not in self._values:
             self._held += _size(value)
         self._values[key] = value
@@ -54,5 +58,5 @@ class Memory:
             self._held -= _size(self._values.popitem(last=False)[1])
 
 
-def _size(value: bytes | Rgb) -> int:
+def _size(value: bytes | Rgb | Tensor) -> int:
     return len(value) if isinstance(value, bytes) else value.nbytes
