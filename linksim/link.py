@@ -19,12 +19,14 @@ from linksim.schemes.base import (
     Frame,
     Info,
     PayloadScheme,
+    PreparingBound,
+    PreparingScheme,
     Reconstruction,
     RetransmittingScheme,
     Scheme,
 )
 
-__all__ = ["LinkOutput", "RunError", "Told", "ToldEnd", "run_link", "sent_frame"]
+__all__ = ["LinkOutput", "RunError", "Told", "ToldEnd", "prepare", "run_link", "sent_frame"]
 
 
 _REPORTED_SNR_DB = (-60.0, 100.0)  # what an end can be told of the SNR, as what a scenario can ask for
@@ -189,6 +191,27 @@ def sent_frame(
             complaint(f"{scheme.name}: symbols", "wrong shape", tuple(frame.symbols.shape), expected_shape)
         )
     return frame
+
+
+def prepare(
+    scheme: Scheme | Bound,
+    channel: ChannelOperator,
+    image: Tensor,
+    snr_db: Tensor,
+    seeds: Sequence[int],
+    budget: int,
+    told: Told = _THE_TRUTH,
+) -> None:
+    """Let other processes begin with what :func:`run_link` will need, where the scheme can, and no fade that
+    has to be drawn for it decides on it; come back at once. Arguments as there.
+    """
+    if isinstance(scheme, PreparingBound):
+        if channel.memoryless:
+            no = snr_db_to_no(snr_db.to(channel.device, channel.dtype))[:, None]
+            scheme.prepare(image, budget, snr_db, channel.limits(channel.draw(budget, seeds), no))
+    elif isinstance(scheme, PreparingScheme) and scheme.csit in ("none", "average_snr"):
+        average = None if scheme.csit == "none" else Csit(told.transmitter.of(snr_db, seeds, "transmitter"))
+        scheme.prepare(image, budget, average)
 
 
 def _check_finite(channel: ChannelOperator, received: Received) -> None:

@@ -383,6 +383,7 @@ FOREIGN_PRIVATE = {
         "_rebuild_tensor_v2",
         "_reset_state",
         "_utils",
+        "_version",
     ),  # PyTorch, accelerate
     *("_cache", "_exit", "_fields", "_repr_html_", "_repr_png_"),  # numba, the standard library, IPython
 }

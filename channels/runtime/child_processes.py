@@ -1,13 +1,14 @@
-"""Python processes that import nothing from the working directory, and those that may grow."""
+"""Python processes that import nothing from the working directory, leave Ctrl-C to others, or may grow."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["keep_growing_workers", "safe_children", "safe_environment"]
+__all__ = ["deaf_to_the_keyboard", "keep_growing_workers", "safe_children", "safe_environment"]
 
 # python -m and python -c put the working directory in front of everything that is installed.
 _VARIABLE = "PYTHONSAFEPATH"
@@ -34,6 +35,18 @@ def safe_children() -> Iterator[None]:
             del os.environ[_VARIABLE]
         else:
             os.environ[_VARIABLE] = before
+
+
+@contextmanager
+def deaf_to_the_keyboard() -> Iterator[None]:
+    """Processes and threads that begin within the block leave Ctrl-C, which a terminal sends to all, to this
+    one.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def keep_growing_workers() -> None:

@@ -27,7 +27,7 @@ WALKS = {
         "A picture",
         (
             ("linksim.images.picture_file.read_image", "uint8 pixels [3, H, W]"),
-            ("linksim.run.computing.compute", "a batch, its seeds, the budget n"),
+            ("linksim.run.computing.sent", "a batch, its seeds, the budget n"),
             ("linksim.link.run_link", "image [B, 3, H, W] in [0, 1]"),
             ("linksim.schemes.jscc.JsccScheme.transmit", "Frame: symbols [B, n], layout, side information"),
             ("channels.base.ChannelOperator.__call__", "Received: y [B, n], csi, uses"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -60,7 +61,29 @@ def check_pair(name: str, x_hat: Tensor, x: Tensor, min_side: int) -> None:
         raise ValueError(complaint(name, "image too small", got, f"sides of at least {min_side}"))
 
 
+_NAMES: OrderedDict[int, tuple[weakref.ref[Tensor], int, bytes]] = OrderedDict()
+_NAMES_LOCK = threading.Lock()
+
+
+def _name_of(x: Tensor) -> bytes:
+    """Digest of a tensor; of the last ones that were asked for it is remembered, until they change or end."""
+    changes = -1 if x.is_inference() else x._version  # these do not say that they changed
+    with _NAMES_LOCK:
+        found = _NAMES.get(id(x))
+    if found is not None and found[0]() is x and changes == found[1] >= 0:
+        return found[2]
+    pixels = x.detach().cpu().contiguous()
+    head = f"{x.device} {pixels.dtype} {tuple(pixels.shape)}".encode()
+    name = hashlib.sha256(head + pixels.numpy().tobytes()).digest()
+    with _NAMES_LOCK:
+        _NAMES[id(x)] = weakref.ref(x), changes, name
+        while len(_NAMES) > _NUM_NAMES:
+            _NAMES.popitem(last=False)
+    return name
+
+
 T = TypeVar("T")
+_NUM_NAMES = 64
 _MOST_BYTES = 2_000_000_000  # and an eighth of what is free
 
 
@@ -84,9 +107,7 @@ class OfOriginals(Generic[T]):
 
     def __call__(self, x: Tensor) -> T:
         """What ``make`` gives for ``x``."""
-        pixels = x.detach().cpu().contiguous()
-        head = f"{x.device} {pixels.dtype} {tuple(pixels.shape)}".encode()
-        key = hashlib.sha256(head + pixels.numpy().tobytes()).digest()
+        key = _name_of(x)
         with self._lock:
             found = self._kept.pop(key, None)
             if found is not None:

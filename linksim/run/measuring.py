@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,9 +21,10 @@ from linksim.build.objects import Metrics, build_metrics
 from linksim.images.sets import image_digest
 from linksim.images.truth import Truth
 from linksim.link import LinkOutput
-from linksim.metrics.base import Metric, SetMetric
+from linksim.metrics.base import ImageMetric, Metric, SetMetric
 from linksim.results.records import Record, UnitKey
 from linksim.run.plan import Plan
+from linksim.source.sizes import Memory
 
 __all__ = ["Features", "HasFeatures", "Measure", "check_finite", "column_of", "measure_of", "records_of"]
 
@@ -27,6 +32,9 @@ Features = tuple[str, str, NDArray[np.float16]]  # name of the features, digest 
 HasFeatures = Callable[
     [str, str], bool
 ]  # whether a run has the features of this name of the picture with this digest
+
+_ORIGINALS_BYTES = 1 << 27  # 28 pictures of 512 x 768
+_MOST_THREADS = 8  # a batch has no more pictures, unless that is asked for
 
 
 def _features(metric: SetMetric, shown: Tensor) -> NDArray[np.float16]:
@@ -59,8 +67,30 @@ def _one(metric: Metric, value: Any) -> float:
     raise ValueError(complaint(f"metric {metric.info.name}", "wrong shape", got, "[1], one per image"))
 
 
+@lru_cache(maxsize=4)
+def _threads(num: int) -> ThreadPoolExecutor:
+    """As many threads, eight at most, in each of which PyTorch uses no others."""
+    size = max(1, min(num, _MOST_THREADS))
+    together = threading.Barrier(size + 1)
+    pool = ThreadPoolExecutor(size, "linksim-metrics")
+    for _ in range(size):
+        pool.submit(_alone, together)
+    together.wait()
+    torch.set_num_threads(num)  # it is of a thread, and of those that begin later
+    return pool
+
+
+def _alone(together: threading.Barrier) -> None:
+    torch.set_num_threads(1)
+    torch.get_num_threads()  # else the first operation takes the number of the process
+    together.wait()
+
+
 class Measure:
     """Metrics of single pictures, remembered: a digital link shows the same picture at many points.
+
+    Pictures of a batch are measured side by side, each by one thread, so that values depend neither on what
+    else is in the batch nor on how many threads there are.
 
     Args:
         metrics: of a run.
@@ -72,18 +102,53 @@ class Measure:
     def __init__(self, metrics: Metrics, truths: Mapping[str, Truth | None]) -> None:
         self.metrics, self.truths = metrics, truths
         self._known: OrderedDict[tuple[str, str], dict[str, float]] = OrderedDict()
+        self._originals = Memory(_ORIGINALS_BYTES)
+        self._foreign = threading.Lock()
 
     def values(self, name: str, shown: Tensor, original: Tensor) -> dict[str, float]:
         """Metrics by name of a picture [3, H, W] uint8 against the original ``name``."""
-        key = (name, image_digest(shown))
-        if key not in self._known:
-            x_hat, x = shown[None].float() / 255, original[None].float() / 255
-            found = {m.info.name: _one(m, m(x_hat, x)) for m in self.metrics.image}
-            truth = [self.truths[name]] if self.metrics.task else []
-            self._known[key] = found | {m.info.name: _one(m, m(x_hat, truth)) for m in self.metrics.task}
-            if len(self._known) > self._KEEP:
-                self._known.popitem(last=False)
-        return dict(self._known[key])
+        return self.all_values([name], shown[None], original[None], [image_digest(shown)])[0]
+
+    def all_values(
+        self, names: Sequence[str], shown: Tensor, originals: Tensor, digests: Sequence[str]
+    ) -> list[dict[str, float]]:
+        """The same of pictures [B, 3, H, W] uint8 with these digests."""
+        keys = list(zip(names, digests, strict=True))
+        rows = {key: row for row, key in enumerate(keys) if key not in self._known}
+        threads = _threads(torch.get_num_threads()) if rows else None
+        begun = {
+            key: threads.submit(self._measured, key[0], shown[row], self._float(key[0], originals[row]))
+            for key, row in rows.items()
+            if threads is not None
+        }
+        found = {key: self._known[key] for key in keys if key not in begun}
+        for key, future in begun.items():
+            self._known[key] = found[key] = future.result()
+        while len(self._known) > self._KEEP:
+            self._known.popitem(last=False)
+        return [dict(found[key]) for key in keys]
+
+    def _float(self, name: str, original: Tensor) -> Tensor:
+        """[1, 3, H, W] in [0, 1] of an original; one object as long as it is remembered."""
+        known = self._originals.get(name)
+        if not isinstance(known, Tensor):
+            known = original[None].float() / 255
+            self._originals.put(name, known)
+        return known
+
+    def _measured(self, name: str, shown: Tensor, x: Tensor) -> dict[str, float]:
+        x_hat = shown[None].float() / 255
+        found = {m.info.name: _one(m, self._safely(m, x_hat, x)) for m in self.metrics.image}
+        truth = [self.truths[name]] if self.metrics.task else []
+        with self._foreign:  # readers of pictures hold models that nobody else may use meanwhile
+            return found | {m.info.name: _one(m, m(x_hat, truth)) for m in self.metrics.task}
+
+    def _safely(self, metric: ImageMetric, x_hat: Tensor, x: Tensor) -> Any:
+        """What a metric gives; those of other people are not asked by two threads at a time."""
+        if type(metric).__module__.partition(".")[0] == "linksim":
+            return metric(x_hat, x)
+        with self._foreign:
+            return metric(x_hat, x)
 
     def features(self, shown: Tensor, has: HasFeatures) -> list[Features]:
         """What metrics of sets compare of a picture [3, H, W] uint8 and the run lacks."""
@@ -165,7 +230,8 @@ def records_of(
     Raises:
         ValueError: what a metric gives is not one finite value per image.
     """
-    values = [measure.values(k.image, a, b) for k, a, b in zip(keys, shown, original, strict=True)]
+    digests = [image_digest(one) for one in shown]
+    values = measure.all_values([key.image for key in keys], shown, original, digests)
     if out.transmitted is not None:
         sent = out.transmitted
         for fact in measure.metrics.link:
@@ -191,7 +257,7 @@ def records_of(
             seconds=round(seconds, 4),
             independent_bits=independent_bits,
             info=dict(out.info[i]) if out.info else {},
-            shown=image_digest(shown[i]),
+            shown=digests[i],
         )
         for i, key in enumerate(keys)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ __all__ = [
     "kept_picture",
     "lacks_pictures",
     "panel_snr_db",
+    "png_of",
     "save_originals",
     "save_panel",
     "save_png",
@@ -43,13 +45,18 @@ def panel_snr_db(scenario: Scenario) -> tuple[float, ...]:
     return () if swept is None else tuple(dict.fromkeys((min(swept), max(swept))))
 
 
-def save_png(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write a picture [3, H, W] uint8 in one step."""
+def png_of(image: NDArray[np.uint8]) -> bytes:
+    """A picture [3, H, W] uint8 as a PNG file."""
+    held = BytesIO()
+    Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(held, "PNG", compress_level=_EFFORT)
+    return held.getvalue()
+
+
+def save_png(path: Path, png: bytes) -> None:
+    """Write a picture, see :func:`png_of`, in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
-        Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(
-            partial, "PNG", compress_level=_EFFORT
-        )
+        partial.write_bytes(png)
 
 
 def in_panel(scenario: Scenario, batch: Batch, names: Sequence[str]) -> list[bool]:
@@ -97,13 +104,13 @@ def kept_picture(store: ResultStore, record: Record) -> Tensor | None:
     return found if found is not None and image_digest(found) == record.shown else None
 
 
-def save_panel(pictures: Iterable[tuple[UnitKey, NDArray[np.uint8]]], store: ResultStore) -> None:
-    """Write pictures [3, H, W] uint8 of units as PNG."""
-    for key, image in pictures:
-        save_png(panel_file(store, key), image)
+def save_panel(pictures: Iterable[tuple[UnitKey, bytes]], store: ResultStore) -> None:
+    """Write pictures of units, see :func:`png_of`."""
+    for key, png in pictures:
+        save_png(panel_file(store, key), png)
 
 
 def save_originals(plan: Plan, store: ResultStore) -> None:
     """Write the originals that the panel shows, as PNG."""
     for name in list(plan.images)[: plan.scenario.panel.images] if plan.has_pictures else ():
-        save_png(original_file(store, name), plan.images[name].numpy())
+        save_png(original_file(store, name), png_of(plan.images[name].numpy()))

@@ -20,6 +20,8 @@ __all__ = [
     "Frame",
     "Info",
     "PayloadScheme",
+    "PreparingBound",
+    "PreparingScheme",
     "Reconstruction",
     "RetransmittingScheme",
     "Scheme",
@@ -189,6 +191,26 @@ class StreamScheme(Scheme, Protocol):
 
     def room(self, budget: int, num_pixels: int, snr_db: float | None) -> int:
         """Bytes for the stream of a picture, at an SNR that the transmitter is told [dB]; None: at most."""
+        ...
+
+
+@runtime_checkable
+class PreparingScheme(Scheme, Protocol):
+    """A scheme of which other processes can do a part beforehand, while this one goes on."""
+
+    def prepare(self, image: Tensor, budget: int, csit: Csit | None) -> None:
+        """Begin with what ``transmit`` will need, and come back at once. ``csit`` as there, of schemes that
+        are told no more than the average SNR.
+        """
+        ...
+
+
+@runtime_checkable
+class PreparingBound(Bound, Protocol):
+    """Likewise a limit."""
+
+    def prepare(self, image: Tensor, budget: int, snr_db: Tensor, csi: Csi) -> None:
+        """Begin with what ``reach`` will need, and come back at once."""
         ...
 
 

@@ -101,6 +101,14 @@ class SourceBound:
         """Raise ValueError for a picture too large for the codec."""
         self._search.check(height, width)
 
+    def prepare(self, image: Tensor, budget: int, snr_db: Tensor, csi: Csi) -> None:
+        """See :class:`linksim.schemes.base.PreparingBound`."""
+        self._search.begin(self._wishes(image, self._rate.bits(snr_db, csi)))
+
+    def _wishes(self, image: Tensor, bits: Sequence[float]) -> list[Wish]:
+        """What is asked of the codec for images that frames of so many bits carry."""
+        return [Wish(*pixels(x), int(b // 8)) for x, b in zip(image, bits, strict=True)]
+
     def reach(
         self, image: Tensor, budget: int, snr_db: Tensor, csi: Csi, seeds: Sequence[int]
     ) -> Reconstruction:
@@ -108,10 +116,9 @@ class SourceBound:
         result = mean_grey(image.shape[0], image.shape[2], image.shape[3], image.device)
         bits = self._rate.bits(snr_db, csi)
         lost = self._rate.failures(csi, bits, seeds)
-        wishes = [Wish(*pixels(x), int(b // 8)) for x, b in zip(image, bits, strict=True)]
         states: list[State] = []
         info: list[Info] = []
-        for i, fit in enumerate(self._search.best_of(wishes)):
+        for i, fit in enumerate(self._search.best_of(self._wishes(image, bits))):
             info.append({"codec": self._search.name, **fit_facts(fit), "payload_bits": int(bits[i])})
             if lost[i] or fit is None:
                 states.append("outage" if lost[i] else "source_unfit")

@@ -196,13 +196,24 @@ class SeparationScheme:
 
     # ----------------------------------------------------------------------------------- the frame
 
+    def prepare(self, image: Tensor, budget: int, csit: Csit | None) -> None:
+        """See :class:`linksim.schemes.base.PreparingScheme`."""
+        self._search.begin(self._wishes(image, self._block_for(image, budget, csit)[1]))
+
+    def _block_for(self, image: Tensor, budget: int, csit: Csit | None) -> tuple[Mcs, TransportBlock]:
+        mcs = self._choose(csit, budget, image.shape[2] * image.shape[3])
+        return mcs, self._block(budget, mcs)
+
+    def _wishes(self, image: Tensor, block: TransportBlock) -> list[Wish]:
+        """What is asked of the codec for images that a block carries."""
+        room = stream_budget(block.size // 8)
+        return [Wish(*pixels(picture), room) for picture in image]
+
     def transmit(self, image: Tensor, budget: int, csit: Csit | None) -> Frame:
         """See :class:`linksim.schemes.base.Scheme`."""
         height, width = image.shape[2:]
-        mcs = self._choose(csit, budget, height * width)
-        block = self._block(budget, mcs)
-        room = stream_budget(block.size // 8)
-        fits = self._search.best_of([Wish(*pixels(picture), room) for picture in image])
+        mcs, block = self._block_for(image, budget, csit)
+        fits = self._search.best_of(self._wishes(image, block))
         payloads = [pack(fit.stream if fit else b"", block.size // 8) for fit in fits]
         bits = np.stack([payload.bits for payload in payloads])
         info: tuple[Info, ...] = tuple(

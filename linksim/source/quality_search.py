@@ -6,6 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Hashable, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, Future
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -14,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channels.checks import complaint
-from channels.runtime.child_processes import keep_growing_workers, safe_children
 from linksim.source import foreign
-from linksim.source.bisection import best_neighbour, crossing
+from linksim.source.bisection import best_index
 from linksim.source.codec import SourceCodec
+from linksim.source.coders import USUAL, coders
 from linksim.source.command.program import CommandError
 from linksim.source.hevc import CodecError
 from linksim.source.sizes import Memory, reduced, resize, size_byte
@@ -29,7 +30,7 @@ log = logging.getLogger("linksim.source")
 Rgb = NDArray[np.uint8]
 _WORKER_BYTES = 1 << 24
 _NO_STREAM = 1 << 40  # size of what a codec cannot code at a quality
-_CHOICE = "choice-3"  # part of the key of remembered choices: changes with the search
+_CHOICE = "choice-4"  # part of the key of remembered choices: changes with the search
 
 
 class Fit(NamedTuple):
@@ -114,6 +115,8 @@ class QualitySearch:
         self._stamp = foreign.stamp(codec) if stamp is None else stamp
         self._streams, self._decoded = Memory(memory_bytes // 4), Memory(memory_bytes)
         self._smallest: dict[str, int] = {}
+        self._uncoded: dict[tuple[str, int], float] = {}
+        self._begun: dict[tuple[str, int], Future[dict[tuple[str, int], Fit | None]]] = {}
 
     @property
     def name(self) -> str:
@@ -166,28 +169,41 @@ class QualitySearch:
 
     # -------------------------------------------------------------------------------------- search
 
-    def best_of(self, wishes: Sequence[Wish]) -> list[Fit | None]:
-        """:meth:`best` of many pictures, new ones by several processes at a time."""
-        found = {(w.digest, w.budget_bytes): self._remembered(w) for w in wishes}
+    def begin(self, wishes: Sequence[Wish]) -> None:
+        """Let other processes search what :meth:`best_of` will be asked for, and come back at once; with one
+        worker nothing is done.
+        """
+        if self.workers < 2:
+            return
         groups: dict[str, list[Wish]] = {}  # by picture: one process profits from its own streams
         for wish in wishes:
-            if found[wish.digest, wish.budget_bytes] is _UNKNOWN:
+            key = wish.digest, wish.budget_bytes
+            if key not in self._begun and isinstance(self._remembered(wish), _Unknown):
                 groups.setdefault(wish.digest, []).append(wish)
-        if len(groups) > 1 and self.workers > 1:
-            from joblib import Parallel, delayed
+        foreign.send_by_value(type(self.codec))
+        arguments = (self.codec, self.cache.folder, self.resolutions, self.measure, self._stamp)
+        processes = coders(self.workers if len(groups) > USUAL else min(self.workers, USUAL))
+        for group in groups.values():
+            future = processes.submit(_search_elsewhere, *arguments, group)
+            self._begun |= {(wish.digest, wish.budget_bytes): future for wish in group}
 
-            foreign.send_by_value(type(self.codec))
+    def best_of(self, wishes: Sequence[Wish]) -> list[Fit | None]:
+        """:meth:`best` of many pictures, new ones by several processes at a time."""
+        if len({wish.digest for wish in wishes}) > 1:
+            self.begin(wishes)
+        futures = {key: self._begun.pop(key) for w in wishes if (key := w[1:]) in self._begun}
+        return [self._awaited(wish, futures.get(wish[1:])) for wish in wishes]
 
-            arguments = (self.codec, self.cache.folder, self.resolutions, self.measure, self._stamp)
-            with safe_children():
-                pool = Parallel(n_jobs=min(self.workers, len(groups)), idle_worker_timeout=3600)
-                for part in pool(delayed(_search_elsewhere)(*arguments, group) for group in groups.values()):
-                    found |= part
-        result = []
-        for wish in wishes:
-            fit = found[wish.digest, wish.budget_bytes]
-            result.append(self.best(*wish) if isinstance(fit, _Unknown) else fit)
-        return result
+    def _awaited(self, wish: Wish, future: Future[dict[tuple[str, int], Fit | None]] | None) -> Fit | None:
+        """What another process finds, if one was asked and lives."""
+        if future is None:
+            return self.best(*wish)
+        try:
+            return future.result()[wish.digest, wish.budget_bytes]
+        except (BrokenExecutor, CancelledError) as lost:
+            if isinstance(lost, BrokenExecutor):
+                log.warning("a process that coded pictures was killed; its work is done again in this one")
+            return self.best(*wish)
 
     def best(self, rgb: Rgb, digest: str, budget_bytes: int) -> Fit | None:
         """What shows most within a budget, or None if nothing fits.
@@ -262,6 +278,8 @@ class QualitySearch:
             if self.codec.refusal(size):
                 continue
             small = resize(rgb, size)
+            if self.measure is None and least <= self._uncoded_error(rgb, small, digest, resolution):
+                continue
             best = self._best_quality(small, _reduced_name(digest, resolution), budget_bytes - self._overhead)
             if best is None:
                 continue
@@ -272,6 +290,13 @@ class QualitySearch:
             if error < least:
                 found, least = fit, error
         return found
+
+    def _uncoded_error(self, rgb: Rgb, small: Rgb, digest: str, resolution: int) -> float:
+        """Squared error of a smaller size as it is. Coding only adds to it (seen in 40 photographs)."""
+        if (digest, resolution) not in self._uncoded:
+            shown = resize(small, (rgb.shape[0], rgb.shape[1]))
+            self._uncoded[digest, resolution] = self._error(shown, rgb)
+        return self._uncoded[digest, resolution]
 
     def _error(self, shown: Rgb, rgb: Rgb) -> float:
         """How bad a picture is, by the measure."""
@@ -290,12 +315,7 @@ class QualitySearch:
         return qualities.index(fit.quality) >= self._POOR * len(qualities)
 
     def _best_quality(self, rgb: Rgb, digest: str, budget_bytes: int) -> tuple[bytes, int] | None:
-        """Stream and quality of the best quality that fits, or None if not even the worst does.
-
-        The logarithm of the size is nearly linear in the quality parameter, so the crossing is interpolated
-        from what is known; in the end better neighbours are looked at, because sizes are not strictly
-        monotone.
-        """
+        """Stream and quality of the best quality that fits, or None if not even the worst does."""
         qualities = self.codec.qualities
 
         def size(index: int) -> int:
@@ -311,18 +331,8 @@ class QualitySearch:
         if size(last) > budget_bytes:
             return None
         known = {i: len(s) for i, q in enumerate(qualities) if (s := self._known(digest, q)) is not None}
-        high = min(i for i, n in known.items() if n <= budget_bytes)  # fits; ``low`` does not
-        low = max((i for i, n in known.items() if i < high and n > budget_bytes), default=-1)
-        probes = 0
-        while high - low > 1:
-            probe = (low + high + 1) // 2
-            if probes < 4:
-                probe = crossing(known, low, high, budget_bytes)
-            known[probe] = size(probe)
-            low, high = (low, probe) if known[probe] <= budget_bytes else (probe, high)
-            probes += 1
-        high = best_neighbour(size, high, budget_bytes)
-        return self.stream(rgb, digest, qualities[high]), qualities[high]
+        best = qualities[best_index(size, known, budget_bytes)]
+        return self.stream(rgb, digest, best), best
 
     # -------------------------------------------------------------------------------------- decode
 
@@ -385,6 +395,5 @@ def _search_elsewhere(
     wishes: Sequence[Wish],
 ) -> dict[tuple[str, int], Fit | None]:
     """Work of one process: all wishes of one picture."""
-    keep_growing_workers()
     search = _search_here(codec, folder, resolutions, measure, stamp)
     return {(w.digest, w.budget_bytes): search.best(*w) for w in wishes}

@@ -203,10 +203,20 @@ def test_what_is_made_of_originals_is_made_once_within_the_limit_of_memory():
     assert len(seen) == 2
     kept(first.double())
     assert len(seen) == 3, "of another type it is another one"
+    changed = second.clone()
+    kept(changed)
+    changed.mul_(0.5)
+    assert torch.equal(kept(changed), 2 * changed), "it is asked for by its pixels, not by its place"
+    with torch.inference_mode():
+        silent = second.clone()
+        kept(silent)
+        silent.mul_(0.25)
+        assert torch.equal(kept(silent), 2 * silent)
+    assert len(seen) == 5
     small = OfOriginals(make, lambda made: made.nbytes, limit_bytes=first.nbytes)
     for original in (first, second, first, first):
         assert torch.equal(small(original), 2 * original)
-    assert len(seen) == 6
+    assert len(seen) == 8
 
 
 def test_lpips_with_kept_features_is_that_of_the_package(random_squeeze, pair):

@@ -72,12 +72,12 @@ def whole_way(folder: Path) -> None:
     command("train", folder / "train.yaml", "--out", folder / "training", "--export", trained)
     run = folder / "run"
     command("check", folder / "all.yaml")
-    command("simulate", folder / "all.yaml", "--out", run, "--workers", 2)
+    command("simulate", folder / "all.yaml", "--out", run, "--workers", 2, "--no-report")
     table = (run / "results.csv").read_bytes()
     records = (run / "records.jsonl").read_text().splitlines(keepends=True)
     (run / "records.jsonl").write_text("".join(records[: len(records) // 2]))
     (run / "results.csv").unlink()
-    command("simulate", folder / "all.yaml", "--out", run)
+    command("simulate", folder / "all.yaml", "--out", run, "--no-report")
     if (run / "results.csv").read_bytes() != table:
         raise SystemExit("a run that was resumed is another one")
     command("plot", run, "--metric", "mean_error", "--out", folder / "mean_error.svg")

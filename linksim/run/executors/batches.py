@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -12,15 +15,17 @@ import torch
 from channels.checks import complaint
 from linksim.link import RunError
 from linksim.results.feature_files import FolderFeatures
-from linksim.run.computing import Outcome, compute
+from linksim.run.computing import Outcome, Sent, begin, compute, measured, sent
 from linksim.run.machine import Machine
 from linksim.run.measuring import HasFeatures, Measure
 from linksim.run.plan import Batch, Plan
+from linksim.source.coders import each
 
 __all__ = ["AHEAD", "ATTEMPTS", "Executor", "InProcess", "Losses", "Work", "lost_for_good", "work_of"]
 
 Work = tuple[int, Batch]  # number of the variant in the plan
 AHEAD = 2  # batches that wait for every worker
+_CODED_AHEAD = 16  # batches whose pictures other processes code beforehand
 ATTEMPTS = 3  # at a batch whose workers were killed
 
 
@@ -70,7 +75,9 @@ class Executor:
 
 @dataclass(frozen=True)
 class InProcess(Executor):
-    """Batches one after the other, in this process.
+    """Batches one after the other, in this process. Where it has others that code pictures for it, these
+    begin with those of batches that come next, and what one batch showed is measured by a thread while the
+    next one is sent.
 
     Args:
         plan, measure, has, device: see :func:`linksim.run.computing.compute`.
@@ -87,9 +94,62 @@ class InProcess(Executor):
 
     def run(self, jobs: deque[int], *, grows: bool = False) -> Iterator[tuple[int, Outcome]]:
         """See :class:`Executor`."""
-        while jobs:
-            job = jobs.popleft()
-            yield job, self.one(*self.work[job])
+        if all(machine.workers == 1 for machine in self.machines):
+            while jobs:
+                job = jobs.popleft()
+                yield job, self.one(*self.work[job])
+            return
+        try:
+            with ThreadPoolExecutor(1, "linksim-measuring") as thread:
+                yield from self._overlapped(jobs, thread)
+        except BaseException:
+            for some in each():
+                some.stop()
+            raise
+        for some in each():
+            some.forget()
+
+    def _overlapped(self, jobs: deque[int], thread: ThreadPoolExecutor) -> Iterator[tuple[int, Outcome]]:
+        """The same, with a thread that measures."""
+        ahead: dict[int, None] = {}  # whose pictures are being coded
+        measuring: deque[tuple[int, float, Future[tuple[Outcome, float]]]] = deque()
+        problem: Exception | None = None
+        ended = 0.0
+        while jobs or measuring:
+            if jobs and problem is None and len(measuring) < 2:
+                self._begin(jobs, ahead)
+                began, job = time.monotonic(), jobs.popleft()
+                try:
+                    given = self._sent(*self.work[job])
+                except RunError as failed:  # what was sent before is not lost
+                    problem = failed
+                    jobs.clear()
+                    continue
+                measuring.append((job, began, thread.submit(self._measured, *self.work[job], given)))
+                continue
+            job, began, future = measuring.popleft()
+            outcome, now = future.result()
+            # the time by which the run became longer, of which each batch has its own
+            yield job, replace(outcome, seconds=now - max(began, ended))
+            ended = now
+        if problem is not None:
+            raise problem
+
+    def _begin(self, jobs: deque[int], ahead: dict[int, None]) -> None:
+        """Let other processes code pictures of batches that come next."""
+        for job in islice(jobs, _CODED_AHEAD):
+            if job not in ahead:
+                ahead[job] = None
+                variant, batch = self.work[job]
+                begin(self.plan, self.machines[variant], batch, self.device)
+
+    def _sent(self, variant: int, batch: Batch) -> Sent:
+        return sent(self.plan, self.machines[variant], batch, self.device)
+
+    def _measured(self, variant: int, batch: Batch, given: Sent) -> tuple[Outcome, float]:
+        """What was sent, measured, and when that was done."""
+        outcome = measured(self.plan, self.machines[variant], batch, self.measure, self.has, given)
+        return outcome, time.monotonic()
 
     def one(self, variant: int, batch: Batch) -> Outcome:
         """What a batch gives.

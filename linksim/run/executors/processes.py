@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import tempfile
 import threading
 import time
@@ -11,7 +10,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from typing import Any
 import torch
 from joblib import cpu_count
 
-from channels.runtime.child_processes import keep_growing_workers, safe_children
+from channels.runtime.child_processes import deaf_to_the_keyboard, keep_growing_workers, safe_children
 from linksim.results.feature_files import FolderFeatures
 from linksim.results.store import ResultStore
 from linksim.run.computing import Outcome
@@ -94,7 +92,7 @@ class Processes(Executor):
             try:
                 while running or jobs:
                     while len(running) < self._num * AHEAD and jobs:
-                        with _deaf_to_the_keyboard():
+                        with deaf_to_the_keyboard():
                             future = pool.submit(_compute, *self._work[jobs[0]])
                         running[future] = jobs.popleft()  # now that they have it
                     ended, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -103,18 +101,6 @@ class Processes(Executor):
                         yield running.pop(future), outcome
             finally:
                 pool.shutdown(wait=True, kill_workers=True)
-
-
-@contextmanager
-def _deaf_to_the_keyboard() -> Iterator[None]:
-    """Processes and threads that begin within the block leave Ctrl-C, which a terminal sends to all, to the
-    driver.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _STATE: dict[str, Any] = {}
