@@ -3,9 +3,9 @@
     python benchmarks/time_left.py --images DIR                 # the 24 pictures of Kodak, in one process
     python benchmarks/time_left.py --images DIR --workers 1 2
 
-Runs scenarios/kodak-1-96.yaml with one trial from an empty cache. ``ratio`` is what was told after the first
-tenth of the units over what it took from then on, ``at_half`` the same after half of them. Metrics whose
-weights are not on this machine are left out.
+Runs scenarios/kodak-1-96.yaml from an empty cache, with its three trials or ``--trials``. ``ratio`` is what
+was told after the first tenth of the units over what it took from then on, ``at_half`` the same after half
+of them. Metrics whose weights are not on this machine are left out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def told(images: Path, workers: int | None, folder: Path) -> dict[str, Any]:
+def told(images: Path, workers: int | None, trials: int, folder: Path) -> dict[str, Any]:
     """The line of a run."""
     import linksim
     from linksim.weights.zoo import backbone_at
@@ -33,7 +33,7 @@ def told(images: Path, workers: int | None, folder: Path) -> dict[str, Any]:
     def progress(done: int, total: int, left: Any) -> None:
         seen.append((time.monotonic(), done, total, left.seconds))
 
-    changes = {"images.path": str(images.resolve()), "sweep.trials": 1, "metrics": metrics}
+    changes = {"images.path": str(images.resolve()), "sweep.trials": trials, "metrics": metrics}
     scenario = ROOT / "scenarios" / "kodak-1-96.yaml"
     linksim.simulate(scenario, changes, out=folder / "run", workers=workers, progress=progress)
     end, _, units, _ = seen[-1]
@@ -61,11 +61,12 @@ def main() -> None:
     parser.add_argument(
         "--workers", type=int, nargs="+", help="processes of a line; without: one line of this one"
     )
+    parser.add_argument("--trials", type=int, default=3)
     args = parser.parse_args()
     for workers in args.workers or (None,):
         with tempfile.TemporaryDirectory() as folder:
             os.environ["LINKSIM_CACHE"] = str(Path(folder) / "cache")
-            print(json.dumps(told(args.images, workers, Path(folder))), flush=True)
+            print(json.dumps(told(args.images, workers, args.trials, Path(folder))), flush=True)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from linksim.run.machine import Machine
 from linksim.run.measuring import Features, HasFeatures, Measure, records_of
 from linksim.run.panel_pictures import in_panel, png_of
 from linksim.run.plan import Batch, Plan
-from linksim.schemes.base import Bound, Scheme
+from linksim.schemes.base import Bound, PreparingBound, PreparingScheme, Scheme
 
 __all__ = ["Outcome", "Sent", "begin", "compute", "keep_features", "measured", "recorded", "send", "sent"]
 
@@ -65,7 +65,9 @@ def begin(plan: Plan, machine: Machine, batch: Batch, device: torch.device) -> N
     """Let other processes begin with a batch that will be sent, see :func:`linksim.link.prepare`. What fails
     will fail again when it is sent, and is said then.
     """
-    if plan.has_pictures and machine.workers > 1:
+    scheme = machine.schemes[batch.channel, batch.scheme]
+    prepares = isinstance(scheme, PreparingScheme | PreparingBound)
+    if prepares and plan.has_pictures and machine.workers > 1:
         with suppress(Exception), torch.no_grad():
             prepare(*_frames(plan, machine, batch, device))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,10 +31,11 @@ from linksim.results.records import Record, UnitKey
 from linksim.results.set_statistics import write_csv
 from linksim.results.stopping import rule_of
 from linksim.results.store import ResultStore, RunFolderError
-from linksim.results.time_left import Estimate, TimeLeft
+from linksim.results.time_left import Estimate
 from linksim.run.arrivals import not_arrived
 from linksim.run.computing import keep_features
-from linksim.run.executors import Executor, InProcess, OnRay, Processes, RayChoice, Schedule, Work, work_of
+from linksim.run.executors import Executor, InProcess, OnRay, Processes, RayChoice, Schedule, work_of
+from linksim.run.executors.scheduling import likes, pixels_of, samples_first, time_left
 from linksim.run.header import header_of
 from linksim.run.known.completing import Again, OnKept, Unlike
 from linksim.run.known.failing import Lost
@@ -47,7 +48,6 @@ from linksim.scenario.files import ScenarioError
 
 __all__ = ["Plan", "Preflight", "RunError", "RunSummary", "make_plan", "run", "write_csv"]
 
-_SAMPLES = 2
 Progress = Callable[[int, int, Estimate], None]
 
 log = logging.getLogger("linksim.run.runner")
@@ -295,10 +295,10 @@ def _run_batches(
         lacks = task.pictures and lacks_pictures(plan, batch, store, shown)
         if lacks or task.lost.lacks(batch.keys()) or not wanted.isdisjoint(batch.keys()):
             lacking.append(index)
-    to_do = [(b.channel, b.scheme) for _, b in work for key in b.keys() if key in task.todo]  # noqa: SIM118
+    batches = [batch for _, batch in work]
     rule = rule_of(store.header()) if task.pictures else None  # of what is only measured all is needed
-    schedule = Schedule([batch for _, batch in work], lacking, store.stored_records(), rule)
-    left = TimeLeft(Counter(to_do))
+    schedule = Schedule(batches, lacking, store.stored_records(), rule)
+    like, left = likes(batches), time_left(plan, batches, task.todo)
 
     def told() -> None:
         for place, units in schedule.not_needed().items():
@@ -306,7 +306,7 @@ def _run_batches(
         progress(len(done), len(done) + left.units, left.estimate())
 
     told()
-    queue = deque(_samples_first(work, schedule.ready()))
+    queue = deque(samples_first(batches, schedule.ready()))
     for index, outcome in executor.run(queue, grows=rule is not None):
         task.again.check(outcome.records)
         new = [task.again.timed(r) for r in outcome.records if r.key in task.todo and r.key not in done]
@@ -318,23 +318,10 @@ def _run_batches(
         done.update(record.key for record in new)
         schedule.ended(index, new)
         queue.extend(schedule.ready())
-        batch = work[index][1]
-        left.spent((batch.channel, batch.scheme), len(new), outcome.seconds / executor.parallel)
+        size = sum(pixels_of(plan, record.key) for record in new)
+        left.spent(like[index], len(new), outcome.seconds / executor.parallel, size)
         told()
     task.lost.end()
-
-
-def _samples_first(work: Sequence[Work], jobs: Sequence[int]) -> list[int]:
-    """The order of work: one batch of every scheme on every channel first, then another one of each, so that
-    it is soon known how long each takes (the first one loads and compiles).
-    """
-    begun: Counter[tuple[str, str]] = Counter()
-    rounds: list[list[int]] = [[] for _ in range(_SAMPLES + 1)]
-    for index in jobs:
-        place = (work[index][1].channel, work[index][1].scheme)
-        rounds[min(begun[place], _SAMPLES)].append(index)
-        begun[place] += 1
-    return [index for some in rounds for index in some]
 
 
 def _check_measures(plan: Plan, metrics: Metrics) -> None:

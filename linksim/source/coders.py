@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ from joblib import cpu_count
 
 from channels.runtime.child_processes import deaf_to_the_keyboard, keep_growing_workers, safe_environment
 
-__all__ = ["USUAL", "Coders", "coders", "each"]
+__all__ = ["USUAL", "Coders", "busy", "coders", "each", "waited"]
 
 T = TypeVar("T")
 USUAL = 16  # processes at most, for fewer pictures than that: they begin all at once
@@ -33,6 +34,7 @@ class Coders:
 
     def __init__(self, num: int) -> None:
         self._num = num
+        self.waited = 0.0  # by those who asked [s]
         self._pool: Any = None
         self._told: dict[str, str] = {}
         self._futures: list[Future[Any]] = []
@@ -69,6 +71,20 @@ class Coders:
             )
         return self._pool
 
+    def wait(self, future: Future[T]) -> T:
+        """What a function gave, as soon as it did."""
+        began = time.monotonic()
+        try:
+            return future.result()
+        finally:
+            self.waited += time.monotonic() - began
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is not done yet."""
+        with self._lock:
+            return not all(future.done() for future in self._futures)
+
     def forget(self) -> None:
         """Do not begin with what still waits."""
         with self._lock:
@@ -89,6 +105,16 @@ def coders(num: int) -> Coders:
         _ALL[num] = Coders(num)
         atexit.register(_ALL[num].stop)
     return _ALL[num]
+
+
+def busy() -> bool:
+    """Whether any of them has something to do."""
+    return any(some.busy for some in _ALL.values())
+
+
+def waited() -> float:
+    """How long this process waited for all of them so far [s]."""
+    return sum(some.waited for some in _ALL.values())
 
 
 def each() -> list[Coders]:

@@ -199,7 +199,7 @@ class QualitySearch:
         if future is None:
             return self.best(*wish)
         try:
-            return future.result()[wish.digest, wish.budget_bytes]
+            return coders(self.workers).wait(future)[wish.digest, wish.budget_bytes]
         except (BrokenExecutor, CancelledError) as lost:
             if isinstance(lost, BrokenExecutor):
                 log.warning("a process that coded pictures was killed; its work is done again in this one")

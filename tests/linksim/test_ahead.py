@@ -28,7 +28,7 @@ from linksim.run.plan import Plan, make_plan
 from linksim.scenario.files import load_scenario
 from linksim.schemes.uncoded import UncodedScheme
 from linksim.source.codec import make_source_codec
-from linksim.source.coders import coders
+from linksim.source.coders import Coders, coders
 from linksim.source.quality_search import QualitySearch, Wish
 from linksim.source.stream_cache import StreamCache
 from tests.crash.faults import workers_of
@@ -57,10 +57,11 @@ def wishes(side: int, *budgets: int) -> list[Wish]:
     return [Wish(*picture, budget) for budget in budgets for picture in rgb]
 
 
-class Here:
+class Here(Coders):
     """Codes in this process what others are asked for, and counts."""
 
     def __init__(self, num: int) -> None:
+        super().__init__(num)
         self.asked: list[Wish] = []
 
     def submit(self, function, *arguments) -> Future:

@@ -15,6 +15,8 @@ import pytest
 from linksim.cli.commands import main
 from linksim.results.store import ResultStore
 from linksim.results.time_left import TimeLeft
+from linksim.run.executors.scheduling import samples_first
+from linksim.run.plan import Batch
 from linksim.scenario.files import json_schema, load_any, scenario_hash
 from tests.linksim.tiny import write
 
@@ -151,6 +153,41 @@ def test_time_left_knows_schemes_apart():
     assert str(left.estimate()) == "about 80 s left"
     left.spent("slow", 80, 80.0)
     assert left.estimate().seconds == 0
+
+
+def test_time_left_is_that_of_what_is_alike():
+    """New pictures, larger ones, and processes that each load."""
+    units = {("a", "new"): 20, ("a", "again"): 80}
+    left = TimeLeft(units, {("a", "new"): 2.0, ("a", "again"): 2.0}, place=lambda like: like[0])
+    assert str(left.estimate()) == "more than 0 s left (1 scheme not begun)"
+    left.spent(("a", "new"), 5, 50.0, size=10)  # loads: for want of another it is taken for all
+    assert left.estimate().seconds == pytest.approx(15 * 2 * 5 + 80 * 2 * 5)
+    left.spent(("a", "new"), 5, 20.0, size=10)
+    assert left.estimate().seconds == pytest.approx(10 * 2 * 2 + 80 * 2 * 2)
+    left.spent(("a", "again"), 10, 60.0, size=20)  # the second process loads
+    left.spent(("a", "again"), 10, 10.0, size=20)
+    assert left.estimate().seconds == pytest.approx(10 * 2 * 2 + 60 * 2 * 0.5)
+    left.spent(("a", "again"), 0, 9.0)
+    left.dropped("a", 65)
+    assert (left.units, left.estimate().seconds) == (5, pytest.approx(5 * 2 * 2))
+
+
+def test_everything_that_takes_its_own_time_is_sampled_first():
+    """One batch of each scheme; then new pictures and those of the first batch at the next point; then with
+    other noise: of these the time left is right within a fifth after a tenth of a run (benchmarks/time_left.py).
+    """
+    members = [tuple((name, trial) for name in names) for trial in (0, 1) for names in ("ab", "cd")]
+    batches = [
+        Batch("awgn", scheme, (), snr, some) for scheme in "xy" for snr in (1, 4, 7) for some in members
+    ]
+    order = samples_first(batches, range(len(batches)))
+    assert sorted(order) == list(range(24))
+    names = [(b.scheme, b.snr_db, b.members[0][0], b.members[0][1]) for b in (batches[i] for i in order)]
+    assert names[:2] == [("x", 1, "a", 0), ("y", 1, "a", 0)]
+    assert names[2:6] == [(s, *one) for s in "xy" for one in ((1, "c", 0), (4, "a", 0))]
+    assert names[6:8] == [("x", 1, "a", 1), ("y", 1, "a", 1)]
+    assert order[8:] == sorted(order[8:])
+    assert samples_first(batches, [7, 6, 5]) == [5, 7, 6], "of a point that is no first one"
 
 
 def test_nothing_is_said_of_the_time_before_it_is_known(tmp_path, capsys):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
+from typing import NamedTuple
 
 from linksim.results.records import Record, UnitKey
 from linksim.results.stopping import PlaceKey, Rule, Tally, place_of
-from linksim.run.plan import Batch
+from linksim.results.time_left import TimeLeft
+from linksim.run.plan import Batch, Plan
 
-__all__ = ["Schedule"]
+__all__ = ["Like", "Schedule", "likes", "pixels_of", "samples_first", "time_left"]
 
 
 class Schedule:
@@ -109,6 +111,72 @@ class Schedule:
                 below = self._rule.end_below
                 over = over or (below is not None and ended is not None and ended.high < below)
         return +found
+
+
+NEW, NEXT, AGAIN = range(3)
+
+
+class Like(NamedTuple):
+    """What takes about the same time."""
+
+    channel: str
+    scheme: str
+    what: int  # NEW: at the first point; NEXT: at others; AGAIN: with other noise
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Channel and scheme."""
+        return self[:2]
+
+
+def likes(batches: Sequence[Batch]) -> list[Like]:
+    """What each batch is like."""
+    first: dict[tuple[str, str], object] = {}
+    found = []
+    for batch in batches:
+        point = (batch.point, batch.snr_db)
+        is_first = first.setdefault((batch.channel, batch.scheme), point) == point
+        what = AGAIN if batch.members[0][1] else NEW if is_first else NEXT
+        found.append(Like(batch.channel, batch.scheme, what))
+    return found
+
+
+def pixels_of(plan: Plan, key: UnitKey) -> int:
+    """Of the picture of a unit; 1 of random bits."""
+    height, width = plan.images[key.image].shape[1:]
+    return max(height * width, 1)
+
+
+def time_left(plan: Plan, batches: Sequence[Batch], todo: Collection[UnitKey]) -> TimeLeft:
+    """Of the units of a run that are to be done."""
+    units: Counter[Like] = Counter()
+    pixels: Counter[Like] = Counter()
+    for one, batch in zip(likes(batches), batches, strict=True):
+        for key in batch.keys():  # noqa: SIM118
+            if key in todo:
+                units[one] += 1
+                pixels[one] += pixels_of(plan, key)
+    ordered: dict[Hashable, int] = {one: units[one] for one in sorted(units)}
+    return TimeLeft(ordered, {one: pixels[one] / units[one] for one in units}, lambda like: like.place)
+
+
+def samples_first(batches: Sequence[Batch], jobs: Sequence[int]) -> list[int]:
+    """The order of work: one batch of every scheme on every channel, which loads and compiles; then one more
+    with new pictures and one at the next point; then one with other noise; then the rest. So it is soon known
+    how long all takes.
+    """
+    like, turns = likes(batches), dict.fromkeys(jobs, 3)
+    seen: Counter[tuple[str, str]] = Counter()
+    known: set[Like] = set()
+    for index in sorted(jobs, key=lambda index: like[index].what):
+        one = like[index]
+        seen[one.place] += 1
+        if seen[one.place] == 1:
+            turns[index] = 0
+        elif one not in known:
+            turns[index] = 2 if one.what == AGAIN else 1
+            known.add(one)
+    return sorted(jobs, key=turns.__getitem__)
 
 
 def _place(batch: Batch) -> PlaceKey:
