@@ -1,14 +1,24 @@
-"""Python processes that import nothing from the working directory, leave Ctrl-C to others, or may grow."""
+"""Python processes that import nothing from the working directory, leave Ctrl-C to others, end with those who
+began them, or may grow.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["deaf_to_the_keyboard", "keep_growing_workers", "safe_children", "safe_environment"]
+__all__ = [
+    "deaf_to_the_keyboard",
+    "end_with",
+    "keep_growing_workers",
+    "safe_children",
+    "safe_environment",
+]
 
 # python -m and python -c put the working directory in front of everything that is installed.
 _VARIABLE = "PYTHONSAFEPATH"
@@ -47,6 +57,22 @@ def deaf_to_the_keyboard() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with(parent: int, alive: Callable[[], bool] = lambda: True) -> None:
+    """To be called in a worker process: it ends when its parent is gone, however that ended.
+
+    Args:
+        parent: its process id, as the parent says it: it may be gone already.
+        alive: when this says no, the process ends, too.
+    """
+    threading.Thread(target=_watch, args=(parent, alive), daemon=True).start()
+
+
+def _watch(parent: int, alive: Callable[[], bool]) -> None:
+    while os.getppid() == parent and alive():
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def keep_growing_workers() -> None:

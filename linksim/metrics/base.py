@@ -35,6 +35,7 @@ __all__ = [
     "TaskMetric",
     "check_pair",
     "counts",
+    "keep_name",
 ]
 
 
@@ -61,29 +62,32 @@ def check_pair(name: str, x_hat: Tensor, x: Tensor, min_side: int) -> None:
         raise ValueError(complaint(name, "image too small", got, f"sides of at least {min_side}"))
 
 
-_NAMES: OrderedDict[int, tuple[weakref.ref[Tensor], int, bytes]] = OrderedDict()
+_NAMES: OrderedDict[int, tuple[weakref.ref[Tensor], bytes]] = OrderedDict()
 _NAMES_LOCK = threading.Lock()
 
 
 def _name_of(x: Tensor) -> bytes:
-    """Digest of a tensor; of the last ones that were asked for it is remembered, until they change or end."""
-    changes = -1 if x.is_inference() else x._version  # these do not say that they changed
+    """Digest of a tensor."""
     with _NAMES_LOCK:
         found = _NAMES.get(id(x))
-    if found is not None and found[0]() is x and changes == found[1] >= 0:
-        return found[2]
+    if found is not None and found[0]() is x:
+        return found[1]
     pixels = x.detach().cpu().contiguous()
     head = f"{x.device} {pixels.dtype} {tuple(pixels.shape)}".encode()
-    name = hashlib.sha256(head + pixels.numpy().tobytes()).digest()
+    return hashlib.sha256(head + pixels.numpy().tobytes()).digest()
+
+
+def keep_name(x: Tensor) -> None:
+    """Remember the digest of a tensor that nobody changes any more: metrics need not compute it again."""
+    name = _name_of(x)
     with _NAMES_LOCK:
-        _NAMES[id(x)] = weakref.ref(x), changes, name
+        _NAMES[id(x)] = weakref.ref(x), name
         while len(_NAMES) > _NUM_NAMES:
             _NAMES.popitem(last=False)
-    return name
 
 
 T = TypeVar("T")
-_NUM_NAMES = 64
+_NUM_NAMES = 256
 _MOST_BYTES = 2_000_000_000  # and an eighth of what is free
 
 

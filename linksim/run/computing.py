@@ -26,7 +26,18 @@ from linksim.run.panel_pictures import in_panel, png_of
 from linksim.run.plan import Batch, Plan
 from linksim.schemes.base import Bound, PreparingBound, PreparingScheme, Scheme
 
-__all__ = ["Outcome", "Sent", "begin", "compute", "keep_features", "measured", "recorded", "send", "sent"]
+__all__ = [
+    "Outcome",
+    "Sent",
+    "begin",
+    "compute",
+    "keep_features",
+    "measured",
+    "prepares",
+    "recorded",
+    "send",
+    "sent",
+]
 
 
 @dataclass(frozen=True)
@@ -61,13 +72,16 @@ def send(plan: Plan, machine: Machine, batch: Batch, device: torch.device) -> tu
     return out, round_to_uint8(out.reconstruction.image).cpu()
 
 
+def prepares(machine: Machine, batch: Batch) -> bool:
+    """Whether other processes can do a part of what the scheme of a batch does."""
+    return isinstance(machine.schemes[batch.channel, batch.scheme], PreparingScheme | PreparingBound)
+
+
 def begin(plan: Plan, machine: Machine, batch: Batch, device: torch.device) -> None:
     """Let other processes begin with a batch that will be sent, see :func:`linksim.link.prepare`. What fails
     will fail again when it is sent, and is said then.
     """
-    scheme = machine.schemes[batch.channel, batch.scheme]
-    prepares = isinstance(scheme, PreparingScheme | PreparingBound)
-    if prepares and plan.has_pictures and machine.workers > 1:
+    if prepares(machine, batch) and plan.has_pictures and machine.workers > 1:
         with suppress(Exception), torch.no_grad():
             prepare(*_frames(plan, machine, batch, device))
 

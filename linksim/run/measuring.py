@@ -21,12 +21,21 @@ from linksim.build.objects import Metrics, build_metrics
 from linksim.images.sets import image_digest
 from linksim.images.truth import Truth
 from linksim.link import LinkOutput
-from linksim.metrics.base import ImageMetric, Metric, SetMetric
+from linksim.metrics.base import ImageMetric, Metric, SetMetric, keep_name
 from linksim.results.records import Record, UnitKey
 from linksim.run.plan import Plan
 from linksim.source.sizes import Memory
 
-__all__ = ["Features", "HasFeatures", "Measure", "check_finite", "column_of", "measure_of", "records_of"]
+__all__ = [
+    "Features",
+    "HasFeatures",
+    "Measure",
+    "check_finite",
+    "column_of",
+    "is_ours",
+    "measure_of",
+    "records_of",
+]
 
 Features = tuple[str, str, NDArray[np.float16]]  # name of the features, digest of the picture, [n, d]
 HasFeatures = Callable[
@@ -67,6 +76,11 @@ def _one(metric: Metric, value: Any) -> float:
     raise ValueError(complaint(f"metric {metric.info.name}", "wrong shape", got, "[1], one per image"))
 
 
+def is_ours(metric: Metric) -> bool:
+    """Whether a metric is one of linksim's."""
+    return type(metric).__module__.partition(".")[0] == "linksim"
+
+
 @lru_cache(maxsize=4)
 def _threads(num: int) -> ThreadPoolExecutor:
     """As many threads, eight at most, in each of which PyTorch uses no others."""
@@ -104,6 +118,7 @@ class Measure:
         self._known: OrderedDict[tuple[str, str], dict[str, float]] = OrderedDict()
         self._originals = Memory(_ORIGINALS_BYTES)
         self._foreign = threading.Lock()
+        self._num_threads = torch.get_num_threads()  # of who makes it, not of the thread that measures
 
     def values(self, name: str, shown: Tensor, original: Tensor) -> dict[str, float]:
         """Metrics by name of a picture [3, H, W] uint8 against the original ``name``."""
@@ -115,7 +130,7 @@ class Measure:
         """The same of pictures [B, 3, H, W] uint8 with these digests."""
         keys = list(zip(names, digests, strict=True))
         rows = {key: row for row, key in enumerate(keys) if key not in self._known}
-        threads = _threads(torch.get_num_threads()) if rows else None
+        threads = _threads(self._num_threads) if rows else None
         begun = {
             key: threads.submit(self._measured, key[0], shown[row], self._float(key[0], originals[row]))
             for key, row in rows.items()
@@ -134,6 +149,7 @@ class Measure:
         if not isinstance(known, Tensor):
             known = original[None].float() / 255
             self._originals.put(name, known)
+            keep_name(known)
         return known
 
     def _measured(self, name: str, shown: Tensor, x: Tensor) -> dict[str, float]:
@@ -145,10 +161,10 @@ class Measure:
 
     def _safely(self, metric: ImageMetric, x_hat: Tensor, x: Tensor) -> Any:
         """What a metric gives; those of other people are not asked by two threads at a time."""
-        if type(metric).__module__.partition(".")[0] == "linksim":
+        if is_ours(metric):
             return metric(x_hat, x)
         with self._foreign:
-            return metric(x_hat, x)
+            return metric(x_hat.clone(), x.clone())  # it may work in place
 
     def features(self, shown: Tensor, has: HasFeatures) -> list[Features]:
         """What metrics of sets compare of a picture [3, H, W] uint8 and the run lacks."""

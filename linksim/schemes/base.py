@@ -198,6 +198,8 @@ class StreamScheme(Scheme, Protocol):
 class PreparingScheme(Scheme, Protocol):
     """A scheme of which other processes can do a part beforehand, while this one goes on."""
 
+    codes_ahead: bool  # what it says with a class attribute
+
     def prepare(self, image: Tensor, budget: int, csit: Csit | None) -> None:
         """Begin with what ``transmit`` will need, and come back at once. ``csit`` as there, of schemes that
         are told no more than the average SNR.
@@ -208,6 +210,8 @@ class PreparingScheme(Scheme, Protocol):
 @runtime_checkable
 class PreparingBound(Bound, Protocol):
     """Likewise a limit."""
+
+    codes_ahead: bool
 
     def prepare(self, image: Tensor, budget: int, snr_db: Tensor, csi: Csi) -> None:
         """Begin with what ``reach`` will need, and come back at once."""

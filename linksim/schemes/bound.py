@@ -92,6 +92,8 @@ class SourceBound:
         rate: bits per frame.
     """
 
+    codes_ahead = True
+
     def __init__(self, name: str, search: QualitySearch, rate: BoundRate | None = None) -> None:
         self.name = name
         self._search = search

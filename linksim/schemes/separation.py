@@ -102,6 +102,8 @@ class SeparationScheme:
         device: where QAM runs, and Sionna's decoder.
     """
 
+    codes_ahead = True
+
     def __init__(
         self,
         name: str,

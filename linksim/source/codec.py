@@ -14,7 +14,7 @@ from linksim.kinds import find, kind, names
 from linksim.source.bpg import MAX_PIXELS, decode_bpg, encode_bpg
 from linksim.source.hevc import encoder_version
 
-__all__ = ["BpgCodec", "SourceCodec", "make_source_codec"]
+__all__ = ["BpgCodec", "Measure", "SourceCodec", "make_source_codec"]
 
 Rgb = NDArray[np.uint8]
 ChromaName = Literal["420", "444"]
@@ -50,6 +50,29 @@ class SourceCodec(Hashable, Protocol):
 
     def decode(self, data: bytes, expected: tuple[int, int]) -> Rgb:
         """Picture [H, W, 3] uint8 of a stream; CodecError unless it decodes to (H, W) ``expected``."""
+        ...
+
+
+class Measure(Hashable, Protocol):
+    """By what one coding of a picture shows more than another."""
+
+    @property
+    def name(self) -> str:
+        """Its name, part of that of the search."""
+        ...
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Direction."""
+        ...
+
+    @property
+    def reference(self) -> str:
+        """What it is exactly; choices are remembered for that."""
+        ...
+
+    def __call__(self, shown: Rgb, original: Rgb) -> float:
+        """Value of a picture [H, W, 3] uint8 against the original."""
         ...
 
 

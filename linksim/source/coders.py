@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import atexit
 import os
+import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, CancelledError, Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from joblib import cpu_count
 
-from channels.runtime.child_processes import deaf_to_the_keyboard, keep_growing_workers, safe_environment
+from channels.runtime.child_processes import (
+    deaf_to_the_keyboard,
+    end_with,
+    keep_growing_workers,
+    safe_environment,
+)
 
 __all__ = ["USUAL", "Coders", "busy", "coders", "each", "waited"]
 
@@ -20,7 +28,15 @@ T = TypeVar("T")
 USUAL = 16  # processes at most, for fewer pictures than that: they begin all at once
 _IDLE_S = 3600
 _ALL: dict[int, Coders] = {}
+
+
 _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")
+
+
+def _prepare(parent: int) -> None:
+    """Each of the processes."""
+    keep_growing_workers()
+    end_with(parent)
 
 
 class Coders:
@@ -37,23 +53,48 @@ class Coders:
         self.waited = 0.0  # by those who asked [s]
         self._pool: Any = None
         self._told: dict[str, str] = {}
-        self._futures: list[Future[Any]] = []
-        self._lock = threading.Lock()
+        self._waiting: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._given: dict[Future[Any], Future[Any]] = {}
+        self._lock = threading.RLock()  # what is given may come back at once
 
     def submit(self, function: Callable[..., T], *args: Any) -> Future[T]:
         """What a function of a module gives, computed elsewhere. Processes that were killed are begun again;
         what they had raises BrokenProcessPool.
         """
-        from joblib.externals.loky.process_executor import BrokenProcessPool
-
-        with self._lock, deaf_to_the_keyboard():
-            try:
-                future: Future[T] = self._begun().submit(function, *args)
-            except BrokenProcessPool:
-                self._pool = None
-                future = self._begun().submit(function, *args)
-            self._futures = [f for f in self._futures if not f.done()] + [future]
+        future: Future[T] = Future()
+        with self._lock:
+            self._waiting.append((future, function, args))
+        self._hand_out()
         return future
+
+    def _hand_out(self) -> None:
+        """Give the processes as much as they take in at once."""
+        with self._lock, deaf_to_the_keyboard():
+            while self._waiting and len(self._given) < 2 * self._num:
+                future, function, args = self._waiting.popleft()
+                if not future.set_running_or_notify_cancel():
+                    continue
+                try:
+                    inner = self._begun().submit(function, *args)
+                except BrokenExecutor:
+                    self._pool = None
+                    inner = self._begun().submit(function, *args)
+                self._given[inner] = future
+                inner.add_done_callback(self._take)
+
+    def _take(self, inner: Future[Any]) -> None:
+        """What a process gave, in a thread of the pool."""
+        with self._lock:
+            future = self._given.pop(inner, None)
+        if future is None:
+            return
+        if inner.cancelled():
+            future.set_exception(CancelledError())
+        elif (problem := inner.exception()) is not None:
+            future.set_exception(problem)
+        else:
+            future.set_result(inner.result())
+        self._hand_out()
 
     def _begun(self) -> Any:
         from joblib.externals.loky import ProcessPoolExecutor
@@ -67,7 +108,7 @@ class Coders:
             threads = str(max(1, cpu_count() // self._num))
             environment = safe_environment(**{f"{name}_NUM_THREADS": threads for name in _THREADS})
             self._pool = ProcessPoolExecutor(
-                self._num, timeout=_IDLE_S, initializer=keep_growing_workers, env=environment
+                self._num, timeout=_IDLE_S, initializer=_prepare, initargs=(os.getpid(),), env=environment
             )
         return self._pool
 
@@ -82,21 +123,29 @@ class Coders:
     @property
     def busy(self) -> bool:
         """Whether something is not done yet."""
-        with self._lock:
-            return not all(future.done() for future in self._futures)
+        return bool(self._waiting or self._given)
 
     def forget(self) -> None:
         """Do not begin with what still waits."""
         with self._lock:
-            for future in self._futures:
-                future.cancel()
+            waiting, self._waiting = self._waiting, deque()
+        for future, _, _ in waiting:
+            future.cancel()
 
     def stop(self) -> None:
         """End the processes, and what they are doing."""
+        self.forget()
         with self._lock:
             pool, self._pool = self._pool, None
+            given, self._given = self._given, {}
         if pool is not None:
+            ids = getattr(pool, "_work_ids", None)  # loky forgets what they name before it reads them
+            with suppress(queue.Empty):
+                while ids is not None:
+                    ids.get_nowait()
             pool.shutdown(wait=True, kill_workers=True)
+        for future in given.values():
+            future.set_exception(CancelledError())
 
 
 def coders(num: int) -> Coders:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from pickle import PicklingError
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from channels.checks import complaint
 from linksim.source import foreign
 from linksim.source.bisection import best_index
-from linksim.source.codec import SourceCodec
-from linksim.source.coders import USUAL, coders
+from linksim.source.codec import Measure, SourceCodec
+from linksim.source.coders import USUAL, Coders, coders
 from linksim.source.command.program import CommandError
 from linksim.source.hevc import CodecError
 from linksim.source.sizes import Memory, reduced, resize, size_byte
@@ -51,27 +52,7 @@ class Wish(NamedTuple):
     budget_bytes: int
 
 
-class Measure(Hashable, Protocol):
-    """By what one coding of a picture shows more than another."""
-
-    @property
-    def name(self) -> str:
-        """Its name, part of that of the search."""
-        ...
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Direction."""
-        ...
-
-    @property
-    def reference(self) -> str:
-        """What it is exactly; choices are remembered for that."""
-        ...
-
-    def __call__(self, shown: Rgb, original: Rgb) -> float:
-        """Value of a picture [H, W, 3] uint8 against the original."""
-        ...
+_Asked = tuple[Coders, Future[dict[tuple[str, int], Fit | None]]]
 
 
 class QualitySearch:
@@ -116,7 +97,8 @@ class QualitySearch:
         self._streams, self._decoded = Memory(memory_bytes // 4), Memory(memory_bytes)
         self._smallest: dict[str, int] = {}
         self._uncoded: dict[tuple[str, int], float] = {}
-        self._begun: dict[tuple[str, int], Future[dict[tuple[str, int], Fit | None]]] = {}
+        self._begun: dict[tuple[str, int], _Asked] = {}
+        self._lost = False
 
     @property
     def name(self) -> str:
@@ -184,26 +166,28 @@ class QualitySearch:
         arguments = (self.codec, self.cache.folder, self.resolutions, self.measure, self._stamp)
         processes = coders(self.workers if len(groups) > USUAL else min(self.workers, USUAL))
         for group in groups.values():
-            future = processes.submit(_search_elsewhere, *arguments, group)
-            self._begun |= {(wish.digest, wish.budget_bytes): future for wish in group}
+            asked = processes, processes.submit(_search_elsewhere, *arguments, group)
+            self._begun |= {(wish.digest, wish.budget_bytes): asked for wish in group}
 
     def best_of(self, wishes: Sequence[Wish]) -> list[Fit | None]:
         """:meth:`best` of many pictures, new ones by several processes at a time."""
         if len({wish.digest for wish in wishes}) > 1:
             self.begin(wishes)
-        futures = {key: self._begun.pop(key) for w in wishes if (key := w[1:]) in self._begun}
-        return [self._awaited(wish, futures.get(wish[1:])) for wish in wishes]
+        asked = {key: self._begun.pop(key) for w in wishes if (key := w[1:]) in self._begun}
+        return [self._awaited(wish, asked.get(wish[1:])) for wish in wishes]
 
-    def _awaited(self, wish: Wish, future: Future[dict[tuple[str, int], Fit | None]] | None) -> Fit | None:
-        """What another process finds, if one was asked and lives."""
-        if future is None:
-            return self.best(*wish)
+    def _awaited(self, wish: Wish, asked: _Asked | None) -> Fit | None:
+        """What another process finds, if one was asked, can be asked, and lives."""
         try:
-            return coders(self.workers).wait(future)[wish.digest, wish.budget_bytes]
+            if asked is not None:
+                return asked[0].wait(asked[1])[wish.digest, wish.budget_bytes]
+        except PicklingError:  # a codec of other people's, with a lock or a file
+            self.workers = 1
         except (BrokenExecutor, CancelledError) as lost:
-            if isinstance(lost, BrokenExecutor):
+            if isinstance(lost, BrokenExecutor) and not self._lost:
                 log.warning("a process that coded pictures was killed; its work is done again in this one")
-            return self.best(*wish)
+                self._lost = True
+        return self.best(*wish)
 
     def best(self, rgb: Rgb, digest: str, budget_bytes: int) -> Fit | None:
         """What shows most within a budget, or None if nothing fits.

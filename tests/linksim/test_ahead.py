@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from concurrent.futures import Future
+from pickle import PicklingError
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from linksim.images.sets import SkimageImages, image_digest
 from linksim.kinds.context import Shared
 from linksim.results.store import ResultStore
 from linksim.run.computing import begin, send
+from linksim.run.executors import batches
 from linksim.run.machine import Machine
 from linksim.run.measuring import measure_of
 from linksim.run.plan import Plan, make_plan
@@ -29,6 +31,7 @@ from linksim.scenario.files import load_scenario
 from linksim.schemes.uncoded import UncodedScheme
 from linksim.source.codec import make_source_codec
 from linksim.source.coders import Coders, coders
+from linksim.source.pillow_codec import PillowCodec
 from linksim.source.quality_search import QualitySearch, Wish
 from linksim.source.stream_cache import StreamCache
 from tests.crash.faults import workers_of
@@ -210,7 +213,105 @@ def test_metrics_of_other_people_are_not_asked_by_two_threads(monkeypatch):
     assert [one["slow_mean"] for one in values] == pytest.approx(expected)
 
 
-def test_what_was_sent_before_a_unit_failed_is_kept(tmp_path, monkeypatch, capsys):
+class InPlace(linksim.ImageMetric):
+    """Scales what it is given."""
+
+    info = linksim.MetricInfo("in_place", "1", higher_is_better=True, reference="here")
+
+    def __call__(self, x_hat, x):
+        return x.mul_(255).sub_(x_hat.mul_(255)).double().abs().mean((1, 2, 3))
+
+
+def test_a_metric_that_works_in_place_changes_no_other():
+    """Originals are one tensor for all pictures of a run."""
+    linksim.kind("metric", "in_place")(InPlace)
+    try:
+        with_it, without = (
+            plan_of(metrics=metrics) for metrics in (["in_place", "psnr", "ms_ssim"], ["psnr", "ms_ssim"])
+        )
+    finally:
+        unregister("metric", "in_place")
+    x = torch.stack([image.repeat(1, 3, 3) for image in with_it.images.values()])
+    shown = (x + torch.randint(-20, 21, x.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 255)
+    names, measures, found = list(with_it.images), [], []
+    linksim.kind("metric", "in_place")(InPlace)
+    try:
+        measures = [measure_of(plan) for plan in (with_it, without)]
+    finally:
+        unregister("metric", "in_place")
+    for measure in measures:
+        for noisy in (shown.to(torch.uint8), shown.roll(1, 3).to(torch.uint8)):
+            found.append(measure.all_values(names, noisy, x, [image_digest(one) for one in noisy]))
+    for one, other in zip(found[:2], found[2:], strict=True):
+        assert [{k: v for k, v in values.items() if k != "in_place"} for values in one] == other
+
+
+def test_kinds_of_other_people_are_not_called_by_two_threads(tmp_path, monkeypatch):
+    """Nothing is measured while they send."""
+    inside, together = [], []
+
+    def noted(function):
+        def called(*arguments, **keywords):
+            inside.append(1)
+            together.append(len(inside))
+            time.sleep(0.01)
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                inside.pop()
+
+        return called
+
+    monkeypatch.setattr("linksim.run.executors.batches.sent", noted(batches.sent))
+    monkeypatch.setattr("linksim.run.executors.batches.measured", noted(batches.measured))
+    monkeypatch.setattr("linksim.run.runner.cpu_count", lambda: 2)
+    linksim.kind("metric", "in_place")(InPlace)
+    try:
+        linksim.simulate(yaml.safe_load(TINY), out=tmp_path / "ours", progress=False)
+        ours, together[:] = max(together), []
+        linksim.simulate(
+            yaml.safe_load(TINY), {"metrics": ["psnr", "in_place"]}, out=tmp_path / "own", progress=False
+        )
+    finally:
+        unregister("metric", "in_place")
+    assert (ours, max(together)) == (2, 1)
+
+
+class Unsendable(PillowCodec):
+    """With what no other process can have."""
+
+    def __reduce__(self):
+        raise PicklingError("a lock")
+
+
+def test_a_codec_that_cannot_be_sent_to_other_processes_codes_here(tmp_path):
+    asked = wishes(64, 900, 1500)
+    expected = QualitySearch(PillowCodec("webp"), StreamCache(tmp_path / "one")).best_of(asked)
+    own = QualitySearch(Unsendable("webp"), StreamCache(tmp_path / "two"), workers=2)
+    own.begin(asked[:1])
+    assert own.best_of(asked[:1]) == expected[:1]
+    assert own.best_of(asked) == expected
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_is_begun_and_not_wanted_is_given_up(tmp_path):
+    """Sixty searches at two processes; those that were not begun end at once, the others with the processes."""
+    own = QualitySearch(make_source_codec("bpg"), StreamCache(tmp_path / "a"), (1, 2, 4), workers=2)
+    own.begin(wishes(128, *range(400, 430, 2)))
+    began = time.monotonic()
+    assert coders(2).busy
+    coders(2).stop()
+    assert not coders(2).busy
+    assert time.monotonic() - began < 30
+    assert own.best_of(wishes(128, 400)) == QualitySearch(
+        make_source_codec("bpg"), StreamCache(tmp_path / "b"), (1, 2, 4)
+    ).best_of(wishes(128, 400))
+
+
+@pytest.mark.parametrize(
+    "stop", [{}, {"stop": {"block_errors": 5, "max_trials": 6}}], ids=["plan", "stopping rule"]
+)
+def test_what_was_sent_before_a_unit_failed_is_kept(stop, tmp_path, monkeypatch, capsys):
     """The batches before it are still being measured then."""
     transmit, sent = UncodedScheme.transmit, []
 
@@ -220,9 +321,9 @@ def test_what_was_sent_before_a_unit_failed_is_kept(tmp_path, monkeypatch, capsy
         sent.append(len(image))
         return transmit(self, image, budget, csit)
 
-    scenario = yaml.safe_load(TINY)
+    scenario = yaml.safe_load(TINY) | stop
     scenario["schemes"] = scenario["schemes"][2:3]
-    scenario["metrics"] = ["psnr", "vif"]  # takes longer than to send
+    scenario["metrics"] = ["psnr", "vif", "bler", "ber"]  # takes longer than to send
     path, out = write(tmp_path, yaml.safe_dump(scenario)), tmp_path / "run"
     monkeypatch.setattr(UncodedScheme, "transmit", fails)
     assert main(["simulate", path, "--out", str(out), "--no-report"]) == 1

@@ -296,12 +296,11 @@ def test_what_keeps_processes_from_beginning_is_said(tmp_path, capfd):
 
 
 @pytest.mark.slow
-def test_workers_end_with_their_driver(tmp_path):
-    """Killed, not stopped: nothing could be cleaned up."""
-    code = (
-        "import linksim, yaml\n"
-        f"linksim.simulate(yaml.safe_load({TINY!r}), {{'sweep.trials': 9000}}, out={str(tmp_path / 'run')!r}, workers=2)\n"
-    )
+@pytest.mark.parametrize("workers", [2, None])
+def test_workers_end_with_their_driver(workers, tmp_path):
+    """Killed, not stopped: nothing could be cleaned up. Without workers there are those that code pictures."""
+    more = f"{{'sweep.trials': 9000}}, out={str(tmp_path / 'run')!r}, workers={workers}"
+    code = f"import linksim, yaml\nlinksim.simulate(yaml.safe_load({TINY!r}), {more})\n"
     driver = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 100

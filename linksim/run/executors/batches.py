@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor as Executing
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,11 +14,12 @@ from typing import Any
 import torch
 
 from channels.checks import complaint
+from linksim.build.foreign import foreign_parts
 from linksim.link import RunError
 from linksim.results.feature_files import FolderFeatures
-from linksim.run.computing import Outcome, Sent, begin, compute, measured, sent
+from linksim.run.computing import Outcome, Sent, begin, compute, measured, prepares, sent
 from linksim.run.machine import Machine
-from linksim.run.measuring import HasFeatures, Measure
+from linksim.run.measuring import HasFeatures, Measure, is_ours
 from linksim.run.plan import Batch, Plan
 from linksim.source.coders import busy, each, waited
 
@@ -25,7 +27,7 @@ __all__ = ["AHEAD", "ATTEMPTS", "Executor", "InProcess", "Losses", "Work", "lost
 
 Work = tuple[int, Batch]  # number of the variant in the plan
 AHEAD = 2  # batches that wait for every worker
-_CODED_AHEAD = 64  # batches whose pictures other processes code beforehand
+_CODED_AHEAD = 64, 1 << 28  # batches whose pictures other processes code beforehand, and their pixels [bytes]
 _BESIDE_CODERS = (
     2 / 3
 )  # share of the time that a batch would take if the cores were its own; measured .55 to .7
@@ -103,7 +105,7 @@ class InProcess(Executor):
                 yield job, self.one(*self.work[job])
             return
         try:
-            with ThreadPoolExecutor(1, "linksim-measuring") as thread:
+            with _AtOnce() if self._is_foreign() else ThreadPoolExecutor(1, "linksim-measuring") as thread:
                 yield from self._overlapped(jobs, thread)
         except BaseException:
             for some in each():
@@ -112,13 +114,22 @@ class InProcess(Executor):
         for some in each():
             some.forget()
 
-    def _overlapped(self, jobs: deque[int], thread: ThreadPoolExecutor) -> Iterator[tuple[int, Outcome]]:
+    def _is_foreign(self) -> bool:
+        """Whether code of other people takes part, which two threads may not be fit to call at a time."""
+        specs = [
+            s for m in self.machines for s in (*m.variant.scenario.channels, *m.variant.scenario.schemes)
+        ]
+        metrics = self.measure.metrics
+        own = (*metrics.image, *metrics.task, *metrics.count, *metrics.link, *metrics.sets, *metrics.state)
+        return any(map(foreign_parts, specs)) or not all(map(is_ours, own))
+
+    def _overlapped(self, jobs: deque[int], thread: Executing) -> Iterator[tuple[int, Outcome]]:
         """The same, with a thread that measures."""
         ahead: dict[int, None] = {}  # whose pictures are being coded
         measuring: deque[tuple[int, float, float, Future[tuple[Outcome, float]]]] = deque()
         problem: Exception | None = None
         ended = 0.0
-        while jobs or measuring:
+        while measuring or (jobs and problem is None):
             if jobs and problem is None and len(measuring) < 2:
                 self._begin(jobs, ahead)
                 began, job, before = time.monotonic(), jobs.popleft(), waited()
@@ -144,10 +155,15 @@ class InProcess(Executor):
 
     def _begin(self, jobs: deque[int], ahead: dict[int, None]) -> None:
         """Let other processes code pictures of batches that come next."""
-        for job in islice(jobs, _CODED_AHEAD):
+        most, left = _CODED_AHEAD
+        for job in islice(jobs, most):
+            variant, batch = self.work[job]
+            if prepares(self.machines[variant], batch):
+                left -= sum(self.plan.images[name].numel() for name, _ in batch.members)
+            if left < 0:
+                return
             if job not in ahead:
                 ahead[job] = None
-                variant, batch = self.work[job]
                 begin(self.plan, self.machines[variant], batch, self.device)
 
     def _sent(self, variant: int, batch: Batch) -> Sent:
@@ -165,6 +181,18 @@ class InProcess(Executor):
             RunError: a unit failed.
         """
         return compute(self.plan, self.machines[variant], batch, self.measure, self.has, self.device)
+
+
+class _AtOnce(Executing):
+    """Does what it is asked before it comes back."""
+
+    def submit(self, function: Any, /, *args: Any, **keywords: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*args, **keywords))
+        except Exception as problem:
+            future.set_exception(problem)
+        return future
 
 
 class Losses:

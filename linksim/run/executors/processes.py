@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -17,7 +15,12 @@ from typing import Any
 import torch
 from joblib import cpu_count
 
-from channels.runtime.child_processes import deaf_to_the_keyboard, keep_growing_workers, safe_children
+from channels.runtime.child_processes import (
+    deaf_to_the_keyboard,
+    end_with,
+    keep_growing_workers,
+    safe_children,
+)
 from linksim.results.feature_files import FolderFeatures
 from linksim.results.store import ResultStore
 from linksim.run.computing import Outcome
@@ -36,11 +39,13 @@ class _Start:
         task: of the run.
         folder: of the run.
         alive: a file; when it is gone, so is whoever waits for results.
+        driver: process id of who began it.
     """
 
     task: Task
     folder: str
     alive: str
+    driver: int
 
 
 class Processes(Executor):
@@ -87,7 +92,7 @@ class Processes(Executor):
         threads = {f"{name}_NUM_THREADS": str(self._task.threads) for name in ("OMP", "MKL", "OPENBLAS")}
         with safe_children(), tempfile.NamedTemporaryFile(prefix="linksim-run-") as alive:
             # also those processes that replace others import nothing from the working directory
-            start = _Start(self._task, str(self._folder), alive.name)
+            start = _Start(self._task, str(self._folder), alive.name, os.getpid())
             pool = ProcessPoolExecutor(self._num, initializer=_begin, initargs=(start,), env=threads)
             try:
                 while running or jobs:
@@ -109,18 +114,11 @@ _STATE: dict[str, Any] = {}
 def _begin(start: _Start) -> None:
     """Build everything that a run needs, in a worker process; what fails is said by the first batch."""
     keep_growing_workers()
-    threading.Thread(target=_end_with, args=(os.getppid(), Path(start.alive)), daemon=True).start()
+    end_with(start.driver, Path(start.alive).exists)  # it may begin again with other processes
     try:
         _STATE["bench"] = bench(start.task, FolderFeatures(ResultStore(Path(start.folder))))
     except Exception as problem:  # a process that cannot begin would only be started again
         _STATE["failed"] = cannot_begin(problem)
-
-
-def _end_with(parent: int, alive: Path) -> None:
-    """End this process when the driver is gone, or has begun again with other processes."""
-    while os.getppid() == parent and alive.exists():
-        time.sleep(1.0)
-    os._exit(1)
 
 
 def _compute(variant: int, batch: Batch) -> Outcome:
