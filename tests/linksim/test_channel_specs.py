@@ -298,10 +298,10 @@ def test_a_table_with_a_strange_channel_is_refused(tmp_path):
 def test_evm_and_papr_are_reported(tmp_path):
     """EVM over AWGN is 100·10^(-SNR/20) within 4% (4 x 1024 symbols of 2 pictures); clipping keeps its target."""
     text = _scenario("{kind: awgn}").replace("metrics: [psnr, ssim, ber, bler]", "metrics: [evm, papr_db]")
-    assert main(["simulate", write(tmp_path, _light(text)), "--out", str(tmp_path / "a")]) == 0
+    assert main(["simulate", write(tmp_path, _light(text)), "--out", str(tmp_path / "a"), "--no-report"]) == 0
     clipped = _ofdm(extra="impairments: [{kind: clipping, papr_db: 3.0}]")
     text = _scenario(clipped).replace("metrics: [psnr, ssim, ber, bler]", "metrics: [psnr, papr_db]")
-    assert main(["simulate", write(tmp_path, _light(text)), "--out", str(tmp_path / "b")]) == 0
+    assert main(["simulate", write(tmp_path, _light(text)), "--out", str(tmp_path / "b"), "--no-report"]) == 0
     rows = {}
     for run in "ab":
         with (tmp_path / run / "results.csv").open() as file:
@@ -344,7 +344,7 @@ def _powered(channel: str, powers: str) -> str:
 def test_transmit_power_gives_the_snr(tmp_path):
     """32 subcarriers of 15 kHz: noise -174 + 56.8 + 9 dBm. Rows carry power and SNR, the figure's axis is power."""
     text = _powered(_ofdm(extra=BUDGET), "[10, 20]")
-    assert main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "run")]) == 0
+    assert main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "run"), "--no-report"]) == 0
     with (tmp_path / "run" / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     snr = {float(row["channel.link_budget.transmit_power_dbm"]): float(row["snr_db"]) for row in rows}
@@ -355,7 +355,7 @@ def test_transmit_power_gives_the_snr(tmp_path):
     store = ResultStore(tmp_path / "run")
     drawn = curves(load_rows(store), store.metrics()["psnr"], default_x(header))
     assert all(len(line.x) == 2 for line in drawn)
-    assert main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "run")]) == 0  # kept, all of it
+    assert main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "run"), "--no-report"]) == 0  # kept
     received = {
         float(row["snr_db"]): float(row["mean"]) for row in rows if row["metric"] == "received_snr_db"
     }
@@ -458,7 +458,7 @@ def test_switches_can_be_swept_and_drawn(tmp_path):
     text = _light(_scenario(_ofdm("{kind: umi}")))
     text = text.replace("sweep: {", "sweep: {channel.model.shadowing: [true, false], ")
     out = tmp_path / "run"
-    assert main(["simulate", write(tmp_path, text), "--out", str(out)]) == 0
+    assert main(["simulate", write(tmp_path, text), "--out", str(out), "--no-report"]) == 0
     drawn = curves(load_rows(ResultStore(out)), ResultStore(out).metrics()["psnr"], "channel.model.shadowing")
     assert {label for line in drawn for label in line.ticks} == {"true", "false"}
     assert all(len(line.x) == 2 for line in drawn)
