@@ -44,8 +44,7 @@ metrics: [psnr, bler]
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> ResultStore:
     folder = tmp_path_factory.mktemp("ledger")
-    words = ["--out", str(folder / "run"), "--workers", "1", "--no-report"]
-    assert main(["simulate", write(folder, SCENARIO), *words]) == 0
+    assert main(["simulate", write(folder, SCENARIO), "--out", str(folder / "run"), "--workers", "1"]) == 0
     return ResultStore(folder / "run")
 
 

@@ -63,7 +63,7 @@ def run(tmp_path_factory) -> Path:
         "SAID", network(folder / "said.safetensors", {"trained_on": ["psnr", "gmsd"]})
     )
     text = text.replace("SILENT", network(folder / "silent.safetensors", {"steps": 3}))
-    assert main(["simulate", write(folder, text), "--out", str(folder / "run"), "--no-report"]) == 0
+    assert main(["simulate", write(folder, text), "--out", str(folder / "run")]) == 0
     return folder / "run"
 
 

@@ -51,7 +51,7 @@ def metric() -> KidLite2:
 @pytest.fixture(scope="module")
 def first(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("sets")
-    assert main(["simulate", write(folder, SETS), "--out", str(folder / "run"), "--no-report"]) == 0
+    assert main(["simulate", write(folder, SETS), "--out", str(folder / "run")]) == 0
     return folder / "run"
 
 
