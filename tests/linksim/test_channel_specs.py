@@ -355,7 +355,9 @@ def test_transmit_power_gives_the_snr(tmp_path):
     store = ResultStore(tmp_path / "run")
     drawn = curves(load_rows(store), store.metrics()["psnr"], default_x(header))
     assert all(len(line.x) == 2 for line in drawn)
-    assert main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "run"), "--no-report"]) == 0  # kept
+    assert (
+        main(["simulate", write(tmp_path, text), "--out", str(tmp_path / "run"), "--no-report"]) == 0
+    )  # kept
     received = {
         float(row["snr_db"]): float(row["mean"]) for row in rows if row["metric"] == "received_snr_db"
     }
