@@ -385,7 +385,14 @@ FOREIGN_PRIVATE = {
         "_utils",
         "_version",
     ),  # PyTorch, accelerate
-    *("_cache", "_exit", "_fields", "_repr_html_", "_repr_png_"),  # numba, the standard library, IPython
+    *(
+        "_cache",
+        "_exit",
+        "_fields",
+        "_repr_html_",
+        "_repr_png_",
+        "_work_ids",
+    ),  # numba, standard library, IPython, loky
 }
 
 

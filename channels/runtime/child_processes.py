@@ -52,6 +52,9 @@ def deaf_to_the_keyboard() -> Iterator[None]:
     """Processes and threads that begin within the block leave Ctrl-C, which a terminal sends to all, to this
     one.
     """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -130,11 +130,10 @@ class Measure:
         """The same of pictures [B, 3, H, W] uint8 with these digests."""
         keys = list(zip(names, digests, strict=True))
         rows = {key: row for row, key in enumerate(keys) if key not in self._known}
-        threads = _threads(self._num_threads) if rows else None
+        threads = _threads(self._num_threads)
         begun = {
             key: threads.submit(self._measured, key[0], shown[row], self._float(key[0], originals[row]))
             for key, row in rows.items()
-            if threads is not None
         }
         found = {key: self._known[key] for key in keys if key not in begun}
         for key, future in begun.items():

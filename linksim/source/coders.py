@@ -28,8 +28,6 @@ T = TypeVar("T")
 USUAL = 16  # processes at most, for fewer pictures than that: they begin all at once
 _IDLE_S = 3600
 _ALL: dict[int, Coders] = {}
-
-
 _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")
 
 
@@ -58,8 +56,9 @@ class Coders:
         self._lock = threading.RLock()  # what is given may come back at once
 
     def submit(self, function: Callable[..., T], *args: Any) -> Future[T]:
-        """What a function of a module gives, computed elsewhere. Processes that were killed are begun again;
-        what they had raises BrokenProcessPool.
+        """What a function of a module gives, computed elsewhere; the future raises what the function does, or
+        CancelledError after :meth:`stop`. Processes that were killed are begun again; what they had raises
+        BrokenProcessPool.
         """
         future: Future[T] = Future()
         with self._lock:
@@ -75,12 +74,19 @@ class Coders:
                 if not future.set_running_or_notify_cancel():
                     continue
                 try:
-                    inner = self._begun().submit(function, *args)
-                except BrokenExecutor:
-                    self._pool = None
-                    inner = self._begun().submit(function, *args)
+                    inner = self._submitted(function, *args)
+                except Exception as problem:  # no memory for processes, or Python ends: said to who waits
+                    future.set_exception(problem)
+                    continue
                 self._given[inner] = future
                 inner.add_done_callback(self._take)
+
+    def _submitted(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        try:
+            return self._begun().submit(function, *args)
+        except BrokenExecutor:
+            self._pool = None
+            return self._begun().submit(function, *args)
 
     def _take(self, inner: Future[Any]) -> None:
         """What a process gave, in a thread of the pool."""
@@ -139,10 +145,9 @@ class Coders:
             pool, self._pool = self._pool, None
             given, self._given = self._given, {}
         if pool is not None:
-            ids = getattr(pool, "_work_ids", None)  # loky forgets what they name before it reads them
             with suppress(queue.Empty):
-                while ids is not None:
-                    ids.get_nowait()
+                while True:  # loky forgets what these name before it reads them
+                    pool._work_ids.get_nowait()
             pool.shutdown(wait=True, kill_workers=True)
         for future in given.values():
             future.set_exception(CancelledError())

@@ -205,10 +205,23 @@ def coded() -> Kept:
     return Kept()
 
 
+OVER = {"awgn": AwgnChannel(), "rayleigh": FlatFadingChannel()}
+LONG = {("awgn", "avif"), ("rayleigh", "avif"), ("rayleigh", "bpg-sionna-decoder")}
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n.startswith("avif") else n for n in DIGITAL]
+    ("channel", "name"),
+    [
+        pytest.param(
+            OVER[over],
+            n,
+            marks=pytest.mark.slow if {(over, n), (over, n[:4])} & LONG else (),
+            id=f"{over}-{n}",
+        )
+        for over in OVER
+        for n in DIGITAL
+    ],
 )
-@pytest.mark.parametrize("channel", [AwgnChannel(), FlatFadingChannel()], ids=["awgn", "rayleigh"])
 def test_separation_never_beats_the_capacity_bound_of_its_codec(name, channel, coded, monkeypatch):
     monkeypatch.setattr(schemes, "NoCache", lambda: coded)
     codec, side = name.split("-")[0], 160

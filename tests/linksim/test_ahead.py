@@ -293,6 +293,23 @@ def test_a_codec_that_cannot_be_sent_to_other_processes_codes_here(tmp_path):
     assert own.best_of(asked) == expected
 
 
+class NoMemory(Coders):
+    """On a machine that begins no more processes."""
+
+    def _begun(self):
+        raise OSError("Cannot allocate memory")
+
+
+def test_processes_that_cannot_begin_are_said_to_who_waits():
+    """Nobody waits for ever, and what waits behind is not lost either."""
+    none = NoMemory(2)
+    futures = [none.submit(len, "abc") for _ in range(6)]
+    for future in futures:
+        with pytest.raises(OSError, match="allocate"):
+            none.wait(future)
+    assert not none.busy
+
+
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_what_is_begun_and_not_wanted_is_given_up(tmp_path):
     """Sixty searches at two processes; those that were not begun end at once, the others with the processes."""

@@ -130,7 +130,7 @@ def means(run: Path) -> list[float]:
 
 
 def test_streams_of_another_codec_are_not_found_again(here):
-    """Two processes code; a field that neither name nor version tells, and code that changed, make others."""
+    """Two processes code, then others for one; a field that neither name nor version tells, and code that changed, make others."""
     scenario = write(here, "x.yaml", CODED)
     file = write(here, "own.py", CODEC.replace("CHANGE", ""))
     assert (
@@ -142,7 +142,7 @@ def test_streams_of_another_codec_are_not_found_again(here):
     colour, grey = means(here / "a")
     assert colour > grey + 1
     write(here, "own.py", CODEC.replace("CHANGE", '.convert("L").convert("RGB").quantize(2)'))
-    again = ["simulate", scenario, "--with", file, "--workers", "2", "--no-report", "--out"]
+    again = ["simulate", scenario, "--with", file, "--no-report", "--out"]
     assert main([*again, str(here / "b")]) == 0
     assert means(here / "b")[0] < colour - 1
 
