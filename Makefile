@@ -23,6 +23,7 @@ TORCH_INDEX ?=
 BASE ?= python:3.11-slim
 ONLY ?=
 IMAGES ?=
+RESUME ?=
 BENCHMARKS ?= runs/benchmarks
 
 .PHONY: demo docs test test-browser test-tensorflow test-sionna1 test-lowest benchmarks dist docker lint clean
@@ -57,7 +58,7 @@ test-lowest: $(LOWEST)/.installed
 	  --deselect tests/linksim/test_runs.py::test_golden_results
 
 benchmarks: $(VENV)/.tests-installed
-	$(BIN)/python benchmarks/all.py --work $(BENCHMARKS) --out $(BENCHMARKS).json $(if $(ONLY),--only $(ONLY)) $(if $(IMAGES),--images $(IMAGES))
+	$(BIN)/python benchmarks/all.py --work $(BENCHMARKS) --out $(BENCHMARKS).json $(if $(ONLY),--only $(ONLY)) $(if $(IMAGES),--images $(IMAGES)) $(if $(RESUME),--resume)
 
 dist: $(VENV)/.tests-installed
 	$(PIP) build twine

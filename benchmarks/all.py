@@ -4,10 +4,11 @@
     python benchmarks/all.py --only mistakes own_mistakes
     python benchmarks/all.py --images KODAK --out benchmarks.json        # make benchmarks IMAGES=KODAK
 
-Every benchmark writes its output into ``--work`` (``--resume`` takes what is there). Prints one JSON line per
-benchmark: ``name``, ``seconds``, ``numbers``, ``same``, ``inside`` (differ by rounding at least, within the
+Every benchmark writes its output into ``--work``; ``--resume`` takes what was measured there, and goes on
+with the runs of one that was interrupted. Prints one JSON line per benchmark: ``name``, ``commit`` (on which
+it was measured), ``seconds``, ``numbers``, ``same``, ``inside`` (differ by rounding at least, within the
 interval), ``outside`` (each with file, place, printed and measured value and interval), or ``not_measured``
-with the reason; and a last one with the sums and the pages that nothing measures. Exit code 1 if any
+with the reason; and a last one with the sums, all commits, and the pages that nothing measures. Exit code 1 if any
 number is outside, or a benchmark failed. Nothing in the tree is written: tables are made again in a copy of
 the pages.
 """
@@ -164,17 +165,20 @@ def measure(entry: Mapping[str, Any], options: Options) -> list[dict[str, Any]]:
     Raises:
         RuntimeError: a command failed.
     """
+    from linksim.run.header import code_commit  # needs torch: --list does not
+
     file = options.work / f"{entry['name']}.jsonl"
     if options.resume and file.exists():
         return list(lines_of(file.read_text()))
     folder = options.work / entry["name"]
-    shutil.rmtree(folder, ignore_errors=True)
+    if not options.resume:
+        shutil.rmtree(folder, ignore_errors=True)
     file.unlink(missing_ok=True)  # should this fail, --resume shall not find what an earlier one measured
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     places = {"images": options.images, "work": folder, "documents": folder / "documents"}
     if entry.get("blocks"):
         copy_pages(folder / "documents")
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = [{"commit": code_commit()}]
     for number, command in enumerate(entry["run"]):
         began = time.monotonic()
         done = subprocess.run(
@@ -232,13 +236,13 @@ def report(entry: Mapping[str, Any], options: Options, *, named: bool) -> dict[s
     line: dict[str, Any] = {"name": entry["name"]}
     if reason := missing(entry, options, named=named):
         return {**line, "not_measured": reason}
-    began = time.monotonic()
     try:
         lines = measure(entry, options)
         found = compare(entry, lines, options.work / entry["name"] / "documents")
     except (RuntimeError, ManifestError, OSError) as problem:
         return {**line, "failed": str(problem)}
-    line |= {"seconds": round(time.monotonic() - began, 1), "numbers": len(found)}
+    line["commit"] = next((found["commit"] for found in lines if "commit" in found), None)
+    line |= {"seconds": sum(found["seconds"] for found in lines if "command" in found), "numbers": len(found)}
     line["same"] = sum(f.verdict == "same" for f in found)
     line["inside"] = [f.as_dict() for f in found if f.verdict == "inside"]
     line["outside"] = [f.as_dict() for f in found if f.verdict == "outside"]
@@ -287,7 +291,7 @@ def main() -> int:
     parser.add_argument("--images", type=Path, help="folder of the 24 Kodak pictures")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="all lines as one JSON list")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmarks"), help="for runs and outputs")
-    parser.add_argument("--resume", action="store_true", help="take outputs that are there")
+    parser.add_argument("--resume", action="store_true", help="take what is there, go on with the rest")
     parser.add_argument("--list", action="store_true", help="say what there is, and run nothing")
     args = parser.parse_args()
     options = Options(args.work.absolute(), args.images.absolute() if args.images else None, args.resume)
@@ -305,6 +309,7 @@ def main() -> int:
         result.append(line)
     total = {key: sum(line.get(key, 0) for line in result) for key in ("seconds", "numbers", "same")}
     total |= {key: sum(len(line.get(key, ())) for line in result) for key in ("inside", "outside")}
+    total["commits"] = sorted({str(line["commit"]) for line in result if "commit" in line})
     total["failed"] = [line["name"] for line in result if "failed" in line]
     total["not_measured"] = {line["name"]: line["not_measured"] for line in result if "not_measured" in line}
     total["not_covered"] = {spec["in"]: spec["why"] for spec in manifest["not_covered"]}

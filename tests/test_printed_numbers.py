@@ -159,11 +159,28 @@ def test_rows_of_results_as_json_are_lines(runner, comparison):
 def test_a_benchmark_that_fails_leaves_nothing_of_an_earlier_one(runner, tmp_path):
     say = 'python -c "print(chr(123) + chr(34) + chr(120) + chr(34) + chr(58) + chr(49) + chr(125))"'
     options = runner.Options(tmp_path, resume=False)
-    assert runner.measure({"name": "one", "run": [say]}, options)[0] == {"x": 1}
+    assert {"x": 1} in runner.measure({"name": "one", "run": [say]}, options)
     failing = {"name": "one", "run": ["python -c 1/0"], "minutes": 1}
     assert "ZeroDivisionError" in runner.report(failing, options, named=False)["failed"]
     again = runner.report(failing, runner.Options(tmp_path, resume=True), named=False)
     assert "ZeroDivisionError" in again["failed"]
+
+
+def test_an_interrupted_benchmark_goes_on_with_its_runs_and_a_finished_one_is_taken(runner, tmp_path):
+    """One of hours: what was simulated before it ended is not simulated again; each says its commit."""
+    grow = (
+        "python -c \"import pathlib, sys; f = pathlib.Path(sys.argv[1], 'run'); done = f.exists(); f.touch(); "
+        "print(chr(123) + chr(34) + 'kept' + chr(34) + ':' + str(int(done)) + chr(125)); sys.exit(not done)\" {work}"
+    )
+    entry = {"name": "long", "run": [grow], "numbers": []}
+    assert "exit code 1" in runner.report(entry, runner.Options(tmp_path), named=False)["failed"]
+    done = runner.report(entry, runner.Options(tmp_path, resume=True), named=False)
+    assert "failed" not in done
+    assert "commit" in done
+    found = runner.measure(entry, runner.Options(tmp_path, resume=True))
+    assert {"kept": 1} in found
+    assert done["seconds"] == found[-1]["seconds"]
+    assert "exit code 1" in runner.report(entry, runner.Options(tmp_path), named=False)["failed"]
 
 
 @pytest.mark.parametrize("need", ["realism", "tensorflow"])

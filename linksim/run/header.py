@@ -58,7 +58,8 @@ def _versions() -> dict[str, str]:
     return {"linksim": __version__, "python": platform.python_version(), **found}
 
 
-def _commit() -> str | None:
+def code_commit() -> str | None:
+    """Git's name of the commit that this code is of; None outside a clone."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
@@ -111,7 +112,7 @@ def header_of(plan: Plan, context: BuildContext, metrics: Metrics, num_units: in
         **({"shard": list(plan.shard)} if plan.shard != (1, 1) else {}),
         "device": str(context.device),
         "machine": f"{platform.machine()} {platform.system()}, {torch.get_num_threads()} threads",
-        "commit": _commit(),
+        "commit": code_commit(),
         "versions": _versions(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
