@@ -8,9 +8,9 @@ Every benchmark writes its output into ``--work``; ``--resume`` takes what was m
 with the runs of one that was interrupted. Prints one JSON line per benchmark: ``name``, ``commit`` (on which
 it was measured), ``seconds``, ``numbers``, ``same``, ``inside`` (differ by rounding at least, within the
 interval), ``outside`` (each with file, place, printed and measured value and interval), or ``not_measured``
-with the reason; and a last one with the sums, all commits, and the pages that nothing measures. Exit code 1 if any
-number is outside, or a benchmark failed. Nothing in the tree is written: tables are made again in a copy of
-the pages.
+with the reason; and a last one with the sums, all commits, and the pages that nothing measures. Exit code 1
+if any number is outside, or a benchmark failed. Nothing in the tree is written: tables are made again in a
+copy of the pages.
 """
 
 from __future__ import annotations
