@@ -210,6 +210,7 @@ def compare_numbers(
 
 INTERVAL = re.compile(rf"({NUMBER}) ± ({NUMBER})")
 RANGE = re.compile(rf"({NUMBER})%? \(({NUMBER}) to ({NUMBER})\)")
+BRACKETS = re.compile(rf"({NUMBER})†? \[({NUMBER}), ({NUMBER})\]")
 LIMITED = re.compile(rf"(<\s*)?({NUMBER})")
 WIDER = 1.5  # factor by which the half-width of an interval may differ: it is estimated, too
 Judgement = tuple[str, float | str, float | None, float | None, Verdict]
@@ -221,16 +222,23 @@ def _judged(printed: Sequence[str], again: Sequence[tuple[float, float, float]])
     return [(text, v, v - a, v + b, judge(text, v, v - a, v + b)) for text, (v, a, b) in pairs]
 
 
+def _with_ends(value: float, low: float, high: float) -> list[tuple[float, float, float]]:
+    """A value and the ends of its interval, which are estimated, too."""
+    below, above = value - low, high - value
+    return [(value, below, above), (low, below, below), (high, above, above)]
+
+
 def _cell(printed: str, now: str, tolerance: Line) -> list[Judgement]:
     """Judgements of the numbers of a cell against the same cell, measured again."""
     if (ours := INTERVAL.search(printed)) and (theirs := INTERVAL.search(now)):
         value, half = float(theirs[1]), float(theirs[2])
         return _judged(ours.groups(), [(value, half, half), (half, half - half / WIDER, half * WIDER - half)])
     if (ours := RANGE.search(printed)) and (theirs := RANGE.search(now)):
-        value, low, high = (float(number) for number in theirs.groups())
-        below, above = value - low, high - value
-        return _judged(ours.groups(), [(value, below, above), (low, below, below), (high, above, above)])
-    if LIMITED.sub("#", printed) != LIMITED.sub("#", now):
+        return _judged(ours.groups(), _with_ends(*map(float, theirs.groups())))
+    same_words = LIMITED.sub("#", printed) == LIMITED.sub("#", now)
+    if same_words and (ours := BRACKETS.search(printed)) and (theirs := BRACKETS.search(now)):
+        return _judged(ours.groups(), _with_ends(*map(float, theirs.groups())))
+    if not same_words:
         return [(printed, now, None, None, "outside")]
     result = []
     for (limit, text), (other, again) in zip(LIMITED.findall(printed), LIMITED.findall(now), strict=True):
@@ -247,9 +255,9 @@ def _cell(printed: str, now: str, tolerance: Line) -> list[Judgement]:
 def compare_blocks(file: str, spec: Line, printed: str, now: str) -> list[Finding]:
     """Every number of the tables of a block against the same block, made again.
 
-    Heads and first columns must be the same; numbers with an interval of their own (a ± b, a (b to c)) are
-    judged by it, and so are its ends (half-widths by the factor ``WIDER``); others by the tolerance of their
-    column (``columns``) or of the block (``tolerance``).
+    Heads and first columns must be the same; numbers with an interval of their own (a ± b, a (b to c),
+    a [b, c]) are judged by it, and so are its ends (half-widths by the factor ``WIDER``); others by the
+    tolerance of their column (``columns``) or of the block (``tolerance``).
     """
     name = spec["name"]
     ours, theirs = printed.splitlines(), now.splitlines()

@@ -6,7 +6,8 @@ Runs (or resumes) the dial network at two realisms, the lean network and BPG + L
 one channel realisation each, with all measures of pictures whose weights and packages are on this machine;
 nothing is downloaded. Prints one JSON line per value on stdout (``scheme``, ``snr_db``, ``metric``,
 ``scope``, ``mean``, ``ci_low``, ``ci_high``, ``trained_on``, ``reference``), tables as Markdown on stderr.
-``--write`` puts the table of 4 dB into README.md and all of them into docs/definitions.md.
+``--write`` puts the table of 4 dB into README.md and all of them into docs/definitions.md, of this tree or of
+another folder.
 """
 
 from __future__ import annotations
@@ -124,6 +125,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/measures"), help="run folder")
     parser.add_argument("--limit", type=int, help="the first N pictures")
     parser.add_argument("--write", action="store_true", help="also write the tables into the documents")
+    parser.add_argument(
+        "--documents", type=Path, default=ROOT, metavar="FOLDER", help="where README.md and docs/ are"
+    )
     args = parser.parse_args()
     images = {"kind": "folder", "path": str(args.images.absolute()), "multiple_of": 16}
     scenario = {**SCENARIO, "images": images, "metrics": measures()}
@@ -139,7 +143,7 @@ def main() -> int:
     if args.write:
         for name, snrs in PLACES.items():
             left_out = NOT_IN_README if name == "README.md" else ()
-            write(ROOT / name, text_of(found, pictures, snrs, left_out))
+            write(args.documents / name, text_of(found, pictures, snrs, left_out))
     return 0
 
 

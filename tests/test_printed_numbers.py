@@ -138,6 +138,19 @@ def test_a_limit_agrees_with_what_lies_below_it(comparison):
     assert [said(limit, above), said(above, limit)] == ["outside", "outside"]
 
 
+def test_a_value_in_brackets_is_judged_by_its_interval_and_keeps_its_mark(comparison):
+    def said(printed: str, now: str) -> list[str]:
+        blocks = (f"| x | y |\n|---|---|\n| a | {cell} |" for cell in (printed, now))
+        return [f.verdict for f in comparison.compare_blocks("p", {"name": "b"}, *blocks)]
+
+    now = "24.05† [22.78, 25.05]"
+    assert said(now, now) == ["same"] * 3
+    assert said("23.10† [22.70, 25.10]", now) == ["inside"] * 3
+    assert said("22.10† [22.70, 29.10]", now) == ["outside", "inside", "outside"]
+    assert said("24.05 [22.78, 25.05]", now) == ["outside"]  # was the network trained on it or not
+    assert said("24.05†", now) == ["outside"]
+
+
 def test_a_text_that_is_not_there_or_twice_stops_the_entry(comparison):
     for page, count in (("nothing", 0), ("1 dB or 2 dB", 2)):
         with pytest.raises(comparison.ManifestError, match=f"got {count} places, expected one"):
