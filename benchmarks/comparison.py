@@ -169,7 +169,10 @@ def measured(lines: Sequence[Line], spec: Line) -> tuple[float, tuple[float, flo
     if len(found) != 1:
         raise ManifestError(f"{dict(spec)}: got {len(found)} values, expected one; say which to take.")
     interval = None
-    if path[-1] in ("mean", "difference") and own[0].get("ci_low") is not None:
+    of = (
+        "difference" if "difference" in own[0] else "mean"
+    )  # a line with both has the interval of the difference
+    if path[-1] == of and own[0].get("ci_low") is not None:
         low, high = sorted((scale * own[0]["ci_low"], scale * own[0]["ci_high"]))
         interval = (low, high)
     return found[0], interval

@@ -156,6 +156,14 @@ def test_a_text_that_is_not_there_or_twice_stops_the_entry(comparison):
         with pytest.raises(comparison.ManifestError, match=f"got {count} places, expected one"):
             comparison.numbers_in(page, "# dB")
     assert comparison.numbers_in("half a\nminute with -.5 dB", "# minute with # dB") == ("half a", "-.5")
+    both = {
+        "mean": 23.4,
+        "difference": -1.0,
+        "ci_low": -1.5,
+        "ci_high": -0.5,
+    }  # the interval is not of the mean
+    assert comparison.measured([both], {"of": ["mean"]}) == (23.4, None)
+    assert comparison.measured([both], {"of": ["difference"]}) == (-1.0, (-1.5, -0.5))
     with pytest.raises(comparison.ManifestError, match="no such value"):
         comparison.measured(LINES, {"of": ["lost"]})
 

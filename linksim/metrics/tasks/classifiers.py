@@ -16,7 +16,7 @@ from torch import Tensor
 from channels.checks import complaint, in_words
 from linksim.kinds import KindError
 from linksim.metrics.base import MetricUnavailable, OfOriginals
-from linksim.metrics.realism import load_lite, without_norms
+from linksim.metrics.realism import for_inference, load_lite
 from linksim.weights import zoo
 from linksim.weights.hub_files import HubFile, WeightsUnavailable, find_weights
 from linksim.weights.pickle_reader import ModelFormatError, load_tensors
@@ -69,7 +69,7 @@ def load_classifier(name: str) -> Classifier:
     """
     if name == BUNDLED:
         network, digest = load_lite(2)
-        network = without_norms(network).to(memory_format=torch.channels_last)
+        network = for_inference(network).to(memory_format=torch.channels_last)
         return _classifier(name, digest, lambda x: network(_for_lite(x)))
     if name.startswith(TORCHVISION):
         return _of_torchvision(name)
