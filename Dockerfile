@@ -1,9 +1,9 @@
 # The command linksim in an image. Without a GPU:
 #   docker build --tag linksim .
-#   docker run --rm --volume "$PWD":/data linksim simulate quickstart --out quickstart
+#   docker run --rm --volume "$PWD":/data --user "$(id -u)" linksim simulate quickstart --out quickstart
 # With CUDA: PyTorch of PyPI brings its libraries, the machine its driver and the NVIDIA Container Toolkit:
 #   docker build --build-arg TORCH_INDEX=https://pypi.org/simple --tag linksim:cuda .
-#   docker run --rm --gpus all --volume "$PWD":/data linksim:cuda simulate quickstart --device cuda --out quickstart
+#   docker run --rm --gpus all --volume "$PWD":/data --user "$(id -u)" linksim:cuda simulate quickstart --device cuda --out quickstart
 # BASE may be any image with Python 3.11 to 3.13 as "python" (one of NVIDIA's CUDA images with Python, too).
 # The target smoke is the test: it runs the quickstart. EXTRAS=diffusion,realism adds extras.
 ARG BASE=python:3.11-slim
@@ -21,7 +21,7 @@ COPY linksim linksim
 COPY scenarios scenarios
 RUN python -m pip install --no-cache-dir --constraint constraints.txt ".${EXTRAS:+[$EXTRAS]}"
 # Caches where every user may write: containers are often run with --user.
-ENV LINKSIM_CACHE=/tmp/linksim MPLCONFIGDIR=/tmp/matplotlib NUMBA_CACHE_DIR=/tmp/numba \
+ENV LINKSIM_CACHE=/tmp/linksim TORCH_HOME=/tmp/torch HF_HOME=/tmp/huggingface MPLCONFIGDIR=/tmp/matplotlib NUMBA_CACHE_DIR=/tmp/numba \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 RUN useradd --create-home linksim
 USER linksim

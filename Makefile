@@ -9,7 +9,8 @@
 # make benchmarks        measures what README, documents and model cards print, and compares; ONLY="mistakes checks" some of it
 # make dist              sdist and wheel in dist/, tested in an environment of their own
 # make docker            the image of Dockerfile, with the quickstart as its test; TORCH_INDEX and BASE as in it
-# TORCH_INDEX=https://download.pytorch.org/whl/cpu with any of them: PyTorch from there, a few gigabytes less without a GPU
+# TORCH_INDEX=https://download.pytorch.org/whl/cpu with any but test-lowest and test-sionna1: PyTorch from there, some
+# gigabytes less without a GPU
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -78,33 +79,34 @@ lint: $(VENV)/.lint-installed
 
 # PyTorch first: its wheels, most of the download, have left $TMPDIR before the others come. An index of PyTorch's need not
 # have the versions of constraints.txt of what it depends on: that comes from the usual one.
-$(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "linksim needs Python 3.11 or newer, got $$($(PYTHON) --version). Use make PYTHON=python3.11 ..."; exit 2; }
+$(VENV)/.torch-installed:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "linksim needs Python 3.11, 3.12 or 3.13, got $$($(PYTHON) --version). Use make PYTHON=python3.11 ..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch torchvision $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX))
+	@touch $@
 
-$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.torch-installed
 	$(PIP) --editable .
 	@touch $@
 
-$(VENV)/.tests-installed: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.tests-installed: pyproject.toml constraints.txt | $(VENV)/.torch-installed
 	$(PIP) --editable ".[test]"
 	@touch $@ $(VENV)/.installed
 
 # Chromium of the machine; else that of the distribution, else that of Playwright; without any the tests skip themselves.
-$(VENV)/.browser-installed: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.browser-installed: pyproject.toml constraints.txt | $(VENV)/.torch-installed
 	$(PIP) --editable ".[test,browser,demo]"
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -q && apt-get install -y -q chromium; } || \
 	  $(BIN)/python -m playwright install chromium || echo "no Chromium can be installed: the browser tests skip themselves"
 	@touch $@ $(VENV)/.tests-installed $(VENV)/.installed
 
-$(VENV)/.tensorflow-installed: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.tensorflow-installed: pyproject.toml constraints.txt | $(VENV)/.torch-installed
 	$(PIP) --editable ".[test,tensorflow]"
 	@touch $@ $(VENV)/.tests-installed $(VENV)/.installed
 
-$(VENV)/.docs-installed: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.docs-installed: pyproject.toml constraints.txt | $(VENV)/.torch-installed
 	$(PIP) --editable ".[docs,test]"
 	@touch $@ $(VENV)/.tests-installed $(VENV)/.installed
 
@@ -119,7 +121,7 @@ $(LOWEST)/.installed: pyproject.toml
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable ".[test]"
 	@touch $@
 
-$(VENV)/.lint-installed: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.lint-installed: pyproject.toml constraints.txt | $(VENV)/.torch-installed
 	$(PIP) --editable ".[test,dev]"
 	@touch $@ $(VENV)/.installed
 

@@ -24,7 +24,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ def load(path: Path = MANIFEST) -> dict[str, Any]:
 
 def pages(root: Path = ROOT) -> list[str]:
     """README, documents and model cards."""
-    folders = ("docs", "docs/project", "docs/help", "linksim/assets")
+    folders = ("docs", "docs/concepts", "docs/project", "docs/help", "docs/tutorials", "linksim/assets")
     found = [root / "README.md", *(path for folder in folders for path in (root / folder).glob("*.md"))]
     return sorted(str(path.relative_to(root)) for path in found)
 
@@ -176,9 +176,12 @@ def measure(entry: Mapping[str, Any], options: Options) -> list[dict[str, Any]]:
     file.unlink(missing_ok=True)  # should this fail, --resume shall not find what an earlier one measured
     folder.mkdir(parents=True, exist_ok=True)
     places = {"images": options.images, "work": folder, "documents": folder / "documents"}
-    if entry.get("blocks"):
-        copy_pages(folder / "documents")
-    found: list[dict[str, Any]] = [{"commit": code_commit()}]
+    if blocks := entry.get("blocks", ()):
+        copy_pages(folder / "documents", blocks)
+    commits = folder / "commits"  # of every start: runs that were there are gone on with
+    seen = [*(commits.read_text().split() if commits.exists() else ()), str(code_commit())]
+    commits.write_text("\n".join(dict.fromkeys(seen)))
+    found: list[dict[str, Any]] = [{"commit": " ".join(dict.fromkeys(seen))}]
     for number, command in enumerate(entry["run"]):
         began = time.monotonic()
         done = subprocess.run(
@@ -207,11 +210,14 @@ def words(command: str, places: Mapping[str, Any]) -> list[str]:
     return [*program, *rest]
 
 
-def copy_pages(target: Path) -> None:
-    """README and documents, so that tables are made again there."""
+def copy_pages(target: Path, blocks: Sequence[Mapping[str, Any]] = ()) -> None:
+    """README and documents, so that tables are made again there; those of ``blocks`` are empty until then."""
     for name in pages():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, target / name)
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for block in (spec["name"] for spec in blocks if spec["in"] == name):
+            text = text.replace(block_in(text, block), "", 1)
+        (target / name).write_text(text, encoding="utf-8")
     (target / "docs" / "figures").mkdir(exist_ok=True)
 
 

@@ -199,15 +199,23 @@ def judge(printed: str, value: float, low: float, high: float) -> Verdict:
 def compare_numbers(
     file: str, page: str, spec: Line, lines: Sequence[Line], tolerance: Line
 ) -> list[Finding]:
-    """Every # of a text, in order, against the values of its entry."""
+    """Every # of a text, in order, against the values of its entry; a stated tolerance decides, else the
+    interval of the benchmark. ``falling``: the sentence also says that the values fall, which they must.
+    """
     printed = numbers_in(page, spec["text"])
     if len(printed) != len(spec["values"]):
         raise ManifestError(f"{spec['text']!r}: got {len(spec['values'])} values for {len(printed)} numbers.")
     found = []
     for text, wanted in zip(printed, spec["values"], strict=True):
         value, interval = measured(lines, wanted)
-        low, high = interval or around(value, wanted.get("tolerance", tolerance))
+        stated = wanted.get("tolerance", tolerance)
+        low, high = interval if interval and not stated else around(value, stated)
         found.append(Finding(file, spec["text"], text, value, low, high, judge(text, value, low, high)))
+    again = [float(f.measured) for f in found]
+    if spec.get("falling") and again != sorted(again, reverse=True):
+        found.append(
+            Finding(file, spec["text"], "falling", " ".join(f"{v:g}" for v in again), None, None, "outside")
+        )
     return found
 
 
@@ -215,52 +223,57 @@ INTERVAL = re.compile(rf"({NUMBER}) ± ({NUMBER})")
 RANGE = re.compile(rf"({NUMBER})%? \(({NUMBER}) to ({NUMBER})\)")
 BRACKETS = re.compile(rf"({NUMBER})†? \[({NUMBER}), ({NUMBER})\]")
 LIMITED = re.compile(rf"(<\s*)?({NUMBER})")
-WIDER = 1.5  # factor by which the half-width of an interval may differ: it is estimated, too
+WIDER = 1.5  # factor by which the half of an interval may differ: it is estimated, too
 Judgement = tuple[str, float | str, float | None, float | None, Verdict]
 
 
-def _judged(printed: Sequence[str], again: Sequence[tuple[float, float, float]]) -> list[Judgement]:
-    """Numbers against (value, how far below, how far above) of each."""
-    pairs = zip(printed, again, strict=True)
-    return [(text, v, v - a, v + b, judge(text, v, v - a, v + b)) for text, (v, a, b) in pairs]
+def _with_interval(printed: Sequence[str], again: Sequence[str]) -> list[Judgement]:
+    """A value and what stands of its interval (its half, or both ends) against the same, measured again."""
+    value = float(again[0])
+    halves = [float(again[1])] if len(again) == 2 else [value - float(again[1]), float(again[2]) - value]
+    found = [_judgement(printed[0], value, value - halves[0], value + halves[-1])]
+    if len(again) == 2:
+        return [*found, _judgement(printed[1], halves[0], halves[0] / WIDER, halves[0] * WIDER)]
+    for text, end, side, half in zip(printed[1:], again[1:], (-1, 1), halves, strict=True):
+        limits = sorted(value_of(printed[0]) + side * half * by for by in (1 / WIDER, WIDER))
+        found.append(_judgement(text, float(end), *limits))
+    return found
 
 
-def _with_ends(value: float, low: float, high: float) -> list[tuple[float, float, float]]:
-    """A value and the ends of its interval, which are estimated, too."""
-    below, above = value - low, high - value
-    return [(value, below, above), (low, below, below), (high, above, above)]
+def _judgement(printed: str, value: float, low: float, high: float) -> Judgement:
+    return printed, value, low, high, judge(printed, value, low, high)
 
 
-def _cell(printed: str, now: str, tolerance: Line) -> list[Judgement]:
-    """Judgements of the numbers of a cell against the same cell, measured again."""
-    if (ours := INTERVAL.search(printed)) and (theirs := INTERVAL.search(now)):
-        value, half = float(theirs[1]), float(theirs[2])
-        return _judged(ours.groups(), [(value, half, half), (half, half - half / WIDER, half * WIDER - half)])
-    if (ours := RANGE.search(printed)) and (theirs := RANGE.search(now)):
-        return _judged(ours.groups(), _with_ends(*map(float, theirs.groups())))
-    same_words = LIMITED.sub("#", printed) == LIMITED.sub("#", now)
-    if same_words and (ours := BRACKETS.search(printed)) and (theirs := BRACKETS.search(now)):
-        return _judged(ours.groups(), _with_ends(*map(float, theirs.groups())))
-    if not same_words:
-        return [(printed, now, None, None, "outside")]
-    result = []
+def _plain(printed: str, now: str, tolerance: Line) -> Iterator[Judgement]:
+    """Every number of a text against the same place of the other; "<" says that it is a limit."""
     for (limit, text), (other, again) in zip(LIMITED.findall(printed), LIMITED.findall(now), strict=True):
-        value = float(again)
-        low, high = around(value, tolerance)
+        low, high = around(float(again), tolerance)
         if other and not limit:  # measured: below a limit; everything from there down may have been printed
             low = 0.0
         if limit and not other:  # printed: below a limit
             high = float("inf")
-        result.append((text, value, low, high, judge(text, value, low, high)))
-    return result
+        yield _judgement(text, float(again), low, high)
+
+
+def _cell(printed: str, now: str, tolerance: Line) -> list[Judgement]:
+    """Judgements of the numbers of a cell against the same cell, measured again."""
+    if LIMITED.sub("#", printed) != LIMITED.sub("#", now):
+        return [(printed, now, None, None, "outside")]
+    if not tolerance:
+        for form in (INTERVAL, RANGE, BRACKETS):
+            if (ours := form.search(printed)) and (theirs := form.search(now)):
+                rest = (text.replace(found[0], "", 1) for text, found in ((printed, ours), (now, theirs)))
+                return [*_with_interval(ours.groups(), theirs.groups()), *_plain(*rest, tolerance)]
+    return list(_plain(printed, now, tolerance))
 
 
 def compare_blocks(file: str, spec: Line, printed: str, now: str) -> list[Finding]:
     """Every number of the tables of a block against the same block, made again.
 
-    Heads and first columns must be the same; numbers with an interval of their own (a ± b, a (b to c),
-    a [b, c]) are judged by it, and so are its ends (half-widths by the factor ``WIDER``); others by the
-    tolerance of their column (``columns``) or of the block (``tolerance``).
+    Heads, first columns and words must be the same. Numbers are judged by the tolerance of their column
+    (``columns``) or of the block (``tolerance``): an interval over pictures says nothing of a measurement
+    that is repeated with the same pictures and seeds. Without a tolerance those with an interval of their own
+    (a ± b, a (b to c), a [b, c]) are judged by it, and its halves by the factor ``WIDER``.
     """
     name = spec["name"]
     ours, theirs = printed.splitlines(), now.splitlines()

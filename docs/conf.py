@@ -16,8 +16,8 @@ os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.
 import linksim  # noqa: E402
 
 project = "linksim"
-author = "the linksim authors"
-copyright = "the linksim authors"  # noqa: A001  Sphinx calls it so
+author = "linksim developers"
+copyright = "linksim developers"  # noqa: A001  Sphinx calls it so
 version = release = linksim.__version__
 
 extensions = [

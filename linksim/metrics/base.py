@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import psutil
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -74,7 +75,7 @@ def _name_of(x: Tensor) -> bytes:
         return found[1]
     pixels = x.detach().cpu().contiguous()
     head = f"{x.device} {pixels.dtype} {tuple(pixels.shape)}".encode()
-    return hashlib.sha256(head + pixels.numpy().tobytes()).digest()
+    return hashlib.sha256(head + pixels.view(torch.uint8).numpy().tobytes()).digest()
 
 
 def keep_name(x: Tensor) -> None:

@@ -23,6 +23,7 @@ __all__ = ["OCTAVES", "SlicedWasserstein", "SpectrumError", "laplacian_octave", 
 _ROUNDING = 1 / 12 / 255**2  # variance of rounding to 8 bits: what is below it cannot be told
 OCTAVES = 4
 _PATCH, _MAX_PATCHES, PROJECTIONS = 7, 2048, 128
+_KEPT_BYTES = 1 << 28  # of points of originals: 70 pictures of any size
 _BINOMIAL = (1.0, 4.0, 6.0, 4.0, 1.0)
 
 
@@ -128,8 +129,11 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
 
 
 def _sorted(projected: Tensor) -> Tensor:
-    """[n, k], each column by itself; NumPy's sort of floats takes a fraction of PyTorch's time."""
-    if projected.device.type != "cpu":
+    """[n, k], each column by itself; NumPy's sort of floats takes a fraction of PyTorch's time, and has no
+    gradient.
+    """
+    plain = projected.dtype in (torch.float32, torch.float64) and not projected.requires_grad
+    if projected.device.type != "cpu" or not plain:
         return projected.sort(0).values
     return torch.from_numpy(np.sort(projected.numpy().T, axis=1).T)
 
@@ -158,7 +162,9 @@ class SlicedWasserstein(ImageMetric):
 
     def __init__(self, octave: int | None = None) -> None:
         self._octaves = range(1, OCTAVES + 1) if octave is None else (octave,)
-        self._originals = OfOriginals(self._of_originals, lambda found: sum(one.nbytes for one in found))
+        self._originals = OfOriginals(
+            self._of_originals, lambda found: sum(one.nbytes for one in found), _KEPT_BYTES
+        )
         self.info = self.facts(octave)
 
     @staticmethod
