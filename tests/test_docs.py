@@ -44,6 +44,10 @@ def test_links_and_files_exist(path):
     assert not missing
 
 
+def test_readme_stays_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
 def test_python_document_has_code():
     assert (ROOT / "docs" / "python.md").read_text().count("```python") >= 2
 
