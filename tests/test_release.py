@@ -190,5 +190,9 @@ def test_ci_keeps_one_copy_of_what_it_installs():
     [settings] = [line.split()[1:] for line in lines if line.startswith("export ")]
     assert settings == ["PIP_NO_CACHE_DIR=1"]
     assert lines.index(f"export {' '.join(settings)}") < lines.index("make test")
-    recipe = MAKEFILE.split("\n$(BIN)/python:\n")[1].split("\n\n")[0].splitlines()
-    assert recipe[-1].lstrip().startswith("$(PIP) torch torchvision ")
+    recipe = MAKEFILE.split("\n$(VENV)/.torch-installed:\n")[1].split("\n\n")[0].splitlines()
+    assert recipe[-2].lstrip().startswith("$(PIP) torch torchvision ")
+    assert recipe[-1].strip() == "@touch $@"  # a download that fails is tried again
+    stamps = re.findall(r"^\$\(VENV\)/\.[\w-]+: .*", MAKEFILE, re.MULTILINE)
+    assert len(stamps) == 6
+    assert all(line.endswith("| $(VENV)/.torch-installed") for line in stamps)
