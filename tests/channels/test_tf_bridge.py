@@ -587,6 +587,21 @@ def test_wrong_parts_of_a_channel_are_refused(fn, arguments, error, message):
         channel(checks.symbols(2, 30, torch.complex64), torch.zeros(2), [1, 2])
 
 
+def test_large_numbers_are_numbers():
+    """Each is finite, and their sum is not: refused is what is no number, wherever it stands."""
+    x = torch.ones(2, 30, dtype=torch.complex64)
+    channel = TensorFlowChannel(lambda x: 1e38 * x, gain=lambda: torch.ones(()))
+    draw = channel.draw(30, [1, 2])
+    y = channel.propagate(x, draw, torch.ones(2, 1))
+    assert bool(torch.isfinite(y).all())
+    assert not bool(torch.isfinite(y.real.sum()))
+    last = tf.concat([tf.zeros([1, 29], tf.complex64), tf.fill([1, 1], tf.complex(0.0, math.nan))], 1)
+    with pytest.raises(ValueError, match=r"not finite, got .* at \[0, 29\]"):
+        TensorFlowChannel(lambda x: x + last, gain=lambda: torch.ones(())).propagate(
+            x, draw, torch.ones(2, 1)
+        )
+
+
 def test_gradients_through_a_channel_warn_of_nothing(caplog):
     """Symbols and noise are complex; TensorFlow warns where a gradient discards an imaginary part."""
     channel = TensorFlowChannel(lambda x, h: h * x, draw=constant_fade, gain=lambda h: h)
