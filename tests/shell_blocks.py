@@ -40,7 +40,8 @@ NOT_RUN = {
     r"pytest -m slow|python -m tests\.crash|python benchmarks/(check|import)_times": "minutes to hours",
     r"tests\.fuzz pictures --count": "minutes",
     r"benchmarks/conformance_38104\.py": "hours",
-    r"train/dial |train/dial-denoiser ": "needs weights of LPIPS, a download; tests/linksim/test_train_phases.py",
+    r"convert swinjscc|learned/swinjscc": "needs the authors' checkpoints; tests/linksim/test_swinjscc.py",
+    r"train/dial(-large|-denoiser)? ": "needs weights of LPIPS, a download; tests/linksim/test_train_phases.py",
     r"benchmarks/record_scene\.py": "needs a ray tracer with LLVM or a GPU",
 }
 
