@@ -86,6 +86,7 @@ _PLACES = {
     "SCENARIO": "my-link.yaml",
     "train-0.tar train-1.tar": "A.tar B.tar",
     " ...": "",
+    "--metric gmsd --metric lpips_squeeze": "--metric gmsd --metric vif",  # LPIPS: weights are a download
 }
 _GIVEN = {  # runs that a page takes for granted
     "docs/json.md": ("study",),
